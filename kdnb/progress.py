@@ -1,0 +1,34 @@
+"""Progress of long work: a bar for a person at a notebook or terminal, one line per step in a log (notebooks 02-06)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm.auto import tqdm as notebook_bar
+from tqdm.std import tqdm as terminal_bar
+
+from kdnb.settings import is_live
+
+__all__ = ["say", "track"]
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a progress bar where a person watches, silently in a log.
+
+    >>> sum(track([1, 2, 3], "adding"))
+    6
+    """
+    bar = notebook_bar if is_live() else terminal_bar
+    return iter(bar(items, desc=label, total=total, leave=False, disable=not (is_live() or sys.stderr.isatty())))
+
+
+def say(line: str) -> None:
+    """Print one line at once; above a running bar in a terminal."""
+    if sys.stderr.isatty():
+        terminal_bar.write(line, file=sys.stdout)
+    else:
+        print(line, flush=True)

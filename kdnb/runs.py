@@ -1,0 +1,192 @@
+"""Run folders: content-addressed get-or-make with locks, atomic writes and provenance (every notebook)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+import kdnb
+from kdnb.errors import UserError
+
+__all__ = ["Run", "atomic_path", "digest", "environment", "finished_runs", "get_or_make", "read_json", "write_json"]
+
+LISTED_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "captum", "shap", "papermill")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One computed thing in one folder; it counts only once ``done.json`` is there.
+
+    Attributes:
+        kind: What it is, for example ``"teacher"``; also the name of the parent folder.
+        id: 16 hexadecimal characters over parameters, version, data and upstream runs.
+        folder: Where its files lie.
+        reused: Whether it was there already.
+        seconds: How long making it took, in seconds.
+    """
+
+    kind: str
+    id: str
+    folder: Path
+    reused: bool = False
+    seconds: float = 0.0
+
+    def path(self, name: str) -> Path:
+        """Path of one of the run's files."""
+        return self.folder / name
+
+    def json(self, name: str) -> Any:
+        """Content of one of the run's JSON files."""
+        return read_json(self.folder / name)
+
+    def __str__(self) -> str:
+        word = "reused" if self.reused else f"made in {self.seconds:.1f} s"
+        return f"{self.kind} {self.id} ({word})"
+
+
+def digest(obj: Any) -> str:
+    """16 hexadecimal characters of SHA-256 over the canonical JSON of ``obj``; the order of keys does not matter.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary sibling of ``path`` that replaces it on success and vanishes on error."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, obj: Any) -> None:
+    """Write ``obj`` as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(obj, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    """What computed a run: versions, machine and the commit of the code (``"unknown"`` outside a checkout)."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        commit = answer.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = "unknown"
+    return {
+        "kdnb": kdnb.__version__, "commit": commit, "python": platform.python_version(),
+        "platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count(),
+        "packages": {name: _version(name) for name in LISTED_PACKAGES},
+    }  # fmt: skip
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def get_or_make(
+    kind: str,
+    parameters: Mapping[str, Any],
+    make: Callable[[Run], None],
+    *,
+    root: Path,
+    upstream: Sequence[str] = (),
+) -> Run:
+    """The finished run of these parameters: found, or made by ``make(run)`` exactly once across processes.
+
+    Two processes that ask for the same run share one making: the second waits for the first one's file lock, which
+    the operating system frees when a process dies. ``done.json`` is written last; what an interrupted making left
+    behind (a checkpoint, say) stays for the next attempt, except after a :class:`UserError`, which leaves nothing.
+
+    Args:
+        kind: Name of the kind of run.
+        parameters: Everything the result depends on, besides kdnb's version and ``upstream``; JSON-serialisable.
+        make: Writes the run's files into ``run.folder``.
+        root: The folder of all runs.
+        upstream: Ids (or hashes) of what the run is computed from.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    spec = {"kind": kind, "parameters": dict(parameters), "kdnb": kdnb.__version__, "upstream": list(upstream)}
+    run = Run(kind, digest(spec), Path(root) / kind / digest(spec))
+    done = run.path("done.json")
+    if done.is_file():
+        return _finished(run)
+    _require_writable(run.folder.parent)
+    with FileLock(run.folder.with_suffix(".lock")):
+        if done.is_file():
+            return _finished(run)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        try:
+            make(run)
+        except UserError:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            raise
+        write_json(run.path("spec.json"), {**spec, "id": run.id})
+        write_json(run.path("env.json"), {**environment(), "argv": sys.argv[:1]})
+        seconds = time.perf_counter() - start
+        write_json(done, {"id": run.id, "seconds": seconds, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    return Run(kind, run.id, run.folder, reused=False, seconds=seconds)
+
+
+def _finished(run: Run) -> Run:
+    return Run(run.kind, run.id, run.folder, reused=True, seconds=run.json("done.json")["seconds"])
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"the output folder '{folder}' cannot be written ({error.strerror}): "
+                        "choose another one with runs_dir (RUNS=… with make)") from None  # fmt: skip
+
+
+def finished_runs(root: Path, kind: str) -> list[Run]:
+    """All finished runs of a kind, oldest first."""
+    done = sorted((Path(root) / kind).glob("*/done.json"), key=lambda path: path.stat().st_mtime)
+    return [_finished(Run(kind, path.parent.name, path.parent)) for path in done]

@@ -1,0 +1,187 @@
+"""The parameters of a notebook as one validated, frozen object; profiles, device, threads and seeds (every notebook)."""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdnb.errors import UserError
+
+__all__ = ["PROFILES", "Profile", "Settings", "is_live", "project_root"]
+
+SPLITS = ("grouped", "random", "published", "deduplicated")
+
+
+class Profile(BaseModel):
+    """What a profile decides; a parameter of the same name left at 0 takes the profile's value."""
+
+    model_config = ConfigDict(frozen=True)
+    image_size: int  # px, side of the square the networks see
+    patients: int  # phantom patients
+    slices: int  # phantom images per patient
+    teacher_epochs: int
+    student_epochs: int
+    batch_size: int
+    learning_rate: float  # peak of the schedule
+    views: int  # different augmented views of each training image
+    explained_images: int  # images that notebook 05 explains with SHAP
+    shap_samples: int  # gradient samples per image in SHAP
+    timing_repeats: int  # timed repeats per cell of the cost tables
+    weights: Literal["none", "auto"]  # "auto": ImageNet weights where they can be had
+
+
+PROFILES: dict[str, Profile] = {
+    "smoke": Profile(
+        image_size=32, patients=48, slices=4, teacher_epochs=2, student_epochs=3, batch_size=16, learning_rate=2e-3,
+        views=2, explained_images=2, shap_samples=40, timing_repeats=5, weights="none",
+    ),
+    "quick": Profile(
+        image_size=64, patients=240, slices=6, teacher_epochs=8, student_epochs=20, batch_size=32, learning_rate=2e-3,
+        views=4, explained_images=4, shap_samples=200, timing_repeats=30, weights="none",
+    ),
+    "standard": Profile(
+        image_size=128, patients=480, slices=8, teacher_epochs=20, student_epochs=40, batch_size=32, learning_rate=1e-3,
+        views=8, explained_images=8, shap_samples=400, timing_repeats=50, weights="auto",
+    ),
+    "paper": Profile(
+        image_size=224, patients=480, slices=8, teacher_epochs=100, student_epochs=100, batch_size=16,
+        learning_rate=1e-4, views=20, explained_images=16, shap_samples=800, timing_repeats=50, weights="auto",
+    ),
+}  # fmt: skip
+
+
+class Settings(BaseModel):
+    """One run of the study, every value checked; see the field descriptions for units and ranges.
+
+    Raises:
+        UserError: through :meth:`checked` and :meth:`of_notebook`, naming the value received and what is accepted.
+
+    >>> Settings.checked({"alpha": 0.4}).alpha
+    0.4
+    >>> Settings.checked({"profile": "quick"}).image_size
+    64
+    >>> Settings.checked({"alpha": 1.4})
+    Traceback (most recent call last):
+    kdnb.errors.UserError: alpha must be a number in [0, 1], got 1.4
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    dataset: str = Field("phantom_brain", min_length=1, description="the name of a data set, or 'custom'")
+    data: str = Field("", description="the path of an archive, a folder or a CSV; '' for the default place")
+    split: Literal[SPLITS] = Field("grouped", description=f"one of {', '.join(SPLITS)}")
+    profile: Literal[tuple(PROFILES)] = Field("quick", description=f"one of {', '.join(PROFILES)}")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
+    image_size: int = Field(0, ge=32, le=512, description="a whole number of pixels in [32, 512], or 0")
+    patients: int = Field(0, ge=24, le=10_000, description="a whole number in [24, 10000], or 0")
+    slices: int = Field(0, ge=1, le=64, description="a whole number in [1, 64], or 0")
+    teacher_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    student_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    batch_size: int = Field(0, ge=2, le=1024, description="a whole number in [2, 1024], or 0")
+    learning_rate: float = Field(0.0, gt=0, le=1, description="a number in (0, 1], or 0")
+    views: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
+    temperature: float = Field(10.0, gt=0, le=1000, description="a number in (0, 1000]")
+    explained_images: int = Field(0, ge=1, le=512, description="a whole number in [1, 512], or 0")
+    shap_samples: int = Field(0, ge=10, le=10_000, description="a whole number in [10, 10000], or 0")
+    timing_repeats: int = Field(0, ge=3, le=1000, description="a whole number in [3, 1000], or 0")
+    weights: Literal["none", "auto", "imagenet", ""] = Field("", description="one of none, auto, imagenet, or ''")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="one of auto, cpu, cuda, mps")
+    threads: int = Field(0, ge=0, le=256, description="a whole number in [0, 256]; 0 takes all cores")
+    runs_dir: str = Field("", description="a folder path; '' takes runs/ of the project")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_profile(cls, values: Any) -> Any:
+        profile = PROFILES.get(str(values.get("profile", "quick")))
+        if profile is None:
+            return values  # the field's own check names the accepted profiles
+        unset = {name: value for name, value in profile if values.get(name, 0) in (0, "") and name in cls.model_fields}
+        return {**values, **unset}
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from plain values; a wrong one ends in one clear line (:class:`UserError`)."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise UserError("; ".join(_explain(cls, item) for item in error.errors())) from None
+
+    @classmethod
+    def of_notebook(cls, history: Sequence[str], values: Mapping[str, Any]) -> Settings:
+        """Settings of a notebook run: also refuses a papermill parameter that the notebook does not declare.
+
+        papermill itself only warns about those. ``history`` is IPython's ``In``: papermill's injected cell starts
+        with the line ``# Parameters``.
+
+        >>> Settings.of_notebook(["", "# Parameters\\nalhpa = 0.4\\n"], {"alpha": 0.7})
+        Traceback (most recent call last):
+        kdnb.errors.UserError: unknown parameter 'alhpa': this notebook accepts alpha
+        """
+        injected = [cell for cell in history if cell.lstrip().split("\n", 1)[0].strip() == "# Parameters"]
+        names = _assigned(injected[-1]) if injected else []
+        unknown = [repr(name) for name in names if name not in values]
+        if unknown:
+            raise UserError(f"unknown parameter {', '.join(unknown)}: this notebook accepts {', '.join(sorted(values))}")
+        return cls.checked(values)
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds every computed run."""
+        return Path(self.runs_dir).expanduser().absolute() if self.runs_dir else project_root() / "runs"
+
+    def activate(self) -> Any:
+        """Set threads and seeds for this process; returns the ``torch.device`` to work on."""
+        import torch
+
+        torch.set_num_threads(self.threads or os.cpu_count() or 1)
+        random.seed(self.seed)
+        np.random.seed(self.seed)
+        torch.manual_seed(self.seed)
+        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        if self.device != "auto" and not available[self.device]:
+            raise UserError(f"device '{self.device}' is not available here: use one of "
+                            f"{', '.join(name for name, there in available.items() if there)}, auto")  # fmt: skip
+        return torch.device(self.device if self.device != "auto" else next(n for n, there in available.items() if there))
+
+    def table(self) -> Any:
+        """The settings as a two-column table for display (``pandas.DataFrame``)."""
+        import pandas as pd
+
+        return pd.DataFrame({"value": {name: str(value) for name, value in self}}).rename_axis("parameter")
+
+
+def _explain(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
+    name = str(item["loc"][0])
+    if item["type"] == "extra_forbidden":
+        return f"unknown parameter {name!r}: accepted are {', '.join(sorted(cls.model_fields))}"
+    return f"{name} must be {cls.model_fields[name].description}, got {item['input']!r}"
+
+
+def _assigned(source: str) -> list[str]:
+    statements = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return [target.id for node in statements for target in node.targets if isinstance(target, ast.Name)]
+
+
+def project_root() -> Path:
+    """The folder that holds ``notebooks/`` and ``data/``: ``KDNB_ROOT``, else beside the package, else the working folder."""
+    candidates = [Path(os.environ.get("KDNB_ROOT", "")), Path(__file__).resolve().parents[1], Path.cwd()]
+    for folder in candidates[0 if os.environ.get("KDNB_ROOT") else 1 :]:
+        if (folder / "notebooks").is_dir():
+            return folder.resolve()
+    return Path.cwd()
+
+
+def is_live() -> bool:
+    """Whether a person sits at the notebook (JupyterLab, VS Code, Colab) rather than papermill; ``KDNB_LIVE`` overrides."""
+    override = os.environ.get("KDNB_LIVE", "")
+    if override in ("0", "1"):
+        return override == "1"
+    return any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"))
