@@ -1,0 +1,145 @@
+"""Scores with intervals, paired differences, calibration, and how alike teacher and student answer (notebooks 02-07).
+
+Intervals resample *groups* (patients or families), since images of one patient are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+__all__ = ["Interval", "confusion", "fidelity", "group_bootstrap", "paired_difference", "scores", "softmax"]
+
+Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
+
+
+class Interval(tuple):
+    """A value with its 95 % interval: ``(value, low, high)``.
+
+    >>> print(Interval((0.9, 0.85, 0.94)))
+    0.900 [0.850, 0.940]
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        value, low, high = self
+        return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities (N, K) of logits (N, K) at a temperature.
+
+    >>> softmax(np.array([[0.0, 0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    return torch.softmax(torch.as_tensor(logits, dtype=torch.float64) / temperature, dim=1).numpy()
+
+
+def group_bootstrap(
+    statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """A statistic with its percentile bootstrap interval over groups.
+
+    Args:
+        statistic: Computes the number from an int array of row numbers (repeats allowed).
+        groups: (N,) group of each row; whole groups are drawn with replacement.
+        repeats: Bootstrap draws.
+        seed: Seeds the draws.
+        level: Coverage.
+    """
+    _, codes = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(codes == g) for g in range(codes.max() + 1)]
+    rng = np.random.default_rng(seed)
+    draws = [
+        statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
+        for _ in range(repeats)
+    ]
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval((float(statistic(np.arange(len(codes)))), float(low), float(high)))
+
+
+def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0) -> pd.DataFrame:
+    """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % group-bootstrap intervals.
+
+    Where every answer is right a bootstrap has no width; accuracy's lower bound then is Clopper-Pearson's for as many
+    trials as there are groups (at least 95 % coverage if a group fails as a whole).
+
+    Args:
+        logits: (N, K) logits.
+        targets: (N,) class indices.
+        groups: (N,) patient or family of each row; each row its own group if omitted.
+        seed: Seeds the bootstrap.
+
+    Returns:
+        One row per score (index ``score``) with columns ``value, low, high, images, groups``; all in [0, 1], the Brier
+        score in [0, 2].
+    """
+    logits, targets = np.asarray(logits, dtype=np.float64), np.asarray(targets)
+    groups = np.arange(len(targets)) if groups is None else np.asarray(groups)
+    predictions, probabilities = logits.argmax(1), softmax(logits)
+    labels = np.arange(logits.shape[1])
+    squared = ((probabilities - np.eye(len(labels))[targets]) ** 2).sum(1)
+    statistics: dict[str, Statistic] = {
+        "accuracy": lambda r: accuracy_score(targets[r], predictions[r]),
+        "balanced_accuracy": lambda r: _recall_mean(targets[r], predictions[r]),
+        "macro_f1": lambda r: f1_score(targets[r], predictions[r], labels=labels, average="macro", zero_division=0.0),
+        "ece": lambda r: _ece(probabilities[r], targets[r]),
+        "brier": lambda r: squared[r].mean(),
+    }
+    rows = {name: group_bootstrap(s, groups, seed=seed, repeats=400) for name, s in statistics.items()}
+    count = len(np.unique(groups))
+    if rows["accuracy"][0] == 1.0:
+        rows["accuracy"] = Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0))
+    table = pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
+    return table.assign(images=len(targets), groups=count)
+
+
+def _recall_mean(targets: np.ndarray, predictions: np.ndarray) -> float:
+    return float(np.mean([(predictions[targets == k] == k).mean() for k in np.unique(targets)]))
+
+
+def _ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    tensors = torch.as_tensor(probabilities), torch.as_tensor(targets)
+    return float(multiclass_calibration_error(*tensors, num_classes=probabilities.shape[1], n_bins=15))
+
+
+def paired_difference(
+    logits_a: np.ndarray, logits_b: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, seed: int = 0
+) -> Interval:
+    """Accuracy of A minus accuracy of B on the same images, with its 95 % group-bootstrap interval."""
+    right = [np.asarray(x).argmax(1) == np.asarray(targets) for x in (logits_a, logits_b)]
+    gain = right[0].astype(float) - right[1]
+    return group_bootstrap(lambda r: gain[r].mean(), np.asarray(groups), seed=seed)
+
+
+def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0) -> pd.DataFrame:
+    """How alike student and teacher answer: top-1 agreement and KL(teacher ‖ student) in nats, with 95 % intervals.
+
+    Args:
+        student: (N, K) logits.
+        teacher: (N, K) logits.
+        groups: (N,) patient or family of each row.
+        seed: Seeds the bootstrap.
+    """
+    groups = np.arange(len(student)) if groups is None else np.asarray(groups)
+    same = np.asarray(student).argmax(1) == np.asarray(teacher).argmax(1)
+    p, q = (np.clip(softmax(x), 1e-12, None) for x in (teacher, student))
+    divergence = (p * np.log(p / q)).sum(1)
+    rows = {
+        "agreement": group_bootstrap(lambda r: same[r].mean(), groups, seed=seed),
+        "kl": group_bootstrap(lambda r: divergence[r].mean(), groups, seed=seed),
+    }
+    return pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
+
+
+def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Counts of true class (rows) by predicted class (columns)."""
+    matrix = confusion_matrix(targets, np.asarray(logits).argmax(1), labels=range(len(classes)))
+    return pd.DataFrame(matrix, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
