@@ -1,0 +1,212 @@
+"""One fit loop with checkpoint and resume, and what it leaves behind: weights, history, predictions (notebooks 02, 03).
+
+The validation part selects the epoch. The test part is opened once, after training, and that is recorded.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from kdnb.data import Batch, ImageSet, batches
+from kdnb.errors import UserError
+from kdnb.models import evaluating, imagenet_state, load_weights, make_teacher, save_weights
+from kdnb.progress import say, track
+from kdnb.runs import Run, atomic_path, get_or_make, write_json
+from kdnb.settings import Settings
+
+__all__ = ["Loss", "Schedule", "fit", "load_teacher", "predict", "saved_logits", "train_teacher"]
+
+Loss = Callable[[Tensor, Batch], Tensor]  # logits (B, K) and their batch -> scalar
+WARM_UP = 0.15  # share of the steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train; ``views`` augmented views of each image are shown in turn."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    views: int
+    seed: int
+    weight_decay: float = 0.02
+
+    def rate(self, progress: float) -> float:
+        """Learning rate at a share of all steps in [0, 1]: linear warm-up, then cosine to zero.
+
+        >>> Schedule(1, 1, 0.1, 1, 0).rate(0.15)
+        0.1
+        """
+        if progress < WARM_UP:
+            return self.learning_rate * max(progress / WARM_UP, 1e-3)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def label_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy with the labels."""
+    return cross_entropy(logits, batch.targets.to(logits.device))
+
+
+def fit(
+    model: nn.Module, image_set: ImageSet, loss: Loss, schedule: Schedule, run: Run, device: torch.device
+) -> pd.DataFrame:
+    """Train ``model`` in place and leave it with the weights of its best validation loss, in eval mode.
+
+    Checkpoints after every epoch in ``run.folder``; a training that was killed goes on after its last finished epoch
+    and ends as if it had not been (order, views and learning rate depend on the seed and the epoch alone).
+
+    Returns:
+        One row per epoch: epoch, learning_rate, train_loss, train_accuracy, val_loss, val_accuracy, seconds,
+        images_per_second (training part). Also written as ``history.csv``.
+    """
+    model.to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    history = _resume(run.path("checkpoint.pt"), model, optimizer)
+    for epoch in track(range(len(history), schedule.epochs), f"{run.kind} epochs"):
+        row = {"epoch": epoch, **_train_epoch(model, image_set, loss, schedule, optimizer, epoch, device)}
+        row |= _validate(model, image_set, schedule.batch_size, device)
+        if row["val_loss"] <= min((r["val_loss"] for r in history), default=math.inf):
+            with atomic_path(run.path("model.safetensors")) as path:
+                save_weights(model, path)
+        history.append(row)
+        with atomic_path(run.path("checkpoint.pt")) as path:
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, path)
+        say(f"  {run.kind} epoch {epoch + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
+            f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}, "
+            f"{row['images_per_second']:.0f} images/s")  # fmt: skip
+    table = pd.DataFrame(history)
+    if not np.isfinite(table["val_loss"]).any():
+        raise UserError(f"{run.kind} training diverged (loss {table['train_loss'].iloc[-1]}): lower learning_rate, "
+                        f"got {schedule.learning_rate}")  # fmt: skip
+    with atomic_path(run.path("history.csv")) as path:
+        table.to_csv(path, index=False)
+    load_weights(model, run.path("model.safetensors"))
+    run.path("checkpoint.pt").unlink(missing_ok=True)
+    return table
+
+
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+    if not path.is_file():
+        return []
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    say(f"  resumed after epoch {len(state['history'])}")
+    return state["history"]
+
+
+def _train_epoch(model, image_set, loss, schedule, optimizer, epoch, device) -> dict[str, float]:  # noqa: ANN001
+    rows = image_set.rows("train")
+    steps = math.ceil(len(rows) / schedule.batch_size)
+    total = right = seen = 0.0
+    start = time.perf_counter()
+    model.train()
+    shown = batches(image_set, rows, schedule.batch_size, seed=schedule.seed, epoch=epoch, view=epoch % schedule.views)
+    for step, batch in enumerate(track(shown, f"epoch {epoch + 1}", steps)):
+        if len(batch.rows) < 2:
+            continue  # batch norm needs two values per channel
+        rate = schedule.rate((epoch * steps + step) / (schedule.epochs * steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        logits = model(batch.images.to(device))
+        value = loss(logits, batch)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        total += value.item() * len(batch.rows)
+        right += (logits.detach().argmax(1).cpu() == batch.targets).sum().item()
+        seen += len(batch.rows)
+    seconds = time.perf_counter() - start
+    return {
+        "learning_rate": rate, "train_loss": total / seen, "train_accuracy": right / seen,
+        "seconds": seconds, "images_per_second": seen / seconds,
+    }  # fmt: skip
+
+
+def _validate(model: nn.Module, image_set: ImageSet, batch_size: int, device: torch.device) -> dict[str, float]:
+    rows = image_set.rows("val")
+    logits = torch.from_numpy(predict(model, image_set, rows, batch_size, device))
+    targets = torch.from_numpy(image_set.table["target"].to_numpy(np.int64)[rows])
+    accuracy = (logits.argmax(1) == targets).double().mean()
+    return {"val_loss": cross_entropy(logits, targets).item(), "val_accuracy": accuracy.item()}
+
+
+def predict(
+    model: nn.Module, image_set: ImageSet, rows: np.ndarray, batch_size: int, device: torch.device,
+    *, seed: int = 0, view: int = -1,
+) -> np.ndarray:  # fmt: skip
+    """Logits (len(rows), K) float32 in the order of ``rows``; of augmented view ``view`` if that is not -1."""
+    with evaluating(model), torch.inference_mode():
+        parts = [
+            model(batch.images.to(device)).float().cpu()
+            for batch in batches(image_set, rows, 2 * batch_size, seed=seed, view=view)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def finish(model: nn.Module, image_set: ImageSet, schedule: Schedule, run: Run, device: torch.device) -> None:
+    """Write the logits of the validation and the test part and record that the test part was opened."""
+    logits = {
+        part: predict(model, image_set, image_set.rows(part), schedule.batch_size, device) for part in ("val", "test")
+    }
+    with atomic_path(run.path("logits.npz")) as path, path.open("wb") as file:
+        np.savez(file, **logits)
+    accuracy = {
+        f"{part}_accuracy": float((values.argmax(1) == image_set.table["target"].to_numpy()[image_set.rows(part)]).mean())
+        for part, values in logits.items()
+    }
+    write_json(run.path("metrics.json"), {**accuracy, "test_opened": 1, "device": str(device)})
+
+
+def saved_logits(run: Run, part: str = "test") -> np.ndarray:
+    """Logits (N, K) float32 that a finished run left for ``"val"`` or ``"test"``."""
+    with np.load(run.path("logits.npz")) as file:
+        return file[part]
+
+
+def schedule_of(settings: Settings, epochs: int) -> Schedule:
+    """The schedule that the settings ask for."""
+    return Schedule(epochs, settings.batch_size, settings.learning_rate, settings.views, settings.seed)
+
+
+def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
+    """The teacher's run: trained now, or found. ImageNet weights by the rule of ``settings.weights``."""
+    schedule = schedule_of(settings, settings.teacher_epochs)
+    weights = resolve_weights(settings.weights)
+
+    def make(run: Run) -> None:
+        model = make_teacher(len(image_set.classes), seed=settings.seed, weights=weights)
+        fit(model, image_set, label_loss, schedule, run, device)
+        finish(model, image_set, schedule, run, device)
+
+    parameters = {"model": "densenet121", "weights": weights, "schedule": vars(schedule)}
+    return get_or_make("teacher", parameters, make, root=settings.runs, upstream=[image_set.hash])
+
+
+def resolve_weights(wanted: str) -> str:
+    """``"imagenet"`` or ``"none"``: ``"auto"`` takes ImageNet weights where they can be had, and says so if not."""
+    if wanted == "none":
+        return wanted
+    try:
+        imagenet_state()
+    except UserError as error:
+        if wanted == "imagenet":
+            raise
+        say(f"no ImageNet weights, the teacher starts from scratch: {error}")
+        return "none"
+    return "imagenet"
+
+
+def load_teacher(run: Run, classes: int, device: torch.device) -> nn.Module:
+    """The trained teacher of a run, in eval mode."""
+    return load_weights(make_teacher(classes), run.path("model.safetensors")).to(device)
