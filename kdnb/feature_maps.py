@@ -1,0 +1,91 @@
+"""What each layer shows: activations captured at named taps and the paper's average feature maps (notebook 04)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from kdnb.errors import UserError
+from kdnb.models import evaluating, modules_at
+
+__all__ = ["average_maps", "capture", "logits_and_taps", "to_size"]
+
+
+@contextmanager
+def capture(model: nn.Module, taps: Mapping[str, str] | None = None) -> Iterator[OrderedDict[str, Tensor]]:
+    """Collect the activations at the taps of every forward pass inside the block; hooks are always removed.
+
+    Args:
+        model: Any module with an attribute ``taps``, or with ``taps`` given.
+        taps: Tap name → dotted module path.
+
+    Yields:
+        A dictionary, filled by the latest forward pass in order of depth: tap → activations (N, C, h, w), attached
+        to the autograd graph.
+
+    Raises:
+        UserError: If a tap does not exist; the message lists the modules that do.
+    """
+    seen: OrderedDict[str, Tensor] = OrderedDict()
+
+    def keep(name: str):  # noqa: ANN202
+        return lambda _module, _inputs, output: seen.__setitem__(name, output)
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in modules_at(model, taps).items()]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def logits_and_taps(
+    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None
+) -> tuple[Tensor, OrderedDict[str, Tensor]]:
+    """Logits (N, K) and the activations (N, C, h, w) at all taps, from one forward pass in eval mode.
+
+    Raises:
+        UserError: If ``images`` is not (N, 3, H, W), or an activation is not finite.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise UserError(f"images must have shape (N, 3, height, width), got {tuple(images.shape)}")
+    with evaluating(model), capture(model, taps) as seen:
+        logits = model(images)
+    if not torch.isfinite(logits).all():
+        raise UserError("the model's logits are not finite for these images: check the weights and the input range")
+    return logits, seen
+
+
+def average_maps(
+    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None
+) -> OrderedDict[str, Tensor]:
+    """The paper's average feature map at every tap: the mean over channels, from one forward pass.
+
+    KD-FMV (doi 10.1609/aaai.v39i17.33941) overlays these maps on the image; LaFAM (arXiv 2407.06059) is the same map
+    at the last layer. No class enters the formula, so the map is the same whichever class is asked about.
+
+    Args:
+        model: Student or teacher (or any module, with ``taps``).
+        images: (N, 3, H, W) normalised images.
+        taps: Tap name → module path.
+
+    Returns:
+        Tap → (N, h, w) raw maps at the tap's own resolution, ≥ 0 after a ReLU, not stretched to [0, 1].
+    """
+    with torch.inference_mode():
+        _, seen = logits_and_taps(model, images, taps)
+        return OrderedDict((name, activation.mean(dim=1)) for name, activation in seen.items())
+
+
+def to_size(maps: Tensor, size: int) -> Tensor:
+    """Maps (N, h, w) resized bilinearly to (N, size, size).
+
+    >>> to_size(torch.ones(1, 2, 2), 4).shape
+    torch.Size([1, 4, 4])
+    """
+    return interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
