@@ -1,0 +1,108 @@
+"""Notebooks as batch runs: which parameters each accepts, and running all of them in order through papermill."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+
+from kdnb.data import load
+from kdnb.errors import UserError
+from kdnb.progress import say, track
+from kdnb.runs import Run, digest, get_or_make
+from kdnb.settings import Settings, project_root
+
+__all__ = ["code_digest", "notebooks", "parameters_of", "run_notebook", "run_notebooks"]
+
+COMMON = ("dataset", "data", "split", "profile", "seed", "runs_dir")
+
+
+def notebooks() -> list[Path]:
+    """The study's notebooks in order.
+
+    Raises:
+        UserError: If none is found; says where it looked.
+    """
+    found = sorted((project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise UserError(f"no notebooks in '{project_root() / 'notebooks'}': run inside the project, or set KDNB_ROOT to it")
+    return found
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """Names and default values that a notebook's ``parameters`` cell declares."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = next((c.source for c in cells if "parameters" in c.metadata.get("tags", [])), "")
+    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+
+
+def code_digest(notebook: Path) -> str:
+    """Digest of what a notebook's result depends on besides parameters: its code cells and the package's sources."""
+    cells = [c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    package = Path(__file__).resolve().parent
+    sources = [p.read_text("utf-8") for p in sorted(package.rglob("*")) if p.suffix in (".py", ".js", ".css", ".j2")]
+    return digest([cells, sources])
+
+
+def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str]) -> Run:
+    """The executed notebook as a run (kind ``notebook``): executed now by papermill, or found.
+
+    Raises:
+        UserError: If a cell failed; the message is the cell's last line and the path of the executed copy.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    def make(run: Run) -> None:
+        out = run.path(notebook.name)
+        os.environ["KDNB_LIVE"] = "0"  # the kernel inherits it: no live widgets in a batch run
+        try:
+            papermill.execute_notebook(
+                str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=sys.stdout,
+                cwd=str(notebook.parent), kernel_name="python3",
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            kept = root / "failed" / notebook.name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(out, kept)
+            raise UserError(f"{notebook.stem}: {error.ename}: {error.evalue} (executed copy: {kept})") from None
+
+    spec = {"notebook": notebook.stem, "parameters": dict(parameters), "code": code_digest(notebook)}
+    return get_or_make("notebook", spec, make, root=root, upstream=upstream)
+
+
+def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path, pd.DataFrame]:
+    """Run the whole study.
+
+    Args:
+        settings: Validated settings.
+        explicit: Parameters beyond the common ones that the user set; given to every notebook that declares them.
+
+    Returns:
+        Path of the report and the summary table.
+    """
+    from kdnb.study import Study
+
+    image_set = load(settings)  # bad data ends here, before any notebook runs
+    say(f"{settings.dataset}: {len(image_set.table)} images at {settings.image_size} px, split '{settings.split}'")
+    values = {name: getattr(settings, name) for name in COMMON} | dict(explicit)
+    if values["data"]:
+        values["data"] = str(Path(values["data"]).expanduser().absolute())
+    done: list[Run] = []
+    for notebook in track(notebooks(), "study"):
+        declared = parameters_of(notebook)
+        chosen = {name: value for name, value in values.items() if name in declared}
+        done.append(run_notebook(notebook, chosen, settings.runs, [image_set.hash, *(run.id for run in done)]))
+        say(f"{notebook.stem}: {'reused' if done[-1].reused else f'{done[-1].seconds:.0f} s'}")
+    results = Study(settings).results
+    for run, notebook in zip(done, notebooks(), strict=True):
+        shutil.copy(run.path(notebook.name), results.folder / notebook.name)
+    return results.folder / "report.html", results.load("07_summary")

@@ -1,0 +1,99 @@
+"""The command line: ``kdnb study``, ``kdnb data``, ``kdnb report``; a user's mistake is one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from kdnb.errors import UserError
+from kdnb.settings import Settings
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Knowledge distillation, read layer by layer.")
+
+Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
+Data = Annotated[str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")]
+ProfileName = Annotated[str, typer.Option(help="smoke, quick, standard or paper")]
+Seed = Annotated[int, typer.Option(help="seed of everything random")]
+Split = Annotated[str, typer.Option(help="grouped, random, published or deduplicated")]
+RunsDir = Annotated[str, typer.Option(help="folder for everything computed; empty: runs/ of the project")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")]
+
+
+@app.command()
+def study(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Run all notebooks in order and write the report; what is done already is reused."""
+    from kdnb.batch import run_notebooks
+
+    start = time.perf_counter()
+    settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
+    report, summary = run_notebooks(settings, explicit=_pairs(set_))
+    print(f"\n{summary.to_string(index=False)}\n\nreport: {report}\nstudy finished in {time.perf_counter() - start:.0f} s")
+
+
+@app.command()
+def data(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "",
+) -> None:  # fmt: skip
+    """Read a data set and say what it holds, how it is split, and what leaks."""
+    from kdnb.study import Study
+
+    found = Study(_settings(dataset, data, profile, seed, split, runs_dir, None))
+    images = found.image_set
+    print(images.table.groupby(["label", "part"]).size().unstack(fill_value=0).to_string())
+    print(f"{len(images.table)} images, {len(images.broken)} skipped, split '{images.split}'")
+    print(f"1-NN on raw pixels: accuracy {found.leak_meter['accuracy']:.3f}")
+    for note in images.notes:
+        print(f"note: {note}")
+
+
+@app.command()
+def report(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Write the HTML report again from the tables and pictures that the notebooks left."""
+    from kdnb.report import write_report
+    from kdnb.study import Study
+
+    print(write_report(Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results))
+
+
+def _pairs(sets: list[str] | None) -> dict[str, object]:
+    import yaml
+
+    values = {}
+    for pair in sets or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UserError(f"--set takes name=value, got '{pair}'")
+        values[name] = yaml.safe_load(value)
+    return values
+
+
+def _settings(
+    dataset: str, data: str, profile: str, seed: int, split: str, runs_dir: str, sets: list[str] | None
+) -> Settings:
+    given = {"dataset": dataset, "data": data, "profile": profile, "seed": seed, "split": split, "runs_dir": runs_dir}
+    return Settings.checked({**given, **_pairs(sets)})
+
+
+def main() -> None:
+    """Entry point: runs a command; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"kdnb: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

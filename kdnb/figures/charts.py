@@ -1,0 +1,110 @@
+"""Charts of numbers: class balance, learning curves, confusion, scores with intervals, soft targets, cost (01-07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from kdnb.figures.output import PALETTE, Picture
+
+__all__ = ["class_balance", "confusion_heatmap", "cost_ratios", "learning_curves", "score_bars", "soft_targets"]
+
+HATCHES = ("", "//", "..", "xx")
+
+
+def class_balance(table: pd.DataFrame) -> Picture:
+    """Images per class and part, from a table with columns ``label`` and ``part``."""
+    parts = [p for p in ("train", "val", "test", "unused") if (table["part"] == p).any()]
+    counts = table.groupby(["label", "part"]).size().unstack(fill_value=0)[parts]
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(counts) + 1.2))
+    left = np.zeros(len(counts))
+    for i, part in enumerate(parts):
+        axes.barh(counts.index, counts[part], left=left, label=part, color=PALETTE[i], hatch=HATCHES[i], edgecolor="white")
+        left += counts[part].to_numpy()
+    axes.set_xlabel("images")
+    axes.invert_yaxis()
+    axes.legend(frameon=False, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 1))
+    said = "; ".join(f"{label}: " + ", ".join(f"{row[p]} {p}" for p in parts) for label, row in counts.iterrows())
+    return Picture(figure, f"Bar chart of images per class and part. {said}.")
+
+
+def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
+    """Loss and accuracy per epoch of one or more trainings; solid is validation, dashed is training."""
+    figure, both = plt.subplots(1, 2, figsize=(9, 3.2))
+    for i, (name, history) in enumerate(histories.items()):
+        for axes, what in zip(both, ("loss", "accuracy"), strict=True):
+            epochs = history["epoch"] + 1
+            axes.plot(epochs, history[f"val_{what}"], color=PALETTE[i], marker="o", ms=3, label=f"{name}, validation")
+            axes.plot(epochs, history[f"train_{what}"], color=PALETTE[i], ls="--", lw=1, label=f"{name}, training")
+            axes.set(xlabel="epoch", ylabel=what)
+    both[0].set_yscale("log")
+    both[1].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    said = "; ".join(f"{name} ends at validation loss {h['val_loss'].iloc[-1]:.3f} and accuracy "
+                     f"{h['val_accuracy'].iloc[-1]:.3f} after {len(h)} epochs" for name, h in histories.items())  # fmt: skip
+    return Picture(figure, f"Two line charts, loss and accuracy by epoch: {said}.")
+
+
+def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
+    """A confusion matrix: counts of true class (rows) by predicted class (columns)."""
+    figure, axes = plt.subplots(figsize=(1.0 * len(matrix) + 1.6, 0.7 * len(matrix) + 1.2))
+    shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+    sns.heatmap(shares, annot=matrix, fmt="d", cmap="cividis", vmin=0, vmax=1, ax=axes, cbar_kws={"label": "share of the true class"})
+    recalls = "; ".join(f"{name} {shares.loc[name, name]:.0%}" for name in matrix.index)
+    return Picture(figure, f"Confusion matrix; share of each true class that is recognised: {recalls}.")
+
+
+def score_bars(scores: pd.DataFrame, reference: float | None = None, reference_name: str = "1-NN on raw pixels") -> Picture:
+    """Values with 95 % intervals as dots with bars, one row per model, and the leak meter as a line.
+
+    Args:
+        scores: Index = model, columns value, low, high.
+        reference: Where to draw the vertical line.
+        reference_name: What the line is.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
+    rows = np.arange(len(scores))
+    errors = np.abs(scores[["low", "high"]].to_numpy().T - scores["value"].to_numpy())
+    axes.errorbar(scores["value"], rows, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
+    for row, (value, high) in enumerate(zip(scores["value"], scores["high"], strict=True)):
+        axes.annotate(f"{value:.3f}", (value, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
+    if reference is not None:
+        axes.axvline(reference, color=PALETTE[5], ls="--")
+        axes.annotate(f"{reference_name} {reference:.3f}", (reference, -0.45), color=PALETTE[5], fontsize=9,
+                      xytext=(3, 0), textcoords="offset points")  # fmt: skip
+    axes.set(yticks=rows, yticklabels=scores.index, xlabel="accuracy on the test part (95 % interval)", ylim=(len(rows) - 0.4, -0.6))
+    said = "; ".join(f"{n} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for n, r in scores.iterrows())
+    extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
+    return Picture(figure, f"Accuracy with 95 % intervals: {said}.{extra}")
+
+
+def soft_targets(probabilities: Mapping[str, np.ndarray], classes: Sequence[str], title: str) -> Picture:
+    """Teacher probabilities (K,) of one image at several temperatures, side by side."""
+    figure, axes = plt.subplots(figsize=(7, 2.8))
+    width = 0.8 / len(probabilities)
+    for i, (name, values) in enumerate(probabilities.items()):
+        axes.bar(np.arange(len(classes)) + i * width, values, width, label=name, color=PALETTE[i], hatch=HATCHES[i % 4], edgecolor="white")
+    axes.set_xticks(np.arange(len(classes)) + 0.4 - width / 2, classes)
+    axes.set(ylabel="probability", ylim=(0, 1), title=title)
+    axes.legend(frameon=False)
+    said = "; ".join(f"{name}: " + ", ".join(f"{c} {v:.3f}" for c, v in zip(classes, values, strict=True))
+                     for name, values in probabilities.items())  # fmt: skip
+    return Picture(figure, f"{title}. {said}.")
+
+
+def cost_ratios(times: pd.DataFrame) -> Picture:
+    """Teacher time divided by student time, one row per method, with 95 % intervals (columns ratio, ratio_low, ratio_high)."""
+    rows = times.dropna(subset=["ratio"])
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.2))
+    place = np.arange(len(rows))
+    errors = np.abs(rows[["ratio_low", "ratio_high"]].to_numpy(float).T - rows["ratio"].to_numpy(float))
+    axes.errorbar(rows["ratio"], place, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
+    axes.axvline(1, color="#777777", lw=1)
+    axes.set(yticks=place, yticklabels=rows.index, xlabel="teacher's time / student's time", xlim=(0, None))
+    axes.invert_yaxis()
+    said = "; ".join(f"{n} {r.ratio:.1f} ({r.ratio_low:.1f} to {r.ratio_high:.1f})" for n, r in rows.iterrows())
+    return Picture(figure, f"How many times longer the teacher takes, with 95 % intervals: {said}.")

@@ -1,0 +1,106 @@
+"""A picture with its alt text: shown in a notebook, saved with provenance, embedded in the report (all notebooks)."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from filelock import FileLock
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from kdnb.errors import UserError
+from kdnb.runs import atomic_path, environment, read_json, write_json
+
+__all__ = ["PALETTE", "Picture", "Results", "png_uri", "show"]
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito: safe for colour blindness
+STYLE = {
+    "figure.facecolor": "white", "axes.facecolor": "white", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#dddddd", "axes.axisbelow": True, "font.size": 10, "figure.dpi": 110,
+    "axes.prop_cycle": plt.cycler(color=PALETTE), "image.cmap": "cividis",
+}  # fmt: skip
+plt.rcParams.update(STYLE)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A matplotlib figure and the text that says in words what it shows."""
+
+    figure: Figure
+    alt: str
+
+
+def png_uri(picture: Picture) -> str:
+    """The picture as a ``data:`` address with a PNG inside."""
+    return "data:image/png;base64," + base64.b64encode(_png(picture)).decode()
+
+
+def _png(picture: Picture) -> bytes:
+    buffer = io.BytesIO()
+    # no software version in the file, so that the same figure gives the same bytes
+    picture.figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def show(picture: Picture) -> HTML:
+    """The picture for the end of a notebook cell, with alt text; closes the figure."""
+    tag = f'<img alt="{html.escape(picture.alt)}" src="{png_uri(picture)}" style="max-width:100%">'
+    plt.close(picture.figure)
+    return HTML(tag)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A folder of tables (CSV) and pictures (PNG) in which ``manifest.json`` tells what made each file.
+
+    Attributes:
+        folder: Where the files go.
+        parameters: The settings that made them.
+        data: Hash of the image set.
+    """
+
+    folder: Path
+    parameters: dict[str, Any]
+    data: str
+
+    def table(self, name: str, table: pd.DataFrame, runs: list[str] | None = None) -> Path:
+        """Save a table as ``name.csv`` (floats with 6 significant digits)."""
+        return self._save(f"{name}.csv", table.to_csv(float_format="%.6g", lineterminator="\n").encode(), "", runs)
+
+    def picture(self, name: str, picture: Picture, runs: list[str] | None = None) -> HTML:
+        """Save a picture as ``name.png`` and return it for display."""
+        self._save(f"{name}.png", _png(picture), picture.alt, runs)
+        return show(picture)
+
+    def _save(self, name: str, content: bytes, alt: str, runs: list[str] | None) -> Path:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.folder / name) as path:
+                path.write_bytes(content)
+        except OSError as error:
+            raise UserError(f"'{self.folder / name}' cannot be written ({error.strerror}): choose another runs_dir") from None
+        manifest = self.folder / "manifest.json"
+        with FileLock(self.folder / ".manifest.lock"):
+            known = read_json(manifest) if manifest.is_file() else {}
+            known[name] = {
+                "alt": alt, "runs": runs or [], "parameters": self.parameters, "data": self.data,
+                "commit": environment()["commit"], "kdnb": environment()["kdnb"],
+            }  # fmt: skip
+            write_json(manifest, known)
+        return self.folder / name
+
+    def load(self, name: str) -> pd.DataFrame:
+        """A table that an earlier step saved."""
+        return pd.read_csv(self.folder / f"{name}.csv")
+
+    def link(self, name: str) -> str:
+        """Path of a saved file, relative to the working folder."""
+        return os.path.relpath(self.folder / name)

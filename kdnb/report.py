@@ -1,0 +1,72 @@
+"""The study's report: one HTML page that opens by itself, with every table and picture of a results folder (07)."""
+
+from __future__ import annotations
+
+import base64
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment
+
+from kdnb.errors import UserError
+from kdnb.figures import Results
+from kdnb.runs import atomic_path, environment, read_json
+
+__all__ = ["SECTIONS", "write_report"]
+
+SECTIONS = {
+    "07": "What came out",
+    "01": "The data and what leaks",
+    "02": "The teacher",
+    "03": "Distillation",
+    "04": "Feature maps, layer by layer",
+    "05": "Grad-CAM and SHAP",
+    "06": "What it costs",
+}  # files are named after their notebook: "03_scores.csv"
+
+
+def write_report(results: Results) -> Path:
+    """Write ``report.html`` beside the tables and pictures it shows, and return its path.
+
+    Raises:
+        UserError: If the results folder holds nothing yet.
+    """
+    manifest = results.folder / "manifest.json"
+    if not manifest.is_file():
+        raise UserError(f"'{results.folder}' holds no results yet: run the notebooks first (make study)")
+    listed = read_json(manifest)
+    sections = [
+        {"title": title, "tables": _tables(results, listed, number), "pictures": _pictures(results, listed, number)}
+        for number, title in SECTIONS.items()
+    ]
+    template = Environment(autoescape=True).from_string(files("kdnb").joinpath("report.html.j2").read_text("utf-8"))
+    page = template.render(
+        title=f"Knowledge distillation and what it explains: {results.parameters['dataset']}",
+        lead=(f"Profile {results.parameters['profile']}, split {results.parameters['split']}, "
+              f"seed {results.parameters['seed']}. Intervals are 95 % bootstrap intervals over patients or families."),
+        sections=[s for s in sections if s["tables"] or s["pictures"]],
+        environment=environment(),
+        settings=pd.Series(results.parameters, name="value").to_frame().to_html(border=0),
+    )  # fmt: skip
+    with atomic_path(results.folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    return results.folder / "report.html"
+
+
+def _tables(results: Results, listed: dict, number: str) -> list[dict]:
+    names = sorted(n for n in listed if n.startswith(number) and n.endswith(".csv"))
+    return [
+        {"title": _title(name), "html": pd.read_csv(results.folder / name).to_html(index=False, border=0, na_rep="–", float_format="%.4g")}
+        for name in names
+    ]  # fmt: skip
+
+
+def _pictures(results: Results, listed: dict, number: str) -> list[dict]:
+    names = sorted(n for n in listed if n.startswith(number) and n.endswith(".png"))
+    encoded = {n: base64.b64encode((results.folder / n).read_bytes()).decode() for n in names}
+    return [{"alt": listed[n]["alt"], "uri": f"data:image/png;base64,{encoded[n]}"} for n in names]
+
+
+def _title(name: str) -> str:
+    return name.split(".")[0][3:].replace("_", " ").capitalize()

@@ -1,0 +1,208 @@
+"""The chain of runs behind every notebook: data, teacher, students, explanations, costs, each made when first asked for.
+
+A notebook explains its own step with the functions of the package; what it needs from earlier steps it takes here.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdnb import efficiency, leakage
+from kdnb.data import ImageSet, load, to_tensor
+from kdnb.distillation import cached_logits, distil, load_student
+from kdnb.explanations import Attribution, shap_deep, shap_gradient
+from kdnb.figures import Results
+from kdnb.metrics import Interval, fidelity, paired_difference, scores
+from kdnb.runs import Run, atomic_path, digest, environment, get_or_make
+from kdnb.settings import Settings
+from kdnb.training import load_teacher, saved_logits, train_teacher
+
+__all__ = ["Study"]
+
+BACKGROUND = 16  # training images that stand for "absent" in SHAP
+TIMED_SAMPLES = 20  # gradient samples in the timed SHAP call
+MODELS = ("teacher", "KD student", "label-only student")
+
+
+class Study:
+    """All runs of one setting, lazily: ``study.student`` trains the teacher first if nothing is there yet.
+
+    Every attribute is computed once and kept; runs are found again by their content (:mod:`kdnb.runs`).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """``settings`` decide everything."""
+        self.settings = settings
+        self.device = settings.activate()
+
+    @cached_property
+    def image_set(self) -> ImageSet:
+        """The images, their classes and parts."""
+        return load(self.settings)
+
+    @cached_property
+    def leak_meter(self) -> dict:
+        """Score of the nearest training image on raw pixels: what memory alone achieves on this split."""
+        table = self.image_set.table
+        thumbs = leakage.thumbnails(self.image_set.pixels)
+        return leakage.leak_meter(thumbs, table["target"].to_numpy(), self.image_set.rows("train"), self.image_set.rows("test"))
+
+    @cached_property
+    def teacher(self) -> Run:
+        """The teacher's run."""
+        return train_teacher(self.settings, self.image_set, self.device)
+
+    @cached_property
+    def teacher_logits(self) -> Run:
+        """The teacher's cached logits of every training view."""
+        return cached_logits(self.settings, self.image_set, self.teacher, self.device)
+
+    @cached_property
+    def student(self) -> Run:
+        """The distilled student's run."""
+        return distil(self.settings, self.image_set, self.teacher, self.device)
+
+    @cached_property
+    def label_only(self) -> Run:
+        """The control's run: the same student on labels alone (alpha = 1)."""
+        return distil(self.settings, self.image_set, self.teacher, self.device, alpha=1.0)
+
+    @cached_property
+    def teacher_model(self) -> nn.Module:
+        """The trained teacher in eval mode."""
+        return load_teacher(self.teacher, len(self.image_set.classes), self.device)
+
+    @cached_property
+    def student_model(self) -> nn.Module:
+        """The distilled student in eval mode."""
+        return load_student(self.student, len(self.image_set.classes), self.device)
+
+    @property
+    def run_ids(self) -> list[str]:
+        """``kind/id`` of the three trainings, for provenance."""
+        return [f"{run.kind}/{run.id}" for run in (self.teacher, self.student, self.label_only)]
+
+    @cached_property
+    def test_targets(self) -> np.ndarray:
+        """(N,) class index of every test image."""
+        return self.image_set.table["target"].to_numpy(np.int64)[self.image_set.rows("test")]
+
+    @cached_property
+    def test_groups(self) -> np.ndarray:
+        """(N,) patient or family of every test image: what intervals resample."""
+        return leakage.groups(self.image_set.table).to_numpy()[self.image_set.rows("test")]
+
+    def test_logits(self, model: str) -> np.ndarray:
+        """(N, K) test logits of one of ``MODELS``."""
+        return saved_logits(dict(zip(MODELS, (self.teacher, self.student, self.label_only), strict=True))[model])
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Every score of every model with its interval: index (model, score)."""
+        tables = {m: scores(self.test_logits(m), self.test_targets, self.test_groups) for m in MODELS}
+        return pd.concat(tables, names=["model"])
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row per model: accuracy and macro-F1 with intervals, the leak meter beside it, and the skill."""
+        rows = {}
+        for model in MODELS:
+            part, one_nn = self.scores.loc[model], self.leak_meter["accuracy"]
+            row = {name: Interval(part.loc[name, ["value", "low", "high"]]) for name in ("accuracy", "macro_f1")}
+            skill = leakage.skill(part.loc["accuracy", "value"], one_nn)
+            rows[model] = {**{k: str(v) for k, v in row.items()}, "1-NN": f"{one_nn:.3f}", "skill": f"{skill:.2f}"}
+        return pd.DataFrame(rows).T.rename_axis("model")
+
+    @cached_property
+    def kd_gain(self) -> Interval:
+        """Accuracy of the KD student minus the label-only student on the same test images."""
+        logits = self.test_logits("KD student"), self.test_logits("label-only student")
+        return paired_difference(*logits, self.test_targets, self.test_groups)
+
+    @cached_property
+    def fidelity(self) -> pd.DataFrame:
+        """Agreement with the teacher and KL, for both students."""
+        teacher = self.test_logits("teacher")
+        tables = {m: fidelity(self.test_logits(m), teacher, self.test_groups) for m in MODELS[1:]}
+        return pd.concat(tables, names=["model"])
+
+    @cached_property
+    def explained(self) -> np.ndarray:
+        """Rows of the test images that are explained: the classes in turn, drawn by the seed."""
+        rows = np.random.default_rng(self.settings.seed).permutation(self.image_set.rows("test"))
+        targets = self.image_set.table["target"].to_numpy()[rows]
+        turn = pd.Series(targets).groupby(targets).cumcount().to_numpy()
+        return rows[np.lexsort((targets, turn))][: self.settings.explained_images]
+
+    def images(self, rows: np.ndarray) -> Tensor:
+        """(M, 3, S, S) normalised tensors of some rows."""
+        return to_tensor(self.image_set.pixels[rows]).to(self.device)
+
+    def targets(self, rows: np.ndarray) -> Tensor:
+        """(M,) true class index of some rows."""
+        return torch.as_tensor(self.image_set.table["target"].to_numpy(np.int64)[rows])
+
+    @cached_property
+    def background(self) -> Tensor:
+        """(16, 3, S, S): the training images that SHAP compares with."""
+        rows = self.image_set.rows("train")
+        return self.images(np.random.default_rng(self.settings.seed).choice(rows, min(BACKGROUND, len(rows)), replace=False))
+
+    @cached_property
+    def attributions(self) -> dict[str, Attribution]:
+        """SHAP of the explained images: gradient on teacher and student, deep on the student."""
+        x, y, s = self.images(self.explained), self.targets(self.explained), self.settings
+
+        def make(run: Run) -> None:
+            sampled = {"samples": s.shap_samples, "seed": s.seed}
+            found = {
+                "teacher, SHAP gradient": shap_gradient(self.teacher_model, x, y, self.background, **sampled),
+                "student, SHAP gradient": shap_gradient(self.student_model, x, y, self.background, **sampled),
+                "student, SHAP deep": shap_deep(self.student_model, x, y, self.background),
+            }
+            arrays = {f"{name}|{field}": value for name, a in found.items() for field, value in vars(a).items()}
+            with atomic_path(run.path("attributions.npz")) as path, path.open("wb") as file:
+                np.savez(file, **arrays)
+
+        parameters = {"rows": self.explained.tolist(), "samples": s.shap_samples, "seed": s.seed}
+        run = self._downstream("attributions", parameters, make)
+        with np.load(run.path("attributions.npz")) as file:
+            names = dict.fromkeys(key.split("|")[0] for key in file.files)
+            return {n: Attribution(*(file[f"{n}|{field}"] for field in Attribution.__annotations__)) for n in names}
+
+    @cached_property
+    def costs(self) -> dict[str, pd.DataFrame]:
+        """Tables ``models``, ``latency`` and ``explanations``, measured on this machine."""
+
+        def make(run: Run) -> None:
+            s, models = self.settings, (self.teacher_model, self.student_model)
+            image, target = self.images(self.explained[:1]), int(self.targets(self.explained[:1])[0])
+            tables = {
+                "models": efficiency.cost_table(dict(zip(("teacher", "student"), models, strict=True)), s.image_size),
+                "latency": efficiency.latency(*models, image, repeats=s.timing_repeats),
+                "explanations": efficiency.explanation_times(
+                    *models, image, target, self.background, repeats=s.timing_repeats, samples=TIMED_SAMPLES
+                ),
+            }
+            for name, table in tables.items():
+                table.to_csv(run.path(f"{name}.csv"))
+
+        machine = {"processor": environment()["processor"], "threads": torch.get_num_threads(), "device": str(self.device)}
+        run = self._downstream("costs", {"repeats": self.settings.timing_repeats, **machine}, make)
+        return {n: pd.read_csv(run.path(f"{n}.csv"), index_col=0) for n in ("models", "latency", "explanations")}
+
+    def _downstream(self, kind: str, parameters: dict, make) -> Run:  # noqa: ANN001
+        upstream = [self.image_set.hash, self.teacher.id, self.student.id]
+        return get_or_make(kind, parameters, make, root=self.settings.runs, upstream=upstream)
+
+    @cached_property
+    def results(self) -> Results:
+        """The folder for tables and pictures of these settings, ``runs/study/<data set>-<profile>-<id>/``."""
+        values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads", "device")}
+        name = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}-{digest(values)[:6]}"
+        return Results(self.settings.runs / "study" / name.replace(":", "-"), values, self.image_set.hash)
