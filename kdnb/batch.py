@@ -5,23 +5,51 @@ from __future__ import annotations
 import ast
 import os
 import shutil
-import sys
+import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pandas as pd
+from jupyter_client import AsyncKernelManager
 
-from kdnb.data import load
 from kdnb.errors import UserError
 from kdnb.progress import say, track
-from kdnb.runs import Run, digest, get_or_make
+from kdnb.runs import Run, atomic_path, digest, get_or_make
 from kdnb.settings import Settings, project_root
+from kdnb.study import Study
 
 __all__ = ["code_digest", "notebooks", "parameters_of", "run_notebook", "run_notebooks"]
 
-COMMON = ("dataset", "data", "split", "profile", "seed", "runs_dir")
+COMMON = ("dataset", "data", "split", "profile", "seed")
+
+
+class IpcKernelManager(AsyncKernelManager):
+    """Talks to its kernel through sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)."""
+
+    def __init__(self, **options: Any) -> None:
+        if os.name == "posix":
+            options |= {"transport": "ipc", "ip": str(Path(tempfile.mkdtemp(prefix="kdnb-")) / "k")}
+        super().__init__(**options)
+
+    async def cleanup_resources(self, restart: bool = False) -> None:
+        """Also remove the folder of the sockets."""
+        await super().cleanup_resources(restart=restart)
+        if self.transport == "ipc" and not restart:
+            shutil.rmtree(Path(self.ip).parent, ignore_errors=True)
+
+
+class _Progress:
+    """Where a kernel prints to: only the indented lines of long work reach the terminal."""
+
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            if line.startswith("  "):
+                say(line)
+
+    def flush(self) -> None: ...
 
 
 def notebooks() -> list[Path]:
@@ -32,7 +60,9 @@ def notebooks() -> list[Path]:
     """
     found = sorted((project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise UserError(f"no notebooks in '{project_root() / 'notebooks'}': run inside the project, or set KDNB_ROOT to it")
+        raise UserError(
+            f"no notebooks in '{project_root() / 'notebooks'}': run inside the project, or set KDNB_ROOT to it"
+        )
     return found
 
 
@@ -63,11 +93,10 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
 
     def make(run: Run) -> None:
         out = run.path(notebook.name)
-        os.environ["KDNB_LIVE"] = "0"  # the kernel inherits it: no live widgets in a batch run
         try:
             papermill.execute_notebook(
-                str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=sys.stdout,
-                cwd=str(notebook.parent), kernel_name="python3",
+                str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=_Progress(),
+                cwd=str(notebook.parent), kernel_name="python3", kernel_manager_class=IpcKernelManager,
             )  # fmt: skip
         except PapermillExecutionError as error:
             kept = root / "failed" / notebook.name
@@ -89,20 +118,31 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
     Returns:
         Path of the report and the summary table.
     """
-    from kdnb.study import Study
-
-    image_set = load(settings)  # bad data ends here, before any notebook runs
+    study = Study(settings)
+    image_set, results = study.image_set, study.results  # bad data ends here, before any notebook runs
     say(f"{settings.dataset}: {len(image_set.table)} images at {settings.image_size} px, split '{settings.split}'")
-    values = {name: getattr(settings, name) for name in COMMON} | dict(explicit)
+    values = {name: getattr(settings, name) for name in COMMON} | dict(explicit) | {"runs_dir": str(settings.runs)}
     if values["data"]:
         values["data"] = str(Path(values["data"]).expanduser().absolute())
+    os.environ["KDNB_LIVE"] = "0"  # kernels inherit it: no live widgets in a batch run
+    os.environ["KDNB_STUDY"] = results.folder.name  # and write their tables and pictures into one folder
     done: list[Run] = []
     for notebook in track(notebooks(), "study"):
         declared = parameters_of(notebook)
         chosen = {name: value for name, value in values.items() if name in declared}
-        done.append(run_notebook(notebook, chosen, settings.runs, [image_set.hash, *(run.id for run in done)]))
+        upstream = [image_set.hash, _token(results.folder), *(run.id for run in done)]
+        done.append(run_notebook(notebook, chosen, settings.runs, upstream))
         say(f"{notebook.stem}: {'reused' if done[-1].reused else f'{done[-1].seconds:.0f} s'}")
-    results = Study(settings).results
     for run, notebook in zip(done, notebooks(), strict=True):
         shutil.copy(run.path(notebook.name), results.folder / notebook.name)
     return results.folder / "report.html", results.load("07_summary")
+
+
+def _token(folder: Path) -> str:
+    """Names this very folder: once it is deleted, notebooks that filled it run again."""
+    path = folder / ".token"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_text(uuid.uuid4().hex)
+    return path.read_text()

@@ -13,7 +13,9 @@ from kdnb.settings import Settings
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Knowledge distillation, read layer by layer.")
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="Knowledge distillation, read layer by layer."
+)
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")]
@@ -35,7 +37,9 @@ def study(
     start = time.perf_counter()
     settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
     report, summary = run_notebooks(settings, explicit=_pairs(set_))
-    print(f"\n{summary.to_string(index=False)}\n\nreport: {report}\nstudy finished in {time.perf_counter() - start:.0f} s")
+    print(
+        f"\n{summary.to_string(index=False)}\n\nreport: {report}\nstudy finished in {time.perf_counter() - start:.0f} s"
+    )
 
 
 @app.command()

@@ -147,7 +147,14 @@ def _forward(model: nn.Module, x: Tensor) -> Call:
 
 
 def explanation_times(
-    teacher: nn.Module, student: nn.Module, image: Tensor, target: int, background: Tensor, *, repeats: int, samples: int
+    teacher: nn.Module,
+    student: nn.Module,
+    image: Tensor,
+    target: int,
+    background: Tensor,
+    *,
+    repeats: int,
+    samples: int,
 ) -> pd.DataFrame:
     """Time and work of every explanation of one image, for both models: the paper's MET, with both factors shown.
 
@@ -175,14 +182,14 @@ def explanation_times(
     for name, method in track(methods.items(), "explanation times", len(methods)):
         slow = _seconds(lambda m=method: m(teacher)) > 1
         count, warm_up = (max(5, repeats // 5), 1) if slow else (repeats, WARM_UP)
-        times = interleaved(
-            lambda m=method: m(teacher), lambda m=method: m(student), repeats=count, warm_up=warm_up
-        )
+        times = interleaved(lambda m=method: m(teacher), lambda m=method: m(student), repeats=count, warm_up=warm_up)
         rows[name] = _summary(*times)
         for side, model in (("teacher", teacher), ("student", student)):
             forward = 2 * macs(model, image.shape[-1])
             rows[name][f"{side}_forwards"] = flops_of(lambda m=method, x=model: m(x)) / forward
-    deep = np.array([_seconds(lambda: shap_deep(student, image, targets, background)) for _ in range(max(5, repeats // 5))])
+    deep = np.array(
+        [_seconds(lambda: shap_deep(student, image, targets, background)) for _ in range(max(5, repeats // 5))]
+    )
     rows["SHAP deep (student only)"] = {"student_ms": 1e3 * np.median(deep[1:]), "repeats": len(deep) - 1}
     return pd.DataFrame(rows).T.rename_axis("method")
 

@@ -61,9 +61,7 @@ def logits_and_taps(
     return logits, seen
 
 
-def average_maps(
-    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None
-) -> OrderedDict[str, Tensor]:
+def average_maps(model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None) -> OrderedDict[str, Tensor]:
     """The paper's average feature map at every tap: the mean over channels, from one forward pass.
 
     KD-FMV (doi 10.1609/aaai.v39i17.33941) overlays these maps on the image; LaFAM (arXiv 2407.06059) is the same map

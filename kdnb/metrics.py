@@ -119,7 +119,9 @@ def paired_difference(
     return group_bootstrap(lambda r: gain[r].mean(), np.asarray(groups), seed=seed)
 
 
-def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0) -> pd.DataFrame:
+def fidelity(
+    student: np.ndarray, teacher: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0
+) -> pd.DataFrame:
     """How alike student and teacher answer: top-1 agreement and KL(teacher ‖ student) in nats, with 95 % intervals.
 
     Args:

@@ -152,7 +152,7 @@ def get_or_make(
     spec = {"kind": kind, "parameters": dict(parameters), "kdnb": kdnb.__version__, "upstream": list(upstream)}
     run = Run(kind, digest(spec), Path(root) / kind / digest(spec))
     done = run.path("done.json")
-    if done.is_file():
+    if os.path.isfile(done):  # unlike Path.is_file, False where the folder may not be entered
         return _finished(run)
     _require_writable(run.folder.parent)
     with FileLock(run.folder.with_suffix(".lock")):

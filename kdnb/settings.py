@@ -1,4 +1,4 @@
-"""The parameters of a notebook as one validated, frozen object; profiles, device, threads and seeds (every notebook)."""
+"""The parameters of a notebook as one validated, frozen object; profiles, device, threads, seeds (every notebook)."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ class Settings(BaseModel):
         names = _assigned(injected[-1]) if injected else []
         unknown = [repr(name) for name in names if name not in values]
         if unknown:
-            raise UserError(f"unknown parameter {', '.join(unknown)}: this notebook accepts {', '.join(sorted(values))}")
+            raise UserError(
+                f"unknown parameter {', '.join(unknown)}: this notebook accepts {', '.join(sorted(values))}"
+            )
         return cls.checked(values)
 
     @property
@@ -149,7 +151,9 @@ class Settings(BaseModel):
         if self.device != "auto" and not available[self.device]:
             raise UserError(f"device '{self.device}' is not available here: use one of "
                             f"{', '.join(name for name, there in available.items() if there)}, auto")  # fmt: skip
-        return torch.device(self.device if self.device != "auto" else next(n for n, there in available.items() if there))
+        return torch.device(
+            self.device if self.device != "auto" else next(n for n, there in available.items() if there)
+        )
 
     def table(self) -> Any:
         """The settings as a two-column table for display (``pandas.DataFrame``)."""
@@ -171,7 +175,7 @@ def _assigned(source: str) -> list[str]:
 
 
 def project_root() -> Path:
-    """The folder that holds ``notebooks/`` and ``data/``: ``KDNB_ROOT``, else beside the package, else the working folder."""
+    """The folder with ``notebooks/`` and ``data/``: ``KDNB_ROOT``, else beside the package, else the working folder."""
     candidates = [Path(os.environ.get("KDNB_ROOT", "")), Path(__file__).resolve().parents[1], Path.cwd()]
     for folder in candidates[0 if os.environ.get("KDNB_ROOT") else 1 :]:
         if (folder / "notebooks").is_dir():
@@ -180,7 +184,7 @@ def project_root() -> Path:
 
 
 def is_live() -> bool:
-    """Whether a person sits at the notebook (JupyterLab, VS Code, Colab) rather than papermill; ``KDNB_LIVE`` overrides."""
+    """Whether a person sits at the notebook (JupyterLab, VS Code, Colab), not papermill; ``KDNB_LIVE`` overrides."""
     override = os.environ.get("KDNB_LIVE", "")
     if override in ("0", "1"):
         return override == "1"

@@ -1,10 +1,11 @@
-"""The chain of runs behind every notebook: data, teacher, students, explanations, costs, each made when first asked for.
+"""The chain of runs behind every notebook: data, teacher, students, explanations, costs, each made when asked for.
 
 A notebook explains its own step with the functions of the package; what it needs from earlier steps it takes here.
 """
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 
 import numpy as np
@@ -50,7 +51,9 @@ class Study:
         """Score of the nearest training image on raw pixels: what memory alone achieves on this split."""
         table = self.image_set.table
         thumbs = leakage.thumbnails(self.image_set.pixels)
-        return leakage.leak_meter(thumbs, table["target"].to_numpy(), self.image_set.rows("train"), self.image_set.rows("test"))
+        return leakage.leak_meter(
+            thumbs, table["target"].to_numpy(), self.image_set.rows("train"), self.image_set.rows("test")
+        )
 
     @cached_property
     def teacher(self) -> Run:
@@ -151,7 +154,9 @@ class Study:
     def background(self) -> Tensor:
         """(16, 3, S, S): the training images that SHAP compares with."""
         rows = self.image_set.rows("train")
-        return self.images(np.random.default_rng(self.settings.seed).choice(rows, min(BACKGROUND, len(rows)), replace=False))
+        return self.images(
+            np.random.default_rng(self.settings.seed).choice(rows, min(BACKGROUND, len(rows)), replace=False)
+        )
 
     @cached_property
     def attributions(self) -> dict[str, Attribution]:
@@ -192,7 +197,11 @@ class Study:
             for name, table in tables.items():
                 table.to_csv(run.path(f"{name}.csv"))
 
-        machine = {"processor": environment()["processor"], "threads": torch.get_num_threads(), "device": str(self.device)}
+        machine = {
+            "processor": environment()["processor"],
+            "threads": torch.get_num_threads(),
+            "device": str(self.device),
+        }
         run = self._downstream("costs", {"repeats": self.settings.timing_repeats, **machine}, make)
         return {n: pd.read_csv(run.path(f"{n}.csv"), index_col=0) for n in ("models", "latency", "explanations")}
 
@@ -202,7 +211,11 @@ class Study:
 
     @cached_property
     def results(self) -> Results:
-        """The folder for tables and pictures of these settings, ``runs/study/<data set>-<profile>-<id>/``."""
+        """The folder for tables and pictures, ``runs/study/<data set>-<profile>-seed<n>-<id>/``.
+
+        ``KDNB_STUDY`` names another one, so that all notebooks of one batch run write into the same.
+        """
         values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads", "device")}
         name = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}-{digest(values)[:6]}"
-        return Results(self.settings.runs / "study" / name.replace(":", "-"), values, self.image_set.hash)
+        name = os.environ.get("KDNB_STUDY") or name.replace(":", "-")
+        return Results(self.settings.runs / "study" / name, values, self.image_set.hash)

@@ -162,7 +162,9 @@ def finish(model: nn.Module, image_set: ImageSet, schedule: Schedule, run: Run, 
     with atomic_path(run.path("logits.npz")) as path, path.open("wb") as file:
         np.savez(file, **logits)
     accuracy = {
-        f"{part}_accuracy": float((values.argmax(1) == image_set.table["target"].to_numpy()[image_set.rows(part)]).mean())
+        f"{part}_accuracy": float(
+            (values.argmax(1) == image_set.table["target"].to_numpy()[image_set.rows(part)]).mean()
+        )
         for part, values in logits.items()
     }
     write_json(run.path("metrics.json"), {**accuracy, "test_opened": 1, "device": str(device)})

@@ -1,4 +1,4 @@
-"""Every plot of the study: functions that return a figure and its alt text, and saving with provenance (all notebooks)."""
+"""Every plot of the study: functions that return a figure with its alt text; saving with provenance (all notebooks)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ def class_balance(table: pd.DataFrame) -> Picture:
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(counts) + 1.2))
     left = np.zeros(len(counts))
     for i, part in enumerate(parts):
-        axes.barh(counts.index, counts[part], left=left, label=part, color=PALETTE[i], hatch=HATCHES[i], edgecolor="white")
+        axes.barh(
+            counts.index, counts[part], left=left, label=part, color=PALETTE[i], hatch=HATCHES[i], edgecolor="white"
+        )
         left += counts[part].to_numpy()
     axes.set_xlabel("images")
     axes.invert_yaxis()
@@ -53,12 +55,23 @@ def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
     """A confusion matrix: counts of true class (rows) by predicted class (columns)."""
     figure, axes = plt.subplots(figsize=(1.0 * len(matrix) + 1.6, 0.7 * len(matrix) + 1.2))
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
-    sns.heatmap(shares, annot=matrix, fmt="d", cmap="cividis", vmin=0, vmax=1, ax=axes, cbar_kws={"label": "share of the true class"})
+    sns.heatmap(
+        shares,
+        annot=matrix,
+        fmt="d",
+        cmap="cividis",
+        vmin=0,
+        vmax=1,
+        ax=axes,
+        cbar_kws={"label": "share of the true class"},
+    )
     recalls = "; ".join(f"{name} {shares.loc[name, name]:.0%}" for name in matrix.index)
     return Picture(figure, f"Confusion matrix; share of each true class that is recognised: {recalls}.")
 
 
-def score_bars(scores: pd.DataFrame, reference: float | None = None, reference_name: str = "1-NN on raw pixels") -> Picture:
+def score_bars(
+    scores: pd.DataFrame, reference: float | None = None, reference_name: str = "1-NN on raw pixels"
+) -> Picture:
     """Values with 95 % intervals as dots with bars, one row per model, and the leak meter as a line.
 
     Args:
@@ -70,13 +83,18 @@ def score_bars(scores: pd.DataFrame, reference: float | None = None, reference_n
     rows = np.arange(len(scores))
     errors = np.abs(scores[["low", "high"]].to_numpy().T - scores["value"].to_numpy())
     axes.errorbar(scores["value"], rows, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
-    for row, (value, high) in enumerate(zip(scores["value"], scores["high"], strict=True)):
+    for row, value in enumerate(scores["value"]):
         axes.annotate(f"{value:.3f}", (value, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
     if reference is not None:
         axes.axvline(reference, color=PALETTE[5], ls="--")
         axes.annotate(f"{reference_name} {reference:.3f}", (reference, -0.45), color=PALETTE[5], fontsize=9,
                       xytext=(3, 0), textcoords="offset points")  # fmt: skip
-    axes.set(yticks=rows, yticklabels=scores.index, xlabel="accuracy on the test part (95 % interval)", ylim=(len(rows) - 0.4, -0.6))
+    axes.set(
+        yticks=rows,
+        yticklabels=scores.index,
+        xlabel="accuracy on the test part (95 % interval)",
+        ylim=(len(rows) - 0.4, -0.6),
+    )
     said = "; ".join(f"{n} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for n, r in scores.iterrows())
     extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
     return Picture(figure, f"Accuracy with 95 % intervals: {said}.{extra}")
@@ -87,7 +105,15 @@ def soft_targets(probabilities: Mapping[str, np.ndarray], classes: Sequence[str]
     figure, axes = plt.subplots(figsize=(7, 2.8))
     width = 0.8 / len(probabilities)
     for i, (name, values) in enumerate(probabilities.items()):
-        axes.bar(np.arange(len(classes)) + i * width, values, width, label=name, color=PALETTE[i], hatch=HATCHES[i % 4], edgecolor="white")
+        axes.bar(
+            np.arange(len(classes)) + i * width,
+            values,
+            width,
+            label=name,
+            color=PALETTE[i],
+            hatch=HATCHES[i % 4],
+            edgecolor="white",
+        )
     axes.set_xticks(np.arange(len(classes)) + 0.4 - width / 2, classes)
     axes.set(ylabel="probability", ylim=(0, 1), title=title)
     axes.legend(frameon=False)
@@ -97,7 +123,7 @@ def soft_targets(probabilities: Mapping[str, np.ndarray], classes: Sequence[str]
 
 
 def cost_ratios(times: pd.DataFrame) -> Picture:
-    """Teacher time divided by student time, one row per method, with 95 % intervals (columns ratio, ratio_low, ratio_high)."""
+    """Teacher time / student time, one row per method, with 95 % intervals (columns ratio, ratio_low, ratio_high)."""
     rows = times.dropna(subset=["ratio"])
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.2))
     place = np.arange(len(rows))

@@ -73,7 +73,8 @@ class Results:
 
     def table(self, name: str, table: pd.DataFrame, runs: list[str] | None = None) -> Path:
         """Save a table as ``name.csv`` (floats with 6 significant digits)."""
-        return self._save(f"{name}.csv", table.to_csv(float_format="%.6g", lineterminator="\n").encode(), "", runs)
+        text = table.to_csv(index=any(table.index.names), float_format="%.6g", lineterminator="\n")
+        return self._save(f"{name}.csv", text.encode(), "", runs)
 
     def picture(self, name: str, picture: Picture, runs: list[str] | None = None) -> HTML:
         """Save a picture as ``name.png`` and return it for display."""
@@ -86,7 +87,9 @@ class Results:
             with atomic_path(self.folder / name) as path:
                 path.write_bytes(content)
         except OSError as error:
-            raise UserError(f"'{self.folder / name}' cannot be written ({error.strerror}): choose another runs_dir") from None
+            raise UserError(
+                f"'{self.folder / name}' cannot be written ({error.strerror}): choose another runs_dir"
+            ) from None
         manifest = self.folder / "manifest.json"
         with FileLock(self.folder / ".manifest.lock"):
             known = read_json(manifest) if manifest.is_file() else {}

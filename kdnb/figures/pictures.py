@@ -15,7 +15,9 @@ from kdnb.figures.output import Picture
 __all__ = ["attribution_grid", "map_grid", "sample_grid"]
 
 
-def sample_grid(images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None = None, columns: int = 8) -> Picture:
+def sample_grid(
+    images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None = None, columns: int = 8
+) -> Picture:
     """Images (N, S, S, 3) uint8 in a grid; the outline of a mask (N, S, S) where one is given."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
@@ -44,7 +46,9 @@ def map_grid(
     figure, axes = _panels(images, titles, masks, list(maps))
     for column, values in enumerate(maps.values(), start=1):
         for row, value in enumerate(values):
-            axes[row, column].imshow(value, cmap="cividis", vmin=0, vmax=max(float(value.max()), 1e-12), interpolation="nearest")
+            axes[row, column].imshow(
+                value, cmap="cividis", vmin=0, vmax=max(float(value.max()), 1e-12), interpolation="nearest"
+            )
             axes[row, column].set_xlabel(f"0 to {value.max():.2g}", fontsize=7)
     sizes = ", ".join(f"{name} {v.shape[1]} by {v.shape[2]}" for name, v in maps.items())
     return Picture(figure, f"Maps of {len(images)} images ({', '.join(titles)}) at {len(maps)} layers: {sizes} cells. "

@@ -1,0 +1,44 @@
+# Wraps the kdnb command line. Two commands on a fresh machine: `make study` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATASET ?= phantom_brain
+DATA ?=
+PROFILE ?= quick
+SEED ?= 0
+SPLIT ?= grouped
+RUNS ?=
+STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
+	--split "$(SPLIT)" --runs-dir "$(RUNS)"
+
+.PHONY: install study lab test test-fast lint figures clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+study: install
+	@$(STUDY)
+
+lab: install
+	$(BIN)/jupyter lab notebooks
+
+test: install
+	$(BIN)/python -m pytest
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not slow and not browser and not archives"
+
+lint: install
+	$(BIN)/ruff check .
+
+figures: install
+	$(BIN)/kdnb figures --runs-dir "$(RUNS)"
+
+clean:
+	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +

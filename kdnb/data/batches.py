@@ -1,0 +1,124 @@
+"""Batches: normalised, channels-last tensors with replayable augmentation; used by every notebook that trains or reads a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from kdnb.data.splits import image_keys
+
+if TYPE_CHECKING:
+    from kdnb.data import ImageSet
+
+__all__ = ["MEAN", "STD", "Batch", "augment", "batches", "to_tensor"]
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, red green blue
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of images: what a network sees, and which rows of the set it came from."""
+
+    images: Tensor  # (B, 3, S, S) float32, ImageNet-normalised, channels_last
+    targets: Tensor  # (B,) int64
+    rows: Tensor  # (B,) int64, rows of the ImageSet
+    view: int  # number of the augmented view, -1 = not augmented
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Pixels (B, S, S, 3) uint8 to (B, 3, S, S) float32, ImageNet-normalised, channels_last.
+
+    >>> to_tensor(np.zeros((2, 8, 8, 3), np.uint8)).shape
+    torch.Size([2, 3, 8, 8])
+    """
+    return _normalise(_unit(pixels))
+
+
+def augment(images: Tensor, keys: np.ndarray) -> Tensor:
+    """One random view per image: turn ±10°, shift ±5 %, zoom ±10 %, mirror left-right, brightness and contrast ±10 %.
+
+    All seven parameters come from the image's own key (splitmix64, Steele et al. 2014, doi:10.1145/2660193.2660195),
+    and all arithmetic is per image: a view is bit-equal in any order, batch size and process.
+
+    Args:
+        images: (B, 3, S, S) float32 in [0, 1].
+        keys: (B,) uint64, one per image.
+
+    Returns:
+        (B, 3, S, S) float32 in [0, 1]; what lies outside the image repeats its border.
+    """
+    size = images.shape[-1]
+    turn, right, down, zoom, mirror, bright, contrast = _uniform(keys, 7)
+    angle, scale = turn * math.pi / 18, 1 / (1 + 0.1 * zoom)
+    side = np.where(mirror < 0, -1.0, 1.0)
+    rows = (side * np.cos(angle) * scale, -side * np.sin(angle) * scale, 0.1 * right), (
+        np.sin(angle) * scale, np.cos(angle) * scale, 0.1 * down)
+    at = torch.arange(size, dtype=torch.float32).mul_(2).add_(1).div_(size).sub_(1)  # pixel centres in [-1, 1]
+    # not affine_grid: its matrix product may round differently in another batch size
+    grid = torch.stack(
+        [_column(a) * at + (_column(b) * at[:, None] + _column(c)) for a, b, c in rows], dim=-1
+    )  # (B, S, S, 2)
+    views = grid_sample(images, grid, padding_mode="border", align_corners=False)
+    gain = (1 + 0.1 * bright) * (1 + 0.1 * contrast)
+    return views.mul_(_column(gain)[:, None]).sub_(_column(0.05 * contrast)[:, None]).clamp_(0, 1)
+
+
+def batches(
+    image_set: ImageSet,
+    rows: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int | None = None,
+    view: int = -1,
+) -> Iterator[Batch]:
+    """The given rows of a set as batches, the last one possibly shorter.
+
+    Args:
+        image_set: pixels and targets.
+        rows: (N,) int64 rows of the set.
+        batch_size: images per batch, at least 1.
+        seed: fixes the order and the augmented views.
+        epoch: None for the order of `rows`, else the number of the epoch, whose order is drawn from (seed, epoch).
+        view: -1 for the plain images, else the number of the view, augmented from (seed, image_id, view).
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    if epoch is not None:
+        rows = np.random.default_rng((seed, epoch)).permutation(rows)
+    targets = torch.from_numpy(image_set.table["target"].to_numpy(np.int64)[rows])
+    keys = image_keys(image_set.table["image_id"].iloc[rows], seed, view) if view >= 0 else None
+    for start in range(0, len(rows), batch_size):
+        part = slice(start, start + batch_size)
+        images = _unit(image_set.pixels[rows[part]])
+        if keys is not None:
+            images = augment(images, keys[part])
+        yield Batch(_normalise(images), targets[part], torch.from_numpy(rows[part].copy()), view)
+
+
+def _unit(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def _normalise(images: Tensor) -> Tensor:
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    return images.contiguous(memory_format=torch.channels_last).sub_(mean).div_(std)
+
+
+def _column(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))[:, None, None]  # (B, 1, 1)
+
+
+def _uniform(keys: np.ndarray, count: int) -> np.ndarray:
+    """(count, B) float64 in [-1, 1): the first `count` numbers of the splitmix64 stream that starts at each key."""
+    step = np.arange(1, count + 1, dtype=np.uint64)[:, None] * np.uint64(0x9E3779B97F4A7C15)
+    z = np.asarray(keys, dtype=np.uint64) + step
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-52 - 1

@@ -1,0 +1,262 @@
+"""Leakage: duplicates, copies and patients across a split, the leak ledger and the leak meter; used by notebook 01."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+from sklearn.utils.extmath import randomized_svd
+
+__all__ = ["components", "copies", "families", "groups", "leak_ledger", "leak_meter", "near_duplicates", "skill",
+           "thumbnails"]  # fmt: skip
+
+CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))
+BLOCK = 2048  # rows per matrix product or gather: bounds the memory
+
+
+def thumbnails(pixels: np.ndarray, side: int = 64) -> np.ndarray:
+    """Grey thumbnails to compare by their dot product, which is Pearson's correlation.
+
+    Args:
+        pixels: (N, S, S, 3) uint8.
+        side: of the thumbnail, px; grey by Rec. 601, resized with Pillow's bicubic filter.
+
+    Returns:
+        (N, side * side) float32, each row of zero mean and unit norm; all 0 for an image of one grey.
+
+    >>> thumbnails(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8), side=32).shape
+    (2, 1024)
+    """
+    grey = np.empty((len(pixels), side * side), np.float32)
+    for row, image in zip(grey, pixels, strict=True):
+        row[:] = np.asarray(Image.fromarray(image).convert("L").resize((side, side), Image.Resampling.BICUBIC)).ravel()
+    return _standardise(grey)
+
+
+def near_duplicates(thumbs: np.ndarray, threshold: float = 0.999) -> np.ndarray:
+    """Every pair of images whose correlation exceeds the threshold.
+
+    Exact: a projection to principal components shortens distances only, so a search within the same radius
+    there finds all pairs, and the full correlation of these decides.
+
+    Args:
+        thumbs: (N, D) from `thumbnails`.
+        threshold: correlation; 0.999 at 64 x 64 finds re-encoded and resized copies, not neighbouring slices.
+
+    Returns:
+        (M, 2) int64 rows i < j, in ascending order.
+    """
+    return _sorted_pairs([_close(thumbs, thumbs, threshold)])
+
+
+def copies(thumbs: np.ndarray, threshold: float = 0.992) -> np.ndarray:
+    """Pairs of near duplicates that may also be mirrored left-right, rescaled by 2 %, or re-encoded as JPEG.
+
+    Compared is the detail between 0.7 and 1.5 px of the thumbnail (difference of Gaussians), in which a copy agrees
+    with its original much better than neighbouring slices do; zooms are tried with linear and cubic interpolation.
+
+    Args:
+        thumbs: (N, side * side) from `thumbnails`, side about 64.
+        threshold: correlation of the detail.
+
+    Returns:
+        (M, 2) int64 rows i < j, in ascending order.
+    """
+    detail = _detail(thumbs)
+    return _sorted_pairs(_close(detail, variant, threshold) for variant in _variants(thumbs))
+
+
+def components(manifest: pd.DataFrame, columns: Sequence[str], pairs: np.ndarray | None = None) -> pd.Series:
+    """Connected components of rows that share a known ("" is unknown) value in a column, or are joined by a pair.
+
+    Args:
+        manifest: table with ``image_id``; columns that it lacks are passed over.
+        columns: values are compared within a column, never between two.
+        pairs: (M, 2) positions of rows that belong together.
+
+    Returns:
+        Series of str on the manifest's index: the lowest image id of the row's component.
+
+    >>> table = pd.DataFrame({"image_id": list("abcd"), "patient": ["1", "", "1", ""], "family": ["", "f", "f", ""]})
+    >>> components(table, ["patient", "family"]).tolist()
+    ['a', 'a', 'a', 'd']
+    """
+    links = [np.empty((0, 2), np.int64) if pairs is None else pairs]
+    for column in [c for c in columns if c in manifest]:
+        code, _ = pd.factorize(manifest[column].mask(manifest[column] == ""))
+        known = np.flatnonzero(code >= 0)
+        first = known[np.unique(code[known], return_index=True)[1]]
+        links.append(np.column_stack([known, first[code[known]]]))
+    ends = np.concatenate(links).T
+    graph = coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(len(manifest), len(manifest)))
+    return manifest["image_id"].groupby(connected_components(graph, directed=False)[1]).transform("min")
+
+
+def families(manifest: pd.DataFrame, thumbs: np.ndarray | None = None, threshold: float = 0.999) -> pd.Series:
+    """Family id per row: components over same bytes, same given family and, with thumbnails, near duplicates."""
+    pairs = None if thumbs is None else near_duplicates(thumbs, threshold)
+    return components(manifest, ["family", "sha256"], pairs)
+
+
+def groups(manifest: pd.DataFrame) -> pd.Series:
+    """Group id per row, what may not cross a split: components over same patient, same family and same bytes."""
+    return components(manifest, ["patient", "family", "sha256"])
+
+
+def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray | None = None, threshold: float = 0.999) -> pd.DataFrame:
+    """Every crossing of a split: an image b of a later part that has a twin or its patient in an earlier part.
+
+    One row per kind, image b and earlier part (train and val to test, train to val). Copies are listed under the
+    first kind that holds: exact (same bytes), near (correlation above the threshold), family; patient always.
+
+    Args:
+        table: manifest with ``part``.
+        thumbs: (N, D) from `thumbnails`; without them there are no near rows and no similarities.
+        threshold: correlation of near duplicates.
+
+    Returns:
+        Columns kind, part_a, part_b, id_a, id_b, label_a, label_b, similarity (correlation, 1 for exact) and count
+        (images of part a that b leaks from in this way; a is the most similar of near, the first of the others).
+    """
+    pairs = np.empty((0, 2), np.int64) if thumbs is None else near_duplicates(thumbs, threshold)
+    part, found = table["part"].to_numpy(), []
+    for part_a, part_b in CROSSINGS:
+        rows_a, rows_b = np.flatnonzero(part == part_a), np.flatnonzero(part == part_b)
+        same = {kind: _sharing(table[column], rows_a, rows_b) for kind, column in
+                (("exact", "sha256"), ("family", "family"), ("patient", "patient")) if column in table}  # fmt: skip
+        both = np.concatenate([pairs, pairs[:, ::-1]])
+        both = both[(part[both[:, 0]] == part_a) & (part[both[:, 1]] == part_b)]
+        both = pd.DataFrame(both[np.argsort(-_correlation(thumbs, thumbs, both), kind="stable")], columns=["a", "b"])
+        same["near"] = both.groupby("b").agg(a=("a", "first"), count=("a", "size")).reset_index()
+        kinds = [same[k].assign(kind=k) for k in ("exact", "near", "family", "patient") if k in same]
+        rows = pd.concat(kinds, ignore_index=True).assign(part_a=part_a, part_b=part_b)
+        found.append(rows[~rows["b"].duplicated() | (rows["kind"] == "patient")])
+    ledger = pd.concat(found, ignore_index=True)
+    for end in "ab":
+        for name, column in (("id", "image_id"), ("label", "label")):
+            ledger[f"{name}_{end}"] = table[column].to_numpy()[ledger[end].to_numpy(np.int64)]
+    ledger["similarity"] = (
+        np.nan if thumbs is None else _correlation(thumbs, thumbs, ledger[["a", "b"]].to_numpy(np.int64))
+    )
+    ledger.loc[ledger["kind"] == "exact", "similarity"] = 1.0
+    return ledger[["kind", "part_a", "part_b", "id_a", "id_b", "label_a", "label_b", "similarity", "count"]]
+
+
+def leak_meter(
+    thumbs: np.ndarray,
+    targets: np.ndarray,
+    train_rows: np.ndarray,
+    test_rows: np.ndarray,
+    flip_invariant: bool = False,
+) -> dict:
+    """What raw pixels alone achieve: each test image takes the class of the most correlated training image.
+
+    With thumbnails of side 64 it gives 0.96 on the published split of the brain tumour set.
+
+    Args:
+        thumbs: (N, side * side) from `thumbnails`.
+        targets: (N,) class indices.
+        train_rows: (A,) rows to look in.
+        test_rows: (B,) rows to classify.
+        flip_invariant: whether the test image mirrored left-right, up-down or both may match as well.
+
+    Returns:
+        accuracy, balanced_accuracy, recall (dict by class index, classes of the test rows), and per test row
+        predictions, neighbours (the training row) and similarity (its correlation).
+    """
+    train, similarity, nearest = thumbs[train_rows], [], []
+    for start in range(0, len(test_rows), BLOCK):
+        image = _square(thumbs[test_rows[start : start + BLOCK]])
+        views = [image, image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1]] if flip_invariant else [image]
+        scores = np.max([view.reshape(len(image), -1) @ train.T for view in views], axis=0)
+        nearest.append(scores.argmax(axis=1))
+        similarity.append(scores.max(axis=1))
+    neighbours, truth = np.asarray(train_rows)[np.concatenate(nearest)], np.asarray(targets)[test_rows]
+    predictions = np.asarray(targets)[neighbours]
+    hit = predictions == truth
+    recall = {int(k): float(hit[truth == k].mean()) for k in np.unique(truth)}
+    return {
+        "accuracy": float(hit.mean()), "balanced_accuracy": float(np.mean(list(recall.values()))), "recall": recall,
+        "predictions": predictions, "neighbours": neighbours, "similarity": np.concatenate(similarity),
+    }  # fmt: skip
+
+
+def skill(accuracy: float, one_nn: float) -> float:
+    """Share of the way from the leak meter to perfection: (accuracy - 1NN) / (1 - 1NN); nan where 1NN is 1.
+
+    >>> round(skill(0.96, 0.92), 6)
+    0.5
+    """
+    return (accuracy - one_nn) / (1 - one_nn) if one_nn < 1 else float("nan")
+
+
+def _standardise(rows: np.ndarray) -> np.ndarray:
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 1e-6)
+
+
+def _square(thumbs: np.ndarray) -> np.ndarray:
+    side = round(thumbs.shape[1] ** 0.5)
+    return thumbs.reshape(-1, side, side)
+
+
+def _mirror(thumbs: np.ndarray) -> np.ndarray:
+    return _square(thumbs)[:, :, ::-1].reshape(thumbs.shape)
+
+
+def _detail(thumbs: np.ndarray) -> np.ndarray:
+    fine, coarse = (gaussian_filter(_square(thumbs), (0, sigma, sigma)) for sigma in (0.7, 1.5))
+    return _standardise((fine - coarse).reshape(thumbs.shape))
+
+
+def _variants(thumbs: np.ndarray) -> Iterator[np.ndarray]:
+    """Details of all images, each plain and mirrored, at the zooms that undo or repeat a rescaling by 2 %."""
+    side = round(thumbs.shape[1] ** 0.5)
+    for zoom, order in ((1, 1), (0.98, 1), (1.02, 1), (0.98, 3)):
+        centred = {"matrix": [zoom, 1], "offset": [(1 - zoom) * (side - 1) / 2, 0]}
+        scale = affine_transform(np.eye(side, dtype=np.float32), **centred, order=order, mode="nearest")
+        variant = _detail((scale @ _square(thumbs) @ scale.T).reshape(thumbs.shape))
+        yield variant
+        yield _mirror(variant)
+
+
+def _close(rows: np.ndarray, others: np.ndarray, threshold: float, axes: int = 24) -> np.ndarray:
+    """(M, 2) positions (i in rows, j in others), i != j, with a correlation above the threshold; zero rows have none."""
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), 500)).astype(int)]
+    basis = randomized_svd(sample - sample.mean(axis=0), axes, random_state=0)[2].T  # orthonormal columns
+    live, radius = [np.flatnonzero(r.any(axis=1)) for r in (rows, others)], (2 * (1 - threshold)) ** 0.5 + 1e-4
+    trees = [KDTree((r @ basis)[keep]) for r, keep in zip((rows, others), live, strict=True)]
+    near = trees[0].sparse_distance_matrix(trees[1], radius, output_type="ndarray")
+    pairs = np.column_stack([live[0][near["i"]], live[1][near["j"]]])
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    return pairs[_correlation(rows, others, pairs) > threshold]
+
+
+def _correlation(rows: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    blocks = np.array_split(pairs, len(pairs) // BLOCK + 1)
+    return (
+        np.concatenate([np.einsum("nd,nd->n", rows[b[:, 0]], others[b[:, 1]]) for b in blocks])
+        if len(pairs)
+        else np.empty(0)
+    )
+
+
+def _sorted_pairs(found: Sequence[np.ndarray] | Iterator[np.ndarray]) -> np.ndarray:
+    return np.unique(np.sort(np.concatenate(list(found)), axis=1), axis=0)
+
+
+def _sharing(values: pd.Series, rows_a: np.ndarray, rows_b: np.ndarray) -> pd.DataFrame:
+    """Columns a, b, count: rows b whose known value some rows a share, the first and the number of these."""
+    values = values.to_numpy(dtype=object)
+    first = pd.DataFrame({"value": values[rows_a], "a": rows_a}).query("value != ''")
+    first = first.groupby("value").agg(a=("a", "first"), count=("a", "size"))
+    return (
+        pd.DataFrame({"value": values[rows_b], "b": rows_b}).join(first, on="value", how="inner").drop(columns="value")
+    )

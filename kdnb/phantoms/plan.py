@@ -1,0 +1,86 @@
+"""Plan and table of a phantom set: patients, published split, planted copies and leaks (01_data)."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+
+from kdnb.errors import UserError
+
+__all__ = ["FAMILIES", "PhantomPlan", "check", "classes", "table"]
+
+CLASSES = {
+    "brain": ("glioma", "meningioma", "notumor", "pituitary"),
+    "fundus": ("cataract", "diabetic_retinopathy", "glaucoma", "normal"),
+    "dementia": ("MildDemented", "ModerateDemented", "NonDemented", "VeryMildDemented"),
+}
+FAMILIES = tuple(CLASSES)
+PARTS, COPY_KINDS = ("test", "train"), np.array(["exact", "jpeg", "flip", "rescale"])
+
+
+def check(name: str, value: object, low: int, high: int, kind: type = Integral) -> None:
+    """Raise UserError unless value is of the kind (Integral or Real) and in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        noun = "a whole number" if kind is Integral else "a number"
+        raise UserError(f"phantom {name} must be {noun} from {low} to {high}, got {value!r}; change {name}")
+
+
+def classes(family: str) -> tuple[str, ...]:
+    """Class names of a family, in the order of their class index."""
+    if family not in FAMILIES:
+        raise UserError(f"phantom family must be one of {', '.join(FAMILIES)}, got {family!r}; change family")
+    return CLASSES[family]
+
+
+@dataclass(frozen=True)
+class PhantomPlan:
+    """What to draw; equal plans give equal bytes in any process. A field out of range raises UserError."""
+
+    family: str = "brain"
+    patients: int = 240  # dealt evenly to the four classes
+    slices: int = 6  # images per patient
+    seed: int = 0
+    duplicates: float = 0.0  # share of images with a planted copy; half of the copies change their part
+    patient_leaks: float = 0.0  # share of patients with slices in both published parts
+    distractor: bool = False  # a bright blob in every image, whose place tells nothing about the class
+    shortcut: float = 0.0  # probability that the corner mark names the image's own class; 0 for no mark
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        classes(self.family)
+        check("patients", self.patients, 8, 9999)
+        check("slices", self.slices, 2 if self.patient_leaks else 1, 99)
+        check("seed", self.seed, 0, 2**32 - 1)
+        for name in ("duplicates", "patient_leaks", "shortcut"):
+            check(name, getattr(self, name), 0, 1, Real)
+        if not isinstance(self.distractor, bool):
+            raise UserError(f"phantom distractor must be True or False, got {self.distractor!r}; choose one")
+
+
+def table(plan: PhantomPlan) -> pd.DataFrame:
+    """One row per image with the truth of all that is planted; copies follow the originals.
+
+    Columns: image_id, label, patient, family (image_id of the original), source, slice, published_split,
+    mark (class that the corner mark names, "" without), copy_of and copy_kind ("" for an original).
+    """
+    rng, names = np.random.default_rng([9, plan.seed]), np.array(classes(plan.family))
+    deal = rng.permutation(plan.patients)  # each class in turn; the first of every five rounds is test
+    leaked = rng.permutation(plan.patients) < round(plan.patient_leaks * plan.patients)
+    patient, index = (axis.ravel() for axis in np.indices((plan.patients, plan.slices)))
+    late = index >= plan.slices - max(1, round(0.2 * plan.slices))  # test, where the patient is leaked
+    test, target = np.where(leaked[patient], late, (deal // 4 % 5 == 0)[patient]), deal[patient] % 4
+    agrees, others = rng.random(len(index)) < plan.shortcut, rng.integers(1, 4, len(index))
+    ids = [f"{plan.family}_p{p:04d}_s{i:02d}" for p, i in zip(patient, index, strict=True)]
+    rows = pd.DataFrame({
+        "image_id": ids, "label": names[target], "patient": [f"p{p:04d}" for p in patient], "family": ids,
+        "source": f"phantom_{plan.family}", "slice": index, "published_split": np.where(test, *PARTS),
+        "mark": names[np.where(agrees, target, (target + others) % 4)] if plan.shortcut else "",
+        "copy_of": "", "copy_kind": "",
+    })  # fmt: skip
+    copies = rows.iloc[rng.permutation(len(rows))[: round(plan.duplicates * len(rows))]]
+    turn = np.arange(len(copies))
+    crosses, kind = turn // 4 % 2 == 0, COPY_KINDS[turn % 4]  # kinds take turns, every other round crosses
+    part = np.where(crosses ^ (copies.published_split == "test"), *PARTS)
+    new = {"image_id": copies.image_id + "_" + kind, "copy_of": copies.image_id, "copy_kind": kind}
+    return pd.concat([rows, copies.assign(published_split=part, **new)], ignore_index=True)

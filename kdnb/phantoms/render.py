@@ -1,0 +1,89 @@
+"""From a row of the phantom table to pixels and masks, with planted marks and copies (01_data, 05_xai)."""
+
+import io
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
+
+from kdnb.errors import UserError
+from kdnb.phantoms.anatomy import draw_fundus, draw_head, edge, grid, paint
+from kdnb.phantoms.plan import FAMILIES, PhantomPlan, check, classes, table
+
+__all__ = ["distractor_mask", "render", "render_all"]
+
+
+@lru_cache(maxsize=8)
+def _rows(plan: PhantomPlan) -> dict[str, dict]:
+    """Rows of the table by image_id."""
+    return {row["image_id"]: row for row in table(plan).to_dict("records")}
+
+
+def _draw(plan: PhantomPlan, row: dict, label: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image (S, S, 3) float and mask of the row's patient and slice, drawn as if its class were `label`."""
+    level = 2 * row["slice"] / (plan.slices - 1) - 1 if plan.slices > 1 else 0.0
+    key = FAMILIES.index(plan.family), plan.seed, int(row["patient"][1:])
+    rngs = tuple(np.random.default_rng(part) for part in ([0, *key], [1, *key], [2, *key, row["slice"]]))
+    draw = draw_fundus if plan.family == "fundus" else draw_head
+    return draw(label, rngs, row["slice"], level, size)
+
+
+def _blob(plan: PhantomPlan, row: dict, size: int) -> np.ndarray:
+    """Cover (S, S) of the distractor, uniform over places free of every class's lesion: it tells nothing."""
+    radius, (x, y) = 0.1, grid(64)
+    taken = np.any([_draw(plan, row, label, 64)[1] for label in classes(plan.family)], axis=0)
+    taken |= (np.maximum(abs(x), abs(y)) > 0.96) | ((x < -0.7) & (y > 0.3))  # the frame, the mark's corner
+    free = np.flatnonzero(distance_transform_edt(~taken) / 32 > radius + 0.06)
+    place = np.random.default_rng([3, plan.seed, int(row["patient"][1:]), row["slice"]]).choice(free)
+    return edge(np.hypot(grid(size)[0] - x.flat[place], grid(size)[1] - y.flat[place]) - radius)
+
+
+def _copy(kind: str, planes: tuple[np.ndarray, ...], zoom: float) -> tuple[np.ndarray, ...]:
+    """Image and masks of a planted copy; the kinds "" and "exact" change nothing."""
+    if kind == "jpeg":
+        Image.fromarray(planes[0]).save(file := io.BytesIO(), "JPEG", quality=95, subsampling=0)
+        return np.array(Image.open(file)), *planes[1:]
+    if kind == "flip":
+        return tuple(np.ascontiguousarray(plane[:, ::-1]) for plane in planes)
+    if kind == "rescale":  # Pillow takes the nearest pixel for the bool masks
+        size, shift = len(planes[0]), len(planes[0]) / 2 * (1 - zoom)
+        how = (size, size), Image.AFFINE, (zoom, 0, shift, 0, zoom, shift), Image.BILINEAR
+        return tuple(np.array(Image.fromarray(plane).transform(*how)) for plane in planes)
+    return planes
+
+
+def _planes(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> tuple[np.ndarray, ...]:
+    """Image (S, S, 3) uint8, lesion mask and distractor mask (S, S) bool."""
+    image_id = row_or_image_id if isinstance(row_or_image_id, str) else row_or_image_id["image_id"]
+    if image_id not in _rows(plan):
+        raise UserError(f"phantom image_id {image_id!r} is not in this plan; take one from the plan's table")
+    check("size", size, 32, 1024)
+    row, (x, y) = _rows(plan)[image_id], grid(size)
+    image, mask = _draw(plan, row, row["label"], size)
+    blob = _blob(plan, row, size) if plan.distractor else np.zeros_like(x)
+    paint(image, 1.0, blob)
+    for dot in range(classes(plan.family).index(row["mark"]) + 1 if row["mark"] else 0):  # survives a flip
+        paint(image, 0.9, edge(np.maximum(abs(x + 0.92), abs(y - 0.92 + 0.12 * dot)) - 0.035))
+    planes = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask, blob > 0.5
+    return _copy(row["copy_kind"], planes, zoom=(0.98, 1.02)[int(row["patient"][1:]) % 2])
+
+
+def render(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image (size, size, 3) uint8 and mask (size, size) bool of a row of `table(plan)`, or of its image_id.
+
+    The mask holds what defines the class: tumour, spots, cup, hazy field, or ventricles and sulci (in every
+    grade); all False for notumor and normal. The anatomy is the same at any size from 32 to 1024.
+    """
+    return _planes(plan, row_or_image_id, size)[:2]
+
+
+def distractor_mask(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> np.ndarray:
+    """Mask (size, size) bool of the distractor in that image; all False in a plan without distractors."""
+    return _planes(plan, row_or_image_id, size)[2]
+
+
+def render_all(plan: PhantomPlan, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """All images (N, size, size, 3) uint8 and masks (N, size, size) bool, in the order of the table."""
+    return tuple(map(np.stack, zip(*(render(plan, image_id, size) for image_id in _rows(plan)), strict=True)))

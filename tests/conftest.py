@@ -1,0 +1,30 @@
+"""Shared: one small trained study on phantoms, made once per session."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ["KDNB_LIVE"] = "0"
+
+from kdnb.settings import Settings
+from kdnb.study import Study
+
+SMALL = {"profile": "smoke", "patients": 24, "slices": 2, "teacher_epochs": 1, "student_epochs": 2, "batch_size": 16}
+
+
+@pytest.fixture(scope="session")
+def runs_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def settings(runs_dir):
+    return Settings.checked({**SMALL, "runs_dir": str(runs_dir)})
+
+
+@pytest.fixture(scope="session")
+def study(settings):
+    return Study(settings)

@@ -1,0 +1,255 @@
+"""Archives, folders and CSVs: what comes in, and what is refused with one clear line."""
+
+import io
+import struct
+import sys
+import types
+import zipfile
+
+import pytest
+from PIL import Image
+
+from kdnb.data import download, sources
+from kdnb.data.registry import open_source, registered
+from kdnb.errors import UserError
+from kdnb.settings import Settings
+
+BRAIN = registered()["brain_tumor"]
+
+
+def jpeg(grey=100):
+    file = io.BytesIO()
+    Image.new("L", (8, 8), grey).save(file, "JPEG")
+    return file.getvalue()
+
+
+def make_zip(path, names, data=b"x", **kwargs):
+    with zipfile.ZipFile(path, "w", **kwargs) as archive:
+        for name in names:
+            archive.writestr(name, data)
+    return path
+
+
+def make_folder(path, names, data=b"x"):
+    for name in names:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).mkdir() if name.endswith("/") else (path / name).write_bytes(data)
+    return path
+
+
+def custom(path, **others):
+    return open_source(Settings.checked({"dataset": "custom", "data": str(path)} | others))
+
+
+BOTH = pytest.mark.parametrize("make", [make_zip, make_folder])
+
+
+@BOTH
+def test_class_folders_below_published_parts(tmp_path, make):
+    names = ["my set/Training/a b/1.JPG", "my set/Training/größe/2.Png", "my set/Testing/a b/3.tiff",
+             "my set/validation/病/4.jpeg", "my set/Training/a b/deeper/5.bmp", "my set/Training/a b/notes.txt"]
+    junk = ["__MACOSX/my set/._1.jpg", "my set/.DS_Store", "my set/Training/a b/.ipynb_checkpoints/1.jpg",
+            "my set/Training/a b/Thumbs.db"]
+    found = custom(make(tmp_path / "set.zip", names + junk)).entries
+    told = {entry.image_id: (entry.label, entry.published_split) for entry in found}
+    assert told == {
+        "Training/a b/1.JPG": ("a b", "train"), "Training/größe/2.Png": ("größe", "train"),
+        "Testing/a b/3.tiff": ("a b", "test"), "validation/病/4.jpeg": ("病", "val"),
+        "Training/a b/deeper/5.bmp": ("a b", "train"),
+    }  # fmt: skip
+
+
+def test_a_registered_set_is_known_by_its_layout(tmp_path):
+    names = [f"copy of/Brain {part}/{part}/{name}/x.jpg" for part in ("Training", "Testing")
+             for name in ("Glioma", "meningioma", "no tumor", "PITUITARY")]  # fmt: skip
+    found = sources.zip_source(make_zip(tmp_path / "any name.zip", [*names, "readme/x.jpg"]), BRAIN).entries
+    assert {entry.label for entry in found} == set(BRAIN["classes"])
+    assert [entry.published_split for entry in found] == ["test"] * 4 + ["train"] * 4
+    assert found[0].image_id == "Testing/Glioma/x.jpg"
+
+
+def test_only_the_named_root_counts(tmp_path):
+    known = registered()["alzheimer_augmented"]
+    names = [f"{root}/{label}/{n}.jpg" for root in ("AugmentedAlzheimerDataset", "OriginalDataset")
+             for label in known["classes"] for n in range(2)]  # fmt: skip
+    found = sources.zip_source(make_zip(tmp_path / "a.zip", names), known).entries
+    assert len(found) == 8 and all("Augmented" in entry.path for entry in found)
+
+
+@BOTH
+@pytest.mark.parametrize("names, message", [
+    (["a/x.txt"], "no images"),
+    (["Training/glioma/1.jpg", "Testing/meningioma/1.jpg"], "lacks the class folder notumor, pituitary: found glioma"),
+    (["cats/1.jpg"], "lacks the class folder glioma.* found cats"),
+])  # fmt: skip
+def test_registered_set_with_something_lacking(tmp_path, make, names, message):
+    source = sources.zip_source if make is make_zip else sources.folder_source
+    with pytest.raises(UserError, match=message):
+        source(make(tmp_path / "set", names), BRAIN)
+
+
+@BOTH
+@pytest.mark.parametrize("names, message", [
+    (["a/1.jpg", "b/1.jpg", "c/"], "class folder 'c' .*is empty"),
+    (["train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "test/b/"], "class folder 'test/b' .*is empty"),
+    (["a/1.jpg", "b/1.jpg", "2.jpg"], "'2.jpg' .*lies in no class folder"),
+    (["docs/readme.md"], "no images"),
+])  # fmt: skip
+def test_class_folders_with_something_wrong(tmp_path, make, names, message):
+    with pytest.raises(UserError, match=message):
+        custom(make(tmp_path / "set", names))
+
+
+def not_a_zip(path):
+    path.write_bytes(b"this is text")
+
+
+def cut_short(path):
+    make_zip(path, ["a/1.jpg", "b/1.jpg"], data=jpeg())
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def link(path):
+    info = zipfile.ZipInfo("a/1.jpg")
+    info.external_attr = 0o120777 << 16
+    make_zip(path, [info, "b/1.jpg"], data="/etc/passwd")
+
+
+def locked(path):
+    data = bytearray(make_zip(path, ["a/1.jpg", "b/1.jpg"]).read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 8 : at + 10] = struct.pack("<H", 1)
+    path.write_bytes(data)
+
+
+def bomb(path):
+    make_zip(path, ["a/1.jpg", "b/1.jpg"], data=bytes(40 * 2**20), compression=zipfile.ZIP_DEFLATED)
+
+
+@pytest.mark.parametrize("make, message", [
+    (not_a_zip, "is not a zip archive"),
+    (cut_short, "cut short"),
+    (link, "is a link"),
+    (locked, "password"),
+    (bomb, "zip bomb"),
+    (lambda path: make_zip(path, ["a/1.jpg", "../b/1.jpg"]), "leads out of the archive"),
+    (lambda path: make_zip(path, ["a/1.jpg", "b\\..\\..\\1.jpg"]), "leads out of the archive"),
+    (lambda path: make_zip(path, ["a/1.jpg", "/b/1.jpg"]), "absolute path"),
+    (lambda path: make_zip(path, ["a/1.jpg", "C:\\b\\1.jpg"]), "absolute path"),
+    (lambda path: make_zip(path, []), "no images"),
+])  # fmt: skip
+def test_unsafe_archives_are_refused(tmp_path, make, message):
+    path = tmp_path / "set.zip"
+    make(path)
+    with pytest.raises(UserError, match=message) as caught:
+        custom(path)
+    assert "\n" not in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["set.zip"]
+
+
+@BOTH
+def test_too_many_entries(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 50)
+    with pytest.raises(UserError, match="over 50 files"):
+        custom(make(tmp_path / "set", [f"{'ab'[i % 2]}/{i}.jpg" for i in range(51)]))
+
+
+@pytest.mark.slow
+def test_two_hundred_thousand_entries(tmp_path):
+    with pytest.raises(UserError, match="over 200,000 files"):
+        custom(make_zip(tmp_path / "set.zip", (f"{'ab'[i % 2]}/{i}.jpg" for i in range(200_001)), data=b""))
+
+
+@BOTH
+def test_a_huge_image_is_not_read(tmp_path, make, monkeypatch):
+    source = custom(make(tmp_path / "set", ["a/1.jpg", "b/1.jpg"]))
+    monkeypatch.setattr(sources, "MAX_IMAGE_BYTES", 0)
+    with pytest.raises(ValueError, match="larger than"):
+        source.read("a/1.jpg")
+
+
+def test_damaged_member_is_a_readable_reason(tmp_path):
+    path = make_zip(tmp_path / "set.zip", ["a/1.jpg", "b/1.jpg"], data=b"y" * 100)
+    path.write_bytes(path.read_bytes().replace(b"y" * 100, b"z" * 100, 1))
+    with pytest.raises(ValueError, match="cannot be unpacked.*CRC"):
+        custom(path).read("a/1.jpg")
+
+
+def test_links_in_a_folder_are_passed_over(tmp_path):
+    make_folder(tmp_path / "elsewhere", ["c/1.jpg"])
+    path = make_folder(tmp_path / "set", ["a/1.jpg", "b/1.jpg"])
+    (path / "a" / "2.jpg").symlink_to(tmp_path / "elsewhere" / "c" / "1.jpg")
+    (path / "c").symlink_to(tmp_path / "elsewhere" / "c")
+    assert [entry.path for entry in custom(path).entries] == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_identity_follows_the_content(tmp_path):
+    path = make_folder(tmp_path / "set", ["a/1.jpg", "b/1.jpg"])
+    before = custom(path).identity
+    assert before == custom(path).identity
+    (path / "a" / "1.jpg").write_bytes(b"longer")
+    assert before != custom(path).identity
+
+
+def test_csv(tmp_path):
+    make_folder(tmp_path, ["one.jpg", "two.jpg"], data=b"bytes")
+    text = "\ufeffpath,label,patient,split,more\none.jpg,None, p1 ,Training,x\nsub/../two.jpg,NA,,val,x\n"
+    (tmp_path / "list.CSV").write_text(text, encoding="utf-8")
+    source = custom(tmp_path / "list.CSV")
+    assert [entry[2:5] for entry in source.entries] == [("None", "train", "p1"), ("NA", "val", "")]
+    assert source.read("one.jpg") == b"bytes"
+
+
+@pytest.mark.parametrize("text, message", [
+    ("file,class\nx,a\n", "lacks the column path, label: found file, class"),
+    ("path,label\nx.jpg,a\nx.jpg,b\n", "line 3 .*second time"),
+    ("path,label\nx.jpg,\n", "line 2 .*lacks a path or a label"),
+    ("path,label,split\nx.jpg,a,holdout\n", "line 2 .*split other than"),
+    ("", "no readable CSV"),
+    ("path,label\n\xff\xfe,a\n", "no readable CSV"),
+])  # fmt: skip
+def test_csv_with_something_wrong(tmp_path, text, message):
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=message):
+        custom(path)
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"dataset": "brain_tumour"}, "'brain_tumour' is not known: accepted are phantom_brain"),
+    ({"dataset": "custom"}, "data '' does not exist"),
+    ({"data": "my.zip"}, "'phantom_brain' takes no data, got 'my.zip'"),
+    ({"dataset": "custom", "data": "/no/such/place"}, "'/no/such/place' does not exist"),
+    ({"dataset": "eye_disease"}, "'eye-diseases-classification.zip' .*not in .*gunavenkatdoddi/.*DATA=path"),
+])  # fmt: skip
+def test_where_there_is_nothing(tmp_path, monkeypatch, settings, message):
+    monkeypatch.setenv("KDNB_DATA", str(tmp_path))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=message):
+        open_source(Settings.checked(settings))
+
+
+def test_a_registered_set_is_found_in_the_data_folder(tmp_path, monkeypatch):
+    names = [f"Training/{name}/x.jpg" for name in BRAIN["classes"]]
+    monkeypatch.setenv("KDNB_DATA", str(tmp_path))
+    make_zip(tmp_path / BRAIN["archive"], names)
+    assert len(open_source(Settings.checked({"dataset": "brain_tumor"})).entries) == 4
+
+
+def test_download_with_the_users_own_token(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("KDNB_DATA", raising=False)
+    handle = BRAIN["kaggle"]
+    folder = tmp_path / "datasets" / handle / "versions" / "2"
+    fetch = lambda name: str(make_folder(folder, [f"Testing/{c}/x.jpg" for c in BRAIN["classes"]]))  # noqa: E731
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=fetch))
+    assert download("brain_tumor") == folder
+    assert len(open_source(Settings.checked({"dataset": "brain_tumor"})).entries) == 4
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=lambda name: 1 / 0))
+    with pytest.raises(UserError, match="check your Kaggle token"):
+        download("brain_tumor")
+    with pytest.raises(UserError, match="'custom' cannot be downloaded: accepted are brain_tumor"):
+        download("custom")
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    with pytest.raises(UserError, match="pip install kagglehub"):
+        download("brain_tumor")

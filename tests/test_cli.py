@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdnb.batch import notebooks, parameters_of
+from kdnb.cli import main
+from kdnb.settings import Settings
+
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+
+
+def run(capsys, monkeypatch, *arguments):
+    """Exit code and stderr of ``kdnb`` with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["kdnb", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code, capsys.readouterr().err.strip()
+
+
+def archive(path, classes=CLASSES, per_class=12):
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as file:
+        for part in ("Training", "Testing"):
+            for name in classes:
+                for i in range(per_class):
+                    image = Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8))
+                    with file.open(f"{part}/{name}/{i}.png", "w") as member:
+                        image.save(member, "PNG")
+    return path
+
+
+def cut_short(path):
+    archive(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def no_images(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "nothing here")
+
+
+BAD = {
+    "not a zip": (lambda p: p.write_text("hello"), "zip"),
+    "cut short": (cut_short, "zip"),
+    "no images": (no_images, "no images"),
+    "lacks a class": (lambda p: archive(p, CLASSES[:3]), "pituitary"),
+    "missing": (lambda p: None, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch):
+    make, word = BAD[case]
+    path, runs = tmp_path / "bad.zip", tmp_path / "runs"
+    make(path)
+    code, err = run(capsys, monkeypatch, "study", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke",
+                    "--runs-dir", str(runs))  # fmt: skip
+    assert code == 2 and word in err and err.startswith("kdnb: ") and "\n" not in err
+    assert not [p for p in runs.rglob("*") if p.is_file() and p.suffix != ".lock"]  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--profile", "fast"], "profile must be one of"),
+        (["--seed", "-1"], "seed must be a whole number"),
+        (["--set", "alpha=1.4"], r"alpha must be a number in [0, 1], got 1.4"),
+        (["--set", "alhpa=0.4"], "unknown parameter 'alhpa'"),
+        (["--set", "alpha"], "--set takes name=value, got 'alpha'"),
+        (["--dataset", "brain_tumour"], "accepted are phantom_brain"),
+        (["--dataset", "custom"], "needs data"),
+    ],
+)
+def test_bad_parameter_is_one_line_and_code_2(arguments, word, tmp_path, capsys, monkeypatch):
+    code, err = run(capsys, monkeypatch, "study", "--runs-dir", str(tmp_path / "runs"), *arguments)
+    assert code == 2 and word in err and "\n" not in err
+
+
+def test_output_folder_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code, err = run(capsys, monkeypatch, "study", "--profile", "smoke", "--runs-dir", str(blocked))
+    assert code == 2 and "cannot be written" in err and "\n" not in err
+
+
+def test_real_process_shows_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "kdnb.cli", "study", "--set", "temperature=0", "--runs-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "temperature must be" in done.stderr
+
+
+def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
+    path = archive(tmp_path / "good.zip")
+    monkeypatch.setattr(sys, "argv", ["kdnb", "data", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke",
+                                      "--runs-dir", str(tmp_path / "runs")])  # fmt: skip
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out = capsys.readouterr().out
+    assert caught.value.code == 0 and "96 images, 0 skipped" in out and "1-NN on raw pixels" in out
+
+
+@pytest.mark.parametrize("notebook", notebooks(), ids=lambda p: p.stem)
+def test_defaults_of_every_notebook_are_the_settings_defaults(notebook):
+    declared = parameters_of(notebook)
+    fields = Settings.model_fields
+    assert set(declared) <= set(fields)
+    assert {n: v for n, v in declared.items() if v != fields[n].default} == {}
+
+
+def test_project_root_can_be_named(tmp_path, monkeypatch):
+    from kdnb.errors import UserError
+
+    monkeypatch.setenv("KDNB_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no notebooks in"):
+        notebooks()
+    assert Path(os.environ["KDNB_ROOT"]) == tmp_path

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from kdnb.metrics import confusion, fidelity, group_bootstrap, paired_difference, scores, softmax
+
+
+def data(n=200, classes=4, seed=0, skill=1.0):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(classes, size=n)
+    logits = rng.normal(size=(n, classes))
+    logits[np.arange(n), targets] += skill
+    return logits, targets, np.arange(n) // 5
+
+
+@pytest.mark.parametrize("classes", [2, 4, 9])
+def test_values_equal_scikit_learn(classes):
+    logits, targets, groups = data(classes=classes)
+    table, answers = scores(logits, targets, groups), logits.argmax(1)
+    assert table.loc["accuracy", "value"] == pytest.approx(accuracy_score(targets, answers))
+    assert table.loc["balanced_accuracy", "value"] == pytest.approx(balanced_accuracy_score(targets, answers))
+    assert table.loc["macro_f1", "value"] == pytest.approx(f1_score(targets, answers, average="macro"))
+    onehot = np.eye(classes)[targets]
+    assert table.loc["brier", "value"] == pytest.approx(((softmax(logits) - onehot) ** 2).sum(1).mean())
+    assert (table["low"] <= table["value"] + 1e-9).iloc[[0, 1, 2, 4]].all() and (table["groups"] == 40).all()
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    hits = 0
+    for seed in range(100):
+        groups = np.repeat(np.arange(60), 4)
+        rng = np.random.default_rng(seed)
+        right = np.repeat(rng.random(60) < 0.7, 4).astype(float)
+        _, low, high = group_bootstrap(lambda r, x=right: x[r].mean(), groups, repeats=300, seed=seed)
+        hits += low <= 0.7 <= high
+    assert 86 <= hits <= 100
+
+
+def test_ignoring_groups_would_be_too_sure():
+    right = np.repeat(np.random.default_rng(0).random(40) < 0.7, 10).astype(float)
+    spans = [
+        np.ptp(group_bootstrap(lambda r: right[r].mean(), groups)[1:])
+        for groups in (np.repeat(np.arange(40), 10), np.arange(400))
+    ]
+    assert spans[0] > 2 * spans[1]
+
+
+def test_all_right_still_has_a_width():
+    logits, targets, groups = data(skill=50)
+    row = scores(logits, targets, groups).loc["accuracy"]
+    assert row["value"] == row["high"] == 1 and row["low"] == pytest.approx(0.025 ** (1 / 40), abs=1e-6)
+
+
+def test_paired_difference_of_equals_is_zero_and_antisymmetric():
+    a, targets, groups = data(seed=1)
+    b, _, _ = data(seed=2)
+    assert paired_difference(a, a, targets, groups) == (0, 0, 0)
+    assert paired_difference(a, b, targets, groups)[0] == -paired_difference(b, a, targets, groups)[0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_fidelity_equals_torch(seed):
+    student, _, _ = data(50, seed=seed)
+    teacher, _, _ = data(50, seed=seed + 1)
+    table = fidelity(student, teacher)
+    kl = torch.nn.functional.kl_div(
+        torch.log_softmax(torch.tensor(student), 1), torch.softmax(torch.tensor(teacher), 1), reduction="batchmean"
+    )
+    assert table.loc["kl", "value"] == pytest.approx(kl.item(), rel=1e-6)
+    assert table.loc["agreement", "value"] == pytest.approx((student.argmax(1) == teacher.argmax(1)).mean())
+
+
+def test_confusion_counts_every_image():
+    logits, targets, _ = data()
+    matrix = confusion(logits, targets, tuple("abcd"))
+    assert matrix.to_numpy().sum() == 200 and matrix.sum(axis=1).tolist() == np.bincount(targets).tolist()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdnb.errors import UserError
+from kdnb.settings import PROFILES, Settings, is_live
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"alpha": 1.4}, r"alpha must be a number in \[0, 1\], got 1.4"),
+        ({"alpha": "0.4"}, "alpha must be a number"),
+        ({"temperature": 0.0}, "temperature must be"),
+        ({"temperature": float("nan")}, "temperature must be .* got nan"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"seed": True}, "seed must be a whole number"),
+        ({"profile": "fast"}, "one of smoke, quick, standard, paper, got 'fast'"),
+        ({"split": "patient"}, "one of grouped, random, published, deduplicated"),
+        ({"image_size": 8}, r"in \[32, 512\], or 0, got 8"),
+        ({"teacher_epochs": -1}, "teacher_epochs must be"),
+        ({"alhpa": 0.4}, "unknown parameter 'alhpa': accepted are alpha, "),
+        ({"dataset": ""}, "dataset must be"),
+    ],
+)
+def test_bad_values_end_in_one_clear_line(values, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Settings.checked(values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_zero_takes_the_profile(profile):
+    settings = Settings.checked({"profile": profile})
+    assert all(getattr(settings, name) == value for name, value in PROFILES[profile])
+
+
+def test_given_value_beats_the_profile():
+    assert Settings.checked({"profile": "quick", "image_size": 96}).image_size == 96
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.checked({}).alpha = 0.1
+
+
+@given(st.floats(0, 1), st.floats(0.1, 1000))
+def test_every_value_in_range_is_taken(alpha, temperature):
+    settings = Settings.checked({"alpha": alpha, "temperature": temperature})
+    assert (settings.alpha, settings.temperature) == (alpha, temperature)
+
+
+def test_papermills_injected_cell_is_checked():
+    history = ["", "# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\nshiny = 1\n"]
+    with pytest.raises(UserError, match="unknown parameter 'shiny': this notebook accepts alpha, seed"):
+        Settings.of_notebook(history, {"alpha": 0.4, "seed": 0})
+    assert Settings.of_notebook(history[:2], {"alpha": 0.4}).alpha == 0.4
+
+
+def test_a_corrected_typo_is_forgotten():
+    history = ["# Parameters\nshiny = 1\n", "# Parameters\nalpha = 0.4\n"]
+    assert Settings.of_notebook(history, {"alpha": 0.4}).alpha == 0.4
+
+
+def test_unavailable_device_is_named():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(UserError, match="device 'cuda' is not available here: use one of cpu"):
+        Settings.checked({"device": "cuda"}).activate()
+
+
+def test_live_only_where_a_person_sits(monkeypatch):
+    for name in ("KDNB_LIVE", "JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    assert not is_live()
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
+    assert is_live()
+    monkeypatch.setenv("KDNB_LIVE", "0")
+    assert not is_live()
