@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study``, ``kdnb data``, ``kdnb report``; a user's mistake is one line and exit code 2."""
+"""The command line: ``kdnb study · data · report · figures``; a user's mistake is one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Knowledge distillation, read layer by layer."
 )
+
+data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")]
@@ -42,8 +45,8 @@ def study(
     )
 
 
-@app.command()
-def data(
+@data_app.command()
+def show(
     dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
     split: Split = "grouped", runs_dir: RunsDir = "",
 ) -> None:  # fmt: skip
@@ -59,6 +62,14 @@ def data(
         print(f"note: {note}")
 
 
+@data_app.command()
+def download(name: str) -> None:
+    """Fetch a registered data set from Kaggle with your own token (pip install kagglehub)."""
+    from kdnb.data import download as fetch
+
+    print(fetch(name))
+
+
 @app.command()
 def report(
     dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
@@ -69,6 +80,20 @@ def report(
     from kdnb.study import Study
 
     print(write_report(Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results))
+
+
+@app.command()
+def figures(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Copy a finished study's tables and pictures into figures/ (of real data: no pixels)."""
+    from kdnb.report import publish
+    from kdnb.settings import project_root
+    from kdnb.study import Study
+
+    results = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results
+    print(f"{len(publish(results, project_root() / 'figures'))} files in {project_root() / 'figures'}")
 
 
 def _pairs(sets: list[str] | None) -> dict[str, object]:

@@ -177,8 +177,10 @@ def shap_deep(model: nn.Module, images: Tensor, targets: Tensor, background: Ten
         values[rows] = np.asarray(part).reshape(-1, *images.shape[1:])
     delta = _delta(model, images, targets, background, values)
     if delta.max() > ADDITIVITY:
-        raise UserError(f"Deep SHAP is refused on {type(model).__name__}: its attributions miss the logit by "
-                        f"{100 * delta.max():.1f} % (accepted: {100 * ADDITIVITY:.1f} %); use shap_gradient")  # fmt: skip
+        raise UserError(
+            f"Deep SHAP is refused on {type(model).__name__}: its attributions miss the logit by "
+            f"{delta.max():.1%} (accepted: {ADDITIVITY:.1%}); use shap_gradient"
+        )
     return Attribution(values, delta, np.ones(len(values)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from jinja2 import Environment
 
 from kdnb.errors import UserError
 from kdnb.figures import Results
-from kdnb.runs import atomic_path, environment, read_json
+from kdnb.runs import atomic_path, environment, read_json, write_json
 
-__all__ = ["SECTIONS", "write_report"]
+__all__ = ["SECTIONS", "publish", "write_report"]
 
 SECTIONS = {
     "07": "What came out",
@@ -32,10 +33,7 @@ def write_report(results: Results) -> Path:
     Raises:
         UserError: If the results folder holds nothing yet.
     """
-    manifest = results.folder / "manifest.json"
-    if not manifest.is_file():
-        raise UserError(f"'{results.folder}' holds no results yet: run the notebooks first (make study)")
-    listed = read_json(manifest)
+    listed = _manifest(results)
     sections = [
         {"title": title, "tables": _tables(results, listed, number), "pictures": _pictures(results, listed, number)}
         for number, title in SECTIONS.items()
@@ -54,19 +52,51 @@ def write_report(results: Results) -> Path:
     return results.folder / "report.html"
 
 
+def _listed(listed: dict, number: str, ending: str) -> list[str]:
+    names = [name for name in listed if name.startswith(number) and name.endswith(ending)]
+    return sorted(names, key=lambda name: listed[name]["order"])
+
+
 def _tables(results: Results, listed: dict, number: str) -> list[dict]:
-    names = sorted(n for n in listed if n.startswith(number) and n.endswith(".csv"))
-    return [
-        {"title": _title(name), "html": pd.read_csv(results.folder / name).to_html(index=False, border=0, na_rep="–", float_format="%.4g")}
-        for name in names
-    ]  # fmt: skip
+    tables = {name: pd.read_csv(results.folder / name) for name in _listed(listed, number, ".csv")}
+    form = {"index": False, "border": 0, "na_rep": "–", "float_format": "%.4g"}
+    return [{"title": _title(name), "html": table.to_html(**form)} for name, table in tables.items()]
 
 
 def _pictures(results: Results, listed: dict, number: str) -> list[dict]:
-    names = sorted(n for n in listed if n.startswith(number) and n.endswith(".png"))
+    names = _listed(listed, number, ".png")
     encoded = {n: base64.b64encode((results.folder / n).read_bytes()).decode() for n in names}
     return [{"alt": listed[n]["alt"], "uri": f"data:image/png;base64,{encoded[n]}"} for n in names]
 
 
 def _title(name: str) -> str:
     return name.split(".")[0][3:].replace("_", " ").capitalize()
+
+
+def publish(results: Results, folder: Path) -> list[Path]:
+    """Copy a study's tables and pictures to ``folder/<data set>-<split>/`` and list them in ``folder/manifest.json``.
+
+    Pictures that show pixels are published for phantoms only: nobody's images leave the runs folder.
+
+    Raises:
+        UserError: If the results folder holds nothing yet.
+    """
+    listed = _manifest(results)
+    phantoms = results.parameters["dataset"].startswith("phantom_")
+    name = f"{results.parameters['dataset']}-{results.parameters['split']}"
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    path = folder / "manifest.json"
+    known = read_json(path) if path.is_file() else {}
+    chosen = {file: facts for file, facts in listed.items() if phantoms or not facts["pixels"]}
+    for file, facts in chosen.items():
+        shutil.copy(results.folder / file, folder / name / file)
+        known[f"{name}/{file}"] = facts
+    write_json(path, known)
+    return [folder / name / file for file in chosen]
+
+
+def _manifest(results: Results) -> dict:
+    path = results.folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(f"'{results.folder}' holds no results yet: run the notebooks first (make study)")
+    return read_json(path)

@@ -39,11 +39,11 @@ class Profile(BaseModel):
 
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
-        image_size=32, patients=48, slices=4, teacher_epochs=2, student_epochs=3, batch_size=16, learning_rate=2e-3,
+        image_size=32, patients=64, slices=4, teacher_epochs=4, student_epochs=4, batch_size=16, learning_rate=2e-3,
         views=2, explained_images=2, shap_samples=40, timing_repeats=5, weights="none",
     ),
     "quick": Profile(
-        image_size=64, patients=240, slices=6, teacher_epochs=8, student_epochs=20, batch_size=32, learning_rate=2e-3,
+        image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=10, batch_size=16, learning_rate=2e-3,
         views=4, explained_images=4, shap_samples=200, timing_repeats=30, weights="none",
     ),
     "standard": Profile(

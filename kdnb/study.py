@@ -136,11 +136,15 @@ class Study:
 
     @cached_property
     def explained(self) -> np.ndarray:
-        """Rows of the test images that are explained: the classes in turn, drawn by the seed."""
+        """Rows of the test images that are explained, see :meth:`sample`."""
+        return self.sample(self.settings.explained_images)
+
+    def sample(self, count: int) -> np.ndarray:
+        """Up to ``count`` rows of test images: the classes in turn, drawn by the seed."""
         rows = np.random.default_rng(self.settings.seed).permutation(self.image_set.rows("test"))
         targets = self.image_set.table["target"].to_numpy()[rows]
         turn = pd.Series(targets).groupby(targets).cumcount().to_numpy()
-        return rows[np.lexsort((targets, turn))][: self.settings.explained_images]
+        return rows[np.lexsort((targets, turn))][:count]
 
     def images(self, rows: np.ndarray) -> Tensor:
         """(M, 3, S, S) normalised tensors of some rows."""

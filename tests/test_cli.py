@@ -99,7 +99,7 @@ def test_real_process_shows_no_traceback(tmp_path):
 
 def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
     path = archive(tmp_path / "good.zip")
-    monkeypatch.setattr(sys, "argv", ["kdnb", "data", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke",
+    monkeypatch.setattr(sys, "argv", ["kdnb", "data", "show", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke",
                                       "--runs-dir", str(tmp_path / "runs")])  # fmt: skip
     with pytest.raises(SystemExit) as caught:
         main()

@@ -72,7 +72,7 @@ def test_shap_deep_adds_up_on_the_student_and_leaves_no_trace():
 
 def test_shap_deep_is_refused_on_the_teacher_with_the_number():
     teacher = make_teacher(4, seed=1)
-    with pytest.raises(UserError, match=r"refused on TappedDenseNet121: its attributions miss the logit by [\d.]+ %"):
+    with pytest.raises(UserError, match=r"refused on TappedDenseNet121: its attributions miss the logit by [\d.]+%"):
         shap_deep(teacher, IMAGES, TARGETS, BACKGROUND)
 
 

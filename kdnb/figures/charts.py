@@ -43,11 +43,14 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
             axes.plot(epochs, history[f"val_{what}"], color=PALETTE[i], marker="o", ms=3, label=f"{name}, validation")
             axes.plot(epochs, history[f"train_{what}"], color=PALETTE[i], ls="--", lw=1, label=f"{name}, training")
             axes.set(xlabel="epoch", ylabel=what)
+            axes.xaxis.get_major_locator().set_params(integer=True)
     both[0].set_yscale("log")
     both[1].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    said = "; ".join(f"{name} ends at validation loss {h['val_loss'].iloc[-1]:.3f} and accuracy "
-                     f"{h['val_accuracy'].iloc[-1]:.3f} after {len(h)} epochs" for name, h in histories.items())  # fmt: skip
+    ends = {name: (*h[["val_loss", "val_accuracy"]].iloc[-1], len(h)) for name, h in histories.items()}
+    said = "; ".join(
+        f"{n} ends at validation loss {e[0]:.3f}, accuracy {e[1]:.3f} after {e[2]} epochs" for n, e in ends.items()
+    )
     return Picture(figure, f"Two line charts, loss and accuracy by epoch: {said}.")
 
 

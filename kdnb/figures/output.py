@@ -32,10 +32,11 @@ plt.rcParams.update(STYLE)
 
 @dataclass(frozen=True)
 class Picture:
-    """A matplotlib figure and the text that says in words what it shows."""
+    """A matplotlib figure, the text that says in words what it shows, and whether it shows pixels of the data."""
 
     figure: Figure
     alt: str
+    pixels: bool = False
 
 
 def png_uri(picture: Picture) -> str:
@@ -74,14 +75,14 @@ class Results:
     def table(self, name: str, table: pd.DataFrame, runs: list[str] | None = None) -> Path:
         """Save a table as ``name.csv`` (floats with 6 significant digits)."""
         text = table.to_csv(index=any(table.index.names), float_format="%.6g", lineterminator="\n")
-        return self._save(f"{name}.csv", text.encode(), "", runs)
+        return self._save(f"{name}.csv", text.encode(), {"alt": "", "pixels": False}, runs)
 
     def picture(self, name: str, picture: Picture, runs: list[str] | None = None) -> HTML:
         """Save a picture as ``name.png`` and return it for display."""
-        self._save(f"{name}.png", _png(picture), picture.alt, runs)
+        self._save(f"{name}.png", _png(picture), {"alt": picture.alt, "pixels": picture.pixels}, runs)
         return show(picture)
 
-    def _save(self, name: str, content: bytes, alt: str, runs: list[str] | None) -> Path:
+    def _save(self, name: str, content: bytes, facts: dict[str, Any], runs: list[str] | None) -> Path:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.folder / name) as path:
@@ -93,8 +94,9 @@ class Results:
         manifest = self.folder / "manifest.json"
         with FileLock(self.folder / ".manifest.lock"):
             known = read_json(manifest) if manifest.is_file() else {}
+            order = known.get(name, {}).get("order", len(known))
             known[name] = {
-                "alt": alt, "runs": runs or [], "parameters": self.parameters, "data": self.data,
+                **facts, "order": order, "runs": runs or [], "parameters": self.parameters, "data": self.data,
                 "commit": environment()["commit"], "kdnb": environment()["kdnb"],
             }  # fmt: skip
             write_json(manifest, known)

@@ -29,7 +29,9 @@ def sample_grid(
             ax.set_title(titles[i], fontsize=8)
     figure.tight_layout(pad=0.3)
     outline = " White outlines mark what defines the class." if masks is not None else ""
-    return Picture(figure, f"Grid of {len(images)} sample images: {', '.join(dict.fromkeys(titles))}.{outline}")
+    return Picture(
+        figure, f"Grid of {len(images)} sample images: {', '.join(dict.fromkeys(titles))}.{outline}", pixels=True
+    )
 
 
 def map_grid(
@@ -52,7 +54,7 @@ def map_grid(
             axes[row, column].set_xlabel(f"0 to {value.max():.2g}", fontsize=7)
     sizes = ", ".join(f"{name} {v.shape[1]} by {v.shape[2]}" for name, v in maps.items())
     return Picture(figure, f"Maps of {len(images)} images ({', '.join(titles)}) at {len(maps)} layers: {sizes} cells. "
-                           "Bright cells are large values.")  # fmt: skip
+                           "Bright cells are large values.", pixels=True)  # fmt: skip
 
 
 def attribution_grid(
@@ -66,7 +68,7 @@ def attribution_grid(
             axes[row, column].imshow(value, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             axes[row, column].set_xlabel(f"±{limit:.2g}", fontsize=7)
     return Picture(figure, f"Explanations of {len(images)} images ({', '.join(titles)}) by {', '.join(maps)}. "
-                           "Red counts for the class, blue against it.")  # fmt: skip
+                           "Red counts for the class, blue against it.", pixels=True)  # fmt: skip
 
 
 def _panels(images, titles, masks, columns) -> tuple:  # noqa: ANN001
