@@ -55,10 +55,10 @@ def near_duplicates(thumbs: np.ndarray, threshold: float = 0.999) -> np.ndarray:
     return _sorted_pairs([_close(thumbs, thumbs, threshold)])
 
 
-def copies(thumbs: np.ndarray, threshold: float = 0.992) -> np.ndarray:
+def copies(thumbs: np.ndarray, threshold: float = 0.991) -> np.ndarray:
     """Pairs of near duplicates that may also be mirrored left-right, rescaled by 2 %, or re-encoded as JPEG.
 
-    Compared is the detail between 0.7 and 1.5 px of the thumbnail (difference of Gaussians), in which a copy agrees
+    Compared is the detail between 0.85 and 1.5 px of the thumbnail (difference of Gaussians), in which a copy agrees
     with its original much better than neighbouring slices do; zooms are tried with linear and cubic interpolation.
 
     Args:
@@ -212,7 +212,7 @@ def _mirror(thumbs: np.ndarray) -> np.ndarray:
 
 
 def _detail(thumbs: np.ndarray) -> np.ndarray:
-    fine, coarse = (gaussian_filter(_square(thumbs), (0, sigma, sigma)) for sigma in (0.7, 1.5))
+    fine, coarse = (gaussian_filter(_square(thumbs), (0, sigma, sigma)) for sigma in (0.85, 1.5))
     return _standardise((fine - coarse).reshape(thumbs.shape))
 
 

@@ -176,11 +176,10 @@ def _assigned(source: str) -> list[str]:
 
 def project_root() -> Path:
     """The folder with ``notebooks/`` and ``data/``: ``KDNB_ROOT``, else beside the package, else the working folder."""
-    candidates = [Path(os.environ.get("KDNB_ROOT", "")), Path(__file__).resolve().parents[1], Path.cwd()]
-    for folder in candidates[0 if os.environ.get("KDNB_ROOT") else 1 :]:
-        if (folder / "notebooks").is_dir():
-            return folder.resolve()
-    return Path.cwd()
+    if named := os.environ.get("KDNB_ROOT"):
+        return Path(named).resolve()
+    beside = Path(__file__).resolve().parents[1]
+    return beside if (beside / "notebooks").is_dir() else Path.cwd()
 
 
 def is_live() -> bool:

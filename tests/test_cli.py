@@ -76,7 +76,7 @@ def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch)
         (["--set", "alhpa=0.4"], "unknown parameter 'alhpa'"),
         (["--set", "alpha"], "--set takes name=value, got 'alpha'"),
         (["--dataset", "brain_tumour"], "accepted are phantom_brain"),
-        (["--dataset", "custom"], "needs data"),
+        (["--dataset", "custom"], "give the path of an archive"),
     ],
 )
 def test_bad_parameter_is_one_line_and_code_2(arguments, word, tmp_path, capsys, monkeypatch):
