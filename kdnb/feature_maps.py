@@ -77,7 +77,13 @@ def average_maps(model: nn.Module, images: Tensor, taps: Mapping[str, str] | Non
     """
     with torch.inference_mode():
         _, seen = logits_and_taps(model, images, taps)
-        return OrderedDict((name, activation.mean(dim=1)) for name, activation in seen.items())
+        return OrderedDict((name, _channel_mean(activation)) for name, activation in seen.items())
+
+
+def _channel_mean(activation: Tensor) -> Tensor:
+    """(N, C, h, w) to (N, h, w); in channels-last memory the product is many times faster than ``mean(dim=1)``."""
+    channels = activation.shape[1]
+    return activation.movedim(1, -1) @ activation.new_full((channels,), 1 / channels)
 
 
 def to_size(maps: Tensor, size: int) -> Tensor:

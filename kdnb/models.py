@@ -104,13 +104,14 @@ class FiveConv(nn.Module):
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """``model`` in eval mode; every module's own mode comes back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         yield model
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in training:
+            module.training = True
 
 
 def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> OrderedDict[str, nn.Module]:
@@ -126,11 +127,14 @@ def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> Order
     taps = taps or getattr(model, "taps", None)
     if not taps:
         raise UserError(f"{type(model).__name__} declares no taps: pass taps={{name: 'module.path'}}")
-    modules = dict(model.named_modules())
+    found = OrderedDict()
     for name, path in taps.items():
-        if path not in modules:
-            raise UserError(f"tap {name!r}: no module '{path}'; the model has {', '.join(filter(None, modules))}")
-    return OrderedDict((name, modules[path]) for name, path in taps.items())
+        try:
+            found[name] = model.get_submodule(path)
+        except AttributeError:
+            there = ", ".join(filter(None, dict(model.named_modules())))
+            raise UserError(f"tap {name!r}: no module '{path}'; the model has {there}") from None
+    return found
 
 
 def make_teacher(num_classes: int, *, seed: int = 0, weights: str = "none") -> nn.Module:

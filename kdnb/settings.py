@@ -43,7 +43,7 @@ PROFILES: dict[str, Profile] = {
         views=2, explained_images=2, shap_samples=40, timing_repeats=5, weights="none",
     ),
     "quick": Profile(
-        image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=10, batch_size=16, learning_rate=2e-3,
+        image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=8, batch_size=16, learning_rate=2e-3,
         views=4, explained_images=4, shap_samples=200, timing_repeats=30, weights="none",
     ),
     "standard": Profile(

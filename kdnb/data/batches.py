@@ -1,4 +1,4 @@
-"""Batches: normalised, channels-last tensors with replayable augmentation; used by every notebook that trains or reads a network."""
+"""Batches: normalised, channels-last tensors with augmentation that can be replayed (every notebook with a network)."""
 
 from __future__ import annotations
 
@@ -58,26 +58,18 @@ def augment(images: Tensor, keys: np.ndarray) -> Tensor:
     turn, right, down, zoom, mirror, bright, contrast = _uniform(keys, 7)
     angle, scale = turn * math.pi / 18, 1 / (1 + 0.1 * zoom)
     side = np.where(mirror < 0, -1.0, 1.0)
-    rows = (side * np.cos(angle) * scale, -side * np.sin(angle) * scale, 0.1 * right), (
-        np.sin(angle) * scale, np.cos(angle) * scale, 0.1 * down)
-    at = torch.arange(size, dtype=torch.float32).mul_(2).add_(1).div_(size).sub_(1)  # pixel centres in [-1, 1]
-    # not affine_grid: its matrix product may round differently in another batch size
-    grid = torch.stack(
-        [_column(a) * at + (_column(b) * at[:, None] + _column(c)) for a, b, c in rows], dim=-1
-    )  # (B, S, S, 2)
+    along, across = np.cos(angle) * scale, np.sin(angle) * scale
+    rows = (side * along, -side * across, 0.1 * right), (across, along, 0.1 * down)
+    at = (2 * torch.arange(size, dtype=torch.float32) + 1) / size - 1  # pixel centres in [-1, 1]
+    # (B, S, S, 2); not affine_grid: its matrix product may round differently in another batch size
+    grid = torch.stack([_column(a) * at + (_column(b) * at[:, None] + _column(c)) for a, b, c in rows], dim=-1)
     views = grid_sample(images, grid, padding_mode="border", align_corners=False)
     gain = (1 + 0.1 * bright) * (1 + 0.1 * contrast)
     return views.mul_(_column(gain)[:, None]).sub_(_column(0.05 * contrast)[:, None]).clamp_(0, 1)
 
 
 def batches(
-    image_set: ImageSet,
-    rows: np.ndarray,
-    batch_size: int,
-    *,
-    seed: int = 0,
-    epoch: int | None = None,
-    view: int = -1,
+    image_set: ImageSet, rows: np.ndarray, batch_size: int, *, seed: int = 0, epoch: int | None = None, view: int = -1
 ) -> Iterator[Batch]:
     """The given rows of a set as batches, the last one possibly shorter.
 

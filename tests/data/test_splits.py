@@ -1,0 +1,110 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdnb.data.splits import MODES, image_keys, make_split, subset
+from kdnb.errors import UserError
+from kdnb.leakage import groups
+
+
+def manifest(seed: int, size: int = 300, patients: int = 80) -> pd.DataFrame:
+    """Images of patients with one class each, but for a few; some patients and most families unknown."""
+    rng = np.random.default_rng(seed)
+    patient = rng.integers(0, patients, size)
+    label = np.where(rng.random(size) < 0.03, rng.integers(0, 3, size), patient % 3)
+    family = np.where(rng.random(size) < 0.2, rng.integers(0, size // 4, size), -1)
+    return pd.DataFrame({
+        "image_id": [f"image {i}" for i in range(size)], "label": np.array(["a", "b", "c"])[label],
+        "patient": ["" if p % 7 == 0 else f"p{p}" for p in patient],
+        "family": ["" if f < 0 else f"f{f}" for f in family],
+        "sha256": [f"{i // 2 * 2 if i < 20 else i:x}" for i in range(size)],
+        "published_split": np.where(rng.random(size) < 0.8, "train", "test"),
+    })  # fmt: skip
+
+
+def shares(table: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
+    return pd.crosstab(table["label"], part, normalize="index")[["train", "val", "test"]]
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_no_group_crosses_a_grouped_split(seed):
+    table = manifest(seed)
+    part = make_split(table, "grouped", seed=seed)
+    assert set(part) == {"train", "val", "test"}
+    for column in ("patient", "family", "sha256"):
+        known = table[column] != ""
+        assert part[known].groupby(table.loc[known, column]).nunique().max() == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_split_depends_on_the_seed_but_not_on_the_order_of_the_rows(mode):
+    table = manifest(1)
+    part = make_split(table, mode, seed=3)
+    mixed = make_split(table.sample(frac=1, random_state=0), mode, seed=3)
+    pd.testing.assert_series_equal(mixed.reindex(table.index), part)
+    assert (make_split(table, mode, seed=4) != part).any()
+
+
+def test_class_shares_are_kept():
+    table = manifest(2, size=1000, patients=300)
+    assert (shares(table, make_split(table, "random", seed=0)) - [0.7, 0.1, 0.2]).abs().max(axis=None) < 0.005
+    assert (shares(table, make_split(table, "grouped", seed=0)) - [0.7, 0.1, 0.2]).abs().max(axis=None) < 0.03
+
+
+def test_a_class_of_two_people_is_dealt_to_train_and_test_and_reported():
+    table = pd.DataFrame({"patient": np.repeat(np.arange(32).astype(str), 4), "label": ["many"] * 120 + ["rare"] * 8})
+    table["image_id"] = table.index.astype(str)
+    part = make_split(table, "grouped", seed=0)
+    assert part[table["label"] == "rare"].value_counts().to_dict() == {"train": 4, "test": 4}
+    assert part.attrs["notes"] == ["class rare: train 4, test 4, val 0"]
+
+
+def test_deduplicated_keeps_the_original_of_each_family():
+    table = manifest(3).assign(patient="", sha256="", copy_of="")
+    last = ~table["family"].duplicated(keep="last")
+    table["copy_of"] = np.where((table["family"] == "") | last, "", "other")
+    kept = make_split(table, "deduplicated", seed=0) != "unused"
+    assert (kept == (table["copy_of"] == "")).all()
+
+
+def test_published_keeps_the_folders_and_takes_validation_from_train():
+    table = manifest(4)
+    part = make_split(table, "published", seed=0)
+    assert ((part == "test") == (table["published_split"] == "test")).all()
+    assert (part == "val").sum() == pytest.approx((part != "test").sum() / 8, abs=2)
+    with pytest.raises(UserError, match="no published train and test folders"):
+        make_split(table.assign(published_split=""), "published", seed=0)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=10, deadline=None)
+def test_subsets_are_nested_whole_groups_of_every_class(seed):
+    table = manifest(seed)
+    rows, smaller = np.flatnonzero(make_split(table, "grouped", seed=0) == "train"), set()
+    group, label = groups(table.iloc[rows]), table["label"].iloc[rows]
+    for fraction in (0.001, 0.1, 0.25, 0.6, 1):
+        kept = subset(rows, table, fraction, seed)
+        inside = np.isin(rows, kept)
+        assert smaller <= set(kept) and set(label[inside]) == set(label)
+        assert not set(group[inside]) & set(group[~inside])
+        smaller = set(kept)
+    assert len(kept) == len(rows)
+    big = manifest(seed, size=3000, patients=2000).assign(family="")
+    assert len(subset(np.arange(3000), big, 0.3, seed)) == pytest.approx(900, rel=0.1)
+
+
+def test_wrong_values_are_named():
+    with pytest.raises(UserError, match="'stratified'"):
+        make_split(manifest(0), "stratified", seed=0)
+    with pytest.raises(UserError, match="add up to 1"):
+        make_split(manifest(0), "random", seed=0, fractions=(0.5, 0.1, 0.1))
+    with pytest.raises(UserError, match="got 0"):
+        subset(np.arange(5), manifest(0), 0, 0)
+
+
+def test_image_keys_differ_by_id_and_salt():
+    keys = np.concatenate([image_keys([f"{i}" for i in range(1000)], *salts) for salts in ((), (1,), (1, 0), (10,))])
+    assert len(np.unique(keys)) == 4000 and keys.dtype == np.uint64
