@@ -39,19 +39,22 @@ def thumbnails(pixels: np.ndarray, side: int = 64) -> np.ndarray:
     return _standardise(grey)
 
 
-def near_duplicates(thumbs: np.ndarray, threshold: float = 0.999) -> np.ndarray:
+def near_duplicates(thumbs: np.ndarray, threshold: float = 0.999, flip_invariant: bool = False) -> np.ndarray:
     """Every pair of `thumbnails` (N, D) whose correlation exceeds the threshold: (M, 2) int64 rows i < j, ascending.
 
     At side 64, 0.999 finds re-encoded and resized copies, not neighbouring slices. The search is exact.
+    With flip_invariant, one of the two may be mirrored left-right.
     """
-    return np.unique(np.sort(_close(thumbs, thumbs, threshold), axis=1), axis=0)
+    found = [_close(thumbs, view, threshold) for view in (thumbs, _mirror(thumbs))[: 1 + flip_invariant]]
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
-def copies(thumbs: np.ndarray, detail: float = 0.991, whole: float = 0.997) -> np.ndarray:
+def copies(thumbs: np.ndarray, detail: float = 0.991, whole: float = 0.995) -> np.ndarray:
     """Near duplicates that may also be mirrored left-right, rescaled by 2 % or re-encoded: (M, 2) int64 rows i < j.
 
     Both the `thumbnails`, of side 64, and their detail between 0.85 and 1.5 px (a difference of Gaussians) must
-    correlate above a threshold: whole images tell smooth ones apart, detail tells neighbouring slices apart.
+    correlate above a threshold: detail tells neighbouring slices apart, the whole tells smooth images apart (but
+    not all of those without any structure, such as hazy fundus images).
     """
     found, own = [], _detail(thumbs)
     for variant in _variants(thumbs):
@@ -86,9 +89,11 @@ def components(manifest: pd.DataFrame, columns: Sequence[str], pairs: np.ndarray
     return manifest["image_id"].groupby(connected_components(graph, directed=False)[1]).transform("min")
 
 
-def families(manifest: pd.DataFrame, thumbs: np.ndarray | None = None, threshold: float = 0.999) -> pd.Series:
+def families(
+    manifest: pd.DataFrame, thumbs: np.ndarray | None = None, threshold: float = 0.999, flip_invariant: bool = False
+) -> pd.Series:
     """Family id per row: components over same bytes, same given family and, with thumbnails, near duplicates."""
-    pairs = None if thumbs is None else near_duplicates(thumbs, threshold)
+    pairs = None if thumbs is None else near_duplicates(thumbs, threshold, flip_invariant)
     return components(manifest, ["family", "sha256"], pairs)
 
 

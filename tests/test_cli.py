@@ -99,8 +99,8 @@ def test_real_process_shows_no_traceback(tmp_path):
 
 def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
     path = archive(tmp_path / "good.zip")
-    monkeypatch.setattr(sys, "argv", ["kdnb", "data", "show", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke",
-                                      "--runs-dir", str(tmp_path / "runs")])  # fmt: skip
+    arguments = ["data", "show", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke"]
+    monkeypatch.setattr(sys, "argv", ["kdnb", *arguments, "--runs-dir", str(tmp_path / "runs")])
     with pytest.raises(SystemExit) as caught:
         main()
     out = capsys.readouterr().out

@@ -43,6 +43,15 @@ def test_near_duplicates_are_all_found(seed, threshold):
     np.testing.assert_array_equal(leakage.near_duplicates(thumbs, threshold), expected)
 
 
+def test_mirrored_near_duplicates_are_found_when_asked():
+    table, thumbs = phantom(duplicates=0.3)
+    for flips, expected in ((False, {"exact", "jpeg"}), (True, {"exact", "jpeg", "flip"})):
+        family = leakage.families(table[["image_id"]], thumbs, flip_invariant=flips)
+        joined = family.groupby(table["family"]).transform("nunique") == 1
+        assert set(table.loc[joined, "copy_kind"]) - {""} >= expected
+        assert joined[table["copy_kind"] == "flip"].all() == flips
+
+
 def test_near_duplicates_of_few_or_constant_images():
     thumbs = leakage.thumbnails(noisy_pixels(0), side=16)
     for few in (thumbs[:2], thumbs[:3], thumbs[5:6], thumbs[2:5]):

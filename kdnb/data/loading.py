@@ -80,7 +80,7 @@ def _make_manifest(source: Source, name: str, run: Run) -> None:
     if source.draw is None:  # the truth about phantoms needs no search
         thumbs = leakage.thumbnails(pixels)
         table = link_copies(table, thumbs)
-        table["family"] = leakage.families(table, thumbs)
+        table["family"] = leakage.families(table, thumbs, flip_invariant=True)  # the brain set has mirrored copies
     twofold = table[table.groupby("sha256")["label"].transform("nunique") > 1].sort_values("sha256")["image_id"]
     if len(twofold):
         notes += [f"{len(twofold)} images have the same bytes as an image of another class: {', '.join(twofold[:4])}"]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from kdnb.figures.charts import class_balance, confusion_heatmap, cost_ratios, learning_curves, score_bars, soft_targets
+from kdnb.figures.charts import (
+    class_balance,
+    confusion_heatmap,
+    cost_ratios,
+    cost_ratios_live,
+    learning_curves,
+    score_bars,
+    soft_targets,
+)
 from kdnb.figures.output import Picture, Results, png_uri, show
 from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
 
 __all__ = [
-    "Picture", "Results", "attribution_grid", "class_balance", "confusion_heatmap", "cost_ratios", "learning_curves",
-    "map_grid", "png_uri", "sample_grid", "score_bars", "show", "soft_targets",
+    "Picture", "Results", "attribution_grid", "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live",
+    "learning_curves", "map_grid", "png_uri", "sample_grid", "score_bars", "show", "soft_targets",
 ]  # fmt: skip

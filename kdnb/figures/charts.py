@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import seaborn as sns
 
 from kdnb.figures.output import PALETTE, Picture
 
-__all__ = ["class_balance", "confusion_heatmap", "cost_ratios", "learning_curves", "score_bars", "soft_targets"]
+__all__ = [
+    "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live", "learning_curves", "score_bars",
+    "soft_targets",
+]  # fmt: skip
 
 HATCHES = ("", "//", "..", "xx")
 
@@ -137,3 +141,16 @@ def cost_ratios(times: pd.DataFrame) -> Picture:
     axes.invert_yaxis()
     said = "; ".join(f"{n} {r.ratio:.1f} ({r.ratio_low:.1f} to {r.ratio_high:.1f})" for n, r in rows.iterrows())
     return Picture(figure, f"How many times longer the teacher takes, with 95 % intervals: {said}.")
+
+
+def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
+    """The same chart for a person at the notebook: point at a dot to see both times."""
+    rows = times.dropna(subset=["ratio"])
+    reach = {"array": rows["ratio_high"] - rows["ratio"], "arrayminus": rows["ratio"] - rows["ratio_low"]}
+    dots = go.Scatter(
+        x=rows["ratio"], y=rows.index, mode="markers", error_x={"symmetric": False, **reach},
+        marker={"color": PALETTE[0], "size": 10}, customdata=rows[["teacher_ms", "student_ms"]],
+        hovertemplate="%{x:.1f}<br>teacher %{customdata[0]:.1f} ms, student %{customdata[1]:.1f} ms<extra></extra>",
+    )  # fmt: skip
+    layout = {"height": 320, "xaxis": {"title": "teacher's time / student's time", "rangemode": "tozero"}}
+    return go.Figure(dots, layout | {"yaxis": {"autorange": "reversed"}, "template": "simple_white"})
