@@ -99,7 +99,7 @@ def static(data: StepperData, state: StepperState | None = None) -> Picture:
     axes[0, 0].set_title(data.titles[state.image], fontsize=8)
     figure.tight_layout(pad=0.5)
     about = f"{data.titles[state.image]}, true class {data.classes[data.targets[state.image]]}. "
-    return Picture(figure, about + ". ".join(pane.sentence for step in steps for pane in step.panes) + ".")
+    return Picture(figure, about + ". ".join(pane.sentence for step in steps for pane in step.panes) + ".", pixels=True)
 
 
 def _draw(ax: plt.Axes, pane: Pane, colours: np.ndarray, opacity: float) -> None:

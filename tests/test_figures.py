@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kdnb import figures
+from kdnb.errors import UserError
+from kdnb.figures import Results
+from kdnb.report import publish, write_report
+from kdnb.runs import read_json
+from kdnb.widgets import static, stepper_data
+
+IMAGES = np.zeros((2, 16, 16, 3), np.uint8)
+MAPS = {"conv1": np.ones((2, 8, 8)), "conv2": np.zeros((2, 4, 4))}
+SCORES = pd.DataFrame({"value": [0.9, 0.8], "low": [0.85, 0.7], "high": [0.95, 0.88]}, index=["teacher", "student"])
+HISTORY = pd.DataFrame(
+    {"epoch": [0, 1], **{f"{p}_{w}": [1.0, 0.5] for p in ("train", "val") for w in ("loss", "accuracy")}}
+)
+TIMES = pd.DataFrame(
+    {"ratio": [3.0, np.nan], "ratio_low": [2.5, np.nan], "ratio_high": [3.5, np.nan], "teacher_ms": [9, np.nan],
+     "student_ms": [3, 4]}, index=["Grad-CAM", "SHAP deep"])  # fmt: skip
+
+PARTS = pd.DataFrame({"label": list("aab"), "part": ["train", "test", "train"]})
+CHARTS = {
+    "class_balance": (figures.class_balance(PARTS), "1 train"),
+    "learning_curves": (figures.learning_curves({"teacher": HISTORY}), "validation loss 0.500"),
+    "confusion": (figures.confusion_heatmap(pd.DataFrame([[3, 1], [0, 4]], list("ab"), list("ab"))), "a 75%"),
+    "score_bars": (figures.score_bars(SCORES, 0.6), "teacher 0.900 (0.850 to 0.950)"),
+    "soft_targets": (figures.soft_targets({"T = 1": np.array([0.9, 0.1])}, ["a", "b"], "One image"), "a 0.900"),
+    "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.0 (2.5 to 3.5)"),
+}
+PIXELS = {
+    "sample_grid": figures.sample_grid(IMAGES, ["a", "b"]),
+    "map_grid": figures.map_grid(IMAGES, MAPS, ["a", "b"]),
+    "attribution_grid": figures.attribution_grid(IMAGES, {"SHAP": np.zeros((2, 16, 16))}, ["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_alt_text_says_the_numbers(name):
+    picture, words = CHARTS[name]
+    assert words in picture.alt and not picture.pixels
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_pictures_of_images_are_marked(name):
+    assert PIXELS[name].pixels and PIXELS[name].alt
+
+
+def test_static_stepper_is_marked(study):
+    rows = study.sample(1)
+    data = stepper_data(
+        study.student_model,
+        None,
+        study.images(rows),
+        study.image_set.pixels[rows],
+        study.targets(rows),
+        study.image_set.classes,
+    )
+    assert static(data).pixels
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    uris = [figures.png_uri(figures.score_bars(SCORES)) for _ in range(2)]
+    assert uris[0] == uris[1]
+    assert Image.open(io.BytesIO(base64.b64decode(uris[0].split(",")[1]))).size[0] > 300
+
+
+@pytest.fixture
+def results(tmp_path):
+    parameters = {"dataset": "brain_tumor", "split": "grouped", "profile": "smoke", "seed": 0}
+    results = Results(tmp_path / "study", parameters, "abc")
+    results.table("02_scores", SCORES.rename_axis("model"), ["teacher/1"])
+    results.picture("02_accuracy", CHARTS["score_bars"][0], ["teacher/1"])
+    results.picture("01_samples", PIXELS["sample_grid"])
+    return results
+
+
+def test_report_holds_every_table_and_picture(results):
+    page = write_report(results).read_text()
+    assert page.count("data:image/png;base64,") == 2 and "0.85" in page and "brain_tumor" in page
+
+
+def test_no_pixel_of_real_data_is_published(results, tmp_path):
+    publish(results, tmp_path / "figures")
+    there = {p.name for p in (tmp_path / "figures" / "brain_tumor-grouped").iterdir()}
+    assert there == {"02_scores.csv", "02_accuracy.png"}
+    manifest = read_json(tmp_path / "figures" / "manifest.json")
+    assert manifest["brain_tumor-grouped/02_scores.csv"]["runs"] == ["teacher/1"]
+
+
+def test_phantoms_are_published_whole(results, tmp_path):
+    results.parameters["dataset"] = "phantom_brain"
+    publish(results, tmp_path / "figures")
+    assert (tmp_path / "figures" / "phantom_brain-grouped" / "01_samples.png").is_file()
+
+
+def test_nothing_to_report_is_one_clear_line(tmp_path):
+    empty = Results(tmp_path, {"dataset": "x"}, "abc")
+    with pytest.raises(UserError, match="holds no results yet: run the notebooks first"):
+        write_report(empty)
+
+
+def test_committed_figures_are_listed():
+    from kdnb.settings import project_root
+
+    folder = project_root() / "figures"
+    listed = read_json(folder / "manifest.json")
+    files = {str(p.relative_to(folder)) for p in folder.glob("*/*")}
+    assert files == set(listed)
+    assert not [name for name, facts in listed.items() if facts["pixels"] and not name.startswith("phantom_")]
