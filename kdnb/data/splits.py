@@ -67,7 +67,7 @@ def make_split(
             part.update(_deal(kept, kept["image_id"], np.array([7 / 8, 0, 1 / 8]), seed))
     else:
         raise UserError(f"split must be one of {', '.join(MODES)}, got {mode!r}")
-    counts = pd.crosstab(manifest["label"], part).reindex(columns=PARTS, fill_value=0)
+    counts = pd.crosstab(manifest["label"], part).reindex(columns=["train", "val", "test"], fill_value=0)
     lacking = counts[(counts == 0).any(axis=1)].to_dict("index").items()
     part.attrs["notes"] = [f"class {label}: " + ", ".join(f"{p} {n}" for p, n in row.items()) for label, row in lacking]
     return part.astype("str")
