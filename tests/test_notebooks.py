@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -174,3 +175,20 @@ def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(paramet
     done, _ = execute(path, tmp_path, runs_dir=tmp_path / "runs", **parameters)
     assert done.returncode != 0 and message in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.archives
+def test_whole_study_on_a_piece_of_the_real_brain_archive(tmp_path):
+    """No patients, no masks, RGB and grey: what phantoms cannot show."""
+    archive = Path(os.environ.get("KDNB_DATA", "")) / "brain-tumor-mri-dataset.zip"
+    if not archive.is_file():
+        pytest.skip("needs brain-tumor-mri-dataset.zip in the folder of the environment variable KDNB_DATA")
+    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(tmp_path / "piece.zip", "w") as piece:
+        for name in whole.namelist()[::30]:
+            piece.writestr(name, whole.read(name))
+    command = [sys.executable, "-m", "kdnb.cli", "study", "--dataset", "brain_tumor", "--data", str(tmp_path / "piece.zip")]
+    command += ["--profile", "smoke", "--runs-dir", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "brain_tumor: 234 images" in done.stdout and next((tmp_path / "runs" / "study").glob("*/report.html"))
