@@ -90,7 +90,8 @@ def publish(results: Results, folder: Path) -> list[Path]:
     chosen = {file: facts for file, facts in listed.items() if phantoms or not facts["pixels"]}
     for file, facts in chosen.items():
         shutil.copy(results.folder / file, folder / name / file)
-        known[f"{name}/{file}"] = facts
+        parameters = {**facts["parameters"], "data": Path(facts["parameters"].get("data", "")).name}  # no private path
+        known[f"{name}/{file}"] = {**facts, "parameters": parameters}
     write_json(path, known)
     return [folder / name / file for file in chosen]
 

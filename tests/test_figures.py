@@ -73,7 +73,7 @@ def test_the_same_figure_gives_the_same_bytes():
 
 @pytest.fixture
 def results(tmp_path):
-    parameters = {"dataset": "brain_tumor", "split": "grouped", "profile": "smoke", "seed": 0}
+    parameters = {"dataset": "brain_tumor", "data": "/home/me/a.zip", "split": "grouped", "profile": "smoke", "seed": 0}
     results = Results(tmp_path / "study", parameters, "abc")
     results.table("02_scores", SCORES.rename_axis("model"), ["teacher/1"])
     results.picture("02_accuracy", CHARTS["score_bars"][0], ["teacher/1"])
@@ -92,6 +92,7 @@ def test_no_pixel_of_real_data_is_published(results, tmp_path):
     assert there == {"02_scores.csv", "02_accuracy.png"}
     manifest = read_json(tmp_path / "figures" / "manifest.json")
     assert manifest["brain_tumor-grouped/02_scores.csv"]["runs"] == ["teacher/1"]
+    assert manifest["brain_tumor-grouped/02_scores.csv"]["parameters"]["data"] == "a.zip"
 
 
 def test_phantoms_are_published_whole(results, tmp_path):

@@ -187,8 +187,8 @@ def test_whole_study_on_a_piece_of_the_real_brain_archive(tmp_path):
     with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(tmp_path / "piece.zip", "w") as piece:
         for name in whole.namelist()[::30]:
             piece.writestr(name, whole.read(name))
-    command = [sys.executable, "-m", "kdnb.cli", "study", "--dataset", "brain_tumor", "--data", str(tmp_path / "piece.zip")]
-    command += ["--profile", "smoke", "--runs-dir", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "kdnb.cli", "study", "--dataset", "brain_tumor", "--data", "piece.zip"]
+    command += ["--profile", "smoke", "--runs-dir", "runs"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "brain_tumor: 234 images" in done.stdout and next((tmp_path / "runs" / "study").glob("*/report.html"))
