@@ -63,6 +63,23 @@ def show(
 
 
 @data_app.command()
+def audit(
+    path: Annotated[str, typer.Argument(help="archive, folder of class folders or CSV")],
+    dataset: Annotated[str, typer.Option(help="a registered data set, or custom")] = "custom",
+    out: Annotated[str, typer.Option(help="folder for summary.csv, ledger.csv and report.html")] = "audit",
+    seed: Seed = 0, runs_dir: RunsDir = "",
+) -> None:  # fmt: skip
+    """Say what leaks under each split of a data set, and write ledger, summary and a one-page report."""
+    from pathlib import Path
+
+    from kdnb.audit import write_audit
+
+    settings = _settings(dataset, path, "quick", seed, "grouped", runs_dir, None)
+    print(write_audit(settings, Path(out)).round(3).to_string())
+    print(f"report: {Path(out).absolute() / 'report.html'}")
+
+
+@data_app.command()
 def download(name: str) -> None:
     """Fetch a registered data set from Kaggle with your own token (pip install kagglehub)."""
     from kdnb.data import download as fetch

@@ -14,7 +14,7 @@ from kdnb.errors import UserError
 from kdnb.figures import Results
 from kdnb.runs import atomic_path, environment, read_json, write_json
 
-__all__ = ["SECTIONS", "publish", "write_report"]
+__all__ = ["SECTIONS", "html_table", "publish", "write_page", "write_report"]
 
 SECTIONS = {
     "07": "What came out",
@@ -38,18 +38,32 @@ def write_report(results: Results) -> Path:
         {"title": title, "tables": _tables(results, listed, number), "pictures": _pictures(results, listed, number)}
         for number, title in SECTIONS.items()
     ]
-    template = Environment(autoescape=True).from_string(files("kdnb").joinpath("report.html.j2").read_text("utf-8"))
-    page = template.render(
+    return write_page(
+        results.folder / "report.html",
         title=f"Knowledge distillation and what it explains: {results.parameters['dataset']}",
         lead=(f"Profile {results.parameters['profile']}, split {results.parameters['split']}, "
               f"seed {results.parameters['seed']}. Intervals are 95 % bootstrap intervals over patients or families."),
         sections=[s for s in sections if s["tables"] or s["pictures"]],
-        environment=environment(),
-        settings=pd.Series(results.parameters, name="value").to_frame().to_html(border=0),
+        settings=results.parameters,
     )  # fmt: skip
-    with atomic_path(results.folder / "report.html") as path:
-        path.write_text(page, encoding="utf-8")
-    return results.folder / "report.html"
+
+
+def write_page(path: Path, *, title: str, lead: str, sections: list[dict], settings: dict) -> Path:
+    """Write one self-contained HTML page.
+
+    Args:
+        path: Where to.
+        title: Heading.
+        lead: First paragraph.
+        sections: Each with ``title``, ``tables`` (``title``, ``html``) and ``pictures`` (``alt``, ``uri``).
+        settings: Shown at the end, beside versions and machine.
+    """
+    template = Environment(autoescape=True).from_string(files("kdnb").joinpath("report.html.j2").read_text("utf-8"))
+    shown = pd.Series(settings, name="value").to_frame().to_html(border=0)
+    page = template.render(title=title, lead=lead, sections=sections, environment=environment(), settings=shown)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
 
 
 def _listed(listed: dict, number: str, ending: str) -> list[str]:
@@ -59,8 +73,12 @@ def _listed(listed: dict, number: str, ending: str) -> list[str]:
 
 def _tables(results: Results, listed: dict, number: str) -> list[dict]:
     tables = {name: pd.read_csv(results.folder / name) for name in _listed(listed, number, ".csv")}
-    form = {"index": False, "border": 0, "na_rep": "–", "float_format": "%.4g"}
-    return [{"title": _title(name), "html": table.to_html(**form)} for name, table in tables.items()]
+    return [html_table(_title(name), table) for name, table in tables.items()]
+
+
+def html_table(title: str, table: pd.DataFrame) -> dict:
+    """A table as a page's section takes it."""
+    return {"title": title, "html": table.to_html(index=False, border=0, na_rep="–", float_format="%.4g")}
 
 
 def _pictures(results: Results, listed: dict, number: str) -> list[dict]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kdnb.errors import UserError
 
-__all__ = ["PROFILES", "Profile", "Settings", "is_live", "project_root"]
+__all__ = ["PROFILES", "SPLITS", "Profile", "Settings", "is_live", "project_root"]
 
 SPLITS = ("grouped", "random", "published", "deduplicated")
 

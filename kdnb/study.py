@@ -47,12 +47,16 @@ class Study:
         return load(self.settings)
 
     @cached_property
+    def thumbs(self) -> np.ndarray:
+        """(N, 4096) normalised grey thumbnails: what duplicates and the leak meter compare."""
+        return leakage.thumbnails(self.image_set.pixels)
+
+    @cached_property
     def leak_meter(self) -> dict:
         """Score of the nearest training image on raw pixels: what memory alone achieves on this split."""
         table = self.image_set.table
-        thumbs = leakage.thumbnails(self.image_set.pixels)
         return leakage.leak_meter(
-            thumbs, table["target"].to_numpy(), self.image_set.rows("train"), self.image_set.rows("test")
+            self.thumbs, table["target"].to_numpy(), self.image_set.rows("train"), self.image_set.rows("test")
         )
 
     @cached_property

@@ -107,6 +107,17 @@ def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
     assert caught.value.code == 0 and "96 images, 0 skipped" in out and "1-NN on raw pixels" in out
 
 
+def test_audit_command_writes_its_page(tmp_path, capsys, monkeypatch):
+    path, out = archive(tmp_path / "good.zip"), tmp_path / "audit"
+    monkeypatch.setattr(sys, "argv", ["kdnb", "data", "audit", str(path), "--dataset", "brain_tumor", "--out", str(out),
+                                      "--runs-dir", str(tmp_path / "runs")])  # fmt: skip
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr().out
+    assert caught.value.code == 0 and "grouped" in printed and f"report: {out / 'report.html'}" in printed
+    assert (out / "ledger.csv").is_file()
+
+
 @pytest.mark.parametrize("notebook", notebooks(), ids=lambda p: p.stem)
 def test_defaults_of_every_notebook_are_the_settings_defaults(notebook):
     declared = parameters_of(notebook)

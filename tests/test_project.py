@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "settings", "runs", "phantoms", "progress"},
     {"data", "leakage", "models", "metrics"},
     {"training", "distillation", "feature_maps", "explanations", "faithfulness", "efficiency"},
-    {"figures", "widgets", "study", "report"},
+    {"figures", "widgets", "study", "report", "audit"},
     {"batch", "sweep", "course", "cli"},
 ]
 MODULES = sorted((ROOT / "kdnb").rglob("*.py"))
