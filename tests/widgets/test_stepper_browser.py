@@ -181,7 +181,11 @@ def test_every_key_shows_what_python_computes(page, data):
     for key, change in ("-", {"opacity": 0.5}), ("m", {"shown": "student"}), ("m", {"shown": "teacher"}):
         page.keyboard.press(key)
         agrees(page, data, state := replace(state, **change))
-    assert execute(page, "print(w.panel().sentence)").strip() == panel(data, state).sentence
+    for _ in range(20):  # the view's last change may still be on its way to the kernel
+        if (kernel := execute(page, "print(w.panel().sentence)").strip()) == panel(data, state).sentence:
+            break
+        page.wait_for_timeout(500)
+    assert kernel == panel(data, state).sentence
 
 
 def test_the_kernel_moves_the_view(page, data):
