@@ -80,7 +80,8 @@ def as_coded_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: floa
     the student does not occur in it. It also takes softmax of probabilities and leaves out T².
     Arguments and result as in :func:`kd_loss`.
     """
-    labels = softmax(torch.eye(student.shape[1], dtype=student.dtype)[targets] / temperature, dim=1)
+    one_hot = torch.eye(student.shape[1], dtype=student.dtype, device=student.device)[targets]
+    labels = softmax(one_hot / temperature, dim=1)
     log_teacher = log_softmax(softmax(teacher, dim=1) / temperature, dim=1)
     soft = -(labels * log_teacher).sum(1).mean()
     return alpha * cross_entropy(student, targets) + (1 - alpha) * soft

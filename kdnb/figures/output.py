@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,3 @@ class Results:
     def load(self, name: str) -> pd.DataFrame:
         """A table that an earlier step saved."""
         return pd.read_csv(self.folder / f"{name}.csv")
-
-    def link(self, name: str) -> str:
-        """Path of a saved file, relative to the working folder."""
-        return os.path.relpath(self.folder / name)
