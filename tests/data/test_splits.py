@@ -59,7 +59,7 @@ def test_a_class_of_two_people_is_dealt_to_train_and_test_and_reported():
     table["image_id"] = table.index.astype(str)
     part = make_split(table, "grouped", seed=0)
     assert part[table["label"] == "rare"].value_counts().to_dict() == {"train": 4, "test": 4}
-    assert part.attrs["notes"] == ["class rare: train 4, test 4, val 0"]
+    assert part.attrs["notes"] == ["class rare: train 4, val 0, test 4"]
 
 
 def test_deduplicated_keeps_the_original_of_each_family():
