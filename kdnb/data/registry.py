@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from kdnb.data.medmnist import PREFIX, medmnist_source
 from kdnb.data.sources import Source, csv_source, folder_source, phantom_source, zip_source
 from kdnb.errors import UserError
 from kdnb.phantoms import FAMILIES, PhantomPlan
@@ -25,7 +26,7 @@ def registered() -> dict[str, dict[str, Any]]:
 
 def dataset_names() -> list[str]:
     """What the parameter ``dataset`` accepts."""
-    return [*PHANTOMS, *registered(), "custom"]
+    return [*PHANTOMS, *registered(), f"{PREFIX}<name>", "custom"]
 
 
 def open_source(settings: Settings) -> Source:
@@ -35,6 +36,9 @@ def open_source(settings: Settings) -> Source:
         raise UserError(f"dataset {name!r} takes no data, got {settings.data!r}: name the data set, or 'custom'")
     if name in PHANTOMS:
         return phantom_source(PhantomPlan(PHANTOMS[name], settings.patients, settings.slices, settings.seed))
+    if name.startswith(PREFIX):
+        place = Path(settings.data or os.environ.get("KDNB_DATA") or project_root() / "data").expanduser()
+        return medmnist_source(name.removeprefix(PREFIX), place.absolute(), settings.image_size)
     if not known and name != "custom":
         raise UserError(f"dataset {name!r} is not known: accepted are {', '.join(dataset_names())}")
     path = _find(name, known, settings.data)

@@ -1,0 +1,74 @@
+"""MedMNIST: the two-dimensional sets of the medmnist package as a source, read from their .npz file (01_data)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kdnb.data.layout import Entry
+from kdnb.data.sources import Source, file_hash
+from kdnb.errors import UserError
+
+__all__ = ["PREFIX", "medmnist_source"]
+
+PREFIX = "medmnist:"
+SIZES = (28, 64, 128, 224)  # px, as published
+
+
+def medmnist_source(flag: str, place: Path, size: int) -> Source:
+    """A MedMNIST set (Yang et al. 2023, doi:10.1038/s41597-022-01721-8) with its own train, val and test parts.
+
+    Of the files in `place` the smallest that holds at least `size` px is taken, or else the largest; where there is
+    none, the package downloads one.
+
+    Args:
+        flag: The package's name of the set, such as "breastmnist".
+        place: A folder with ``<flag>.npz`` or ``<flag>_<size>.npz``, or such a file.
+        size: px, what the networks will see.
+
+    Raises:
+        UserError: no package, an unknown, three-dimensional or multi-label set, no file and no network, a broken file.
+    """
+    medmnist, info = _package(flag)
+    folder = place.parent if place.suffix == ".npz" else place
+    there = [s for s in SIZES if _file(folder, flag, s).is_file() and place in (folder, _file(folder, flag, s))]
+    if place != folder and not there:
+        raise UserError(f"'{place}' is no file of {flag}: accepted are {flag}.npz and {flag}_<64, 128 or 224>.npz")
+    fitting = [s for s in there or SIZES if s >= size] or [max(there or SIZES)]
+    opened = {"root": str(folder), "size": fitting[0], "download": not there}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {part: getattr(medmnist, info["python_class"])(part, **opened) for part in ("train", "val", "test")}
+    except Exception as error:  # no network, no space, a cut file: the package raises many types
+        if not there:  # nothing half-written or unchecked stays
+            _file(folder, flag, fitting[0]).unlink(missing_ok=True)
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{flag} is not to be had in '{folder}' ({reason}): check the network, or get "
+                        f"{_file(folder, flag, fitting[0]).name} by hand from {info['url'].partition('/files')[0]}"
+                        ) from None  # fmt: skip
+    images = {part: found.imgs for part, found in parts.items()}  # (N, s, s) or (N, s, s, 3) uint8
+    labels = {int(number): name for number, name in info["label"].items()}
+    entries = [Entry(f"{part}/{i:06}", f"{part}/{i}", labels[int(number)], part)
+               for part, found in parts.items() for i, number in enumerate(found.labels.ravel())]  # fmt: skip
+
+    def read(path: str) -> bytes:  # as a PGM or PPM file: equal pixels are equal bytes
+        part, _, row = path.partition("/")
+        image = images[part][int(row)]
+        return b"P%d %d %d 255\n" % (5 + (image.ndim == 3), *image.shape[1::-1]) + image.tobytes()
+
+    return Source(PREFIX + flag, file_hash(_file(folder, flag, fitting[0])), entries, read)
+
+
+def _file(folder: Path, flag: str, size: int) -> Path:
+    return folder / (f"{flag}.npz" if size == SIZES[0] else f"{flag}_{size}.npz")
+
+
+def _package(flag: str) -> tuple[Any, dict[str, Any]]:
+    try:
+        import medmnist  # optional: only these sets need it
+    except ImportError:
+        raise UserError("MedMNIST sets need the package medmnist: pip install medmnist") from None
+    flat = [f for f, i in medmnist.INFO.items() if not f.endswith("3d") and not i["task"].startswith("multi-label")]
+    if flag not in flat:
+        raise UserError(f"MedMNIST set {flag!r} cannot be used: accepted are {', '.join(flat)}")
+    return medmnist, medmnist.INFO[flag]
