@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from kdnb import leakage
-from kdnb.data import load
+from kdnb.data import load, registered
 from kdnb.errors import UserError
+from kdnb.figures import Results, leak_dots, png_uri
 from kdnb.report import html_table, write_page
-from kdnb.runs import atomic_path
+from kdnb.runs import atomic_path, digest
 from kdnb.settings import SPLITS, Settings
 
-__all__ = ["audit", "write_audit"]
+__all__ = ["Audit", "against_paper", "audit", "write_audit"]
 
 KINDS = ("exact", "near", "family", "patient")
 
 
-def audit(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
-    """What leaks under every split that the data set allows.
+class Audit(NamedTuple):
+    """What leaks in a data set.
 
-    Returns:
-        The summary: one row per split with the numbers of train and test images; how many test images have in train
-        an identical file (``exact``), nearly the same pixels (``near``), a copy of another kind, such as a mirrored
-        one (``family``), or their patient (``patient``); and the leak meter, plain and mirror-invariant.
-        The ledger: every crossing, with a column ``split``.
-        The notes of the data set.
+    ``summary``: one row per split with the numbers of train and test images; how many test images have in train an
+    identical file (``exact``), nearly the same pixels (``near``), a copy of another kind, such as a mirrored one
+    (``family``), or their patient (``patient``); and the leak meter, plain, balanced over the classes, and with the
+    test image mirrored too.
+    ``ledger``: every crossing, with a column ``split``. ``notes``: those of the data set. ``data``: its hash.
+    """
+
+    summary: pd.DataFrame
+    ledger: pd.DataFrame
+    notes: tuple[str, ...]
+    data: str
+
+
+def audit(settings: Settings) -> Audit:
+    """What leaks under every split that the data set allows; the setting ``split`` is ignored.
 
     Raises:
         UserError: If the data set cannot be read.
     """
-    rows, ledgers, thumbs, notes = {}, {}, None, ()
+    rows, ledgers, thumbs, notes, hashes = {}, {}, None, (), []
     for split in SPLITS:
         try:
             found = load(settings.model_copy(update={"split": split}))
@@ -51,34 +63,73 @@ def audit(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ..
             "1-NN mirrored": meters[1]["accuracy"],
         }  # fmt: skip
         ledgers[split], notes = ledger, found.notes
+        hashes.append(found.hash)
     summary = pd.DataFrame(rows).T.rename_axis("split").astype({"train": int, "test": int, **dict.fromkeys(KINDS, int)})
-    return summary, pd.concat(ledgers, names=["split"]).reset_index("split"), notes
+    return Audit(summary, pd.concat(ledgers, names=["split"]).reset_index("split"), notes, digest(hashes))
 
 
-def write_audit(settings: Settings, folder: Path) -> pd.DataFrame:
-    """Write ``summary.csv``, ``ledger.csv`` and ``report.html`` into ``folder``; returns the summary.
+def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
+    """The paper's accuracies beside the leak meter of the split that they were measured on, and of the grouped one.
+
+    Args:
+        dataset: Its name; what the paper did not use gives an empty table.
+        summary: Of `audit`.
+
+    Returns:
+        One row per model of the paper: paper, 1-NN and skill under ``protocol`` (the split), 1-NN grouped.
+    """
+    known = registered().get(dataset, {})
+    if "paper" not in known:
+        return pd.DataFrame()
+    meter, protocol = summary["1-NN"], known["protocol"]
+    rows = {
+        model: {
+            "paper": known["paper"][model], "protocol": protocol, "1-NN": meter[protocol],
+            "skill": leakage.skill(known["paper"][model], meter[protocol]), "1-NN grouped": meter["grouped"],
+        } for model in ("teacher", "student") if model in known["paper"]
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis("model")
+
+
+def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
+    """Write ``summary.csv``, ``ledger.csv``, ``leak_meter.png`` and ``report.html`` into ``folder``.
+
+    Args:
+        settings: One per data set.
+        folder: Where to; made if it is not there.
 
     Raises:
-        UserError: If the data set cannot be read or the folder cannot be written.
+        UserError: If a data set cannot be read or the folder cannot be written.
     """
-    summary, ledger, notes = audit(settings)
+    found = {_name(one): audit(one) for one in settings}
+    summary = pd.concat({name: a.summary for name, a in found.items()}, names=["dataset"])
+    ledger = pd.concat({name: a.ledger for name, a in found.items()}, names=["dataset"]).reset_index("dataset")
+    parameters = {"dataset": ", ".join(found), "seed": settings[0].seed}
+    results = Results(folder, parameters, digest([a.data for a in found.values()]))
+    results.table("summary", summary)
+    picture = leak_dots(summary, {name: registered().get(name, {}) for name in found})
+    page = {"alt": picture.alt, "uri": png_uri(picture)}
+    results.picture("leak_meter", picture)
+    notes = [f"{name}: {note}." for name, a in found.items() for note in a.notes]
+    first = ledger.groupby(["dataset", "split", "kind"]).head(5)
+    tables = [html_table("What crosses from train to test", summary.reset_index())]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in (("summary", summary.reset_index()), ("ledger", ledger)):
-            with atomic_path(folder / f"{name}.csv") as path:
-                table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-        first = ledger.groupby(["split", "kind"]).head(5)
-        tables = [html_table("What crosses from train to test", summary.reset_index())]
+        with atomic_path(folder / "ledger.csv") as path:
+            ledger.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
         write_page(
             folder / "report.html",
-            title=f"Audit of {settings.dataset}",
+            title=f"Audit of {', '.join(found)}",
             lead=" ".join(notes) or "Every image has a patient, and nothing else was noted.",
             sections=[
-                {"title": "Leaks under each split", "tables": tables, "pictures": []},
+                {"title": "Leaks under each split", "tables": tables, "pictures": [page]},
                 {"title": "Examples", "tables": [html_table("First crossings of each kind", first)], "pictures": []},
             ],
-            settings={"data": Path(settings.data).name, "seed": settings.seed},
+            settings=parameters,
         )
     except OSError as error:
         raise UserError(f"'{folder}' cannot be written ({error.strerror}): name another folder with --out") from None
-    return summary
+    return results
+
+
+def _name(settings: Settings) -> str:
+    return Path(settings.data).name if settings.dataset == "custom" else settings.dataset

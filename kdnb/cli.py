@@ -64,19 +64,26 @@ def show(
 
 @data_app.command()
 def audit(
-    path: Annotated[str, typer.Argument(help="archive, folder of class folders or CSV")],
-    dataset: Annotated[str, typer.Option(help="a registered data set, or custom")] = "custom",
-    out: Annotated[str, typer.Option(help="folder for summary.csv, ledger.csv and report.html")] = "audit",
+    paths: Annotated[list[str], typer.Argument(help="registered data sets, archives, class folders or CSVs")],
+    dataset: Annotated[str, typer.Option(help="whose rules hold for a path: a registered data set")] = "custom",
+    out: Annotated[str, typer.Option(help="folder for summary, ledger, chart and report.html")] = "audit",
+    publish: Annotated[bool, typer.Option("--publish", help="copy summary and chart into figures/audit/")] = False,
     seed: Seed = 0, runs_dir: RunsDir = "",
 ) -> None:  # fmt: skip
-    """Say what leaks under each split of a data set, and write ledger, summary and a one-page report."""
+    """Say what leaks under each split of some data sets, and write ledger, summary and a one-page report."""
     from pathlib import Path
 
     from kdnb.audit import write_audit
+    from kdnb.data import dataset_names
+    from kdnb.report import publish as copy
+    from kdnb.settings import project_root
 
-    settings = _settings(dataset, path, "quick", seed, "grouped", runs_dir, None)
-    print(write_audit(settings, Path(out)).round(3).to_string())
+    named = [(path, "") if path in dataset_names() else (dataset, path) for path in paths]
+    results = write_audit([_settings(n, p, "quick", seed, "grouped", runs_dir, None) for n, p in named], Path(out))
+    print(results.load("summary").round(3).to_string(index=False))
     print(f"report: {Path(out).absolute() / 'report.html'}")
+    if publish:
+        copy(results, project_root() / "figures", "audit")
 
 
 @data_app.command()

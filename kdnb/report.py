@@ -91,8 +91,10 @@ def _title(name: str) -> str:
     return name.split(".")[0][3:].replace("_", " ").capitalize()
 
 
-def publish(results: Results, folder: Path) -> list[Path]:
-    """Copy a study's tables and pictures to ``folder/<data set>-<split>/`` and list them in ``folder/manifest.json``.
+def publish(results: Results, folder: Path, name: str = "") -> list[Path]:
+    """Copy tables and pictures to ``folder/name/`` and list them in ``folder/manifest.json``.
+
+    The name of a study, if none is given, is ``<data set>-<split>``.
 
     Pictures that show pixels are published for phantoms only: nobody's images leave the runs folder.
 
@@ -101,7 +103,7 @@ def publish(results: Results, folder: Path) -> list[Path]:
     """
     listed = _manifest(results)
     phantoms = results.parameters["dataset"].startswith("phantom_")
-    name = f"{results.parameters['dataset']}-{results.parameters['split']}"
+    name = name or f"{results.parameters['dataset']}-{results.parameters['split']}"
     (folder / name).mkdir(parents=True, exist_ok=True)
     path = folder / "manifest.json"
     known = read_json(path) if path.is_file() else {}

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kdnb.audit import audit, write_audit
+from kdnb.audit import against_paper, audit, write_audit
 from kdnb.errors import UserError
 from kdnb.phantoms import PhantomPlan, render, table
-from kdnb.settings import Settings
+from kdnb.settings import SPLITS, Settings
 
 
 @pytest.fixture
@@ -30,27 +30,48 @@ def folder(tmp_path):
 
 
 def settings(folder):
-    return Settings.checked({"dataset": "custom", "data": str(folder / "set"), "runs_dir": str(folder / "runs")})
+    return Settings.checked(
+        {"dataset": "custom", "data": str(folder / "set"), "runs_dir": str(folder / "runs"), "patients": 24}
+    )
 
 
 def test_planted_copies_are_counted_and_the_grouped_split_has_none(folder):
-    summary, ledger, notes = audit(settings(folder))
+    found = audit(settings(folder))
+    summary = found.summary
     assert summary.loc["published", ["exact", "near", "family"]].tolist() == [3, 0, 2]
     assert summary.loc["grouped", ["exact", "near", "family", "patient"]].tolist() == [0, 0, 0, 0]
     assert summary.loc["deduplicated", ["exact", "near", "family"]].tolist() == [0, 0, 0]
-    assert set(ledger[ledger["split"] == "published"]["kind"]) == {"exact", "family"} and notes
+    assert set(found.ledger[found.ledger["split"] == "published"]["kind"]) == {"exact", "family"} and found.notes
 
 
 def test_files_are_written_and_the_page_opens_by_itself(folder):
-    summary = write_audit(settings(folder), folder / "out")
-    assert {p.name for p in (folder / "out").iterdir()} == {"summary.csv", "ledger.csv", "report.html"}
-    assert pd.read_csv(folder / "out" / "summary.csv")["split"].tolist() == list(summary.index)
-    assert "What crosses from train to test" in (folder / "out" / "report.html").read_text()
+    given = settings(folder)
+    results = write_audit([given, given.model_copy(update={"dataset": "phantom_brain", "data": ""})], folder / "out")
+    names = {"summary.csv", "ledger.csv", "leak_meter.png", "report.html", "manifest.json"}
+    assert {p.name for p in results.folder.iterdir() if not p.name.startswith(".")} == names
+    summary = results.load("summary").groupby("dataset")["split"].agg(list)
+    assert summary.to_dict() == {"set": [*SPLITS], "phantom_brain": [*SPLITS]}
+    page = (folder / "out" / "report.html").read_text()
+    assert "What crosses from train to test" in page and 'alt="Accuracy of the nearest training image' in page
+
+
+def test_the_paper_stands_beside_the_meter_of_its_own_split():
+    summary = pd.DataFrame({"1-NN": {"grouped": 0.6, "random": 0.7, "published": 0.9}})
+    brain = against_paper("brain_tumor", summary)
+    assert brain.loc["student", ["paper", "protocol", "1-NN", "1-NN grouped"]].tolist() == [
+        0.9748,
+        "published",
+        0.9,
+        0.6,
+    ]
+    assert brain.loc["teacher", "skill"] == pytest.approx(0.676)
+    assert list(against_paper("eye_disease", summary).index) == ["student"]
+    assert against_paper("phantom_brain", summary).empty and against_paper("custom", summary).empty
 
 
 def test_bad_places_are_one_clear_line(folder):
     (folder / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot be written .*--out"):
-        write_audit(settings(folder), folder / "file" / "out")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_audit([settings(folder)], folder / "file" / "out")
     with pytest.raises(UserError, match="does not exist"):
         audit(Settings.checked({"dataset": "custom", "data": str(folder / "nowhere"), "runs_dir": str(folder)}))

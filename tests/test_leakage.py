@@ -94,6 +94,21 @@ def test_copies_finds_planted_copies_and_no_neighbouring_slices(family, size):
     assert leakage.copies(thumbs).tolist() == sorted(map(list, zip(original.tolist(), copy.tolist(), strict=True)))
 
 
+@pytest.mark.slow
+def test_recall_and_precision_over_twenty_seeds():
+    """Same bytes, JPEG, mirrored and ±2 % rescaled copies, in a family of phantoms per seed."""
+    right = found = planted = 0
+    for seed in range(20):
+        family = phantoms.FAMILIES[seed % 3]
+        table, thumbs = phantom(seed=seed, family=family, duplicates=0.3)
+        copy = table.index[table["copy_of"] != ""]
+        original = pd.Index(table["image_id"]).get_indexer(table.loc[copy, "copy_of"])
+        truth = set(zip(original.tolist(), copy.tolist(), strict=True))
+        pairs = set(map(tuple, leakage.copies(thumbs).tolist()))
+        right, found, planted = right + len(truth & pairs), found + len(pairs), planted + len(truth)
+    assert planted > 400 and right / planted >= 0.99 and right / found >= 0.99
+
+
 def test_ledger_lists_what_was_planted():
     table, thumbs = phantom(duplicates=0.4, patient_leaks=0.25)
     table["part"] = table["published_split"]

@@ -58,6 +58,7 @@ def download(name: str) -> Path:
     os.environ["KAGGLEHUB_CACHE"] = str(_kaggle_folder())
     try:
         import kagglehub  # optional: only a download needs it
+
         return Path(kagglehub.dataset_download(handle))
     except ImportError:
         raise UserError("a download needs kagglehub: pip install kagglehub, or get the file by hand") from None

@@ -7,6 +7,7 @@ from kdnb.figures.charts import (
     confusion_heatmap,
     cost_ratios,
     cost_ratios_live,
+    leak_dots,
     learning_curves,
     score_bars,
     soft_targets,
@@ -16,5 +17,5 @@ from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
 
 __all__ = [
     "Picture", "Results", "attribution_grid", "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live",
-    "learning_curves", "map_grid", "png_uri", "sample_grid", "score_bars", "show", "soft_targets",
+    "leak_dots", "learning_curves", "map_grid", "png_uri", "sample_grid", "score_bars", "show", "soft_targets",
 ]  # fmt: skip

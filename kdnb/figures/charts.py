@@ -13,8 +13,8 @@ import seaborn as sns
 from kdnb.figures.output import PALETTE, Picture
 
 __all__ = [
-    "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live", "learning_curves", "score_bars",
-    "soft_targets",
+    "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live", "leak_dots", "learning_curves",
+    "score_bars", "soft_targets",
 ]  # fmt: skip
 
 HATCHES = ("", "//", "..", "xx")
@@ -36,6 +36,34 @@ def class_balance(table: pd.DataFrame) -> Picture:
     axes.legend(frameon=False, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 1))
     said = "; ".join(f"{label}: " + ", ".join(f"{row[p]} {p}" for p in parts) for label, row in counts.iterrows())
     return Picture(figure, f"Bar chart of images per class and part. {said}.")
+
+
+def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture:
+    """The leak meter of every split as dots, and the paper's accuracies on the split that they were measured on.
+
+    Args:
+        summary: Index (dataset, split), column "1-NN".
+        registry: Data set → its entry, of which ``protocol`` and ``paper`` are read where they are there.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(summary) + 1.3))
+    said, marks = [], {"teacher": ("s", PALETTE[1]), "student": ("D", PALETTE[5])}
+    for row, ((dataset, split), value) in enumerate(summary["1-NN"].items()):
+        axes.plot(value, row, "o", color=PALETTE[0], label="nearest neighbour (1-NN)" if row == 0 else None)
+        axes.annotate(f"{value:.3f}", (value, row), xytext=(-7, 0), textcoords="offset points", ha="right", va="center",
+                      fontsize=8)  # fmt: skip
+        said.append(f"{dataset} {split} {value:.3f}")
+        known = registry.get(dataset, {})
+        for model in marks if known.get("protocol") == split else ():
+            if paper := known["paper"].get(model):
+                shape, colour = marks[model]
+                axes.plot(paper, row, shape, color=colour, mfc="none", ms=8, label=f"paper's {model}")
+                said.append(f"paper's {model} there {paper:.3f}")
+    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    axes.legend(handles.values(), handles, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
+    names = [f"{dataset}, {split}" for dataset, split in summary.index]
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="accuracy on the test part", xlim=(0, 1.02))
+    axes.invert_yaxis()
+    return Picture(figure, f"Accuracy of the nearest training image under each split: {'; '.join(said)}.")
 
 
 def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:

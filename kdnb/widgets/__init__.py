@@ -1,6 +1,8 @@
-"""Interactive views of what a model computes, and their static twins (notebook 04)."""
+"""Interactive views of the data and of what a model computes, and their static twins (notebooks 01, 03, 04)."""
 
 from kdnb.widgets.render import Panel, StepperData, StepperState, panel, stepper_data
 from kdnb.widgets.stepper import LayerStepper, layer_stepper, static
+from kdnb.widgets.twins import TwinBrowser, static_twins, twin_browser, twin_pairs
 
-__all__ = ["LayerStepper", "Panel", "StepperData", "StepperState", "layer_stepper", "panel", "static", "stepper_data"]
+__all__ = ["LayerStepper", "Panel", "StepperData", "StepperState", "TwinBrowser", "layer_stepper", "panel", "static",
+           "static_twins", "stepper_data", "twin_browser", "twin_pairs"]  # fmt: skip

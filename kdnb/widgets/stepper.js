@@ -5,17 +5,9 @@ const KEYS = { a: ["kind", "average"], g: ["kind", "gradcam"], e: ["kind", "evid
 const HELP = [["← →", "layer"], ["↑ ↓", "image"], ["A G E", "map"], ["C", "class"], ["S", "scale"], ["M", "model"],
   ["+ −", "opacity"], ["P", "play"]];
 const PLAY_MS = 900;
-const WAITING = "Waiting for the kernel. The maps are not saved with the notebook: if no kernel runs, run this cell again.";
 const STILL = "Play is off, because your system asks for less motion: step with the arrow keys.";
 
 // ---- the same arithmetic as render.py -------------------------------------------------------------------------------
-
-function number(value) {
-  value *= 1 + 1e-12;
-  const [mantissa, power] = value.toExponential(2).split("e");
-  if (!value) return "0";
-  return power < -4 || power >= 4 ? `${mantissa}e${+power}` : value.toFixed(Math.max(0, 2 - power));
-}
 
 const row = (spec, s) => spec.kinds[s.kind].first + (spec.kinds[s.kind].per_class ? s.target : 0);
 
@@ -69,51 +61,7 @@ function pane(spec, maps, s, m) {
   return { height, width, low, high, sentence, cell: peak < 0 ? null : cell, indices: indices(raw, low, high, kind.signed) };
 }
 
-// ---- pieces ---------------------------------------------------------------------------------------------------------
-
-function h(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children);
-  return node;
-}
-
-function opaque(rgb) {
-  const out = new Uint8ClampedArray((rgb.length / 3) * 4).fill(255);
-  for (let i = 0; i < rgb.length; i++) out[4 * Math.floor(i / 3) + (i % 3)] = rgb[i];
-  return out;
-}
-
-const colours = (hex) => new Uint32Array(opaque(hex.match(/../g).map((two) => parseInt(two, 16))).buffer); // RGBA words
-
-function paint(canvas, width, height, rgba) {
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext("2d").putImageData(new ImageData(rgba, width, height), 0, 0);
-}
-
-function paintMap(canvas, width, height, indices, colour) {
-  paint(canvas, width, height, new Uint8ClampedArray(Uint32Array.from(indices, (i) => colour[i]).buffer));
-}
-
-const cycle = (list, item) => list[(list.indexOf(item) + 1) % list.length];
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const field = (label, ...controls) => [h("span", { class: "label" }, label), h("div", { class: "field" }, ...controls)];
-const button = (name, text, onclick) => h("button", { type: "button", "aria-label": name, onclick }, text);
-
-function select(label, options, choose) {
-  const node = h("select", { "aria-label": label, onchange: () => choose(node.value) });
-  for (const [value, text] of options) node.append(h("option", { value }, text));
-  return node;
-}
-
-function range(label, min, max, step, choose) {
-  const node = h("input", { type: "range", min, max, step, "aria-label": label, oninput: () => choose(+node.value) });
-  return node;
-}
+// ---- one model ------------------------------------------------------------------------------------------------------
 
 function modelPane(spec, model) {
   const parts = {
@@ -196,7 +144,7 @@ function render({ model, el }) {
       h("header", {}, h("strong", {}, "image"), h("span", { class: "about" }, `${spec.side} × ${spec.side}`)),
       h("div", { class: "picture" }, original), h("div", { class: "pager" }, back, place, next), title, truth),
     ...panes.map((p) => p.node));
-  const root = h("div", { class: "kdnb-stepper", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
+  const root = h("div", { class: "kdnb-widget", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
     h("div", { class: "controls" },
       ...field("Layer", play, h("div", { class: "layers" }, slider, marks)), ...field("Map", group),
       ...field("Class", target), ...field("Scale", scale), ...(both.length > 1 ? field("Models", shown) : []),
@@ -232,12 +180,11 @@ function render({ model, el }) {
   }
   function receive(message, buffers) {
     if (!("image" in message) || store.has(message.image)) return;
-    const bytes = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-    const values = new Float32Array(bytes(buffers[1])), rows = spec.models[0].extremes[0].length;
+    const values = new Float32Array(bytesOf(buffers[1]).buffer), rows = spec.models[0].extremes[0].length;
     let start = 0;
     const maps = spec.models.map((m) => m.sizes.map(([height, width]) =>
       Array.from({ length: rows }, () => values.subarray(start, (start += height * width)))));
-    store.set(message.image, { pixels: opaque(new Uint8Array(bytes(buffers[0]))), maps });
+    store.set(message.image, { pixels: opaque(bytesOf(buffers[0])), maps });
     draw();
     [1, -1].forEach((by) => ask(model.get("image") + by)); // the neighbours, so that up and down need not wait
   }
@@ -274,7 +221,7 @@ function render({ model, el }) {
       parts.map.setAttribute("aria-label", now.sentence);
       parts.about.textContent = `${spec.models[m].taps[s.layer - 1]} · ${now.height} × ${now.width}`;
       parts.peak.hidden = !now.cell;
-      const [y, x] = now.cell ?? [0, 0], share = (part, whole) => `${(100 * part) / whole}%`;
+      const [y, x] = now.cell ?? [0, 0];
       Object.assign(parts.peak.style, { left: share(x + 0.5, now.width), top: share(y + 0.5, now.height),
         width: share(1, now.width), height: share(1, now.height) });
       paintMap(parts.bar, 255, 1, Uint8Array.from({ length: 255 }, (_, i) => i + 1), colour);

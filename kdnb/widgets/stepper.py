@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -18,6 +17,7 @@ from kdnb.figures.output import Picture, show
 from kdnb.settings import is_live
 from kdnb.widgets import render
 from kdnb.widgets.render import Pane, Panel, StepperData, StepperState, panel, stepper_data
+from kdnb.widgets.view import STYLE, script
 
 __all__ = ["LayerStepper", "layer_stepper", "static"]
 
@@ -31,8 +31,8 @@ class LayerStepper(anywidget.AnyWidget):
     that they are not saved with the notebook.
     """
 
-    _esm = Path(__file__).with_name("stepper.js")
-    _css = Path(__file__).with_name("stepper.css")
+    _esm = script("stepper.js")
+    _css = STYLE
     spec = Dict().tag(sync=True)
     image = Int(0).tag(sync=True)
     layer = Int(1).tag(sync=True)

@@ -46,10 +46,20 @@ BOTH = pytest.mark.parametrize("make", [make_zip, make_folder])
 
 @BOTH
 def test_class_folders_below_published_parts(tmp_path, make):
-    names = ["my set/Training/a b/1.JPG", "my set/Training/größe/2.Png", "my set/Testing/a b/3.tiff",
-             "my set/validation/病/4.jpeg", "my set/Training/a b/deeper/5.bmp", "my set/Training/a b/notes.txt"]
-    junk = ["__MACOSX/my set/._1.jpg", "my set/.DS_Store", "my set/Training/a b/.ipynb_checkpoints/1.jpg",
-            "my set/Training/a b/Thumbs.db"]
+    names = [
+        "my set/Training/a b/1.JPG",
+        "my set/Training/größe/2.Png",
+        "my set/Testing/a b/3.tiff",
+        "my set/validation/病/4.jpeg",
+        "my set/Training/a b/deeper/5.bmp",
+        "my set/Training/a b/notes.txt",
+    ]
+    junk = [
+        "__MACOSX/my set/._1.jpg",
+        "my set/.DS_Store",
+        "my set/Training/a b/.ipynb_checkpoints/1.jpg",
+        "my set/Training/a b/Thumbs.db",
+    ]
     found = custom(make(tmp_path / "set.zip", names + junk)).entries
     told = {entry.image_id: (entry.label, entry.published_split) for entry in found}
     assert told == {

@@ -90,7 +90,7 @@ def test_scales_widen_and_only_the_last_joins_the_models(data):
 
 def test_the_sentence_names_layer_map_peak_and_probability(data):
     state = StepperState(image=1, layer=3, kind="evidence", target=2, shown="student")
-    pane, = panel(data, state).panes
+    (pane,) = panel(data, state).panes
     value = pane.raw[pane.peak]
     assert panel(data, state).sentence == (
         f"student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest {'+' * int(value > 0)}"
@@ -104,7 +104,7 @@ def test_a_dead_layer_is_shown_without_dividing_by_zero(inputs):
     dead = stepper_data(**inputs | {"student": student, "teacher": None})
     with np.errstate(all="raise"):
         for kind, signed in ("average", False), ("gradcam", False), ("evidence", True):
-            pane, = panel(dead, StepperState(layer=4, kind=kind)).panes
+            (pane,) = panel(dead, StepperState(layer=4, kind=kind)).panes
             assert (pane.low, pane.high, pane.peak) == (0, 0, None) and (pane.indices == 128 * signed).all()
             assert "the same value 0 everywhere" in pane.sentence
 
@@ -173,7 +173,7 @@ def test_an_image_travels_as_a_message_and_is_not_saved(data, monkeypatch):
     monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append((content, buffers)))
     for question in {"ask": "image", "image": 3}, {"ask": "image", "image": 99}, {"ask": "tea"}:
         widget._answer(widget, question, [])
-    (content, (pixels, values)), = sent
+    ((content, (pixels, values)),) = sent
     expected = np.concatenate([maps[3].ravel() for model in data.models for maps in model.maps])
     assert content == {"image": 3} and pixels == data.pixels[3].tobytes()
     assert np.array_equal(np.frombuffer(values, np.float32), expected)

@@ -1,28 +1,14 @@
 """The layer stepper in a real JupyterLab and Chromium: by keyboard only, its numbers equal to Python's."""
 
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
+from browser import NEEDS_BROWSER, execute, tab_through
 
 from kdnb.widgets.render import KINDS, SCALES, StepperState, number, palette, panel
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-MISSING = [name for name in ("playwright", "jupyterlab") if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
+pytestmark = NEEDS_BROWSER
 SETUP = """
 import torch
 torch.set_num_threads(1)
@@ -40,7 +26,7 @@ data = stepper_data(student, teacher, to_tensor(pixels), pixels, [classes.index(
                     classes, list(table.image_id))
 """
 READ = """() => {
-  const root = document.querySelector(".kdnb-stepper"), text = (n) => n.textContent;
+  const root = document.querySelector(".kdnb-widget"), text = (n) => n.textContent;
   const panes = [...root.querySelectorAll(".stage .pane")].slice(1).filter((p) => !p.hidden).map((p) => {
     const c = p.querySelector("canvas.map");
     return { legend: [...p.querySelectorAll(".legend span")].map(text), p: [...p.querySelectorAll(".p")].map(text),
@@ -51,86 +37,12 @@ READ = """() => {
 }"""
 
 
-@contextmanager
-def jupyterlab(folder, theme="JupyterLab Light"):
-    """A JupyterLab server on ``folder`` with settings of its own; yields its address."""
-    for name, value in {
-        "@jupyterlab/apputils-extension/themes": {"theme": theme},
-        "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-        "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
-    }.items():
-        path = folder / "settings" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folders = {f"{name}_DIR": str(folder / name) for name in ("JUPYTER_CONFIG", "JUPYTERLAB_WORKSPACES")}
-    folders |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "IPYTHONDIR": str(folder / "ipython")}
-    env = os.environ | folders | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-               f"--port={port}", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
-               f"--ServerApp.root_dir={folder}"]  # fmt: skip
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        yield _ready(f"http://127.0.0.1:{port}", server, folder)
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def _ready(address, server, folder):
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/api/status", timeout=2).close()
-            return address
-        except OSError:
-            assert server.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.5)
-    raise AssertionError("JupyterLab did not start within two minutes")
-
-
-@contextmanager
-def stepper_page(folder, **options):
-    """A page on which the widget has drawn its first image; yields it with the list of its console errors."""
-    from playwright.sync_api import sync_playwright
-
-    cells = [nbformat.v4.new_code_cell(code) for code in (SETUP, "w = LayerStepper(data, StepperState())\nw")]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "stepper.ipynb")
-    with jupyterlab(folder, **options) as address, sync_playwright() as p:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page, errors = browser.new_page(viewport={"width": 1200, "height": 1100}), []
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto(f"{address}/doc/tree/stepper.ipynb")
-        kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-        page.wait_for_function(f"{kernel} != null", timeout=120_000)
-        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        page.wait_for_selector(".kdnb-stepper[aria-busy=false]", timeout=180_000)
-        yield page, errors
-        browser.close()
-
-
-def execute(page, code):
-    """Run code in the notebook's kernel and give back what it prints."""
-    return page.evaluate("""async (code) => {
-      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-      let text = "";
-      const future = kernel.requestExecute({ code, store_history: false });
-      future.onIOPub = (m) => { text += m.content.text ?? m.content.evalue ?? ""; };
-      await future.done;
-      return text;
-    }""", code)  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lab")
-    with stepper_page(folder) as (page, errors):
-        yield page, errors, folder
+def opened(lab):
+    cells = [SETUP, "w = LayerStepper(data, StepperState())\nw"]
+    page, errors = lab.open("stepper", cells, ".kdnb-widget[aria-busy=false]")
+    yield page, errors, lab.folder
+    page.close()
 
 
 @pytest.fixture
@@ -139,7 +51,7 @@ def page(opened):
     page = opened[0]
     execute(page, "w.layer = 2\nfor name, value in asdict(StepperState()).items(): setattr(w, name, value)")
     page.wait_for_function("document.querySelector('.live').textContent.includes('layer 1 of 5 (conv1')")
-    page.locator(".kdnb-stepper .stage").focus()
+    page.locator(".kdnb-widget .stage").focus()
     return page
 
 
@@ -176,7 +88,7 @@ def test_every_key_shows_what_python_computes(page, data):
         page.keyboard.press("c")
         state = replace(state, target=state.target + 1)
     page.keyboard.press("ArrowDown")
-    page.wait_for_selector(".kdnb-stepper[aria-busy=false]")
+    page.wait_for_selector(".kdnb-widget[aria-busy=false]")
     agrees(page, data, state := replace(state, image=1, scale="map"))
     for key, change in ("-", {"opacity": 0.5}), ("m", {"shown": "student"}), ("m", {"shown": "teacher"}):
         page.keyboard.press(key)
@@ -217,18 +129,8 @@ def test_play_runs_to_the_last_layer_and_respects_reduced_motion(page):
 
 
 def test_everything_is_reached_by_tab_named_and_large_enough(page):
-    described = """() => {
-      const e = document.activeElement, box = e.getBoundingClientRect(), outline = getComputedStyle(e).outlineStyle;
-      return [e.getAttribute("aria-label"), Math.min(box.width, box.height), outline, !!e.closest(".kdnb-stepper")];
-    }"""
-    names, inside = [], True
-    while inside:
-        name, size, outline, inside = page.evaluate(described)
-        if inside:
-            assert name and size >= 24 and outline == "solid"
-            names.append(name)
-            page.keyboard.press("Tab")
-    assert len(names) == len(set(names)) == page.locator(".kdnb-stepper :is(button, select, input, [tabindex])").count()
+    names = tab_through(page)
+    assert len(names) == len(set(names)) == page.locator(".kdnb-widget :is(button, select, input, [tabindex])").count()
 
 
 def test_a_step_takes_less_than_150_ms(page):

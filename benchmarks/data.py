@@ -1,0 +1,142 @@
+"""What data and augmentation cost: every claim with both sides in one run.
+
+- batches:  an epoch's augmented batches from the decoded cache against torchvision ImageFolder + DataLoader with the
+            same augmentations and two workers (written as JPEG files of twice the side first).
+- share:    data and augmentation as a share of a student's training epoch.
+- search:   near-duplicate search over 1x, 4x and 16x as many thumbnails, and the exponent of its growth.
+
+Run: python benchmarks/data.py [batches|share|search] [--images 2000] [--repeats 5] [--sizes 64 128 224]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from kdnb import leakage
+from kdnb.data import ImageSet, batches
+from kdnb.data.batches import MEAN, STD
+from kdnb.efficiency import interleaved
+from kdnb.models import make_student
+
+BATCH = 32
+
+
+def ratio(first: np.ndarray, second: np.ndarray) -> str:
+    """Ratio of medians with a 95 % bootstrap interval."""
+    draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
+    ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return f"{np.median(first) / np.median(second):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def image_set(images: int, size: int) -> ImageSet:
+    """Smooth random images, as compressible as photographs."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (images, 8, 8, 3), dtype=np.uint8)
+    pixels = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC)) for i in small])
+    table = pd.DataFrame({"image_id": [f"{i:06}" for i in range(images)], "target": np.arange(images) % 4})
+    return ImageSet("benchmark", tuple("abcd"), table, pixels, None, size, "random", "", pd.DataFrame())
+
+
+def write_files(found: ImageSet, folder: Path) -> None:
+    for i, image in enumerate(found.pixels):
+        (folder / str(i % 4)).mkdir(exist_ok=True)
+        large = Image.fromarray(image).resize((2 * found.size, 2 * found.size), Image.Resampling.BICUBIC)
+        large.save(folder / str(i % 4) / f"{i}.jpg", quality=90)
+
+
+def drain(iterator) -> None:
+    for _ in iterator:
+        pass
+
+
+def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
+    for size in sizes:
+        found = image_set(images, size)
+        rows = np.arange(images)
+        transform = v2.Compose([
+            v2.RGB(), v2.Resize((size, size)), v2.RandomAffine(10, (0.05, 0.05), (0.9, 1.1)),
+            v2.RandomHorizontalFlip(), v2.ColorJitter(0.1, 0.1), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ])  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(found, Path(folder))
+            loader = torch.utils.data.DataLoader(ImageFolder(folder, transform), BATCH, shuffle=True, num_workers=2)
+            times = interleaved(
+                lambda loader=loader: drain(loader),
+                lambda found=found: drain(batches(found, rows, BATCH, seed=0, epoch=0, view=0)),
+                repeats=repeats, warm_up=1,
+            )  # fmt: skip
+        per_second = [images / np.median(t) for t in times]
+        print(f"{size} px, {images} images: ImageFolder + DataLoader (2 workers) / decoded cache = {ratio(*times)}; "
+              f"{per_second[0]:.0f} against {per_second[1]:.0f} images/s, {torch.get_num_threads()} threads")  # fmt: skip
+
+
+def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
+    for size in sizes:
+        found, rows = image_set(images, size), np.arange(images)
+        model = make_student(4).train()
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+        def epoch(found=found, rows=rows, model=model, optimizer=optimizer) -> None:
+            for batch in batches(found, rows, BATCH, seed=0, epoch=0, view=0):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(batch.images), batch.targets).backward()
+                optimizer.step()
+
+        data, whole = interleaved(
+            lambda found=found, rows=rows: drain(batches(found, rows, BATCH, seed=0, epoch=0, view=0)), epoch,
+            repeats=repeats, warm_up=1,
+        )  # fmt: skip
+        print(f"{size} px: data and augmentation / student epoch = {ratio(data, whole)}; "
+              f"{images / np.median(whole):.0f} images/s in training")  # fmt: skip
+
+
+def bench_search(images: int, repeats: int) -> None:
+    """Thumbnails as alike as neighbouring slices: families of 16 around smooth random centres."""
+    counts, medians = [images, 4 * images, 16 * images], []
+    for count in counts:
+        rng = np.random.default_rng(0)
+        centres = image_set(-(-count // 16), 64).pixels.astype(np.int16)
+        pixels = np.repeat(centres, 16, axis=0)[:count] + rng.integers(-20, 21, (count, 1, 1, 3))
+        thumbs = leakage.thumbnails((pixels + rng.integers(-9, 10, pixels.shape)).clip(0, 255).astype(np.uint8))
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            found = leakage.near_duplicates(thumbs)
+            times.append(time.perf_counter() - start)
+        medians.append(np.median(times))
+        print(f"near-duplicate search over {count:,} thumbnails: {np.median(times):.1f} s "
+              f"[{min(times):.1f}, {max(times):.1f}], {len(found):,} pairs")  # fmt: skip
+    growth = np.polyfit(np.log(counts), np.log(medians), 1)[0]
+    print(f"growth: time ~ n^{growth:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=["batches", "share", "search", []], default=[])
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
+    options = parser.parse_args()
+    what = options.what or ["batches", "share", "search"]
+    if "batches" in what:
+        bench_batches(options.images, options.repeats, options.sizes)
+    if "share" in what:
+        bench_share(options.images, options.repeats, [s for s in options.sizes if s <= 128])
+    if "search" in what:
+        bench_search(7000, 3)
+
+
+if __name__ == "__main__":
+    main()

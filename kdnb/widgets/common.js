@@ -1,0 +1,57 @@
+// What every widget's browser side is made of: elements, buttons, canvases, numbers as Python writes them.
+
+const WAITING = "Waiting for the kernel. Images are not saved with the notebook: if no kernel runs, run this cell again.";
+
+function number(value) {
+  value *= 1 + 1e-12;
+  const [mantissa, power] = value.toExponential(2).split("e");
+  if (!value) return "0";
+  return power < -4 || power >= 4 ? `${mantissa}e${+power}` : value.toFixed(Math.max(0, 2 - power));
+}
+
+function h(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children);
+  return node;
+}
+
+function opaque(rgb) {
+  const out = new Uint8ClampedArray((rgb.length / 3) * 4).fill(255);
+  for (let i = 0; i < rgb.length; i++) out[4 * Math.floor(i / 3) + (i % 3)] = rgb[i];
+  return out;
+}
+
+const colours = (hex) => new Uint32Array(opaque(hex.match(/../g).map((two) => parseInt(two, 16))).buffer); // RGBA words
+
+function paint(canvas, width, height, rgba) {
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").putImageData(new ImageData(rgba, width, height), 0, 0);
+}
+
+function paintMap(canvas, width, height, indices, colour) {
+  paint(canvas, width, height, new Uint8ClampedArray(Uint32Array.from(indices, (i) => colour[i]).buffer));
+}
+
+const cycle = (list, item) => list[(list.indexOf(item) + 1) % list.length];
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const field = (label, ...controls) => [h("span", { class: "label" }, label), h("div", { class: "field" }, ...controls)];
+const button = (name, text, onclick) => h("button", { type: "button", "aria-label": name, onclick }, text);
+
+function select(label, options, choose) {
+  const node = h("select", { "aria-label": label, onchange: () => choose(node.value) });
+  for (const [value, text] of options) node.append(h("option", { value }, text));
+  return node;
+}
+
+function range(label, min, max, step, choose) {
+  const node = h("input", { type: "range", min, max, step, "aria-label": label, oninput: () => choose(+node.value) });
+  return node;
+}
+
+const share = (part, whole) => `${(100 * part) / whole}%`;
+const bytesOf = (view) => new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));

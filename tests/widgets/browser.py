@@ -1,0 +1,125 @@
+"""A real JupyterLab and Chromium for the tests of widgets and notebooks."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MISSING = [name for name in ("playwright", "jupyterlab") if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
+NEEDS_BROWSER = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
+
+
+@contextmanager
+def jupyterlab(folder, theme="JupyterLab Light"):
+    """A JupyterLab server on ``folder`` with settings of its own; yields its address."""
+    for name, value in {
+        "@jupyterlab/apputils-extension/themes": {"theme": theme},
+        "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
+    }.items():
+        path = folder / "settings" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folders = {f"{name}_DIR": str(folder / name) for name in ("JUPYTER_CONFIG", "JUPYTERLAB_WORKSPACES")}
+    folders |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "IPYTHONDIR": str(folder / "ipython")}
+    env = os.environ | folders | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+               f"--port={port}", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
+               f"--ServerApp.root_dir={folder}"]  # fmt: skip
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield _ready(f"http://127.0.0.1:{port}", server, folder)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _ready(address, server, folder):
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"{address}/api/status", timeout=2).close()
+            return address
+        except OSError:
+            assert server.poll() is None, (folder / "server.log").read_text()
+            time.sleep(0.5)
+    raise AssertionError("JupyterLab did not start within two minutes")
+
+
+class Lab:
+    """A JupyterLab and a browser that open notebooks written for a test."""
+
+    def __init__(self, folder, address, browser):
+        self.folder, self.address, self.browser = folder, address, browser
+
+    def open(self, name, cells, selector, timeout=180_000):
+        """Run all cells of a new notebook and wait for ``selector``; the page and the list of its console errors."""
+        cells = [nbformat.v4.new_code_cell(code) for code in cells]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), self.folder / f"{name}.ipynb")
+        page, errors = self.browser.new_page(viewport={"width": 1200, "height": 1100}), []
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.goto(f"{self.address}/doc/tree/{name}.ipynb")
+        kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
+        page.wait_for_function(f"{kernel} != null", timeout=120_000)
+        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_selector(selector, timeout=timeout)
+        return page, errors
+
+
+@contextmanager
+def lab_in_browser(folder, **options):
+    """A `Lab` on ``folder``."""
+    from playwright.sync_api import sync_playwright
+
+    with jupyterlab(folder, **options) as address, sync_playwright() as p:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield Lab(folder, address, browser)
+        browser.close()
+
+
+def execute(page, code):
+    """Run code in the notebook's kernel and give back what it prints."""
+    return page.evaluate("""async (code) => {
+      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+      let text = "";
+      const future = kernel.requestExecute({ code, store_history: false });
+      future.onIOPub = (m) => { text += m.content.text ?? m.content.evalue ?? ""; };
+      await future.done;
+      return text;
+    }""", code)  # fmt: skip
+
+
+TAB_STOPS = """() => {
+  const e = document.activeElement, box = e.getBoundingClientRect(), outline = getComputedStyle(e).outlineStyle;
+  return [e.getAttribute("aria-label"), Math.min(box.width, box.height), outline, !!e.closest(".kdnb-widget")];
+}"""
+
+
+def tab_through(page):
+    """Names of all stops from the focus on to the widget's end; each must be named, large enough and outlined."""
+    names, inside = [], True
+    while inside:
+        name, size, outline, inside = page.evaluate(TAB_STOPS)
+        if inside:
+            assert name and size >= 24 and outline == "solid", (name, size, outline)
+            names.append(name)
+            page.keyboard.press("Tab")
+    return names
