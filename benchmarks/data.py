@@ -22,9 +22,9 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from kdnb import leakage
+from kdnb import leakage, phantoms
 from kdnb.data import ImageSet, batches
-from kdnb.data.batches import MEAN, STD
+from kdnb.data.batches import MEAN, STD, augment
 from kdnb.efficiency import interleaved
 from kdnb.models import make_student
 
@@ -74,12 +74,13 @@ def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
             loader = torch.utils.data.DataLoader(ImageFolder(folder, transform), BATCH, shuffle=True, num_workers=2)
             times = interleaved(
                 lambda loader=loader: drain(loader),
-                lambda found=found: drain(batches(found, rows, BATCH, seed=0, epoch=0, view=0)),
+                lambda found=found, rows=rows: drain(batches(found, rows, BATCH, seed=0, epoch=0, view=0)),
                 repeats=repeats, warm_up=1,
             )  # fmt: skip
         per_second = [images / np.median(t) for t in times]
-        print(f"{size} px, {images} images: ImageFolder + DataLoader (2 workers) / decoded cache = {ratio(*times)}; "
-              f"{per_second[0]:.0f} against {per_second[1]:.0f} images/s, {torch.get_num_threads()} threads")  # fmt: skip
+        threads = torch.get_num_threads()
+        print(f"{size} px: ImageFolder + DataLoader, 2 workers / decoded cache = {ratio(*times)}; "
+              f"{per_second[0]:.0f} against {per_second[1]:.0f} images/s, {threads} threads")  # fmt: skip
 
 
 def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
@@ -102,22 +103,32 @@ def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
               f"{images / np.median(whole):.0f} images/s in training")  # fmt: skip
 
 
+def views(base: np.ndarray, count: int) -> np.ndarray:
+    """Thumbnails of `count` images: the base and augmented views of it, every 20th a nearly equal copy."""
+    thumbs = []
+    for view in range(count // len(base)):
+        keys = np.random.default_rng(view).integers(0, 2**63, len(base)).astype(np.uint64)
+        for start in range(0, len(base), 500):
+            images = torch.from_numpy(base[start : start + 500]).permute(0, 3, 1, 2) / 255
+            seen = augment(images, keys[start : start + 500]) if view else images
+            pixels = (seen.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+            pixels[1::20] = pixels[::20] ^ 1
+            thumbs.append(leakage.thumbnails(pixels))
+    return np.concatenate(thumbs)
+
+
 def bench_search(images: int, repeats: int) -> None:
-    """Thumbnails as alike as neighbouring slices: families of 16 around smooth random centres."""
-    counts, medians = [images, 4 * images, 16 * images], []
+    base, _ = phantoms.render_all(phantoms.PhantomPlan(patients=images // 8, slices=8), 64)
+    counts, medians = [len(base), 4 * len(base), 16 * len(base)], []
     for count in counts:
-        rng = np.random.default_rng(0)
-        centres = image_set(-(-count // 16), 64).pixels.astype(np.int16)
-        pixels = np.repeat(centres, 16, axis=0)[:count] + rng.integers(-20, 21, (count, 1, 1, 3))
-        thumbs = leakage.thumbnails((pixels + rng.integers(-9, 10, pixels.shape)).clip(0, 255).astype(np.uint8))
-        times = []
+        thumbs, times = views(base, count), []
         for _ in range(repeats):
             start = time.perf_counter()
             found = leakage.near_duplicates(thumbs)
             times.append(time.perf_counter() - start)
         medians.append(np.median(times))
         print(f"near-duplicate search over {count:,} thumbnails: {np.median(times):.1f} s "
-              f"[{min(times):.1f}, {max(times):.1f}], {len(found):,} pairs")  # fmt: skip
+              f"[{min(times):.1f}, {max(times):.1f}], {len(found):,} pairs", flush=True)  # fmt: skip
     growth = np.polyfit(np.log(counts), np.log(medians), 1)[0]
     print(f"growth: time ~ n^{growth:.2f}")
 
@@ -135,7 +146,7 @@ def main() -> None:
     if "share" in what:
         bench_share(options.images, options.repeats, [s for s in options.sizes if s <= 128])
     if "search" in what:
-        bench_search(7000, 3)
+        bench_search(7000, options.repeats)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from kdnb.errors import UserError
 from kdnb.figures import Results, leak_dots, png_uri
 from kdnb.report import html_table, write_page
 from kdnb.runs import atomic_path, digest
-from kdnb.settings import SPLITS, Settings
+from kdnb.settings import SPLITS, Settings, project_root
 
-__all__ = ["Audit", "against_paper", "audit", "write_audit"]
+__all__ = ["Audit", "against_paper", "audit", "published_against_paper", "write_audit"]
 
 KINDS = ("exact", "near", "family", "patient")
 
@@ -24,10 +24,10 @@ KINDS = ("exact", "near", "family", "patient")
 class Audit(NamedTuple):
     """What leaks in a data set.
 
-    ``summary``: one row per split with the numbers of train and test images; how many test images have in train an
-    identical file (``exact``), nearly the same pixels (``near``), a copy of another kind, such as a mirrored one
-    (``family``), or their patient (``patient``); and the leak meter, plain, balanced over the classes, and with the
-    test image mirrored too.
+    ``summary``: one row per split with the numbers of ``seen`` (train and val) and test images; how many test images
+    have among the seen ones an identical file (``exact``), nearly the same pixels (``near``), a copy of another kind,
+    such as a mirrored one (``family``), or their patient (``patient``); and the leak meter, plain, balanced over the
+    classes, and with the test image mirrored too.
     ``ledger``: every crossing, with a column ``split``. ``notes``: those of the data set. ``data``: its hash.
     """
 
@@ -53,19 +53,28 @@ def audit(settings: Settings) -> Audit:
             raise
         thumbs = leakage.thumbnails(found.pixels) if thumbs is None else thumbs
         ledger = leakage.leak_ledger(found.table, thumbs)
-        crossing = ledger[(ledger["part_a"] == "train") & (ledger["part_b"] == "test")]["kind"].value_counts()
-        train, test = found.rows("train"), found.rows("test")
+        seen, test = found.rows("train", "val"), found.rows("test")
         targets = found.table["target"].to_numpy()
-        meters = [leakage.leak_meter(thumbs, targets, train, test, flip_invariant=flip) for flip in (False, True)]
+        meters = [leakage.leak_meter(thumbs, targets, seen, test, flip_invariant=flip) for flip in (False, True)]
         rows[split] = {
-            "train": len(train), "test": len(test), **{k: int(crossing.get(k, 0)) for k in KINDS},
+            "seen": len(seen), "test": len(test), **_crossings(ledger),
             "1-NN": meters[0]["accuracy"], "1-NN balanced": meters[0]["balanced_accuracy"],
             "1-NN mirrored": meters[1]["accuracy"],
         }  # fmt: skip
         ledgers[split], notes = ledger, found.notes
         hashes.append(found.hash)
-    summary = pd.DataFrame(rows).T.rename_axis("split").astype({"train": int, "test": int, **dict.fromkeys(KINDS, int)})
+    summary = pd.DataFrame(rows).T.rename_axis("split").astype({"seen": int, "test": int, **dict.fromkeys(KINDS, int)})
     return Audit(summary, pd.concat(ledgers, names=["split"]).reset_index("split"), notes, digest(hashes))
+
+
+def _crossings(ledger: pd.DataFrame) -> dict[str, int]:
+    """Test images that a seen image leaks to: copies under the first kind that holds, patients apart."""
+    rows = ledger[ledger["part_b"] == "test"]
+    copies = rows[rows["kind"] != "patient"].groupby("id_b")["kind"].agg(lambda kinds: min(kinds, key=KINDS.index))
+    counts = copies.value_counts()
+    return {k: int(counts.get(k, 0)) for k in KINDS[:3]} | {
+        "patient": rows[rows["kind"] == "patient"]["id_b"].nunique()
+    }
 
 
 def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
@@ -91,6 +100,16 @@ def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
+def published_against_paper() -> pd.DataFrame:
+    """`against_paper` for every data set of ``figures/audit/summary.csv``: index (dataset, model); empty without it."""
+    path = project_root() / "figures" / "audit" / "summary.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    rows = pd.read_csv(path, index_col=["dataset", "split"])
+    found = {name: against_paper(name, part.droplevel("dataset")) for name, part in rows.groupby("dataset", sort=False)}
+    return pd.concat(found, names=["dataset"])
+
+
 def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     """Write ``summary.csv``, ``ledger.csv``, ``leak_meter.png`` and ``report.html`` into ``folder``.
 
@@ -112,7 +131,7 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     results.picture("leak_meter", picture)
     notes = [f"{name}: {note}." for name, a in found.items() for note in a.notes]
     first = ledger.groupby(["dataset", "split", "kind"]).head(5)
-    tables = [html_table("What crosses from train to test", summary.reset_index())]
+    tables = [html_table("What crosses from train and val to test", summary.reset_index())]
     try:
         with atomic_path(folder / "ledger.csv") as path:
             ledger.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")

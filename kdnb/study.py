@@ -53,11 +53,9 @@ class Study:
 
     @cached_property
     def leak_meter(self) -> dict:
-        """Score of the nearest training image on raw pixels: what memory alone achieves on this split."""
-        table = self.image_set.table
-        return leakage.leak_meter(
-            self.thumbs, table["target"].to_numpy(), self.image_set.rows("train"), self.image_set.rows("test")
-        )
+        """Score of the most alike image of train and val on raw pixels: what memory alone achieves on this split."""
+        targets, seen = self.image_set.table["target"].to_numpy(), self.image_set.rows("train", "val")
+        return leakage.leak_meter(self.thumbs, targets, seen, self.image_set.rows("test"))
 
     @cached_property
     def teacher(self) -> Run:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kdnb.audit import against_paper, audit, write_audit
+from kdnb.audit import against_paper, audit, published_against_paper, write_audit
 from kdnb.errors import UserError
 from kdnb.phantoms import PhantomPlan, render, table
 from kdnb.settings import SPLITS, Settings
@@ -52,7 +52,7 @@ def test_files_are_written_and_the_page_opens_by_itself(folder):
     summary = results.load("summary").groupby("dataset")["split"].agg(list)
     assert summary.to_dict() == {"set": [*SPLITS], "phantom_brain": [*SPLITS]}
     page = (folder / "out" / "report.html").read_text()
-    assert "What crosses from train to test" in page and 'alt="Accuracy of the nearest training image' in page
+    assert "What crosses from train and val to test" in page and 'alt="Accuracy of the nearest training image' in page
 
 
 def test_the_paper_stands_beside_the_meter_of_its_own_split():
@@ -67,6 +67,13 @@ def test_the_paper_stands_beside_the_meter_of_its_own_split():
     assert brain.loc["teacher", "skill"] == pytest.approx(0.676)
     assert list(against_paper("eye_disease", summary).index) == ["student"]
     assert against_paper("phantom_brain", summary).empty and against_paper("custom", summary).empty
+
+
+def test_published_audit_stands_beside_the_paper():
+    table = published_against_paper()
+    assert set(table.index.get_level_values("dataset")) == {"brain_tumor", "eye_disease", "alzheimer"}
+    brain = table.loc[("brain_tumor", "student")]
+    assert brain["skill"] == pytest.approx((brain["paper"] - brain["1-NN"]) / (1 - brain["1-NN"]))
 
 
 def test_bad_places_are_one_clear_line(folder):

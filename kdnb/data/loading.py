@@ -42,9 +42,9 @@ class ImageSet:
     broken: pd.DataFrame  # path and reason of each image that was skipped
     notes: tuple[str, ...] = ()  # what a reader of any score should know
 
-    def rows(self, part: str) -> np.ndarray:
-        """Rows of a part, (M,) int64."""
-        return np.flatnonzero(self.table["part"] == part).astype(np.int64)
+    def rows(self, *parts: str) -> np.ndarray:
+        """Rows of one or more parts in ascending order, (M,) int64."""
+        return np.flatnonzero(self.table["part"].isin(parts)).astype(np.int64)
 
 
 def load(settings: Settings, source: Source | None = None) -> ImageSet:
@@ -80,7 +80,8 @@ def _make_manifest(source: Source, name: str, run: Run) -> None:
     if source.draw is None:  # the truth about phantoms needs no search
         thumbs = leakage.thumbnails(pixels)
         table = link_copies(table, thumbs)
-        table["family"] = leakage.families(table, thumbs, flip_invariant=True)  # the brain set has mirrored copies
+        family = leakage.families(table, thumbs)  # the brain set has mirrored and rescaled copies
+        table["family"], notes = family, notes + family.attrs["notes"]
     twofold = table[table.groupby("sha256")["label"].transform("nunique") > 1].sort_values("sha256")["image_id"]
     if len(twofold):
         notes += [f"{len(twofold)} images have the same bytes as an image of another class: {', '.join(twofold[:4])}"]

@@ -42,7 +42,7 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
     """The leak meter of every split as dots, and the paper's accuracies on the split that they were measured on.
 
     Args:
-        summary: Index (dataset, split), column "1-NN".
+        summary: Index (dataset, split), columns "1-NN" and "1-NN mirrored".
         registry: Data set → its entry, of which ``protocol`` and ``paper`` are read where they are there.
     """
     figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(summary) + 1.3))
@@ -51,7 +51,11 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
         axes.plot(value, row, "o", color=PALETTE[0], label="nearest neighbour (1-NN)" if row == 0 else None)
         axes.annotate(f"{value:.3f}", (value, row), xytext=(-7, 0), textcoords="offset points", ha="right", va="center",
                       fontsize=8)  # fmt: skip
-        said.append(f"{dataset} {split} {value:.3f}")
+        mirrored = summary.loc[(dataset, split), "1-NN mirrored"]
+        axes.plot(
+            mirrored, row, "|", color=PALETTE[0], ms=12, label="the same, mirrored images too" if row == 0 else None
+        )
+        said.append(f"{dataset} {split} {value:.3f}, mirrored too {mirrored:.3f}")
         known = registry.get(dataset, {})
         for model in marks if known.get("protocol") == split else ():
             if paper := known["paper"].get(model):
@@ -59,9 +63,11 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
                 axes.plot(paper, row, shape, color=colour, mfc="none", ms=8, label=f"paper's {model}")
                 said.append(f"paper's {model} there {paper:.3f}")
     handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    axes.legend(handles.values(), handles, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
+    axes.legend(
+        handles.values(), handles, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(-0.25, 1), fontsize=8
+    )
     names = [f"{dataset}, {split}" for dataset, split in summary.index]
-    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="accuracy on the test part", xlim=(0, 1.02))
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="accuracy on the test part", xlim=(0, 1.03))
     axes.invert_yaxis()
     return Picture(figure, f"Accuracy of the nearest training image under each split: {'; '.join(said)}.")
 

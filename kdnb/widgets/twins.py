@@ -26,7 +26,7 @@ RELATIONS = ("the same file", "of one copy family", "of the same patient", "of d
 
 
 def twin_pairs(sets: Mapping[str, ImageSet], thumbs: np.ndarray, count: int = 40) -> pd.DataFrame:
-    """Test images beside their nearest training image, from the most alike down, under each split.
+    """Test images beside their nearest training (or validation) image, from the most alike down, under each split.
 
     Args:
         sets: Split → the same images under that split.
@@ -42,7 +42,7 @@ def twin_pairs(sets: Mapping[str, ImageSet], thumbs: np.ndarray, count: int = 40
 
 def _pairs(split: str, found: ImageSet, thumbs: np.ndarray, count: int) -> pd.DataFrame:
     table, test = found.table, found.rows("test")
-    meter = leak_meter(thumbs, table["target"].to_numpy(), found.rows("train"), test)
+    meter = leak_meter(thumbs, table["target"].to_numpy(), found.rows("train", "val"), test)
     order = np.argsort(-meter["similarity"], kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
     ends = {"test": test[order], "train": meter["neighbours"][order]}
@@ -131,10 +131,11 @@ def twin_browser(pairs: pd.DataFrame, pixels: np.ndarray) -> TwinBrowser | HTML:
     return TwinBrowser(pairs, pixels) if is_live() else show(static_twins(pairs, pixels))
 
 
-def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 6) -> Picture:
+def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 5) -> Picture:
     """Some pairs of every split: the test image, its nearest training image, their difference (0 to 255)."""
     splits = list(pairs["split"].unique())
-    figure, axes = plt.subplots(3 * len(splits), columns, figsize=(1.5 * columns, 5.2 * len(splits)), squeeze=False)
+    figure, axes = plt.subplots(3 * len(splits), columns, figsize=(1.3 * columns, 4.6 * len(splits)), squeeze=False,
+                                layout="constrained")  # fmt: skip
     said = []
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -149,7 +150,6 @@ def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 6) -> P
         for column, place in enumerate(places):
             _column(block[:, column], chosen.iloc[place], pixels)
             said.append(sentence(pairs, split, int(place)))
-    figure.tight_layout(pad=0.4)
     return Picture(figure, ". ".join(said) + ".", pixels=True)
 
 

@@ -1,14 +1,18 @@
 """The three published archives, where the folder KDNB_DATA holds them: counts, people and copies."""
 
+import io
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from kdnb import leakage
-from kdnb.data import load, registered
+from kdnb.data import load, make_split, registered
 from kdnb.settings import Settings
 
 HOME = Path(os.environ.get("KDNB_DATA") or "none")
@@ -26,6 +30,35 @@ def archive(tmp_path_factory):
     return get
 
 
+def near_twins(table, thumbs):
+    """Labels of the published test images with a published training image at a correlation above 0.999."""
+    pairs, train = leakage.near_duplicates(thumbs), (table["published_split"] == "train").to_numpy()
+    across = pairs[train[pairs[:, 0]] != train[pairs[:, 1]]]
+    return table["label"][sorted(set(across.ravel()) - set(np.flatnonzero(train)))]
+
+
+def lanczos(table):
+    """Thumbnails straight from the archive, resized with the filter behind the published counts."""
+    with zipfile.ZipFile(HOME / registered()["brain_tumor"]["archive"]) as archive:
+        images = [Image.open(io.BytesIO(archive.read(path))).convert("L") for path in table["path"]]
+    side = [np.asarray(image.resize((64, 64), Image.Resampling.LANCZOS)) for image in images]
+    return leakage.thumbnails(np.repeat(np.stack(side)[..., None], 3, axis=3))
+
+
+def one_nn(table, thumbs, mode, flip_invariant=False, seeds=5):
+    """Accuracy, balanced accuracy and recall by class name of the leak meter, averaged over seeds of a split."""
+    rows, thumbs = [], thumbs[table.index]
+    table = table.reset_index(drop=True)
+    names = table.groupby("target")["label"].first()
+    for seed in range(seeds):
+        part = make_split(table, mode, seed=seed)
+        seen, test = np.flatnonzero(part.isin(["train", "val"])), np.flatnonzero(part == "test")
+        meter = leakage.leak_meter(thumbs, table["target"].to_numpy(), seen, test, flip_invariant=flip_invariant)
+        recall = {names[k]: v for k, v in meter["recall"].items()}
+        rows.append({"accuracy": meter["accuracy"], "balanced": meter["balanced_accuracy"], **recall})
+    return pd.DataFrame(rows).mean()
+
+
 @pytest.mark.archives
 @pytest.mark.slow
 def test_brain_tumor(archive):
@@ -36,9 +69,17 @@ def test_brain_tumor(archive):
     train, test = (table[table["published_split"] == part] for part in ("train", "test"))
     twins = test[test["sha256"].isin(train["sha256"])]
     assert twins["label"].value_counts().to_dict() == {"meningioma": 106, "notumor": 105, "pituitary": 5}
-    pairs = leakage.near_duplicates(leakage.thumbnails(found.pixels))
-    across = pairs[table["published_split"].to_numpy()[pairs[:, 0]] != table["published_split"].to_numpy()[pairs[:, 1]]]
-    assert abs(len(set(across.ravel()) & set(test.index)) - 456) <= 13
+    thumbs = leakage.thumbnails(found.pixels)
+    assert near_twins(table, lanczos(table)).value_counts().to_dict() == {
+        "notumor": 342,
+        "meningioma": 109,
+        "pituitary": 5,
+    }
+    assert abs(len(near_twins(table, thumbs)) - 456) <= 13  # the filter of the thumbnail decides over a few
+    meter = leakage.leak_meter(thumbs, table["target"].to_numpy(), train.index.to_numpy(), test.index.to_numpy())
+    hit = meter["predictions"] == test["target"].to_numpy()
+    for bound, expected in ((1.1, 0.959), (0.98, 0.934), (0.90, 0.853)):
+        assert hit[meter["similarity"] <= bound].mean() == pytest.approx(expected, abs=0.01)
     kin = test[test["family"].isin(train["family"])]
     assert len(kin) > 700  # with mirrored twins
     assert (table["patient"] == "").all() and "7,019 of 7,019" in found.notes[0]
@@ -61,6 +102,12 @@ def test_eye_disease(archive):
     assert table["name"].str.match(r"(?i)(cataract|glaucoma)_\d+\.png").sum() == 201
     contradictory = table[table.groupby("sha256")["label"].transform("nunique") > 1]
     assert set(contradictory["name"]) == {"1415_right.jpg", "625_left.jpg"} and len(contradictory) == 4
+    thumbs, originals = leakage.thumbnails(found.pixels), table[table["copy_of"] == ""]
+    leaky = one_nn(table, thumbs, "random", flip_invariant=True)
+    assert leaky["accuracy"] == pytest.approx(0.855, abs=0.01) and leaky["glaucoma"] == pytest.approx(0.87, abs=0.03)
+    assert one_nn(originals, thumbs, "random", flip_invariant=True)["accuracy"] == pytest.approx(0.747, abs=0.01)
+    honest = one_nn(originals, thumbs, "grouped", flip_invariant=True, seeds=10)
+    assert honest["accuracy"] == pytest.approx(0.729, abs=0.01) and honest["glaucoma"] == pytest.approx(0.31, abs=0.03)
     for column in ("patient", "family"):
         known = table[table[column] != ""]
         assert (known.groupby(column)["part"].nunique() == 1).all()
@@ -77,6 +124,20 @@ def test_alzheimer(archive):
     assert (table.groupby("patient")["published_split"].nunique() == 2).all()
     assert (table.groupby("patient")["part"].nunique() == 1).all()
     assert set(table["width"]) == {176} and set(table["height"]) == {208}
+    thumbs = leakage.thumbnails(found.pixels)
+    assert one_nn(table, thumbs, "random")["accuracy"] == pytest.approx(0.9997, abs=0.01)
+    people = one_nn(table, thumbs, "grouped", seeds=10)
+    assert people["accuracy"] == pytest.approx(0.486, abs=0.033) and people["balanced"] == pytest.approx(
+        0.296, abs=0.033
+    )
     slices = found.pixels.astype(np.float32).mean(axis=(1, 2, 3))
     within = table.assign(mean=slices).groupby("patient")["mean"].std().mean()
     assert within < slices.std()  # slices of one person look alike, so the people are not a random grouping
+
+
+@pytest.mark.archives
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["brain_tumor", "eye_disease", "alzheimer"])
+def test_nothing_crosses_the_grouped_split(archive, name):
+    found = archive(name)
+    assert leakage.leak_ledger(found.table, leakage.thumbnails(found.pixels)).empty

@@ -27,7 +27,7 @@ def found(tmp_path_factory):
 def test_every_test_image_has_its_nearest_training_image(found):
     sets, thumbs, pairs = found
     for split, rows in pairs.groupby("split"):
-        train, test = sets[split].rows("train"), sets[split].rows("test")
+        train, test = sets[split].rows("train", "val"), sets[split].rows("test")
         likeness = thumbs[test] @ thumbs[train].T
         assert sorted(rows["test"]) == sorted(test) and set(rows["train"]) <= set(train)
         best = pd.Series(likeness.max(axis=1), test)
