@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdnb.explanations import grad_cam, shap_deep, shap_gradient
 from kdnb.feature_maps import average_maps
-from kdnb.models import count_parameters, evaluating
+from kdnb.models import count_parameters, depth, evaluating
 from kdnb.progress import track
 
 __all__ = ["closed_form_macs", "cost_table", "explanation_times", "flops_of", "interleaved", "latency", "macs"]
@@ -78,7 +78,7 @@ def cost_table(models: Mapping[str, nn.Module], size: int) -> pd.DataFrame:
     rows = {
         name: {
             "parameters": count_parameters(model),
-            "depth": sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.modules()),
+            "depth": depth(model),
             "macs": macs(model, size),
         }
         for name, model in models.items()

@@ -14,8 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kdnb.errors import UserError
 
-__all__ = ["PROFILES", "SPLITS", "Profile", "Settings", "is_live", "project_root"]
+__all__ = ["CONTROLS", "LOSSES", "PROFILES", "SPLITS", "STUDENTS", "TEACHERS", "Profile", "Settings", "is_live",
+           "project_root"]  # fmt: skip
 
+CONTROLS = ("", "shuffled", "random", "smoothing", "early")
+LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")
+STUDENTS = ("five_conv", "as_coded")
+TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
 SPLITS = ("grouped", "random", "published", "deduplicated")
 
 
@@ -87,6 +92,12 @@ class Settings(BaseModel):
     batch_size: int = Field(0, ge=2, le=1024, description="a whole number in [2, 1024], or 0")
     learning_rate: float = Field(0.0, gt=0, le=1, description="a number in (0, 1], or 0")
     views: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    fraction: float = Field(1.0, gt=0, le=1, description="a number in (0, 1]")
+    teacher: Literal[TEACHERS] = Field("densenet121", description=f"one of {', '.join(TEACHERS)}")
+    student: Literal[STUDENTS] = Field("five_conv", description=f"one of {', '.join(STUDENTS)}")
+    width: float = Field(1.0, ge=0.125, le=4, description="a number in [0.125, 4]")
+    loss: Literal[LOSSES] = Field("kd", description=f"one of {', '.join(LOSSES)}")
+    control: Literal[CONTROLS] = Field("", description=f"one of {', '.join(filter(None, CONTROLS))}, or ''")
     alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
     temperature: float = Field(10.0, gt=0, le=1000, description="a number in (0, 1000]")
     explained_images: int = Field(0, ge=1, le=512, description="a whole number in [1, 512], or 0")

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from kdnb import efficiency, leakage
 from kdnb.data import ImageSet, load, to_tensor
-from kdnb.distillation import cached_logits, distil, load_student
+from kdnb.distillation import cached_logits, distil, load_student, teacher_of
 from kdnb.explanations import Attribution, shap_deep, shap_gradient
 from kdnb.figures import Results
 from kdnb.metrics import Interval, fidelity, paired_difference, scores
 from kdnb.runs import Run, atomic_path, digest, environment, get_or_make
 from kdnb.settings import Settings
-from kdnb.training import load_teacher, saved_logits, train_teacher
+from kdnb.training import load_teacher, saved_logits
 
 __all__ = ["Study"]
 
@@ -60,7 +60,7 @@ class Study:
     @cached_property
     def teacher(self) -> Run:
         """The teacher's run."""
-        return train_teacher(self.settings, self.image_set, self.device)
+        return teacher_of(self.settings, self.image_set, self.device)
 
     @cached_property
     def teacher_logits(self) -> Run:

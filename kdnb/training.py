@@ -24,9 +24,11 @@ from kdnb.progress import say, track
 from kdnb.runs import Run, atomic_path, get_or_make, write_json
 from kdnb.settings import Settings
 
-__all__ = ["Loss", "Schedule", "fit", "load_teacher", "predict", "saved_logits", "train_teacher"]
+__all__ = ["Loss", "Schedule", "fit", "load_teacher", "predict", "saved_logits", "train_teacher",
+           "untrained_teacher"]  # fmt: skip
 
 Loss = Callable[[Tensor, Batch], Tensor]  # logits (B, K) and their batch -> scalar
+CHECKPOINTS = ("checkpoint.pt", "previous.pt")
 WARM_UP = 0.15  # share of the steps in which the learning rate rises
 
 
@@ -71,7 +73,7 @@ def fit(
     """
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    history = _resume(run.path("checkpoint.pt"), model, optimizer)
+    history = _resume(run, model, optimizer)
     for epoch in track(range(len(history), schedule.epochs), f"{run.kind} epochs"):
         row = {"epoch": epoch, **_train_epoch(model, image_set, loss, schedule, optimizer, epoch, device)}
         row |= _validate(model, image_set, schedule.batch_size, device)
@@ -79,8 +81,7 @@ def fit(
             with atomic_path(run.path("model.safetensors")) as path:
                 save_weights(model, path)
         history.append(row)
-        with atomic_path(run.path("checkpoint.pt")) as path:
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, path)
+        _checkpoint(run, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history})
         say(f"  {run.kind} epoch {epoch + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
             f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}, "
             f"{row['images_per_second']:.0f} images/s")  # fmt: skip
@@ -91,18 +92,35 @@ def fit(
     with atomic_path(run.path("history.csv")) as path:
         table.to_csv(path, index=False)
     load_weights(model, run.path("model.safetensors"))
-    run.path("checkpoint.pt").unlink(missing_ok=True)
+    for name in CHECKPOINTS:
+        run.path(name).unlink(missing_ok=True)
     return table
 
 
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
-    if not path.is_file():
-        return []
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    say(f"  resumed after epoch {len(state['history'])}")
-    return state["history"]
+def _checkpoint(run: Run, state: dict) -> None:
+    """Keep the state, and the one before it in case this file is damaged later."""
+    if run.path(CHECKPOINTS[0]).is_file():
+        run.path(CHECKPOINTS[0]).replace(run.path(CHECKPOINTS[1]))
+    with atomic_path(run.path(CHECKPOINTS[0])) as path:
+        torch.save({**state, "random": torch.get_rng_state()}, path)  # dropout draws from it
+
+
+def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+    """Take up the last checkpoint that can be read; the history it holds, empty where there is none."""
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    for path in filter(Path.is_file, map(run.path, CHECKPOINTS)):
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"])
+        except Exception as error:  # a damaged file: zip, pickle and torch raise many types
+            say(f"  checkpoint '{path}' is damaged ({str(error).splitlines()[0]}): trying the one before")
+            continue
+        say(f"  resumed after epoch {len(state['history'])}")
+        return state["history"]
+    model.load_state_dict(fresh)
+    return []
 
 
 def _train_epoch(model, image_set, loss, schedule, optimizer, epoch, device) -> dict[str, float]:  # noqa: ANN001
@@ -184,23 +202,37 @@ def schedule_of(settings: Settings, epochs: int) -> Schedule:
 def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The teacher's run: trained now, or found. ImageNet weights by the rule of ``settings.weights``."""
     schedule = schedule_of(settings, settings.teacher_epochs)
-    weights = resolve_weights(settings.weights)
+    weights = resolve_weights(settings.weights, settings.teacher)
 
     def make(run: Run) -> None:
-        model = make_teacher(len(image_set.classes), seed=settings.seed, weights=weights)
+        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=settings.seed, weights=weights)
         fit(model, image_set, label_loss, schedule, run, device)
         finish(model, image_set, schedule, run, device)
 
-    parameters = {"model": "densenet121", "weights": weights, "schedule": vars(schedule)}
+    parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
     return get_or_make("teacher", parameters, make, root=settings.runs, upstream=[image_set.hash])
 
 
-def resolve_weights(wanted: str) -> str:
+def untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
+    """The run of a teacher as it is initialised, never trained: a control."""
+    schedule = schedule_of(settings, 0)
+
+    def make(run: Run) -> None:
+        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=settings.seed).to(device)
+        with atomic_path(run.path("model.safetensors")) as path:
+            save_weights(model, path)
+        finish(model, image_set, schedule, run, device)
+
+    parameters = {"model": settings.teacher, "weights": "untrained", "schedule": vars(schedule)}
+    return get_or_make("teacher", parameters, make, root=settings.runs, upstream=[image_set.hash])
+
+
+def resolve_weights(wanted: str, teacher: str = "densenet121") -> str:
     """``"imagenet"`` or ``"none"``: ``"auto"`` takes ImageNet weights where they can be had, and says so if not."""
     if wanted == "none":
         return wanted
     try:
-        imagenet_state()
+        imagenet_state(teacher)
     except UserError as error:
         if wanted == "imagenet":
             raise
@@ -211,4 +243,5 @@ def resolve_weights(wanted: str) -> str:
 
 def load_teacher(run: Run, classes: int, device: torch.device) -> nn.Module:
     """The trained teacher of a run, in eval mode."""
-    return load_weights(make_teacher(classes), run.path("model.safetensors")).to(device)
+    name = run.json("spec.json")["parameters"]["model"]
+    return load_weights(make_teacher(classes, name=name), run.path("model.safetensors")).to(device)

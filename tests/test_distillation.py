@@ -6,8 +6,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdnb.distillation import as_coded_loss, cached_logits, distil, kd_loss, soft_gradient, soft_loss
+from kdnb.distillation import (
+    LOSSES,
+    attention_loss,
+    cached_logits,
+    controlled,
+    distil,
+    dkd_loss,
+    kd_loss,
+    matched,
+    soft_gradient,
+    soft_loss,
+    standardised_loss,
+    teacher_of,
+)
 from kdnb.errors import UserError
+from kdnb.metrics import softmax
 from kdnb.training import load_teacher, predict
 
 
@@ -58,10 +72,73 @@ def test_gradient_stays_the_same_size_when_the_temperature_grows():
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0, 15.0])
-def test_liveness(temperature):
+@pytest.mark.parametrize("name", LOSSES)
+def test_liveness(name, temperature):
     student, teacher, targets = map(torch.tensor, logits())
-    assert soft_gradient(kd_loss, student, teacher, targets, temperature) > 0
-    assert soft_gradient(as_coded_loss, student, teacher, targets, temperature) == 0.0
+    gradient = soft_gradient(LOSSES[name], student, teacher, targets, temperature)
+    assert gradient == 0.0 if name == "as_coded" else gradient > 0
+
+
+def dkd_reference(student, teacher, targets, temperature):
+    """Independent: numpy, float64, probabilities written out (arXiv 2203.08679, equations 2 to 7)."""
+    total = 0.0
+    for s, t, y in zip(student / temperature, teacher / temperature, targets, strict=True):
+        p_s, p_t = (np.exp(z) / np.exp(z).sum() for z in (s, t))
+        others = np.arange(len(s)) != y
+        b_s, b_t = (np.array([p[y], p[others].sum()]) for p in (p_s, p_t))
+        hat_s, hat_t = (p[others] / p[others].sum() for p in (p_s, p_t))
+        total += (b_t * np.log(b_t / b_s)).sum() + 8 * (hat_t * np.log(hat_t / hat_s)).sum()
+    return temperature**2 * total / len(targets)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 12), st.integers(0, 99), st.floats(0, 1), st.floats(0.8, 30))
+def test_dkd_equals_the_reference(classes, seed, alpha, temperature):
+    student, teacher, targets = logits(classes, seed)
+    cross = torch.nn.functional.cross_entropy(torch.tensor(student), torch.tensor(targets)).item()
+    expected = alpha * cross + (1 - alpha) * dkd_reference(student, teacher, targets, temperature)
+    ours = dkd_loss(torch.tensor(student), torch.tensor(teacher), torch.tensor(targets), alpha, temperature).item()
+    assert ours == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_dkd_refuses_two_classes():
+    student, teacher, targets = map(torch.tensor, logits(classes=2))
+    with pytest.raises(UserError, match="'dkd' needs at least 3 classes, got 2: use 'kd'"):
+        dkd_loss(student, teacher, targets, 0.5, 2.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 99), st.floats(0.8, 30), st.floats(0.1, 9), st.floats(-5, 5))
+def test_standardised_loss_equals_the_reference_and_forgets_size_and_shift(classes, seed, temperature, size, shift):
+    student, teacher, targets = logits(classes, seed)
+    scaled = [(z - z.mean(1, keepdims=True)) / z.std(1, keepdims=True) for z in (student, teacher)]
+    expected = reference(*scaled, targets, 0.0, temperature)
+    tensors = [torch.tensor(x) for x in (student, teacher, targets)]
+    assert standardised_loss(*tensors, 0.0, temperature).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    moved = standardised_loss(tensors[0], size * tensors[1] + shift, tensors[2], 0.0, temperature).item()
+    assert moved == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_attention_loss_equals_the_formula():
+    generator = torch.Generator().manual_seed(0)
+    ours = {"a": torch.rand(3, 5, 8, 8, generator=generator), "b": torch.rand(3, 6, 4, 4, generator=generator)}
+    theirs = {"x": torch.rand(3, 7, 8, 8, generator=generator), "y": torch.rand(3, 2, 4, 4, generator=generator)}
+    expected = 0.0
+    for a, b in zip(ours.values(), theirs.values(), strict=True):
+        for i in range(3):
+            q = [(m[i] ** 2).sum(0).flatten().numpy() for m in (a, b)]
+            q = [v / np.linalg.norm(v) for v in q]
+            expected += ((q[0] - q[1]) ** 2).sum() / 3
+    assert attention_loss(ours, theirs).item() == pytest.approx(expected, rel=1e-5)
+    assert attention_loss(ours, {k: 3 * v.repeat(1, 2, 1, 1) for k, v in ours.items()}).item() == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+def test_taps_are_matched_by_the_size_of_their_maps():
+    assert matched({"a": (2, 3, 8, 8), "b": (2, 3, 4, 4)}, {"x": (2, 9, 4, 4), "y": (2, 9, 2, 2)}) == [("b", "x")]
+    with pytest.raises(UserError, match="no two taps have maps of one size"):
+        matched({"a": (2, 3, 8, 8)}, {"x": (2, 9, 4, 4)})
 
 
 def test_no_gradient_reaches_the_teacher():
@@ -106,3 +183,80 @@ def test_label_only_student_needs_no_teacher_and_temperature_changes_the_kd_stud
     assert distil(warmer, study.image_set, study.teacher, study.device).id != study.student.id
     spec = control.json("spec.json")
     assert spec["upstream"] == [study.image_set.hash] and spec["parameters"]["loss"] == "labels"
+
+
+def test_online_teacher_gives_the_same_student(study):
+    online = distil(study.settings, study.image_set, study.teacher, study.device, online=True)
+    histories = [np.genfromtxt(r.path("history.csv"), delimiter=",", names=True) for r in (study.student, online)]
+    for name in ("train_loss", "val_loss"):
+        np.testing.assert_allclose(*(h[name] for h in histories), rtol=1e-2, atol=1e-3)
+    assert online.id != study.student.id
+
+
+def weights(run):
+    from safetensors.torch import load_file
+
+    return load_file(run.path("model.safetensors"))
+
+
+@pytest.mark.parametrize(("loss", "same"), [("as_coded", True), ("kd", False)])
+def test_temperature_reaches_the_student_unless_the_loss_is_dead(study, loss, same):
+    runs = []
+    for temperature in (5.0, 15.0):
+        chosen = study.settings.model_copy(update={"loss": loss, "temperature": temperature, "student_epochs": 1})
+        runs.append(distil(chosen, study.image_set, study.teacher, study.device))
+    a, b = map(weights, runs)
+    assert runs[0].id != runs[1].id and all(torch.equal(a[k], b[k]) for k in a) == same
+
+
+@pytest.mark.parametrize("change", [
+    {"loss": "dkd"}, {"loss": "standardised"}, {"loss": "attention"}, {"control": "shuffled"}, {"control": "random"},
+    {"control": "smoothing"}, {"control": "early", "teacher_epochs": 8}, {"student": "as_coded"}, {"width": 0.25},
+], ids=str)  # fmt: skip
+def test_every_way_trains_a_student_of_its_own(study, change):
+    chosen = study.settings.model_copy(update={**change, "student_epochs": 1})
+    teacher = teacher_of(chosen, study.image_set, study.device)
+    run = distil(chosen, study.image_set, teacher, study.device)
+    plain = distil(
+        study.settings.model_copy(update={"student_epochs": 1}), study.image_set, study.teacher, study.device
+    )
+    assert run.id != plain.id and np.isfinite(np.load(run.path("logits.npz"))["test"]).all()
+    a, b = weights(run), weights(plain)
+    assert a.keys() != b.keys() or any(a[k].shape != b[k].shape or not torch.equal(a[k], b[k]) for k in a)
+
+
+def test_shuffled_teacher_answers_for_another_image_of_the_class():
+    rng = np.random.default_rng(0)
+    answers, targets = rng.normal(size=(2, 40, 4)).astype(np.float32), rng.integers(0, 4, 40)
+    answers[:, 30:] = np.nan
+    mixed = controlled(answers, targets, "shuffled", 4.0, seed=1)
+    assert np.isnan(mixed[:, 30:]).all() and (mixed[:, :30] != answers[:, :30]).any(axis=2).mean() > 0.7
+    for label in range(4):
+        rows = np.flatnonzero(targets[:30] == label)
+        assert sorted(map(tuple, mixed[0, rows])) == sorted(map(tuple, answers[0, rows]))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 15.0])
+def test_smoothing_is_as_soft_as_the_teacher(temperature):
+    rng = np.random.default_rng(0)
+    answers, targets = 3 * rng.normal(size=(2, 40, 4)).astype(np.float32), rng.integers(0, 4, 40)
+    smooth = controlled(answers, targets, "smoothing", temperature)
+
+    def entropy(z):
+        p = softmax(z.reshape(-1, 4), temperature)
+        return -(p * np.log(p)).sum(1).mean()
+
+    assert entropy(smooth) == pytest.approx(entropy(answers), rel=1e-4)
+    assert (smooth.argmax(2) == targets).all()
+    sure = np.float32(1e4) * np.eye(4, dtype=np.float32)[targets][None]
+    assert np.isfinite(controlled(sure, targets, "smoothing", temperature)).all()
+
+
+def test_a_teacher_of_other_images_is_refused(study):
+    other = study.settings.model_copy(update={"split": "random"})
+    from kdnb.data import load
+
+    with pytest.raises(
+        UserError, match="trained on another image set, split or size than phantom_brain, random, 32 px"
+    ):
+        distil(other, load(other), study.teacher, study.device)

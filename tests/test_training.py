@@ -46,6 +46,23 @@ def test_resumed_training_ends_bit_equal(study, tmp_path):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("kept", [1, 0])
+def test_damaged_checkpoint_is_said_and_the_one_before_is_used(study, tmp_path, capsys, kept):
+    model, _ = train(study, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(study, tmp_path / "broken", stop_after=2)
+    for name in ("checkpoint.pt", "previous.pt")[: 2 - kept]:
+        content = (tmp_path / "broken" / name).read_bytes()
+        (tmp_path / "broken" / name).write_bytes(content[: len(content) // 2])
+    capsys.readouterr()
+    resumed, history = train(study, tmp_path / "broken")
+    said = capsys.readouterr().out
+    assert said.count("is damaged") == 2 - kept and ("resumed after epoch 1" in said) == bool(kept)
+    assert len(history) == 3 and not list((tmp_path / "broken").glob("*.pt"))
+    for a, b in zip(model.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_schedule_warms_up_and_ends_at_zero():
     rates = [PLAN.rate(p / 100) for p in range(101)]
     assert max(rates) == pytest.approx(2e-3) and rates[0] < 1e-5 and rates[-1] == pytest.approx(0)
@@ -69,7 +86,7 @@ def test_offline_imagenet_falls_back_and_says_so(monkeypatch, capsys):
     from kdnb import training
     from kdnb.errors import UserError
 
-    def gone():
+    def gone(name):
         raise UserError("no network")
 
     monkeypatch.setattr(training, "imagenet_state", gone)

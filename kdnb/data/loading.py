@@ -15,7 +15,7 @@ from kdnb.data.layout import Entry
 from kdnb.data.patients import link_copies, name_patients
 from kdnb.data.registry import open_source
 from kdnb.data.sources import Source, file_hash
-from kdnb.data.splits import make_split
+from kdnb.data.splits import make_split, subset
 from kdnb.errors import UserError
 from kdnb.progress import track
 from kdnb.runs import Run, digest, get_or_make, write_json
@@ -59,10 +59,15 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     parted = keep("split", content | {"mode": mode, "seed": seed}, partial(_make_split, manifest, mode, seed))
     part, classes = _read(parted, "split")["part"], tuple(facts["classes"])
     target = pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64)
+    table = manifest.assign(target=target, part=part)
+    train = np.flatnonzero(part == "train")
+    left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
+    table.loc[table.index[left_out], "part"] = "unused"
     arrays = {path.stem: np.load(path, mmap_mode="r") for path in pixels.folder.glob("*.npy")}
     return ImageSet(
-        name, classes, manifest.assign(target=target, part=part), arrays["pixels"], arrays.get("masks"), size, mode,
-        digest([content, size, part.tolist()]), _read(made, "broken"), (*facts["notes"], *parted.json("notes.json")),
+        name, classes, table, arrays["pixels"], arrays.get("masks"), size, mode,
+        digest([content, size, table["part"].tolist()]), _read(made, "broken"),
+        (*facts["notes"], *parted.json("notes.json")),
     )  # fmt: skip
 
 

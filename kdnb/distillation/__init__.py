@@ -1,0 +1,19 @@
+"""Distillation: the losses, what teaches (cached, controls), the student's training, the grid (notebook 03)."""
+
+from kdnb.distillation.losses import (
+    LOSSES,
+    as_coded_loss,
+    attention_loss,
+    dkd_loss,
+    kd_loss,
+    matched,
+    soft_gradient,
+    soft_loss,
+    standardised_loss,
+)
+from kdnb.distillation.students import distil, load_student
+from kdnb.distillation.teaching import CONTROLS, cached_logits, controlled, teacher_of
+
+__all__ = ["CONTROLS", "LOSSES", "as_coded_loss", "attention_loss", "cached_logits", "controlled", "distil", "dkd_loss",
+           "kd_loss", "load_student", "matched", "soft_gradient", "soft_loss", "standardised_loss",
+           "teacher_of"]  # fmt: skip

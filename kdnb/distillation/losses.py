@@ -1,0 +1,179 @@
+"""The losses: what a student is asked to take over from its teacher, and the test that it can (notebook 03)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, kl_div, log_softmax, logsigmoid, softmax
+
+from kdnb.errors import UserError
+
+__all__ = ["LOSSES", "as_coded_loss", "attention_loss", "dkd_loss", "kd_loss", "matched", "soft_gradient", "soft_loss",
+           "standardised_loss"]  # fmt: skip
+
+KdLoss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]  # student, teacher, targets, alpha, temperature
+BETA = 8.0  # weight of the non-target part in DKD, its authors' value
+
+
+def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T² · KL(teacher ‖ student) of logits softened by T, mean over the batch (arXiv 1503.02531, section 2).
+
+    The factor T² keeps the gradient's size about the same when T changes: without it, it shrinks like 1/T².
+
+    Args:
+        student: (B, K) logits.
+        teacher: (B, K) logits; no gradient flows into them.
+        temperature: T > 0; larger is softer.
+
+    Returns:
+        Scalar, ≥ 0, in nats.
+
+    Raises:
+        UserError: If T is not a positive number or the shapes differ.
+
+    >>> round(soft_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 1.0).item(), 4)
+    0.4621
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(f"temperature must be a number above 0, got {temperature}")
+    if student.shape != teacher.shape:
+        raise UserError(f"student and teacher logits must have one shape, got {tuple(student.shape)} and "
+                        f"{tuple(teacher.shape)}: are their classes the same?")  # fmt: skip
+    log_student = log_softmax(student / temperature, dim=1)
+    log_teacher = log_softmax(teacher.detach() / temperature, dim=1)
+    return temperature**2 * kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+
+
+def kd_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, temperature: float) -> Tensor:
+    """α · cross-entropy with the labels + (1 − α) · :func:`soft_loss` (arXiv 1503.02531; weights as in KD-FMV).
+
+    Args:
+        student: (B, K) logits.
+        teacher: (B, K) logits.
+        targets: (B,) class indices.
+        alpha: Weight of the hard loss in [0, 1]; 1 is training on labels alone.
+        temperature: T > 0.
+
+    Returns:
+        Scalar in nats.
+
+    Raises:
+        UserError: If alpha or the temperature is out of range, or the shapes differ.
+    """
+    return _mixed(student, targets, alpha, soft_loss(student, teacher, temperature))
+
+
+def dkd_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, temperature: float) -> Tensor:
+    """α · cross-entropy + (1 − α) · T² · (TCKD + 8 · NCKD): decoupled distillation (arXiv 2203.08679, equation 7).
+
+    TCKD compares the probability of the target class with all others together; NCKD compares how the others share what
+    is left. Plain distillation is TCKD + (1 − p) · NCKD, with the teacher's probability p of the target: a sure teacher
+    silences the second part. Arguments and result as in :func:`kd_loss`.
+
+    Raises:
+        UserError: Also for two classes, where only one other class is left and NCKD is always 0.
+    """
+    soft_loss(student, teacher, temperature)  # checks the arguments
+    classes = student.shape[1]
+    if classes < 3:
+        raise UserError(f"loss 'dkd' needs at least 3 classes, got {classes}: use 'kd' (its two-class case)")
+    others = ~torch.nn.functional.one_hot(targets, classes).bool()
+    parts = []
+    for z in (student / temperature, teacher.detach() / temperature):
+        rest = z[others].view(-1, classes - 1)  # (B, K - 1)
+        odds = z.gather(1, targets[:, None])[:, 0] - rest.logsumexp(1)
+        parts.append((torch.stack([logsigmoid(odds), logsigmoid(-odds)], dim=1), log_softmax(rest, dim=1)))
+    target, rest = (kl_div(s, t, reduction="batchmean", log_target=True) for s, t in zip(*parts, strict=True))
+    return _mixed(student, targets, alpha, temperature**2 * (target + BETA * rest))
+
+
+def standardised_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, temperature: float) -> Tensor:
+    """:func:`kd_loss` on logits of zero mean and unit deviation per image (arXiv 2403.01427, algorithm 1).
+
+    The student need not copy the size of the teacher's logits, only their shape. With two classes nothing but the order
+    of the two is left. Arguments and result as in :func:`kd_loss`.
+    """
+    scaled = [(z - z.mean(1, keepdim=True)) / (z.std(1, correction=0, keepdim=True) + 1e-7) for z in (student, teacher)]
+    return _mixed(student, targets, alpha, soft_loss(*scaled, temperature))
+
+
+def as_coded_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, temperature: float) -> Tensor:
+    """The loss of the authors' earlier public code, here to show that its soft part is dead.
+
+    Its soft part is the cross-entropy between softmax(one-hot labels / T) and softmax(teacher probabilities / T):
+    the student does not occur in it. It also takes softmax of probabilities and leaves out T².
+    Arguments and result as in :func:`kd_loss`.
+    """
+    one_hot = torch.eye(student.shape[1], dtype=student.dtype, device=student.device)[targets]
+    labels = softmax(one_hot / temperature, dim=1)
+    log_teacher = log_softmax(softmax(teacher, dim=1) / temperature, dim=1)
+    soft = -(labels * log_teacher).sum(1).mean()
+    return _mixed(student, targets, alpha, soft)
+
+
+def soft_gradient(loss: KdLoss, student: Tensor, teacher: Tensor, targets: Tensor, temperature: float) -> float:
+    """Liveness test: length of the gradient of a loss's soft part (α = 0) at the student's logits; 0 means dead.
+
+    Args:
+        loss: :func:`kd_loss`, :func:`as_coded_loss` or a function of the same arguments.
+        student: (B, K) logits.
+        teacher: (B, K) logits.
+        targets: (B,) class indices.
+        temperature: T > 0.
+    """
+    logits = student.detach().clone().requires_grad_(True)
+    value = loss(logits, teacher, targets, 0.0, temperature)
+    value = value + 0.0 * logits.sum()  # so that a loss without the student still has a (zero) gradient
+    return torch.autograd.grad(value, logits)[0].norm().item()
+
+
+def attention_loss(student_maps: Mapping[str, Tensor], teacher_maps: Mapping[str, Tensor]) -> Tensor:
+    """Attention transfer: squared distance of attention maps, summed over taps (arXiv 1612.03928, eq. 2).
+
+    An attention map is the mean over channels of the squared activations, as a unit vector per image.
+
+    Args:
+        student_maps: Tap → (B, C, h, w).
+        teacher_maps: As many taps, paired in order; (B, C', h', w'), pooled to the smaller of the two sides.
+
+    Returns:
+        Scalar in [0, 2 · taps], mean over the batch.
+    """
+    total = 0.0
+    for a, b in zip(student_maps.values(), teacher_maps.values(), strict=True):
+        side = min(a.shape[-1], b.shape[-1])
+        maps = [adaptive_avg_pool2d(x.pow(2).mean(1, keepdim=True), side).flatten(1) for x in (a, b.detach())]
+        student, teacher = (m / m.norm(dim=1, keepdim=True).clamp_min(1e-12) for m in maps)  # (B, h * w)
+        total = total + (student - teacher).pow(2).sum(1).mean()
+    return total
+
+
+def matched(student: Mapping[str, tuple], teacher: Mapping[str, tuple]) -> list[tuple[str, str]]:
+    """Pairs of taps at which both models have maps of the same side, from the finest on.
+
+    Args:
+        student: Tap → shape of its maps (N, C, h, w).
+        teacher: The same for the teacher.
+
+    >>> matched({"conv1": (1, 8, 64, 64), "conv2": (1, 8, 32, 32)}, {"stem": (1, 9, 32, 32)})
+    [('conv2', 'stem')]
+    """
+    sides = {tuple(shape[2:]): tap for tap, shape in teacher.items()}
+    pairs = [(tap, sides[tuple(shape[2:])]) for tap, shape in student.items() if tuple(shape[2:]) in sides]
+    if not pairs:
+        raise UserError(f"no two taps have maps of one size: student {dict(student)}, teacher {dict(teacher)}")
+    return pairs
+
+
+LOSSES: dict[str, KdLoss] = {
+    "kd": kd_loss, "as_coded": as_coded_loss, "dkd": dkd_loss, "standardised": standardised_loss,
+}  # fmt: skip
+
+
+def _mixed(student: Tensor, targets: Tensor, alpha: float, soft: Tensor) -> Tensor:
+    if not 0 <= alpha <= 1:
+        raise UserError(f"alpha must be a number in [0, 1], got {alpha}")
+    return alpha * cross_entropy(student, targets) + (1 - alpha) * soft

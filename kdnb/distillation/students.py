@@ -1,0 +1,115 @@
+"""Training a student: from cached answers, with an online teacher, or on labels alone (notebook 03)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdnb.data import Batch, ImageSet
+from kdnb.distillation.losses import LOSSES, attention_loss, matched
+from kdnb.distillation.teaching import cached_logits, controlled
+from kdnb.errors import UserError
+from kdnb.feature_maps import capture
+from kdnb.models import load_weights, make_student
+from kdnb.runs import Run, get_or_make
+from kdnb.settings import Settings
+from kdnb.training import Loss, finish, fit, label_loss, load_teacher, schedule_of
+
+__all__ = ["distil", "load_student"]
+
+
+def distil(
+    settings: Settings, image_set: ImageSet, teacher: Run, device: torch.device, *, alpha: float | None = None,
+    online: bool = False,
+) -> Run:  # fmt: skip
+    """The student's run: trained now, or found.
+
+    Args:
+        settings: Name the student, the loss, alpha, temperature and the control.
+        image_set: Images and their parts.
+        teacher: The teacher's run, of the same images.
+        device: Where to train.
+        alpha: Replaces ``settings.alpha``. At 1 the student learns from labels alone and the teacher is not used, so
+            that every KD result has its control: same initialisation, same order, same views.
+        online: Ask the teacher for every batch instead of its cache: slower, the same within rounding.
+
+    Raises:
+        UserError: If the teacher was trained on other images, or the loss does not suit the classes.
+    """
+    alpha = settings.alpha if alpha is None else alpha
+    schedule, classes = schedule_of(settings, settings.student_epochs), len(image_set.classes)
+    if image_set.hash not in teacher.json("spec.json")["upstream"]:
+        raise UserError(f"teacher {teacher.id} was trained on another image set, split or size than "
+                        f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip
+    built = {"name": settings.student, "width": settings.width, "image_size": image_set.size}
+    if alpha == 1:
+        loss, upstream = {"loss": "labels"}, [image_set.hash]
+    else:
+        loss = {"loss": settings.loss, "alpha": alpha, "temperature": settings.temperature}
+        loss |= {"control": settings.control} if settings.control else {}
+        loss |= {"online": True} if online or settings.loss == "attention" else {}
+        cache = None if "online" in loss else cached_logits(settings, image_set, teacher, device)
+        upstream = [image_set.hash, teacher.id if cache is None else cache.id]
+
+    def make(run: Run) -> None:
+        model = make_student(classes, seed=settings.seed, **built).to(device)
+        with _teaching(settings, image_set, teacher, device, alpha, model, loss) as taught:
+            fit(model, image_set, taught, schedule, run, device)
+        finish(model, image_set, schedule, run, device)
+
+    parameters = {"model": built, **loss, "schedule": vars(schedule)}
+    return get_or_make("student", parameters, make, root=settings.runs, upstream=upstream)
+
+
+@contextmanager
+def _teaching(
+    settings: Settings, image_set: ImageSet, teacher: Run, device: torch.device, alpha: float, student: nn.Module,
+    loss: dict,
+) -> Iterator[Loss]:  # fmt: skip
+    """The loss of a batch, for as long as the student trains."""
+    if loss["loss"] == "labels":
+        yield label_loss
+    elif "online" not in loss:
+        logits = np.load(cached_logits(settings, image_set, teacher, device).path("logits.npy"))
+        targets = image_set.table["target"].to_numpy()
+        yield _replayed(controlled(logits, targets, settings.control, settings.temperature, seed=settings.seed),
+                        settings, alpha)  # fmt: skip
+    else:
+        model = load_teacher(teacher, len(image_set.classes), device)
+        with capture(model) as seen, capture(student) as shown:
+            yield _online(model, settings, alpha, seen, shown)
+
+
+def _replayed(logits: np.ndarray, settings: Settings, alpha: float) -> Loss:
+    answers, kd_loss = torch.from_numpy(np.ascontiguousarray(logits)), LOSSES[settings.loss]  # (V, N, K)
+
+    def loss(student: Tensor, batch: Batch) -> Tensor:
+        teacher = answers[batch.view, batch.rows].to(student.device)
+        return kd_loss(student, teacher, batch.targets.to(student.device), alpha, settings.temperature)
+
+    return loss
+
+
+def _online(teacher: nn.Module, settings: Settings, alpha: float, seen: dict, shown: dict) -> Loss:
+    def loss(student: Tensor, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            logits = teacher(batch.images.to(student.device)).float()
+        if settings.loss != "attention":
+            targets = batch.targets.to(student.device)
+            return LOSSES[settings.loss](student, logits, targets, alpha, settings.temperature)
+        shapes = [{tap: tuple(maps.shape) for tap, maps in side.items()} for side in (shown, seen)]
+        ours, theirs = zip(*matched(*shapes), strict=True)
+        transfer = attention_loss({tap: shown[tap] for tap in ours}, {tap: seen[tap] for tap in theirs})
+        return alpha * label_loss(student, batch) + (1 - alpha) * transfer
+
+    return loss
+
+
+def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
+    """The trained student of a run, in eval mode."""
+    built = run.json("spec.json")["parameters"]["model"]
+    return load_weights(make_student(classes, **built), run.path("model.safetensors")).to(device)

@@ -1,0 +1,84 @@
+"""What holds for every model: modes, the modules at its taps, weights in and out (notebooks 02-06)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from kdnb.errors import UserError
+
+__all__ = ["count_parameters", "depth", "evaluating", "load_weights", "modules_at", "save_weights"]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """``model`` in eval mode; every module's own mode comes back afterwards."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield model
+    finally:
+        for module in training:
+            module.training = True
+
+
+def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> OrderedDict[str, nn.Module]:
+    """The modules whose outputs are the model's taps, by tap name.
+
+    Args:
+        model: A model with an attribute ``taps``, or any module when ``taps`` is given.
+        taps: Tap name → dotted module path.
+
+    Raises:
+        UserError: If a path names no module; the message lists the ones that exist.
+    """
+    taps = taps or getattr(model, "taps", None)
+    if not taps:
+        raise UserError(f"{type(model).__name__} declares no taps: pass taps={{name: 'module.path'}}")
+    found = OrderedDict()
+    for name, path in taps.items():
+        try:
+            found[name] = model.get_submodule(path)
+        except AttributeError:
+            there = ", ".join(filter(None, dict(model.named_modules())))
+            raise UserError(f"tap {name!r}: no module '{path}'; the model has {there}") from None
+    return found
+
+
+def depth(model: nn.Module) -> int:
+    """Number of layers with weights: convolutions (but those of skip connections) and linear layers.
+
+    >>> depth(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)))
+    2
+    """
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    return sum("downsample" not in name for name in layers)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights as safetensors."""
+    save_model(model, str(path))
+
+
+def load_weights(model: nn.Module, path: Path) -> nn.Module:
+    """Load safetensors weights into ``model`` and return it in eval mode.
+
+    Raises:
+        UserError: If the file does not fit the model.
+    """
+    try:
+        load_model(model, str(path))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"the weights in '{path}' do not fit {type(model).__name__}: {error}") from None
+    return model.eval()
