@@ -14,7 +14,8 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-__all__ = ["Interval", "confusion", "fidelity", "group_bootstrap", "paired_difference", "scores", "softmax"]
+__all__ = ["Interval", "confusion", "ece", "fidelity", "fidelity_by", "group_bootstrap", "paired_difference",
+           "paired_test", "scores", "seed_interval", "softmax"]  # fmt: skip
 
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
 
@@ -90,7 +91,7 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = 
         "accuracy": lambda r: accuracy_score(targets[r], predictions[r]),
         "balanced_accuracy": lambda r: _recall_mean(targets[r], predictions[r]),
         "macro_f1": lambda r: f1_score(targets[r], predictions[r], labels=labels, average="macro", zero_division=0.0),
-        "ece": lambda r: _ece(probabilities[r], targets[r]),
+        "ece": lambda r: ece(probabilities[r], targets[r]),
         "brier": lambda r: squared[r].mean(),
     }
     rows = {name: group_bootstrap(s, groups, seed=seed, repeats=400) for name, s in statistics.items()}
@@ -105,7 +106,8 @@ def _recall_mean(targets: np.ndarray, predictions: np.ndarray) -> float:
     return float(np.mean([(predictions[targets == k] == k).mean() for k in np.unique(targets)]))
 
 
-def _ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
+def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Expected calibration error of probabilities (N, K) in 15 bins: how far confidence is from accuracy, in [0, 1]."""
     tensors = torch.as_tensor(probabilities), torch.as_tensor(targets)
     return float(multiclass_calibration_error(*tensors, num_classes=probabilities.shape[1], n_bins=15))
 
@@ -117,6 +119,45 @@ def paired_difference(
     right = [np.asarray(x).argmax(1) == np.asarray(targets) for x in (logits_a, logits_b)]
     gain = right[0].astype(float) - right[1]
     return group_bootstrap(lambda r: gain[r].mean(), np.asarray(groups), seed=seed)
+
+
+def seed_interval(values: np.ndarray, groups: np.ndarray, *, repeats: int = 2000, seed: int = 0) -> Interval:
+    """Mean over seeds and images with its 95 % bootstrap interval; seeds and whole groups are drawn with replacement.
+
+    Args:
+        values: (S, N), such as whether the model of a seed is right on an image.
+        groups: (N,) patient or family of each image.
+        repeats: Bootstrap draws.
+        seed: Seeds the draws.
+    """
+    sums, sizes = _group_sums(values, groups)
+    rng = np.random.default_rng(seed)
+    seeds = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=repeats)  # (R, S) times drawn
+    weights = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=repeats)  # (R, G)
+    draws = ((seeds @ sums) * weights).sum(1) / (len(values) * (weights @ sizes))
+    return Interval((float(np.mean(values)), *map(float, np.quantile(draws, [0.025, 0.975]))))
+
+
+def paired_test(differences: np.ndarray, groups: np.ndarray, *, repeats: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p of "no difference": sign-flip permutation test over groups, on the mean over seeds.
+
+    Args:
+        differences: (S, N), score of A minus score of B per seed and image.
+        groups: (N,) patient or family of each image; a group flips its sign as a whole.
+        repeats: Random flips.
+        seed: Seeds the flips.
+    """
+    sums = _group_sums(differences, groups)[0].sum(0)  # (G,)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(repeats, len(sums)))
+    as_large = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
+    return float((1 + as_large.sum()) / (1 + repeats))
+
+
+def _group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums (S, G) of values (S, N) per group, and the sizes (G,) of the groups."""
+    names, codes = np.unique(groups, return_inverse=True)
+    sums = np.stack([np.bincount(codes, weights=row, minlength=len(names)) for row in values])
+    return sums, np.bincount(codes)
 
 
 def fidelity(
@@ -139,6 +180,34 @@ def fidelity(
         "kl": group_bootstrap(lambda r: divergence[r].mean(), groups, seed=seed),
     }
     return pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
+
+
+def fidelity_by(
+    student: np.ndarray, teacher: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]
+) -> pd.DataFrame:
+    """Agreement with the teacher and accuracy of both, per class and on the images where the teacher is wrong.
+
+    Args:
+        student: (N, K) logits.
+        teacher: (N, K) logits.
+        targets: (N,) class indices.
+        classes: K names.
+
+    Returns:
+        Index ``images of``; columns images, agreement, student (accuracy), teacher (accuracy); nan where there is none.
+    """
+    ours, theirs = np.asarray(student).argmax(1), np.asarray(teacher).argmax(1)
+    parts = {name: targets == k for k, name in enumerate(classes)} | {"teacher wrong": theirs != targets}
+    rows = {
+        name: {"images": part.sum(), "agreement": _mean(ours[part] == theirs[part]),
+               "student": _mean(ours[part] == targets[part]), "teacher": _mean(theirs[part] == targets[part])}
+        for name, part in parts.items()
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.astype({"images": int}).rename_axis("images of")
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

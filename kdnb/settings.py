@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -98,6 +98,12 @@ class Settings(BaseModel):
     width: float = Field(1.0, ge=0.125, le=4, description="a number in [0.125, 4]")
     loss: Literal[LOSSES] = Field("kd", description=f"one of {', '.join(LOSSES)}")
     control: Literal[CONTROLS] = Field("", description=f"one of {', '.join(filter(None, CONTROLS))}, or ''")
+    alphas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([], description="a list of numbers in [0, 1), or []")
+    temperatures: list[Annotated[float, Field(gt=0, le=1000)]] = Field(
+        [], description="a list of numbers in (0, 1000], or []"
+    )
+    student_seeds: int = Field(1, ge=1, le=100, description="a whole number in [1, 100]")
+    student_seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
     alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
     temperature: float = Field(10.0, gt=0, le=1000, description="a number in (0, 1000]")
     explained_images: int = Field(0, ge=1, le=512, description="a whole number in [1, 512], or 0")

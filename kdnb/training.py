@@ -60,12 +60,14 @@ def label_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def fit(
-    model: nn.Module, image_set: ImageSet, loss: Loss, schedule: Schedule, run: Run, device: torch.device
-) -> pd.DataFrame:
+    model: nn.Module, image_set: ImageSet, loss: Loss, schedule: Schedule, run: Run, device: torch.device,
+    *, order: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Train ``model`` in place and leave it with the weights of its best validation loss, in eval mode.
 
     Checkpoints after every epoch in ``run.folder``; a training that was killed goes on after its last finished epoch
-    and ends as if it had not been (order, views and learning rate depend on the seed and the epoch alone).
+    and ends as if it had not been (order, views and learning rate depend on the seed and the epoch alone). Another
+    ``order`` shows the same views in another order.
 
     Returns:
         One row per epoch: epoch, learning_rate, train_loss, train_accuracy, val_loss, val_accuracy, seconds,
@@ -75,7 +77,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     history = _resume(run, model, optimizer)
     for epoch in track(range(len(history), schedule.epochs), f"{run.kind} epochs"):
-        row = {"epoch": epoch, **_train_epoch(model, image_set, loss, schedule, optimizer, epoch, device)}
+        row = {"epoch": epoch, **_train_epoch(model, image_set, loss, schedule, optimizer, (order, epoch), device)}
         row |= _validate(model, image_set, schedule.batch_size, device)
         if row["val_loss"] <= min((r["val_loss"] for r in history), default=math.inf):
             with atomic_path(run.path("model.safetensors")) as path:
@@ -123,13 +125,15 @@ def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> lis
     return []
 
 
-def _train_epoch(model, image_set, loss, schedule, optimizer, epoch, device) -> dict[str, float]:  # noqa: ANN001
+def _train_epoch(model, image_set, loss, schedule, optimizer, place, device) -> dict[str, float]:  # noqa: ANN001
+    order, epoch = place
     rows = image_set.rows("train")
     steps = math.ceil(len(rows) / schedule.batch_size)
     total = right = seen = 0.0
     start = time.perf_counter()
     model.train()
-    shown = batches(image_set, rows, schedule.batch_size, seed=schedule.seed, epoch=epoch, view=epoch % schedule.views)
+    view = epoch % schedule.views
+    shown = batches(image_set, rows, schedule.batch_size, seed=schedule.seed, epoch=epoch, view=view, order=order)
     for step, batch in enumerate(track(shown, f"epoch {epoch + 1}", steps)):
         if len(batch.rows) < 2:
             continue  # batch norm needs two values per channel

@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from kdnb.metrics import confusion, fidelity, group_bootstrap, paired_difference, scores, softmax
+from kdnb.metrics import (
+    confusion,
+    fidelity,
+    fidelity_by,
+    group_bootstrap,
+    paired_difference,
+    paired_test,
+    scores,
+    seed_interval,
+    softmax,
+)
 
 
 def data(n=200, classes=4, seed=0, skill=1.0):
@@ -80,3 +90,37 @@ def test_confusion_counts_every_image():
     logits, targets, _ = data()
     matrix = confusion(logits, targets, tuple("abcd"))
     assert matrix.to_numpy().sum() == 200 and matrix.sum(axis=1).tolist() == np.bincount(targets).tolist()
+
+
+def test_seed_interval_with_one_seed_is_the_group_bootstrap():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 3)
+    values = (rng.random((1, 180)) < 0.8).astype(float)
+    ours, other = seed_interval(values, groups), group_bootstrap(lambda r: values[0, r].mean(), groups)
+    np.testing.assert_allclose(ours, other, atol=0.012)
+
+
+def test_seed_interval_grows_when_seeds_disagree():
+    groups = np.arange(200)
+    alike = np.repeat((np.arange(200) < 150)[None], 4, axis=0).astype(float)
+    apart = np.stack([np.arange(200) < n for n in (100, 130, 170, 200)]).astype(float)
+    assert alike.mean() == apart.mean()
+    narrow, wide = (np.subtract(*seed_interval(v, groups)[:0:-1]) for v in (alike, apart))
+    assert wide > 1.5 * narrow
+
+
+def test_paired_test_holds_its_level_and_finds_a_difference():
+    rng, groups = np.random.default_rng(0), np.repeat(np.arange(40), 2)
+    null = [paired_test(rng.choice([-1.0, 0, 1], (2, 80)), groups, repeats=400, seed=s) for s in range(200)]
+    assert 0.01 < np.mean(np.array(null) < 0.05) < 0.1
+    assert paired_test(rng.choice([0.0, 1], (2, 80)), groups) < 0.001
+    assert paired_test(np.zeros((3, 80)), groups) == 1.0
+
+
+def test_fidelity_by_class_and_where_the_teacher_is_wrong():
+    one_hot = np.eye(3)
+    targets, teacher, student = np.array([0, 0, 1, 1]), one_hot[[0, 1, 1, 1]], one_hot[[0, 0, 1, 2]]
+    table = fidelity_by(student, teacher, targets, ("a", "b", "c"))
+    assert table.loc["a"].tolist() == [2, 0.5, 1.0, 0.5] and table.loc["b"].tolist() == [2, 0.5, 0.5, 1.0]
+    assert table.loc["teacher wrong"].tolist() == [1, 0.0, 1.0, 0.0]
+    assert table.loc["c", "images"] == 0 and np.isnan(table.loc["c", "agreement"])

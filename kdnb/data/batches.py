@@ -69,8 +69,9 @@ def augment(images: Tensor, keys: np.ndarray) -> Tensor:
 
 
 def batches(
-    image_set: ImageSet, rows: np.ndarray, batch_size: int, *, seed: int = 0, epoch: int | None = None, view: int = -1
-) -> Iterator[Batch]:
+    image_set: ImageSet, rows: np.ndarray, batch_size: int, *, seed: int = 0, epoch: int | None = None, view: int = -1,
+    order: int = 0,
+) -> Iterator[Batch]:  # fmt: skip
     """The given rows of a set as batches, the last one possibly shorter.
 
     Args:
@@ -78,12 +79,13 @@ def batches(
         rows: (N,) int64 rows of the set.
         batch_size: images per batch, at least 1.
         seed: fixes the order and the augmented views.
-        epoch: None for the order of `rows`, else the number of the epoch, whose order is drawn from (seed, epoch).
+        epoch: None for the order of `rows`, else the number of the epoch; its order is drawn from (seed, epoch, order).
         view: -1 for the plain images, else the number of the view, augmented from (seed, image_id, view).
+        order: another number, another order; the views stay.
     """
     rows = np.asarray(rows, dtype=np.int64)
     if epoch is not None:
-        rows = np.random.default_rng((seed, epoch)).permutation(rows)
+        rows = np.random.default_rng((seed, epoch, order)).permutation(rows)
     targets = torch.from_numpy(image_set.table["target"].to_numpy(np.int64)[rows])
     keys = image_keys(image_set.table["image_id"].iloc[rows], seed, view) if view >= 0 else None
     for start in range(0, len(rows), batch_size):

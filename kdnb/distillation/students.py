@@ -56,12 +56,12 @@ def distil(
         upstream = [image_set.hash, teacher.id if cache is None else cache.id]
 
     def make(run: Run) -> None:
-        model = make_student(classes, seed=settings.seed, **built).to(device)
+        model = make_student(classes, seed=settings.seed + settings.student_seed, **built).to(device)
         with _teaching(settings, image_set, teacher, device, alpha, model, loss) as taught:
-            fit(model, image_set, taught, schedule, run, device)
+            fit(model, image_set, taught, schedule, run, device, order=settings.student_seed)
         finish(model, image_set, schedule, run, device)
 
-    parameters = {"model": built, **loss, "schedule": vars(schedule)}
+    parameters = {"model": built, **loss, "schedule": vars(schedule), "student_seed": settings.student_seed}
     return get_or_make("student", parameters, make, root=settings.runs, upstream=upstream)
 
 

@@ -1,0 +1,102 @@
+"""The α × T grid: many students of one teacher, each beside its label-only control, and what it answers (03, 07)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kdnb.data import ImageSet
+from kdnb.distillation.students import distil
+from kdnb.metrics import ece, paired_test, seed_interval, softmax
+from kdnb.progress import say
+from kdnb.runs import Run
+from kdnb.settings import Settings
+from kdnb.training import saved_logits
+
+__all__ = ["answer", "grid_runs", "grid_table"]
+
+Cell = tuple[float, float]  # alpha, temperature; alpha 1 is training on labels alone
+LABELS: Cell = (1.0, 1.0)
+
+
+def grid_runs(settings: Settings, image_set: ImageSet, teacher: Run, device: torch.device) -> dict[Cell, list[Run]]:
+    """The students of every cell of ``alphas`` × ``temperatures`` and of labels alone, ``student_seeds`` of each.
+
+    Seeds change the initial weights and the order of the images; teacher, split and augmented views stay. A seed is
+    finished for all cells before the next begins, so that what is there can be compared at any time.
+    """
+    cells = [LABELS, *product(settings.alphas or [settings.alpha], settings.temperatures or [settings.temperature])]
+    runs: dict[Cell, list[Run]] = {cell: [] for cell in cells}
+    for seed, (number, (alpha, temperature)) in product(range(settings.student_seeds), enumerate(runs)):
+        say(f"  grid: seed {seed}, cell {number + 1} of {len(runs)} (alpha {alpha:g}, T {temperature:g})")
+        chosen = settings.model_copy(update={"temperature": temperature, "student_seed": settings.student_seed + seed})
+        runs[alpha, temperature].append(distil(chosen, image_set, teacher, device, alpha=alpha))
+    return runs
+
+
+def grid_table(
+    runs: dict[Cell, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
+) -> pd.DataFrame:
+    """What came out of every cell.
+
+    Args:
+        runs: Of `grid_runs`.
+        teacher: The teacher's run.
+        image_set: Images and parts.
+        test_groups: (N,) patient or family of every test image.
+
+    Returns:
+        One row per cell, labels alone first: alpha, temperature, seeds; ``val_accuracy``, the mean over seeds, to choose
+        by; on the test part ``accuracy`` with 95 % interval over seeds and groups, ``gain`` over labels alone with
+        interval and ``p`` (paired test over groups), and ``agreement`` and ``kl`` with the teacher, ``ece``.
+    """
+    targets = {part: image_set.table["target"].to_numpy(np.int64)[image_set.rows(part)] for part in ("val", "test")}
+    right = {cell: _right(of, targets["test"], "test") for cell, of in runs.items()}  # (S, N)
+    answers = softmax(saved_logits(teacher))
+    rows = []
+    for cell, of in runs.items():
+        gains = right[cell] - right[LABELS][: len(of)]
+        probabilities = [softmax(saved_logits(run)) for run in of]
+        rows.append({
+            "alpha": cell[0], "temperature": cell[1], "seeds": len(of),
+            "val_accuracy": _right(of, targets["val"], "val").mean(),
+            **_named("accuracy", seed_interval(right[cell], test_groups)),
+            **_named("gain", seed_interval(gains, test_groups)), "p": paired_test(gains, test_groups),
+            "agreement": np.mean([(p.argmax(1) == answers.argmax(1)).mean() for p in probabilities]),
+            "kl": np.mean([_divergence(answers, p) for p in probabilities]),
+            "ece": np.mean([ece(p, targets["test"]) for p in probabilities]),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def answer(table: pd.DataFrame) -> str:
+    """Does distillation help here? One sentence: the cell chosen on the validation part, its gain on the test part.
+
+    >>> answer(pd.DataFrame({"alpha": [1, 0.5], "temperature": [1, 4], "seeds": [3, 3], "val_accuracy": [0.8, 0.9],
+    ...                      "gain": [0, 0.1], "gain_low": [0, 0.05], "gain_high": [0, 0.15], "p": [1, 0.01]}))
+    'distillation helps here: alpha 0.5, T 4 minus labels alone is +0.100 [+0.050, +0.150] (3 seeds, p = 0.01)'
+    """
+    cells = table[table["alpha"] < 1]
+    best = cells.loc[cells["val_accuracy"].idxmax()]
+    verdict = "helps" if best["gain_low"] > 0 else "hurts" if best["gain_high"] < 0 else "makes no clear difference"
+    return (f"distillation {verdict} here: alpha {best['alpha']:g}, T {best['temperature']:g} minus labels alone is "
+            f"{best['gain']:+.3f} [{best['gain_low']:+.3f}, {best['gain_high']:+.3f}] "
+            f"({best['seeds']:.0f} seeds, p = {best['p']:.2g})")  # fmt: skip
+
+
+def _right(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:
+    """(S, N) float64: whether each student names each image's class."""
+    return np.stack([saved_logits(run, part).argmax(1) == targets for run in runs]).astype(float)
+
+
+def _named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> float:
+    p, q = (np.clip(x, 1e-12, None) for x in (p, q))
+    return float((p * np.log(p / q)).sum(1).mean())
