@@ -102,6 +102,9 @@ class Settings(BaseModel):
     temperatures: list[Annotated[float, Field(gt=0, le=1000)]] = Field(
         [], description="a list of numbers in (0, 1000], or []"
     )
+    widths: list[Annotated[float, Field(ge=0.125, le=4)]] = Field(
+        [], description="a list of numbers in [0.125, 4], or []"
+    )
     student_seeds: int = Field(1, ge=1, le=100, description="a whole number in [1, 100]")
     student_seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
     alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")

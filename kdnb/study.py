@@ -6,6 +6,7 @@ A notebook explains its own step with the functions of the package; what it need
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +19,8 @@ from kdnb.data import ImageSet, load, to_tensor
 from kdnb.distillation import cached_logits, distil, load_student, teacher_of
 from kdnb.explanations import Attribution, shap_deep, shap_gradient
 from kdnb.figures import Results
-from kdnb.metrics import Interval, fidelity, paired_difference, scores
+from kdnb.metrics import Interval, fidelity, paired_difference, scores, seed_interval, softmax
+from kdnb.models import count_parameters
 from kdnb.runs import Run, atomic_path, digest, environment, get_or_make
 from kdnb.settings import Settings
 from kdnb.training import load_teacher, saved_logits
@@ -135,6 +137,28 @@ class Study:
         teacher = self.test_logits("teacher")
         tables = {m: fidelity(self.test_logits(m), teacher, self.test_groups) for m in MODELS[1:]}
         return pd.concat(tables, names=["model"])
+
+    def unsure(self, count: int) -> np.ndarray:
+        """Places in the test part, (M,) int64, of the images on which the teacher is least sure, in this order."""
+        return np.argsort(softmax(self.test_logits("teacher")).max(1), kind="stable")[:count]
+
+    def ladder(self, widths: Sequence[float]) -> pd.DataFrame:
+        """Students of several widths, distilled and on labels alone.
+
+        Returns:
+            Columns training, width, parameters, macs, accuracy, low, high (95 % interval over groups).
+        """
+        rows = []
+        for width in widths:
+            settings = self.settings.model_copy(update={"width": width})
+            for training, alpha in (("KD", None), ("labels alone", 1.0)):
+                run = distil(settings, self.image_set, self.teacher, self.device, alpha=alpha)
+                model = load_student(run, len(self.image_set.classes), self.device)
+                right = saved_logits(run).argmax(1) == self.test_targets
+                value, low, high = seed_interval(right[None].astype(float), self.test_groups)
+                size = {"parameters": count_parameters(model), "macs": efficiency.macs(model, self.settings.image_size)}
+                rows.append({"training": training, "width": width, **size, "accuracy": value, "low": low, "high": high})
+        return pd.DataFrame(rows)
 
     @cached_property
     def explained(self) -> np.ndarray:

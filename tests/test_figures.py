@@ -26,12 +26,26 @@ TIMES = pd.DataFrame(
      "student_ms": [3, 4]}, index=["Grad-CAM", "SHAP deep"])  # fmt: skip
 
 PARTS = pd.DataFrame({"label": list("aab"), "part": ["train", "test", "train"]})
+LEAKS = pd.DataFrame({"1-NN": [0.9], "1-NN mirrored": [0.92]}, index=pd.MultiIndex.from_tuples([("set", "random")]))
+GRID = pd.DataFrame({"alpha": [1.0, 0.4, 0.4], "temperature": [1.0, 1, 5], "gain": [0, -0.02, 0.01],
+                     "gain_low": [0, -0.04, -0.02], "gain_high": [0, 0.01, 0.04]})  # fmt: skip
+LADDER = pd.DataFrame({"training": ["KD", "labels"], "macs": [1e8, 1e8], "accuracy": [0.9, 0.8], "low": [0.85, 0.7],
+                       "high": [0.95, 0.9]})  # fmt: skip
 CHARTS = {
     "class_balance": (figures.class_balance(PARTS), "1 train"),
     "learning_curves": (figures.learning_curves({"teacher": HISTORY}), "validation loss 0.500"),
     "confusion": (figures.confusion_heatmap(pd.DataFrame([[3, 1], [0, 4]], list("ab"), list("ab"))), "a 75%"),
     "score_bars": (figures.score_bars(SCORES, 0.6), "teacher 0.900 (0.850 to 0.950)"),
-    "soft_targets": (figures.soft_targets({"T = 1": np.array([0.9, 0.1])}, ["a", "b"], "One image"), "a 0.900"),
+    "leak_dots": (
+        figures.leak_dots(LEAKS, {"set": {"protocol": "random", "paper": {"student": 0.97}}}),
+        "student there 0.970",
+    ),
+    "grid_heatmap": (figures.grid_heatmap(GRID), "alpha 0.4, T 5: +0.010 (-0.020 to +0.040)"),
+    "reliability": (
+        figures.reliability({"teacher": np.array([[0.9, 0.1], [0.2, 0.8]])}, np.array([0, 0])),
+        "1 of 2 answers",
+    ),
+    "ladder": (figures.ladder(LADDER), "KD 1e+08 MACs 0.900 (0.850 to 0.950)"),
     "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.0 (2.5 to 3.5)"),
 }
 PIXELS = {

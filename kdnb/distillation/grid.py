@@ -50,9 +50,9 @@ def grid_table(
         test_groups: (N,) patient or family of every test image.
 
     Returns:
-        One row per cell, labels alone first: alpha, temperature, seeds; ``val_accuracy``, the mean over seeds, to choose
-        by; on the test part ``accuracy`` with 95 % interval over seeds and groups, ``gain`` over labels alone with
-        interval and ``p`` (paired test over groups), and ``agreement`` and ``kl`` with the teacher, ``ece``.
+        One row per cell, labels alone first: alpha, temperature, seeds; ``val_accuracy``, the mean over seeds, to
+        choose by; on the test part ``accuracy`` with its 95 % interval over seeds and groups, ``gain`` over labels
+        alone with interval and ``p`` (paired test over groups), ``agreement`` and ``kl`` with the teacher, ``ece``.
     """
     targets = {part: image_set.table["target"].to_numpy(np.int64)[image_set.rows(part)] for part in ("val", "test")}
     right = {cell: _right(of, targets["test"], "test") for cell, of in runs.items()}  # (S, N)

@@ -7,15 +7,18 @@ from kdnb.figures.charts import (
     confusion_heatmap,
     cost_ratios,
     cost_ratios_live,
+    grid_heatmap,
+    ladder,
     leak_dots,
     learning_curves,
+    reliability,
     score_bars,
-    soft_targets,
 )
 from kdnb.figures.output import Picture, Results, png_uri, show
 from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
 
 __all__ = [
     "Picture", "Results", "attribution_grid", "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live",
-    "leak_dots", "learning_curves", "map_grid", "png_uri", "sample_grid", "score_bars", "show", "soft_targets",
+    "grid_heatmap", "ladder", "leak_dots", "learning_curves", "map_grid", "png_uri", "reliability", "sample_grid",
+    "score_bars", "show",
 ]  # fmt: skip

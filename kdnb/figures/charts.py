@@ -1,8 +1,8 @@
-"""Charts of numbers: class balance, learning curves, confusion, scores with intervals, soft targets, cost (01-07)."""
+"""Charts of numbers: class balance, learning curves, confusion, scores with intervals, the grid, cost (01-07)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,8 +13,8 @@ import seaborn as sns
 from kdnb.figures.output import PALETTE, Picture
 
 __all__ = [
-    "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live", "leak_dots", "learning_curves",
-    "score_bars", "soft_targets",
+    "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live", "grid_heatmap", "ladder", "leak_dots",
+    "learning_curves", "reliability", "score_bars",
 ]  # fmt: skip
 
 HATCHES = ("", "//", "..", "xx")
@@ -141,26 +141,66 @@ def score_bars(
     return Picture(figure, f"Accuracy with 95 % intervals: {said}.{extra}")
 
 
-def soft_targets(probabilities: Mapping[str, np.ndarray], classes: Sequence[str], title: str) -> Picture:
-    """Teacher probabilities (K,) of one image at several temperatures, side by side."""
-    figure, axes = plt.subplots(figsize=(7, 2.8))
-    width = 0.8 / len(probabilities)
+def grid_heatmap(table: pd.DataFrame) -> Picture:
+    """Gain over labels alone of every (alpha, T), with its 95 % interval in the cell; red above zero, blue below.
+
+    Args:
+        table: Of `kdnb.distillation.grid_table`.
+    """
+    cells = table[table["alpha"] < 1]
+    gain = cells.pivot(index="alpha", columns="temperature", values="gain")
+    notes = cells.assign(text=[f"{r.gain:+.3f}\n[{r.gain_low:+.3f},\n{r.gain_high:+.3f}]" for r in cells.itertuples()])
+    notes = notes.pivot(index="alpha", columns="temperature", values="text")
+    limit = max(float(cells[["gain", "gain_low", "gain_high"]].abs().to_numpy().max()), 1e-3)
+    figure, axes = plt.subplots(figsize=(1.15 * gain.shape[1] + 2.2, 0.95 * gain.shape[0] + 1.2))
+    sns.heatmap(gain, annot=notes, fmt="", cmap="RdBu_r", vmin=-limit, vmax=limit, linewidths=1, ax=axes,
+                annot_kws={"fontsize": 8}, cbar_kws={"label": "accuracy minus labels alone"})  # fmt: skip
+    axes.set(xlabel="temperature T", ylabel="alpha (weight of the labels)")
+    said = "; ".join(f"alpha {r.alpha:g}, T {r.temperature:g}: {r.gain:+.3f} ({r.gain_low:+.3f} to {r.gain_high:+.3f})"
+                     for r in cells.itertuples())  # fmt: skip
+    return Picture(figure, f"Heatmap of the gain in accuracy over labels alone, with 95 % intervals: {said}.")
+
+
+def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray, bins: int = 10) -> Picture:
+    """Reliability diagram: how often the answers of a confidence are right; on the diagonal, confidence can be trusted.
+
+    Args:
+        probabilities: Model → (N, K).
+        targets: (N,) class indices.
+        bins: Equal steps of confidence.
+    """
+    figure, axes = plt.subplots(figsize=(4.6, 4))
+    axes.plot([0, 1], [0, 1], color="#777777", lw=1, ls=":")
+    said = []
     for i, (name, values) in enumerate(probabilities.items()):
-        axes.bar(
-            np.arange(len(classes)) + i * width,
-            values,
-            width,
-            label=name,
-            color=PALETTE[i],
-            hatch=HATCHES[i % 4],
-            edgecolor="white",
-        )
-    axes.set_xticks(np.arange(len(classes)) + 0.4 - width / 2, classes)
-    axes.set(ylabel="probability", ylim=(0, 1), title=title)
+        sure, right = values.max(1), values.argmax(1) == targets
+        rows = pd.DataFrame({"sure": sure, "right": right, "bin": np.minimum((sure * bins).astype(int), bins - 1)})
+        points = rows.groupby("bin").agg(sure=("sure", "mean"), right=("right", "mean"), count=("right", "size"))
+        axes.plot(points["sure"], points["right"], color=PALETTE[i], marker="osD^"[i % 4], ms=4, label=name)
+        top = points.iloc[-1]
+        share = f"{top['count']:.0f} of {len(rows)} answers in the most confident step"
+        said.append(f"{name}: {share}, {top['right']:.0%} of these right")
+    axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
+    return Picture(figure, f"Reliability diagram. {'; '.join(said)}.")
+
+
+def ladder(table: pd.DataFrame) -> Picture:
+    """Accuracy against cost: one line per way of training, a point with a 95 % interval per student size.
+
+    Args:
+        table: Columns training, macs, accuracy, low, high.
+    """
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    said = []
+    for i, (name, rows) in enumerate(table.sort_values("macs").groupby("training", sort=False)):
+        errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["accuracy"].to_numpy())
+        axes.errorbar(rows["macs"] * (1 + 0.03 * i), rows["accuracy"], yerr=errors, marker="osD"[i % 3], ms=5,
+                      capsize=3, color=PALETTE[i], label=name)  # fmt: skip
+        said += [f"{name} {r.macs:.3g} MACs {r.accuracy:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rows.itertuples()]
+    axes.set(xscale="log", xlabel="multiply-accumulates of one image", ylabel="accuracy on the test part")
     axes.legend(frameon=False)
-    said = "; ".join(f"{name}: " + ", ".join(f"{c} {v:.3f}" for c, v in zip(classes, values, strict=True))
-                     for name, values in probabilities.items())  # fmt: skip
-    return Picture(figure, f"{title}. {said}.")
+    return Picture(figure, f"Accuracy against cost, with 95 % intervals: {'; '.join(said)}.")
 
 
 def cost_ratios(times: pd.DataFrame) -> Picture:

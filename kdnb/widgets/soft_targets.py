@@ -1,0 +1,165 @@
+"""The soft-target explorer: what alpha, temperature and loss do to one image; and its static twin (03)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import anywidget
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from traitlets import Dict, Float, Int, Unicode, observe, validate
+
+from kdnb.distillation import LOSSES
+from kdnb.errors import UserError
+from kdnb.figures.output import PALETTE, Picture
+from kdnb.metrics import softmax
+from kdnb.widgets.render import number
+from kdnb.widgets.view import STYLE, script
+
+__all__ = ["Answers", "SoftTargetExplorer", "SoftTargetState", "soft_target_panel", "static_soft_targets"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Logits (N, K) of teacher and student for N images with true class numbers (N,) and titles."""
+
+    teacher: np.ndarray
+    student: np.ndarray
+    targets: tuple[int, ...]
+    titles: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SoftTargetState:
+    """Which image, and with which loss it is learned; alpha in [0, 1], temperature in [1, 50]."""
+
+    image: int = 0
+    alpha: float = 0.7
+    temperature: float = 10.0
+    loss: str = "kd"
+
+
+class SoftTargetPanel(NamedTuple):
+    """All that is shown, (K,) float64 each, and the live line.
+
+    ``sure`` is the teacher's answer at T = 1; ``teacher`` and ``student`` are softened by T. ``hard`` and ``soft`` are
+    the parts of minus the loss's gradient at the student's logits: how training pushes each logit.
+    """
+
+    sure: np.ndarray
+    teacher: np.ndarray
+    student: np.ndarray
+    hard: np.ndarray
+    soft: np.ndarray
+    sentence: str
+
+
+def soft_target_panel(answers: Answers, state: SoftTargetState) -> SoftTargetPanel:
+    """The probabilities and pushes of one state, gradients by autograd in float64.
+
+    Raises:
+        UserError: If the state asks for what is not there, or the loss does not suit the number of classes.
+    """
+    _check(answers, state)
+    rows = slice(state.image, state.image + 1)
+    teacher = torch.as_tensor(answers.teacher[rows], dtype=torch.float64)
+    student = torch.as_tensor(answers.student[rows], dtype=torch.float64).requires_grad_()
+    target = torch.tensor([answers.targets[state.image]])
+    soft = LOSSES[state.loss](student, teacher, target, 0.0, state.temperature) + 0.0 * student.sum()
+    pushes = [
+        -share * torch.autograd.grad(value, student)[0][0].numpy()
+        for share, value in ((state.alpha, cross_entropy(student, target)), (1 - state.alpha, soft))
+    ]
+    hard, soft_push = (push + 0.0 for push in pushes)  # no minus zero
+    named = [softmax(z[rows], t)[0] for z, t in ((answers.teacher, 1.0), (answers.teacher, state.temperature),
+                                                 (answers.student, state.temperature))]  # fmt: skip
+    return SoftTargetPanel(*named, hard, soft_push, _sentence(answers, state, named, hard, soft_push))
+
+
+def _sentence(answers: Answers, state: SoftTargetState, named: list, hard: np.ndarray, soft: np.ndarray) -> str:
+    name = answers.classes[answers.targets[state.image]]
+    said = ", then ".join(f"{answers.classes[k]} {named[1][k]:.2f}" for k in np.argsort(-named[1])[:2])
+    lengths = [float(np.linalg.norm(push)) for push in (hard, soft)]
+    dead = lengths[1] == 0 and state.alpha < 1
+    return (f"{answers.titles[state.image]} ({name}), loss {state.loss}, alpha {state.alpha:.2f}, "
+            f"T {state.temperature:g}: the teacher says {said}; the labels push with {number(lengths[0])}, "
+            f"the teacher with {number(lengths[1])}{': this loss is dead' * dead}")  # fmt: skip
+
+
+def _check(answers: Answers, state: SoftTargetState) -> None:
+    last = len(answers.titles) - 1
+    for name, low, high in ("image", 0, last), ("alpha", 0, 1), ("temperature", 1, 50):
+        if not low <= (value := getattr(state, name)) <= high:
+            raise UserError(f"{name} must lie between {low} and {high}, got {value!r}")
+    if state.loss not in LOSSES:
+        raise UserError(f"loss must be one of {', '.join(LOSSES)}, got {state.loss!r}")
+
+
+class SoftTargetExplorer(anywidget.AnyWidget):
+    """Move alpha, temperature and loss and watch answers and pushes; the kernel computes every step."""
+
+    _esm = script("soft_targets.js")
+    _css = STYLE
+    spec = Dict().tag(sync=True)
+    panel = Dict().tag(sync=True)
+    image = Int(0).tag(sync=True)
+    alpha = Float(0.7).tag(sync=True)
+    temperature = Float(10.0).tag(sync=True)
+    loss = Unicode("kd").tag(sync=True)
+
+    def __init__(self, answers: Answers, state: SoftTargetState | None = None) -> None:
+        """Show ``answers``; by default the first image under the study's usual loss."""
+        self.answers = answers
+        losses = [name for name in LOSSES if name != "dkd" or len(answers.classes) > 2]
+        spec = {"classes": answers.classes, "targets": answers.targets, "titles": answers.titles, "losses": losses}
+        super().__init__(spec=spec, **asdict(state or SoftTargetState()))
+        self._compute()
+
+    @property
+    def state(self) -> SoftTargetState:
+        """What is looked at now."""
+        return SoftTargetState(**{field.name: getattr(self, field.name) for field in fields(SoftTargetState)})
+
+    @validate("image", "alpha", "temperature", "loss")
+    def _valid(self, proposal: dict) -> Any:
+        _check(self.answers, SoftTargetState(**{proposal["trait"].name: proposal["value"]}))
+        return proposal["value"]
+
+    @observe("image", "alpha", "temperature", "loss")
+    def _compute(self, _change: Any = None) -> None:
+        if self.spec:  # not before all is there
+            found = soft_target_panel(self.answers, self.state)
+            self.panel = {k: v if isinstance(v, str) else v.tolist() for k, v in found._asdict().items()} | {
+                "of": asdict(self.state)
+            }
+
+
+def static_soft_targets(
+    answers: Answers, state: SoftTargetState | None = None, temperatures: Sequence[float] = (1.0, 4.0, 15.0)
+) -> Picture:
+    """Answers (top) and pushes (bottom) of one image at several temperatures."""
+    state = state or SoftTargetState()
+    figure, axes = plt.subplots(2, len(temperatures), figsize=(3.1 * len(temperatures), 4.6), sharey="row",
+                                squeeze=False, layout="constrained")  # fmt: skip
+    place, said = np.arange(len(answers.classes)), []
+    for column, temperature in enumerate(temperatures):
+        panel = soft_target_panel(answers, SoftTargetState(**{**asdict(state), "temperature": temperature}))
+        shown = {"teacher": panel.teacher, "student": panel.student}, {"labels": panel.hard, "teacher": panel.soft}
+        for ax, pair in zip(axes[:, column], shown, strict=True):
+            for i, (name, values) in enumerate(pair.items()):
+                ax.bar(place + 0.4 * i - 0.2, values, 0.38, label=name, color=PALETTE[i], hatch=("", "//")[i],
+                       edgecolor="white")  # fmt: skip
+            ax.set_xticks(place, answers.classes, rotation=30, ha="right", fontsize=8)
+            ax.axhline(0, color="#777777", lw=0.8)
+        axes[0, column].set_title(f"T = {temperature:g}", fontsize=10)
+        said.append(panel.sentence)
+    axes[0, 0].set(ylabel="softened answer", ylim=(0, 1))
+    axes[1, 0].set_ylabel("push on the student's logit")
+    for row in axes:
+        row[-1].legend(frameon=False, fontsize=8)
+    return Picture(figure, ". ".join(said) + ".")
