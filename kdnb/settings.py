@@ -105,6 +105,7 @@ class Settings(BaseModel):
     widths: list[Annotated[float, Field(ge=0.125, le=4)]] = Field(
         [], description="a list of numbers in [0.125, 4], or []"
     )
+    controls: list[Literal[CONTROLS[1:]]] = Field([], description=f"a list of {', '.join(CONTROLS[1:])}, or []")
     student_seeds: int = Field(1, ge=1, le=100, description="a whole number in [1, 100]")
     student_seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
     alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -11,13 +11,14 @@ import torch
 
 from kdnb.data import ImageSet
 from kdnb.distillation.students import distil
+from kdnb.distillation.teaching import teacher_of
 from kdnb.metrics import ece, paired_test, seed_interval, softmax
 from kdnb.progress import say
 from kdnb.runs import Run
 from kdnb.settings import Settings
 from kdnb.training import saved_logits
 
-__all__ = ["answer", "grid_runs", "grid_table"]
+__all__ = ["answer", "compare", "control_runs", "grid_runs", "grid_table"]
 
 Cell = tuple[float, float]  # alpha, temperature; alpha 1 is training on labels alone
 LABELS: Cell = (1.0, 1.0)
@@ -38,39 +39,63 @@ def grid_runs(settings: Settings, image_set: ImageSet, teacher: Run, device: tor
     return runs
 
 
-def grid_table(
-    runs: dict[Cell, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
+def control_runs(settings: Settings, image_set: ImageSet, device: torch.device) -> dict[str, list[Run]]:
+    """``student_seeds`` students on labels alone, of the teacher, and of each control of ``settings.controls``.
+
+    What a control gains too is not knowledge of the teacher.
+    """
+    runs: dict[str, list[Run]] = {}
+    for name in ("labels alone", "teacher", *settings.controls):
+        control = name if name in settings.controls else ""
+        chosen = settings.model_copy(update={"control": control})
+        teacher = teacher_of(chosen, image_set, device)
+        seeds = [chosen.model_copy(update={"student_seed": settings.student_seed + s})
+                 for s in range(settings.student_seeds)]  # fmt: skip
+        alpha = 1.0 if name == "labels alone" else None
+        runs[name] = [distil(one, image_set, teacher, device, alpha=alpha) for one in seeds]
+    return runs
+
+
+def compare(
+    runs: Mapping[Hashable, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
 ) -> pd.DataFrame:
-    """What came out of every cell.
+    """Students of several kinds beside the first kind, which is the control of all others.
 
     Args:
-        runs: Of `grid_runs`.
-        teacher: The teacher's run.
+        runs: Kind → its students, one per seed, the same seeds in the same order for all.
+        teacher: The run of the teacher whose answers they are compared with.
         image_set: Images and parts.
         test_groups: (N,) patient or family of every test image.
 
     Returns:
-        One row per cell, labels alone first: alpha, temperature, seeds; ``val_accuracy``, the mean over seeds, to
-        choose by; on the test part ``accuracy`` with its 95 % interval over seeds and groups, ``gain`` over labels
-        alone with interval and ``p`` (paired test over groups), ``agreement`` and ``kl`` with the teacher, ``ece``.
+        One row per kind: seeds; ``val_accuracy``, the mean over seeds, to choose by; on the test part ``accuracy`` with
+        its 95 % interval over seeds and groups, ``gain`` over the first kind with interval and ``p`` (paired test over
+        groups), ``agreement`` and ``kl`` with the teacher, ``ece``.
     """
     targets = {part: image_set.table["target"].to_numpy(np.int64)[image_set.rows(part)] for part in ("val", "test")}
-    right = {cell: _right(of, targets["test"], "test") for cell, of in runs.items()}  # (S, N)
-    answers = softmax(saved_logits(teacher))
+    right = {kind: _right(of, targets["test"], "test") for kind, of in runs.items()}  # (S, N)
+    answers, first = softmax(saved_logits(teacher)), next(iter(runs))
     rows = []
-    for cell, of in runs.items():
-        gains = right[cell] - right[LABELS][: len(of)]
+    for kind, of in runs.items():
+        gains = right[kind] - right[first][: len(of)]
         probabilities = [softmax(saved_logits(run)) for run in of]
         rows.append({
-            "alpha": cell[0], "temperature": cell[1], "seeds": len(of),
-            "val_accuracy": _right(of, targets["val"], "val").mean(),
-            **_named("accuracy", seed_interval(right[cell], test_groups)),
+            "seeds": len(of), "val_accuracy": _right(of, targets["val"], "val").mean(),
+            **_named("accuracy", seed_interval(right[kind], test_groups)),
             **_named("gain", seed_interval(gains, test_groups)), "p": paired_test(gains, test_groups),
             "agreement": np.mean([(p.argmax(1) == answers.argmax(1)).mean() for p in probabilities]),
             "kl": np.mean([_divergence(answers, p) for p in probabilities]),
             "ece": np.mean([ece(p, targets["test"]) for p in probabilities]),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, index=pd.Index(runs, tupleize_cols=False, name="kind"))
+
+
+def grid_table(
+    runs: Mapping[Cell, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
+) -> pd.DataFrame:
+    """`compare` for the cells of `grid_runs`, labels alone first; columns alpha and temperature before the others."""
+    table = compare(runs, teacher, image_set, test_groups).reset_index(drop=True)
+    return pd.concat([pd.DataFrame(list(runs), columns=["alpha", "temperature"]), table], axis=1)
 
 
 def answer(table: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdnb.distillation import answer, distil, grid_runs, grid_table
+from kdnb.distillation import answer, compare, control_runs, distil, grid_runs, grid_table
 from kdnb.errors import UserError
 from kdnb.settings import Settings
 from kdnb.training import saved_logits
@@ -52,6 +52,16 @@ def test_the_answer_is_chosen_on_validation_not_on_test(made):
     assert "makes no clear difference" in answer(table.assign(gain_high=0.1))
 
 
+def test_controls_stand_beside_teacher_and_labels(study):
+    change = {"controls": ["shuffled", "random"], "student_epochs": 1}
+    runs = control_runs(study.settings.model_copy(update=change), study.image_set, study.device)
+    table = compare(runs, study.teacher, study.image_set, study.test_groups)
+    assert table.index.tolist() == ["labels alone", "teacher", "shuffled", "random"]
+    assert table.loc["labels alone", "gain"] == 0 and len({run.id for of in runs.values() for run in of}) == 4
+    random = runs["random"][0].json("spec.json")["upstream"][1]
+    assert random != runs["teacher"][0].json("spec.json")["upstream"][1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -60,6 +70,7 @@ def test_the_answer_is_chosen_on_validation_not_on_test(made):
         ({"temperatures": [0.0]}, "temperatures must be a list of numbers in"),
         ({"temperatures": [float("nan")]}, "temperatures must be a list of numbers in"),
         ({"student_seeds": 0}, "student_seeds must be a whole number in"),
+        ({"controls": ["none"]}, "controls must be a list of shuffled, random"),
         ({"fraction": 0.0}, "fraction must be a number in"),
         ({"loss": "kdd"}, "loss must be one of kd, as_coded, dkd"),
         ({"control": "none"}, "control must be one of shuffled, random, smoothing, early, or ''"),

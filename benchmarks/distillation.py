@@ -1,0 +1,160 @@
+"""What replaying a cached teacher saves: every claim with both sides in one run, interleaved.
+
+- epoch:    a KD epoch from the cache against a label-only epoch of the same student (the floor).
+- sweep:    12 students from one cache against 12 with an online teacher, from the measured cost of one epoch of each;
+            also the ceiling (teacher's forward costs nothing) and a single first run.
+- port:     images/s against a plain training loop that works as the authors' earlier public code does: images decoded
+            in every epoch, teacher asked for every batch of 16, the eight-convolution student. Written for this.
+- precision: float32 against bfloat16 autocast, channels-last against contiguous, eager against compiled.
+
+Run: python benchmarks/distillation.py [epoch|sweep|port|precision] [--size 64] [--images 320] [--repeats 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from data import drain, image_set, ratio, write_files
+from kdnb.data import batches
+from kdnb.distillation import kd_loss
+from kdnb.efficiency import interleaved
+from kdnb.models import make_student, make_teacher
+
+BATCH = 16
+
+
+class Trainer:
+    """One student's epochs over random images, with whatever teaches it."""
+
+    def __init__(self, images: int, size: int, teaching: str) -> None:
+        self.found, self.rows, self.teaching = image_set(images, size), np.arange(images), teaching
+        self.student, self.teacher = make_student(4).train(), make_teacher(4).eval()
+        self.optimizer = torch.optim.AdamW(self.student.parameters())
+        self.cache = torch.randn(images, 4)
+
+    def epoch(self) -> None:
+        for batch in batches(self.found, self.rows, BATCH, seed=0, epoch=0, view=0):
+            logits = self.student(batch.images)
+            if self.teaching == "labels":
+                loss = cross_entropy(logits, batch.targets)
+            else:
+                loss = kd_loss(logits, self.answers(batch), batch.targets, 0.7, 10.0)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+
+    def answers(self, batch) -> torch.Tensor:
+        if self.teaching == "cache":
+            return self.cache[batch.rows]
+        with torch.inference_mode():
+            return self.teacher(batch.images)
+
+    def fill(self) -> None:
+        """What the cache costs once per view."""
+        with torch.inference_mode():
+            drain(self.teacher(b.images) for b in batches(self.found, self.rows, 2 * BATCH, seed=0, view=0))
+
+
+def bench_epoch(size: int, images: int, repeats: int) -> None:
+    sides = [Trainer(images, size, teaching).epoch for teaching in ("cache", "labels")]
+    times = interleaved(*sides, repeats=repeats, warm_up=1)
+    print(f"{size} px: KD epoch from the cache / label-only epoch = {ratio(*times)}; "
+          f"{images / np.median(times[1]):.0f} images/s")  # fmt: skip
+
+
+def bench_sweep(size: int, images: int, repeats: int, cells: int = 12, epochs: int = 8, views: int = 4) -> None:
+    cached, online = (Trainer(images, size, teaching) for teaching in ("cache", "online"))
+    slow, fast = interleaved(online.epoch, cached.epoch, repeats=repeats, warm_up=1)
+    fill, _ = interleaved(cached.fill, lambda: None, repeats=repeats, warm_up=1)
+    for runs, name in ((cells, f"{cells} cells"), (1, "a first single run")):
+        ours = runs * epochs * fast + views * fill
+        print(
+            f"{size} px, {epochs} epochs, {views} views, {name}: online / cached = {ratio(runs * epochs * slow, ours)}"
+        )
+    print(f"  ceiling (no teacher at all) {np.median(slow) / np.median(fast):.2f}; teacher's view "
+          f"{np.median(fill) / np.median(fast):.2f} of a student epoch")  # fmt: skip
+
+
+def bench_port(size: int, images: int, repeats: int) -> None:
+    """The port: float32, contiguous, no cache of any kind, decoded in the training process."""
+    ours = Trainer(images, size, "cache")
+    student, teacher = make_student(4, name="as_coded", image_size=size).train(), make_teacher(4).eval()
+    student, teacher = (m.to(memory_format=torch.contiguous_format) for m in (student, teacher))
+    optimizer = torch.optim.Adam(student.parameters(), lr=1e-4)
+    transform = v2.Compose([
+        v2.RGB(), v2.Resize((size, size)), v2.RandomAffine(0.2, (0.05, 0.05), (0.8, 1.2)), v2.RandomHorizontalFlip(),
+        v2.RandomVerticalFlip(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
+    ])  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(ours.found, Path(folder))
+        loader = torch.utils.data.DataLoader(ImageFolder(folder, transform), BATCH, shuffle=True)
+
+        def port() -> None:
+            for pixels, targets in loader:
+                with torch.no_grad():
+                    answers = teacher(pixels)
+                optimizer.zero_grad()
+                kd_loss(student(pixels), answers, targets, 0.7, 10.0).backward()
+                optimizer.step()
+
+        times = interleaved(port, ours.epoch, repeats=repeats, warm_up=1)
+    print(f"{size} px: plain port of the earlier training loop / ours = {ratio(*times)}; "
+          f"{images / np.median(times[0]):.0f} against {images / np.median(times[1]):.0f} images/s")  # fmt: skip
+
+
+def bench_precision(size: int, images: int, repeats: int) -> None:
+    batch = torch.randn(BATCH, 3, size, size)
+
+    def stepper(make, layout=torch.channels_last, autocast=False, compiled=False):
+        model = make(4).train().to(memory_format=layout)
+        run = torch.compile(model) if compiled else model
+        optimizer, shown = torch.optim.AdamW(model.parameters()), batch.contiguous(memory_format=layout)
+
+        def step() -> None:
+            with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
+                loss = cross_entropy(run(shown).float(), torch.arange(BATCH) % 4)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    for name, make in (("student", make_student), ("teacher", make_teacher)):
+        for what, change in (("contiguous", {"layout": torch.contiguous_format}), ("bfloat16", {"autocast": True}),
+                             ("compiled", {"compiled": True})):  # fmt: skip
+            if name == "teacher" and what == "compiled":
+                continue  # minutes of compilation
+            try:
+                times = interleaved(stepper(make, **change), stepper(make), repeats=4 * repeats, warm_up=3)
+                print(
+                    f"{size} px, {name}: step {what} / step float32 channels-last eager = {ratio(*times)}", flush=True
+                )
+            except Exception as error:  # torch.compile needs a C++ compiler
+                print(f"{size} px, {name}: {what} does not run here: {str(error).splitlines()[0][:90]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choices = {"epoch": bench_epoch, "sweep": bench_sweep, "port": bench_port, "precision": bench_precision}
+    parser.add_argument("what", nargs="*", choices=[*choices, []], default=[])
+    parser.add_argument("--size", type=int, nargs="+", default=[64])
+    parser.add_argument("--images", type=int, default=320)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for what in options.what or choices:
+        for size in options.size:
+            choices[what](size, options.images, options.repeats)
+
+
+if __name__ == "__main__":
+    main()
