@@ -35,10 +35,10 @@ def study(
     split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
 ) -> None:  # fmt: skip
     """Run all notebooks in order and write the report; what is done already is reused."""
-    from kdnb.batch import run_notebooks
-
     start = time.perf_counter()
     settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
+    from kdnb.batch import run_notebooks  # torch loads for seconds: a typo is told before
+
     report, summary = run_notebooks(settings, explicit=_pairs(set_))
     print(
         f"\n{summary.to_string(index=False)}\n\nreport: {report}\nstudy finished in {time.perf_counter() - start:.0f} s"

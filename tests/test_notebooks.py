@@ -155,9 +155,9 @@ def test_second_study_reuses_everything(sequence):
 @pytest.mark.slow
 @pytest.mark.parametrize("stem", ["07_results"])
 def test_a_notebook_runs_alone(stem, tmp_path):
-    """From nothing, with another α, so that students are trained inside."""
+    """From nothing, with another α, so that students are trained inside, on half of the patients."""
     path = next(p for p in NOTEBOOKS if p.stem == stem)
-    done, out = execute(path, tmp_path, alpha=0.4, runs_dir=tmp_path / "runs", **TINY)
+    done, out = execute(path, tmp_path, alpha=0.4, fraction=0.5, runs_dir=tmp_path / "runs", **TINY)
     assert done.returncode == 0, done.stderr[-2000:]
     assert '"output_type": "error"' not in out.read_text()
 
@@ -168,7 +168,6 @@ def test_a_notebook_runs_alone(stem, tmp_path):
     [
         ({"alhpa": 0.4}, "unknown parameter 'alhpa': this notebook accepts alpha, data"),
         ({"alpha": 1.4}, "alpha must be a number in [0, 1], got 1.4"),
-        ({"alpha": "high"}, "alpha must be a number in [0, 1], got 'high'"),
     ],
 )
 def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(parameters, message, tmp_path):

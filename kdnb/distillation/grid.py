@@ -110,7 +110,7 @@ def answer(table: pd.DataFrame) -> str:
     verdict = "helps" if best["gain_low"] > 0 else "hurts" if best["gain_high"] < 0 else "makes no clear difference"
     return (f"distillation {verdict} here: alpha {best['alpha']:g}, T {best['temperature']:g} minus labels alone is "
             f"{best['gain']:+.3f} [{best['gain_low']:+.3f}, {best['gain_high']:+.3f}] "
-            f"({best['seeds']:.0f} seeds, p = {best['p']:.2g})")  # fmt: skip
+            f"({best['seeds']:.0f} seed{'s' * (best['seeds'] > 1)}, p = {best['p']:.2g})")  # fmt: skip
 
 
 def _right(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:

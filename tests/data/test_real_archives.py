@@ -45,7 +45,7 @@ def lanczos(table):
     return leakage.thumbnails(np.repeat(np.stack(side)[..., None], 3, axis=3))
 
 
-def one_nn(table, thumbs, mode, flip_invariant=False, seeds=5):
+def one_nn(table, thumbs, mode, flip_invariant=False, seeds=3):
     """Accuracy, balanced accuracy and recall by class name of the leak meter, averaged over seeds of a split."""
     rows, thumbs = [], thumbs[table.index]
     table = table.reset_index(drop=True)
@@ -106,7 +106,7 @@ def test_eye_disease(archive):
     leaky = one_nn(table, thumbs, "random", flip_invariant=True)
     assert leaky["accuracy"] == pytest.approx(0.855, abs=0.01) and leaky["glaucoma"] == pytest.approx(0.87, abs=0.03)
     assert one_nn(originals, thumbs, "random", flip_invariant=True)["accuracy"] == pytest.approx(0.747, abs=0.01)
-    honest = one_nn(originals, thumbs, "grouped", flip_invariant=True, seeds=10)
+    honest = one_nn(originals, thumbs, "grouped", flip_invariant=True, seeds=8)
     assert honest["accuracy"] == pytest.approx(0.729, abs=0.01) and honest["glaucoma"] == pytest.approx(0.31, abs=0.03)
     for column in ("patient", "family"):
         known = table[table[column] != ""]
@@ -125,7 +125,7 @@ def test_alzheimer(archive):
     assert (table.groupby("patient")["part"].nunique() == 1).all()
     assert set(table["width"]) == {176} and set(table["height"]) == {208}
     thumbs = leakage.thumbnails(found.pixels)
-    assert one_nn(table, thumbs, "random")["accuracy"] == pytest.approx(0.9997, abs=0.01)
+    assert one_nn(table, thumbs, "random", seeds=1)["accuracy"] == pytest.approx(0.9997, abs=0.01)
     people = one_nn(table, thumbs, "grouped", seeds=10)
     assert people["accuracy"] == pytest.approx(0.486, abs=0.033) and people["balanced"] == pytest.approx(
         0.296, abs=0.033
