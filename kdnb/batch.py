@@ -118,6 +118,9 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
     Returns:
         Path of the report and the summary table.
     """
+    taken = {name for notebook in notebooks() for name in parameters_of(notebook)}
+    if stray := sorted(set(explicit) - taken):
+        raise UserError(f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}")
     study = Study(settings)
     image_set, results = study.image_set, study.results  # bad data ends here, before any notebook runs
     say(f"{settings.dataset}: {len(image_set.table)} images at {settings.image_size} px, split '{settings.split}'")

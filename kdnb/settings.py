@@ -114,6 +114,7 @@ class Settings(BaseModel):
     shap_samples: int = Field(0, ge=10, le=10_000, description="a whole number in [10, 10000], or 0")
     timing_repeats: int = Field(0, ge=3, le=1000, description="a whole number in [3, 1000], or 0")
     weights: Literal["none", "auto", "imagenet", ""] = Field("", description="one of none, auto, imagenet, or ''")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="one of auto, float32, bfloat16")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="one of auto, cpu, cuda, mps")
     threads: int = Field(0, ge=0, le=256, description="a whole number in [0, 256]; 0 takes all cores")
     runs_dir: str = Field("", description="a folder path; '' takes runs/ of the project")

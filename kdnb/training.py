@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from kdnb.data import Batch, ImageSet, batches
 from kdnb.errors import UserError
 from kdnb.models import evaluating, imagenet_state, load_weights, make_teacher, save_weights
+from kdnb.precision import autocast, resolve_precision
 from kdnb.progress import say, track
 from kdnb.runs import Run, atomic_path, get_or_make, write_json
 from kdnb.settings import Settings
@@ -41,6 +42,7 @@ class Schedule:
     learning_rate: float
     views: int
     seed: int
+    precision: str = "float32"  # or "bfloat16": of the forward pass in training
     weight_decay: float = 0.02
 
     def rate(self, progress: float) -> float:
@@ -140,8 +142,9 @@ def _train_epoch(model, image_set, loss, schedule, optimizer, place, device) -> 
         rate = schedule.rate((epoch * steps + step) / (schedule.epochs * steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        logits = model(batch.images.to(device))
-        value = loss(logits, batch)
+        with autocast(schedule.precision, device):
+            logits = model(batch.images.to(device))
+        value = loss(logits.float(), batch)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
@@ -198,14 +201,15 @@ def saved_logits(run: Run, part: str = "test") -> np.ndarray:
         return file[part]
 
 
-def schedule_of(settings: Settings, epochs: int) -> Schedule:
-    """The schedule that the settings ask for."""
-    return Schedule(epochs, settings.batch_size, settings.learning_rate, settings.views, settings.seed)
+def schedule_of(settings: Settings, epochs: int, device: torch.device) -> Schedule:
+    """The schedule that the settings ask for, on this device."""
+    precision = resolve_precision(settings, device)
+    return Schedule(epochs, settings.batch_size, settings.learning_rate, settings.views, settings.seed, precision)
 
 
 def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The teacher's run: trained now, or found. ImageNet weights by the rule of ``settings.weights``."""
-    schedule = schedule_of(settings, settings.teacher_epochs)
+    schedule = schedule_of(settings, settings.teacher_epochs, device)
     weights = resolve_weights(settings.weights, settings.teacher)
 
     def make(run: Run) -> None:
@@ -219,7 +223,7 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
 
 def untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The run of a teacher as it is initialised, never trained: a control."""
-    schedule = schedule_of(settings, 0)
+    schedule = schedule_of(settings, 0, device)
 
     def make(run: Run) -> None:
         model = make_teacher(len(image_set.classes), name=settings.teacher, seed=settings.seed).to(device)

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from kdnb.batch import notebooks, parameters_of
+from kdnb.settings import Settings
 
 NOTEBOOKS = notebooks()
 TINY = {"profile": "smoke"}
@@ -65,6 +66,17 @@ def test_every_declared_parameter_is_read(path):
     rest = [c.source for c in cells(path) if c.source != parameters_cell(path).source]
     read = {n.id for source in rest for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
     assert set(parameters_of(path)) <= read
+
+
+def test_notebooks_agree_on_what_is_trained():
+    """What one notebook lets a reader change, every later one must take too, or it would show other models."""
+    declared = {p.stem: set(parameters_of(p)) for p in NOTEBOOKS[1:]}
+    own = {"explained_images", "shap_samples", "timing_repeats", "threads", "alphas", "temperatures", "controls",
+           "widths", "student_seeds"}  # fmt: skip
+    order = [declared[p.stem] - own for p in NOTEBOOKS[1:]]
+    assert all(a <= b for a, b in zip(order, order[1:], strict=False))
+    machine = {"device", "runs_dir", "threads", "student_seed"}
+    assert set(Settings.model_fields) - machine - own == order[-1] - {"runs_dir"}
 
 
 @each

@@ -16,7 +16,7 @@ PINS = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if
 FLOORS = [
     {"errors", "settings", "runs", "phantoms", "progress"},
     {"data", "leakage", "models", "metrics"},
-    {"training", "distillation", "feature_maps", "explanations", "faithfulness", "efficiency"},
+    {"training", "precision", "distillation", "feature_maps", "explanations", "faithfulness", "efficiency"},
     {"figures", "widgets", "study", "report", "audit"},
     {"batch", "sweep", "course", "cli"},
 ]

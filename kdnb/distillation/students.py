@@ -41,7 +41,7 @@ def distil(
         UserError: If the teacher was trained on other images, or the loss does not suit the classes.
     """
     alpha = settings.alpha if alpha is None else alpha
-    schedule, classes = schedule_of(settings, settings.student_epochs), len(image_set.classes)
+    schedule, classes = schedule_of(settings, settings.student_epochs, device), len(image_set.classes)
     if image_set.hash not in teacher.json("spec.json")["upstream"]:
         raise UserError(f"teacher {teacher.id} was trained on another image set, split or size than "
                         f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip

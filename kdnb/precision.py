@@ -1,0 +1,68 @@
+"""The number format of training: float32, or bfloat16 where it is measured to be faster on this machine (02, 03)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from kdnb.efficiency import interleaved
+from kdnb.models import make_teacher
+from kdnb.progress import say
+from kdnb.runs import Run, environment, get_or_make, write_json
+from kdnb.settings import Settings
+
+__all__ = ["autocast", "resolve_precision"]
+
+WORTH = 1.1  # times faster than float32: less is not worth another rounding
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """The context of a forward pass: bfloat16 where it is safe, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def resolve_precision(settings: Settings, device: torch.device) -> str:
+    """``"float32"`` or ``"bfloat16"``: what the settings name, or for ``"auto"`` what a measurement chose.
+
+    The measurement is made once per machine, size of images and of batches, and only where the hardware has
+    instructions for bfloat16; a run's schedule records what was chosen.
+    """
+    if settings.precision != "auto":
+        return settings.precision
+    if not _has_bfloat16(device):
+        return "float32"
+
+    def make(run: Run) -> None:
+        ratio = _speed_up(settings, device)
+        chosen = "bfloat16" if ratio >= WORTH else "float32"
+        write_json(run.path("precision.json"), {"chosen": chosen, "float32 / bfloat16": ratio})
+        say(f"  precision: {chosen} (a training step in float32 takes {ratio:.2f} times as long as in bfloat16)")
+
+    machine = {"processor": environment()["processor"], "torch": torch.__version__, "device": str(device)}
+    parameters = {"size": settings.image_size, "batch": settings.batch_size, "threads": torch.get_num_threads()}
+    return get_or_make("precision", parameters | machine, make, root=settings.runs).json("precision.json")["chosen"]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _speed_up(settings: Settings, device: torch.device, repeats: int = 8) -> float:
+    """Median time of a teacher's training step in float32 over that in bfloat16."""
+    model = make_teacher(2, name=settings.teacher).to(device).train()
+    images = torch.randn(settings.batch_size, 3, settings.image_size, settings.image_size, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    targets = torch.arange(settings.batch_size, device=device) % 2
+
+    def step(precision: str) -> None:
+        with autocast(precision, device):
+            logits = model(images)
+        cross_entropy(logits.float(), targets).backward()
+
+    times = interleaved(lambda: step("float32"), lambda: step("bfloat16"), repeats=repeats, warm_up=2)
+    return float(np.median(times[0]) / np.median(times[1]))
