@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from kdnb import leakage
-from kdnb.data import load, registered
+from kdnb.data import BASE, load, registered
 from kdnb.errors import UserError
 from kdnb.figures import Results, leak_dots, png_uri
 from kdnb.report import html_table, write_page
@@ -46,7 +46,7 @@ def audit(settings: Settings) -> Audit:
     rows, ledgers, thumbs, notes, hashes = {}, {}, None, (), []
     for split in SPLITS:
         try:
-            found = load(settings.model_copy(update={"split": split}))
+            found = load(settings.model_copy(update={"split": split, "image_size": BASE}))
         except UserError:
             if split == "published" and rows:  # this set has no published split
                 continue
@@ -81,14 +81,14 @@ def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
     """The paper's accuracies beside the leak meter of the split that they were measured on, and of the grouped one.
 
     Args:
-        dataset: Its name; what the paper did not use gives an empty table.
+        dataset: Its name; what the paper did not use, or lacks the split that it used, gives an empty table.
         summary: Of `audit`.
 
     Returns:
         One row per model of the paper: paper, 1-NN and skill under ``protocol`` (the split), 1-NN grouped.
     """
     known = registered().get(dataset, {})
-    if "paper" not in known:
+    if "paper" not in known or known["protocol"] not in summary.index:
         return pd.DataFrame()
     meter, protocol = summary["1-NN"], known["protocol"]
     rows = {
@@ -120,7 +120,16 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     Raises:
         UserError: If a data set cannot be read or the folder cannot be written.
     """
-    found = {_name(one): audit(one) for one in settings}
+    names = [_name(one) for one in settings]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two data sets are named {', '.join(twice)}: audit them one by one, or rename a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(".writable").touch()
+        folder.joinpath(".writable").unlink()
+    except OSError as error:
+        raise UserError(f"'{folder}' cannot be written ({error.strerror}): name another folder with --out") from None
+    found = dict(zip(names, map(audit, settings), strict=True))
     summary = pd.concat({name: a.summary for name, a in found.items()}, names=["dataset"])
     ledger = pd.concat({name: a.ledger for name, a in found.items()}, names=["dataset"]).reset_index("dataset")
     parameters = {"dataset": ", ".join(found), "seed": settings[0].seed}
@@ -132,21 +141,18 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     notes = [f"{name}: {note}." for name, a in found.items() for note in a.notes]
     first = ledger.groupby(["dataset", "split", "kind"]).head(5)
     tables = [html_table("What crosses from train and val to test", summary.reset_index())]
-    try:
-        with atomic_path(folder / "ledger.csv") as path:
-            ledger.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-        write_page(
-            folder / "report.html",
-            title=f"Audit of {', '.join(found)}",
-            lead=" ".join(notes) or "Every image has a patient, and nothing else was noted.",
-            sections=[
-                {"title": "Leaks under each split", "tables": tables, "pictures": [page]},
-                {"title": "Examples", "tables": [html_table("First crossings of each kind", first)], "pictures": []},
-            ],
-            settings=parameters,
-        )
-    except OSError as error:
-        raise UserError(f"'{folder}' cannot be written ({error.strerror}): name another folder with --out") from None
+    with atomic_path(folder / "ledger.csv") as path:
+        ledger.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    write_page(
+        folder / "report.html",
+        title=f"Audit of {', '.join(found)}",
+        lead=" ".join(notes) or "Every image has a patient, and nothing else was noted.",
+        sections=[
+            {"title": "Leaks under each split", "tables": tables, "pictures": [page]},
+            {"title": "Examples", "tables": [html_table("First crossings of each kind", first)], "pictures": []},
+        ],
+        settings=parameters,
+    )
     return results
 
 

@@ -74,11 +74,14 @@ def audit(
     from pathlib import Path
 
     from kdnb.audit import write_audit
-    from kdnb.data import dataset_names
+    from kdnb.data import dataset_names, registered
     from kdnb.report import publish as copy
     from kdnb.settings import project_root
 
-    named = [(path, "") if path in dataset_names() else (dataset, path) for path in paths]
+    known = [path in dataset_names() or path.startswith("medmnist:") for path in paths]
+    named = [(path, "") if there else (dataset, path) for path, there in zip(paths, known, strict=True)]
+    if publish and set(paths) != (wanted := {name for name, entry in registered().items() if "paper" in entry}):
+        raise UserError(f"--publish takes the data sets of the paper together: {', '.join(sorted(wanted))}")
     results = write_audit([_settings(n, p, "quick", seed, "grouped", runs_dir, None) for n, p in named], Path(out))
     print(results.load("summary").round(3).to_string(index=False))
     print(f"report: {Path(out).absolute() / 'report.html'}")

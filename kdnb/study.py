@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb import efficiency, leakage
-from kdnb.data import ImageSet, load, to_tensor
+from kdnb.data import BASE, ImageSet, load, to_tensor
 from kdnb.distillation import cached_logits, distil, load_student, teacher_of
 from kdnb.explanations import Attribution, shap_deep, shap_gradient
 from kdnb.figures import Results
@@ -50,8 +50,8 @@ class Study:
 
     @cached_property
     def thumbs(self) -> np.ndarray:
-        """(N, 4096) normalised grey thumbnails: what duplicates and the leak meter compare."""
-        return leakage.thumbnails(self.image_set.pixels)
+        """(N, 4096) normalised grey thumbnails, from 64 px at any size: what duplicates and the leak meter compare."""
+        return leakage.thumbnails(load(self.settings.model_copy(update={"image_size": BASE})).pixels)
 
     @cached_property
     def leak_meter(self) -> dict:
@@ -146,7 +146,7 @@ class Study:
         """Students of several widths, distilled and on labels alone.
 
         Returns:
-            Columns training, width, parameters, macs, accuracy, low, high (95 % interval over groups).
+            Columns training, width, parameters, macs, accuracy, low, high (95 % interval over groups), run.
         """
         rows = []
         for width in widths:
@@ -157,7 +157,8 @@ class Study:
                 right = saved_logits(run).argmax(1) == self.test_targets
                 value, low, high = seed_interval(right[None].astype(float), self.test_groups)
                 size = {"parameters": count_parameters(model), "macs": efficiency.macs(model, self.settings.image_size)}
-                rows.append({"training": training, "width": width, **size, "accuracy": value, "low": low, "high": high})
+                rows.append({"training": training, "width": width, **size, "accuracy": value, "low": low, "high": high,
+                             "run": f"student/{run.id}"})  # fmt: skip
         return pd.DataFrame(rows)
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +97,6 @@ def fit(
     with atomic_path(run.path("history.csv")) as path:
         table.to_csv(path, index=False)
     load_weights(model, run.path("model.safetensors"))
-    for name in CHECKPOINTS:
-        run.path(name).unlink(missing_ok=True)
     return table
 
 
@@ -106,25 +105,33 @@ def _checkpoint(run: Run, state: dict) -> None:
     if run.path(CHECKPOINTS[0]).is_file():
         run.path(CHECKPOINTS[0]).replace(run.path(CHECKPOINTS[1]))
     with atomic_path(run.path(CHECKPOINTS[0])) as path:
-        torch.save({**state, "random": torch.get_rng_state()}, path)  # dropout draws from it
+        torch.save({**state, "random": _random_state()}, path)  # dropout draws from it
 
 
 def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
     """Take up the last checkpoint that can be read; the history it holds, empty where there is none."""
-    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    fresh, empty = {k: v.clone() for k, v in model.state_dict().items()}, deepcopy(optimizer.state_dict())
     for path in filter(Path.is_file, map(run.path, CHECKPOINTS)):
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
-            torch.set_rng_state(state["random"])
+            torch.set_rng_state(state["random"]["cpu"])
+            if "cuda" in state["random"]:
+                torch.cuda.set_rng_state_all(state["random"]["cuda"])
         except Exception as error:  # a damaged file: zip, pickle and torch raise many types
-            say(f"  checkpoint '{path}' is damaged ({str(error).splitlines()[0]}): trying the one before")
+            say(f"  checkpoint '{path}' is damaged ({type(error).__name__}): trying the one before")
             continue
         say(f"  resumed after epoch {len(state['history'])}")
         return state["history"]
     model.load_state_dict(fresh)
+    optimizer.load_state_dict(empty)
     return []
+
+
+def _random_state() -> dict:
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_available() else state
 
 
 def _train_epoch(model, image_set, loss, schedule, optimizer, place, device) -> dict[str, float]:  # noqa: ANN001
@@ -193,6 +200,8 @@ def finish(model: nn.Module, image_set: ImageSet, schedule: Schedule, run: Run, 
         for part, values in logits.items()
     }
     write_json(run.path("metrics.json"), {**accuracy, "test_opened": 1, "device": str(device)})
+    for name in CHECKPOINTS:  # not before: a kill until here repeats no training
+        run.path(name).unlink(missing_ok=True)
 
 
 def saved_logits(run: Run, part: str = "test") -> np.ndarray:

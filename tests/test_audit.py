@@ -66,6 +66,7 @@ def test_the_paper_stands_beside_the_meter_of_its_own_split():
     ]
     assert brain.loc["teacher", "skill"] == pytest.approx(0.676)
     assert list(against_paper("eye_disease", summary).index) == ["student"]
+    assert against_paper("brain_tumor", summary.drop("published")).empty
     assert against_paper("phantom_brain", summary).empty and against_paper("custom", summary).empty
 
 
@@ -76,9 +77,14 @@ def test_published_audit_stands_beside_the_paper():
     assert brain["skill"] == pytest.approx((brain["paper"] - brain["1-NN"]) / (1 - brain["1-NN"]))
 
 
+def test_two_sets_of_one_name_are_refused(folder):
+    with pytest.raises(UserError, match="two data sets are named set"):
+        write_audit([settings(folder), settings(folder)], folder / "out")
+
+
 def test_bad_places_are_one_clear_line(folder):
     (folder / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written .*--out"):
         write_audit([settings(folder)], folder / "file" / "out")
     with pytest.raises(UserError, match="does not exist"):
         audit(Settings.checked({"dataset": "custom", "data": str(folder / "nowhere"), "runs_dir": str(folder)}))

@@ -1,9 +1,9 @@
 """Data: images from archives, folders and tables; manifest, split, pixels and batches (every notebook)."""
 
 from kdnb.data.batches import Batch, augment, batches, to_tensor
-from kdnb.data.loading import ImageSet, load
-from kdnb.data.registry import dataset_names, download, registered
+from kdnb.data.loading import BASE, ImageSet, load
+from kdnb.data.registry import about, dataset_names, download, registered
 from kdnb.data.splits import make_split
 
-__all__ = ["Batch", "ImageSet", "augment", "batches", "dataset_names", "download", "load", "make_split", "registered",
-           "to_tensor"]  # fmt: skip
+__all__ = ["BASE", "Batch", "ImageSet", "about", "augment", "batches", "dataset_names", "download", "load",
+           "make_split", "registered", "to_tensor"]  # fmt: skip

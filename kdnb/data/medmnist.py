@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from kdnb.data.layout import Entry
 from kdnb.data.sources import Source, file_hash
 from kdnb.errors import UserError
 
-__all__ = ["PREFIX", "medmnist_source"]
+__all__ = ["PREFIX", "medmnist_about", "medmnist_source"]
 
 PREFIX = "medmnist:"
 SIZES = (28, 64, 128, 224)  # px, as published
@@ -35,28 +36,48 @@ def medmnist_source(flag: str, place: Path, size: int) -> Source:
     if place != folder and not there:
         raise UserError(f"'{place}' is no file of {flag}: accepted are {flag}.npz and {flag}_<64, 128 or 224>.npz")
     fitting = [s for s in there or SIZES if s >= size] or [max(there or SIZES)]
-    opened = {"root": str(folder), "size": fitting[0], "download": not there}
+    file = _file(folder, flag, fitting[0])
+    if not there:
+        _download(getattr(medmnist, info["python_class"]), file, fitting[0], info)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        opened = {"root": str(folder), "size": fitting[0]}
         parts = {part: getattr(medmnist, info["python_class"])(part, **opened) for part in ("train", "val", "test")}
-    except Exception as error:  # no network, no space, a cut file: the package raises many types
-        if not there:  # nothing half-written or unchecked stays
-            _file(folder, flag, fitting[0]).unlink(missing_ok=True)
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{flag} is not to be had in '{folder}' ({reason}): check the network, or get "
-                        f"{_file(folder, flag, fitting[0]).name} by hand from {info['url'].partition('/files')[0]}"
-                        ) from None  # fmt: skip
-    images = {part: found.imgs for part, found in parts.items()}  # (N, s, s) or (N, s, s, 3) uint8
-    labels = {int(number): name for number, name in info["label"].items()}
-    entries = [Entry(f"{part}/{i:06}", f"{part}/{i}", labels[int(number)], part)
-               for part, found in parts.items() for i, number in enumerate(found.labels.ravel())]  # fmt: skip
+        images = {part: found.imgs for part, found in parts.items()}  # (N, s, s) or (N, s, s, 3) uint8
+        labels = {int(number): name for number, name in info["label"].items()}
+        entries = [Entry(f"{part}/{i:06}", f"{part}/{i}", labels[int(number)], part)
+                   for part, found in parts.items() for i, number in enumerate(found.labels.ravel())]  # fmt: skip
+    except Exception as error:  # a cut file, another set's labels: the package and numpy raise many types
+        raise UserError(f"'{file}' is no complete file of {flag} ({_line(error)}): delete it and run again") from None
 
     def read(path: str) -> bytes:  # as a PGM or PPM file: equal pixels are equal bytes
         part, _, row = path.partition("/")
         image = images[part][int(row)]
         return b"P%d %d %d 255\n" % (5 + (image.ndim == 3), *image.shape[1::-1]) + image.tobytes()
 
-    return Source(PREFIX + flag, file_hash(_file(folder, flag, fitting[0])), entries, read)
+    return Source(PREFIX + flag, file_hash(file), entries, read)
+
+
+def _download(make: Any, file: Path, size: int, info: dict[str, Any]) -> None:
+    """Fetch and check the file beside its place, then move it there: nothing half-written is ever found."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=file.parent) as folder:
+            make("test", root=folder, size=size, download=True)
+            Path(folder, file.name).replace(file)
+    except Exception as error:  # no network, no space, another checksum: the package raises many types
+        raise UserError(f"{file.name} is not to be had ({_line(error)}): check the network, or get it by hand from "
+                        f"{info['url'].partition('/files')[0]} into '{file.parent}'") from None  # fmt: skip
+
+
+def _line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def medmnist_about(flag: str) -> dict[str, str]:
+    """What the package says of a set: title, licence, url, citation, notes."""
+    _, info = _package(flag)
+    return {"title": info["python_class"], "licence": info["license"], "url": info["url"].partition("/files")[0],
+            "citation": "Yang et al. 2023, doi:10.1038/s41597-022-01721-8", "notes": info["description"]}  # fmt: skip
 
 
 def _file(folder: Path, flag: str, size: int) -> Path:

@@ -5,13 +5,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from kdnb.data.medmnist import PREFIX, medmnist_source
+from kdnb.data.medmnist import PREFIX, medmnist_about, medmnist_source
 from kdnb.data.sources import Source, csv_source, folder_source, phantom_source, zip_source
 from kdnb.errors import UserError
 from kdnb.phantoms import FAMILIES, PhantomPlan
 from kdnb.settings import Settings, project_root
 
-__all__ = ["dataset_names", "download", "open_source", "registered"]
+__all__ = ["about", "dataset_names", "download", "open_source", "registered"]
 
 PHANTOMS = {f"phantom_{family}": family for family in FAMILIES}
 
@@ -29,6 +29,15 @@ def dataset_names() -> list[str]:
     return [*PHANTOMS, *registered(), f"{PREFIX}<name>", "custom"]
 
 
+def about(name: str) -> dict[str, str]:
+    """Title, licence, url, citation and notes of a data set, as far as they are known."""
+    if name.startswith(PREFIX):
+        return medmnist_about(name.removeprefix(PREFIX))
+    if name in PHANTOMS:
+        return {"title": f"{name}, drawn by kdnb", "licence": "MIT"}
+    return registered().get(name, {"title": name, "licence": "that of your own data"})
+
+
 def open_source(settings: Settings) -> Source:
     """The source that the settings name: its list of images checked, no image read."""
     name, known = settings.dataset, registered().get(settings.dataset, {})
@@ -38,6 +47,8 @@ def open_source(settings: Settings) -> Source:
         return phantom_source(PhantomPlan(PHANTOMS[name], settings.patients, settings.slices, settings.seed))
     if name.startswith(PREFIX):
         place = Path(settings.data or os.environ.get("KDNB_DATA") or project_root() / "data").expanduser()
+        if settings.data and not place.exists():
+            raise UserError(f"data {settings.data!r} does not exist: name the folder of the .npz file, or leave it")
         return medmnist_source(name.removeprefix(PREFIX), place.absolute(), settings.image_size)
     if not known and name != "custom":
         raise UserError(f"dataset {name!r} is not known: accepted are {', '.join(dataset_names())}")

@@ -12,7 +12,8 @@ import torch
 from kdnb.data import ImageSet
 from kdnb.distillation.students import distil
 from kdnb.distillation.teaching import teacher_of
-from kdnb.metrics import ece, paired_test, seed_interval, softmax
+from kdnb.errors import UserError
+from kdnb.metrics import divergence, ece, paired_test, seed_interval, softmax
 from kdnb.progress import say
 from kdnb.runs import Run
 from kdnb.settings import Settings
@@ -30,8 +31,11 @@ def grid_runs(settings: Settings, image_set: ImageSet, teacher: Run, device: tor
     Seeds change the initial weights and the order of the images; teacher, split and augmented views stay. A seed is
     finished for all cells before the next begins, so that what is there can be compared at any time.
     """
-    cells = [LABELS, *product(settings.alphas or [settings.alpha], settings.temperatures or [settings.temperature])]
-    runs: dict[Cell, list[Run]] = {cell: [] for cell in cells}
+    temperatures = settings.temperatures or [settings.temperature]
+    if settings.loss == "attention" and len(temperatures) > 1:
+        raise UserError(f"loss 'attention' has no temperature: got temperatures {temperatures}, give one")
+    cells = product(settings.alphas or [settings.alpha], temperatures)
+    runs: dict[Cell, list[Run]] = {LABELS: []} | {cell: [] for cell in cells if cell[0] < 1}
     for seed, (number, (alpha, temperature)) in product(range(settings.student_seeds), enumerate(runs)):
         say(f"  grid: seed {seed}, cell {number + 1} of {len(runs)} (alpha {alpha:g}, T {temperature:g})")
         chosen = settings.model_copy(update={"temperature": temperature, "student_seed": settings.student_seed + seed})
@@ -84,7 +88,7 @@ def compare(
             **_named("accuracy", seed_interval(right[kind], test_groups)),
             **_named("gain", seed_interval(gains, test_groups)), "p": paired_test(gains, test_groups),
             "agreement": np.mean([(p.argmax(1) == answers.argmax(1)).mean() for p in probabilities]),
-            "kl": np.mean([_divergence(answers, p) for p in probabilities]),
+            "kl": np.mean([divergence(answers, p).mean() for p in probabilities]),
             "ece": np.mean([ece(p, targets["test"]) for p in probabilities]),
         })  # fmt: skip
     return pd.DataFrame(rows, index=pd.Index(runs, tupleize_cols=False, name="kind"))
@@ -99,18 +103,22 @@ def grid_table(
 
 
 def answer(table: pd.DataFrame) -> str:
-    """Does distillation help here? One sentence: the cell chosen on the validation part, its gain on the test part.
+    """Does distillation help here? The cell chosen on the validation part, and its gain on the test part.
 
     >>> answer(pd.DataFrame({"alpha": [1, 0.5], "temperature": [1, 4], "seeds": [3, 3], "val_accuracy": [0.8, 0.9],
     ...                      "gain": [0, 0.1], "gain_low": [0, 0.05], "gain_high": [0, 0.15], "p": [1, 0.01]}))
-    'distillation helps here: alpha 0.5, T 4 minus labels alone is +0.100 [+0.050, +0.150] (3 seeds, p = 0.01)'
+    'distillation helps here: alpha 0.5, T 4 minus labels alone is +0.100 [+0.050, +0.150] (3 seeds, patients p = 0.01)'
     """
     cells = table[table["alpha"] < 1]
+    if cells.empty:
+        return "alpha 1 is labels alone: there is nothing to compare"
     best = cells.loc[cells["val_accuracy"].idxmax()]
     verdict = "helps" if best["gain_low"] > 0 else "hurts" if best["gain_high"] < 0 else "makes no clear difference"
+    if best["seeds"] < 3:
+        verdict += " in this one draw (fewer than 3 seeds cannot speak for the method)"
     return (f"distillation {verdict} here: alpha {best['alpha']:g}, T {best['temperature']:g} minus labels alone is "
             f"{best['gain']:+.3f} [{best['gain_low']:+.3f}, {best['gain_high']:+.3f}] "
-            f"({best['seeds']:.0f} seed{'s' * (best['seeds'] > 1)}, p = {best['p']:.2g})")  # fmt: skip
+            f"({best['seeds']:.0f} seed{'s' if best['seeds'] > 1 else ''}, patients p = {best['p']:.2g})")  # fmt: skip
 
 
 def _right(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:
@@ -120,8 +128,3 @@ def _right(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:
 
 def _named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
-
-
-def _divergence(p: np.ndarray, q: np.ndarray) -> float:
-    p, q = (np.clip(x, 1e-12, None) for x in (p, q))
-    return float((p * np.log(p / q)).sum(1).mean())

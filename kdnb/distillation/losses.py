@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, kl_div, log_
 from kdnb.errors import UserError
 
 __all__ = ["LOSSES", "as_coded_loss", "attention_loss", "dkd_loss", "kd_loss", "matched", "soft_gradient", "soft_loss",
-           "standardised_loss"]  # fmt: skip
+           "standardised_loss", "usable_losses"]  # fmt: skip
 
 KdLoss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]  # student, teacher, targets, alpha, temperature
 BETA = 8.0  # weight of the non-target part in DKD, its authors' value
@@ -78,8 +78,7 @@ def dkd_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, te
     """
     soft_loss(student, teacher, temperature)  # checks the arguments
     classes = student.shape[1]
-    if classes < 3:
-        raise UserError(f"loss 'dkd' needs at least 3 classes, got {classes}: use 'kd' (its two-class case)")
+    _three_classes("dkd", classes)
     others = ~torch.nn.functional.one_hot(targets, classes).bool()
     parts = []
     for z in (student / temperature, teacher.detach() / temperature):
@@ -93,9 +92,13 @@ def dkd_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, te
 def standardised_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, temperature: float) -> Tensor:
     """:func:`kd_loss` on logits of zero mean and unit deviation per image (arXiv 2403.01427, algorithm 1).
 
-    The student need not copy the size of the teacher's logits, only their shape. With two classes nothing but the order
-    of the two is left. Arguments and result as in :func:`kd_loss`.
+    The student need not copy the size of the teacher's logits, only their shape. Arguments and result as in
+    :func:`kd_loss`.
+
+    Raises:
+        UserError: Also for two classes, of which nothing but the order would be left, and no gradient.
     """
+    _three_classes("standardised", student.shape[1])
     scaled = [(z - z.mean(1, keepdim=True)) / (z.std(1, correction=0, keepdim=True) + 1e-7) for z in (student, teacher)]
     return _mixed(student, targets, alpha, soft_loss(*scaled, temperature))
 
@@ -171,6 +174,16 @@ def matched(student: Mapping[str, tuple], teacher: Mapping[str, tuple]) -> list[
 LOSSES: dict[str, KdLoss] = {
     "kd": kd_loss, "as_coded": as_coded_loss, "dkd": dkd_loss, "standardised": standardised_loss,
 }  # fmt: skip
+
+
+def usable_losses(classes: int) -> dict[str, KdLoss]:
+    """The losses that are defined, and alive if they can be, for this number of classes."""
+    return {name: loss for name, loss in LOSSES.items() if classes > 2 or name not in ("dkd", "standardised")}
+
+
+def _three_classes(loss: str, classes: int) -> None:
+    if classes < 3:
+        raise UserError(f"loss '{loss}' needs at least 3 classes, got {classes}: use 'kd'")
 
 
 def _mixed(student: Tensor, targets: Tensor, alpha: float, soft: Tensor) -> Tensor:

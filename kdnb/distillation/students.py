@@ -45,11 +45,13 @@ def distil(
     if image_set.hash not in teacher.json("spec.json")["upstream"]:
         raise UserError(f"teacher {teacher.id} was trained on another image set, split or size than "
                         f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip
+    _check(settings, online)
     built = {"name": settings.student, "width": settings.width, "image_size": image_set.size}
     if alpha == 1:
         loss, upstream = {"loss": "labels"}, [image_set.hash]
     else:
-        loss = {"loss": settings.loss, "alpha": alpha, "temperature": settings.temperature}
+        loss = {"loss": settings.loss, "alpha": alpha}
+        loss |= {} if settings.loss == "attention" else {"temperature": settings.temperature}
         loss |= {"control": settings.control} if settings.control else {}
         loss |= {"online": True} if online or settings.loss == "attention" else {}
         cache = None if "online" in loss else cached_logits(settings, image_set, teacher, device)
@@ -63,6 +65,16 @@ def distil(
 
     parameters = {"model": built, **loss, "schedule": vars(schedule), "student_seed": settings.student_seed}
     return get_or_make("student", parameters, make, root=settings.runs, upstream=upstream)
+
+
+def _check(settings: Settings, online: bool) -> None:
+    if settings.student == "as_coded" and settings.width != 1:
+        raise UserError(f"width is for student 'five_conv', got {settings.width} with 'as_coded': leave it at 1")
+    if settings.control in ("shuffled", "smoothing") and (online or settings.loss == "attention"):
+        raise UserError(f"control '{settings.control}' changes cached answers: it can't be used with loss "
+                        "'attention' or an online teacher")  # fmt: skip
+    if settings.control == "smoothing" and settings.loss == "standardised":
+        raise UserError("control 'smoothing' sets the size of the logits, which loss 'standardised' forgets: use 'kd'")
 
 
 @contextmanager
@@ -79,7 +91,8 @@ def _teaching(
         yield _replayed(controlled(logits, targets, settings.control, settings.temperature, seed=settings.seed),
                         settings, alpha)  # fmt: skip
     else:
-        model = load_teacher(teacher, len(image_set.classes), device)
+        with torch.random.fork_rng():  # the student's dropout must not depend on who teaches
+            model = load_teacher(teacher, len(image_set.classes), device)
         with capture(model) as seen, capture(student) as shown:
             yield _online(model, settings, alpha, seen, shown)
 

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from traitlets import Dict, Float, Int, Unicode, observe, validate
 
-from kdnb.distillation import LOSSES
+from kdnb.distillation import LOSSES, usable_losses
 from kdnb.errors import UserError
 from kdnb.figures.output import PALETTE, Picture
 from kdnb.metrics import softmax
@@ -115,7 +115,7 @@ class SoftTargetExplorer(anywidget.AnyWidget):
     def __init__(self, answers: Answers, state: SoftTargetState | None = None) -> None:
         """Show ``answers``; by default the first image under the study's usual loss."""
         self.answers = answers
-        losses = [name for name in LOSSES if name != "dkd" or len(answers.classes) > 2]
+        losses = list(usable_losses(len(answers.classes)))
         spec = {"classes": answers.classes, "targets": answers.targets, "titles": answers.titles, "losses": losses}
         super().__init__(spec=spec, **asdict(state or SoftTargetState()))
         self._compute()

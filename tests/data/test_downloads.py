@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdnb.data import download, load, registered
+from kdnb.data import about, download, load, registered
 from kdnb.errors import UserError
 from kdnb.settings import Settings
 
@@ -111,6 +111,7 @@ def npz(shape, classes, count=30):
 
 
 def settings(tmp_path, flag="breastmnist", **others):
+    (tmp_path / "sets").mkdir(exist_ok=True)
     given = {"dataset": f"medmnist:{flag}", "data": str(tmp_path / "sets"), "runs_dir": str(tmp_path / "runs")}
     return Settings.checked({"image_size": 64, "split": "published", **given, **others})
 
@@ -118,7 +119,7 @@ def settings(tmp_path, flag="breastmnist", **others):
 @pytest.mark.parametrize(("flag", "shape", "classes"), [("breastmnist", (64, 64), 2), ("bloodmnist", (64, 64, 3), 8)])
 def test_medmnist_file_is_read_with_its_own_parts(tmp_path, flag, shape, classes):
     content, arrays = npz(shape, classes)
-    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets").mkdir(exist_ok=True)
     (tmp_path / "sets" / f"{flag}_64.npz").write_bytes(content)
     for data in ("sets", f"sets/{flag}_64.npz"):
         found = load(settings(tmp_path, flag, data=str(tmp_path / data)))
@@ -132,7 +133,7 @@ def test_medmnist_file_is_read_with_its_own_parts(tmp_path, flag, shape, classes
 
 
 def test_medmnist_takes_the_smallest_file_that_is_large_enough(tmp_path):
-    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets").mkdir(exist_ok=True)
     for name, side in (("breastmnist", 28), ("breastmnist_128", 128), ("breastmnist_224", 224)):
         (tmp_path / "sets" / f"{name}.npz").write_bytes(npz((side, side), 2, 4)[0])
     widths = {size: set(load(settings(tmp_path, image_size=size)).table["width"]) for size in (64, 128, 256)}
@@ -145,7 +146,7 @@ def test_medmnist_downloads_what_is_not_there_and_checks_it(tmp_path, monkeypatc
         info = medmnist.INFO["breastmnist"]
         monkeypatch.setitem(info, "url_64", f"{address}/breastmnist_64.npz")
         monkeypatch.setitem(info, "MD5_64", "0" * 32)
-        with pytest.raises(UserError, match="breastmnist is not to be had in .*breastmnist_64.npz by hand from"):
+        with pytest.raises(UserError, match="breastmnist_64.npz is not to be had .*by hand from https://zenodo"):
             load(settings(tmp_path))
         assert not list((tmp_path / "sets").iterdir())
         monkeypatch.setitem(info, "MD5_64", hashlib.md5(content).hexdigest())
@@ -161,12 +162,27 @@ def test_medmnist_sets_that_cannot_be_used_are_named(tmp_path, flag):
         load(settings(tmp_path, flag))
 
 
+def test_what_is_known_of_a_set_is_told():
+    assert (
+        about("medmnist:breastmnist")["licence"].startswith("CC BY")
+        and "zenodo" in about("medmnist:breastmnist")["url"]
+    )
+    assert about("phantom_brain")["licence"] == "MIT" and "own data" in about("custom")["licence"]
+    assert "Nickparvar" in about("brain_tumor")["citation"]
+
+
 def test_medmnist_bad_files_are_one_line(tmp_path, monkeypatch):
-    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets").mkdir(exist_ok=True)
     (tmp_path / "sets" / "breastmnist_64.npz").write_bytes(npz((64, 64), 2)[0][:5000])
-    with pytest.raises(UserError, match="breastmnist is not to be had"):
+    with pytest.raises(UserError, match="is no complete file of breastmnist .*delete it and run again"):
         load(settings(tmp_path))
+    (tmp_path / "sets" / "breastmnist_64.npz").write_bytes(npz((64, 64), 5)[0])  # labels of another set
+    with pytest.raises(UserError, match="is no complete file of breastmnist"):
+        load(settings(tmp_path))
+    with pytest.raises(UserError, match="does not exist: name the folder"):
+        load(settings(tmp_path, data=str(tmp_path / "nowhere")))
     with pytest.raises(UserError, match="is no file of breastmnist"):
+        (tmp_path / "other.npz").touch()
         load(settings(tmp_path, data=str(tmp_path / "other.npz")))
     monkeypatch.setitem(__import__("sys").modules, "medmnist", None)
     with pytest.raises(UserError, match="pip install medmnist"):

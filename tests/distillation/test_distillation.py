@@ -19,6 +19,7 @@ from kdnb.distillation import (
     soft_loss,
     standardised_loss,
     teacher_of,
+    usable_losses,
 )
 from kdnb.errors import UserError
 from kdnb.metrics import softmax
@@ -101,14 +102,32 @@ def test_dkd_equals_the_reference(classes, seed, alpha, temperature):
     assert ours == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-def test_dkd_refuses_two_classes():
+@pytest.mark.parametrize("name", ["dkd", "standardised"])
+def test_losses_that_two_classes_would_silence_are_refused(name):
     student, teacher, targets = map(torch.tensor, logits(classes=2))
-    with pytest.raises(UserError, match="'dkd' needs at least 3 classes, got 2: use 'kd'"):
-        dkd_loss(student, teacher, targets, 0.5, 2.0)
+    with pytest.raises(UserError, match=f"'{name}' needs at least 3 classes, got 2: use 'kd'"):
+        LOSSES[name](student, teacher, targets, 0.5, 2.0)
+    assert list(usable_losses(2)) == ["kd", "as_coded"] and usable_losses(3) == LOSSES
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"control": "shuffled", "loss": "attention"}, "'shuffled' changes cached answers"),
+        ({"control": "smoothing", "loss": "standardised"}, "'smoothing' sets the size of the logits"),
+        ({"student": "as_coded", "width": 0.5}, "width is for student 'five_conv', got 0.5"),
+    ],
+)
+def test_combinations_without_a_meaning_are_refused(study, change, message):
+    with pytest.raises(UserError, match=message):
+        distil(study.settings.model_copy(update=change), study.image_set, study.teacher, study.device)
+    with pytest.raises(UserError, match="'shuffled' changes cached answers"):
+        shuffled = study.settings.model_copy(update={"control": "shuffled"})
+        distil(shuffled, study.image_set, study.teacher, study.device, online=True)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(2, 12), st.integers(0, 99), st.floats(0.8, 30), st.floats(0.1, 9), st.floats(-5, 5))
+@given(st.integers(3, 12), st.integers(0, 99), st.floats(0.8, 30), st.floats(0.1, 9), st.floats(-5, 5))
 def test_standardised_loss_equals_the_reference_and_forgets_size_and_shift(classes, seed, temperature, size, shift):
     student, teacher, targets = logits(classes, seed)
     scaled = [(z - z.mean(1, keepdims=True)) / z.std(1, keepdims=True) for z in (student, teacher)]

@@ -48,8 +48,18 @@ def test_the_answer_is_chosen_on_validation_not_on_test(made):
     table = made[2].assign(
         val_accuracy=[0.5, 0.9, 0.6], gain=[0, -0.2, 0.3], gain_low=[0, -0.3, 0.2], gain_high=[0, -0.1, 0.4]
     )
-    assert answer(table).startswith("distillation hurts here: alpha 0.4, T 1 ")
+    assert answer(table.assign(seeds=3)).startswith("distillation hurts here: alpha 0.4, T 1 ")
+    assert "cannot speak for the method" in answer(table)
+    assert answer(table.head(1)) == "alpha 1 is labels alone: there is nothing to compare"
     assert "makes no clear difference" in answer(table.assign(gain_high=0.1))
+
+
+def test_alpha_one_leaves_labels_alone_and_attention_has_no_temperature(study):
+    alone = study.settings.model_copy(update={"alpha": 1.0, "student_epochs": 1})
+    assert list(grid_runs(alone, study.image_set, study.teacher, study.device)) == [(1.0, 1.0)]
+    with pytest.raises(UserError, match="'attention' has no temperature"):
+        chosen = study.settings.model_copy(update={"loss": "attention", "temperatures": [1.0, 5.0]})
+        grid_runs(chosen, study.image_set, study.teacher, study.device)
 
 
 def test_controls_stand_beside_teacher_and_labels(study):
