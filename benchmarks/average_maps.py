@@ -10,17 +10,11 @@ import argparse
 
 import numpy as np
 import torch
+from common import ratio
 
 from kdnb.efficiency import interleaved
 from kdnb.feature_maps import average_maps
 from kdnb.models import make_student, make_teacher
-
-
-def ratio(first: np.ndarray, second: np.ndarray) -> str:
-    draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
-    ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return f"{np.median(first) / np.median(second):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def main() -> None:

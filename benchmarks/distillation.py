@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common import drain, image_set, ratio, write_files
 from torch.nn.functional import cross_entropy
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from data import drain, image_set, ratio, write_files
 from kdnb.data import batches
 from kdnb.distillation import kd_loss
 from kdnb.efficiency import interleaved

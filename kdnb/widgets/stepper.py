@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import HTML
-from torch import Tensor, nn
 from traitlets import Bool, Dict, Float, Int, Unicode, validate
 
-from kdnb.figures.output import Picture, show
-from kdnb.settings import is_live
+from kdnb.figures.output import Picture
 from kdnb.widgets import render
-from kdnb.widgets.render import Pane, Panel, StepperData, StepperState, panel, stepper_data
+from kdnb.widgets.render import Pane, Panel, StepperData, StepperState, panel
 from kdnb.widgets.view import STYLE, script
 
-__all__ = ["LayerStepper", "layer_stepper", "static"]
+__all__ = ["LayerStepper", "static"]
 
 STATE = tuple(field.name for field in fields(StepperState))
 
@@ -68,15 +64,6 @@ class LayerStepper(anywidget.AnyWidget):
         if content.get("ask") == "image" and (image := content.get("image")) in range(len(self.data.pixels)):
             maps = [tap[image].astype("<f4").ravel() for model in self.data.models for tap in model.maps]
             self.send({"image": image}, [self.data.pixels[image].tobytes(), np.concatenate(maps).tobytes()])
-
-
-def layer_stepper(
-    student: nn.Module, teacher: nn.Module | None, images: Tensor, pixels: np.ndarray, targets: Sequence[int],
-    classes: Sequence[str], titles: Sequence[str] | None = None,
-) -> LayerStepper | HTML:  # fmt: skip
-    """For the end of a cell: the widget where a person sits, else the static twin (arguments: ``stepper_data``)."""
-    data = stepper_data(student, teacher, images, pixels, targets, classes, titles)
-    return LayerStepper(data) if is_live() else show(static(data))
 
 
 def static(data: StepperData, state: StepperState | None = None) -> Picture:

@@ -17,7 +17,7 @@ from kdnb.errors import UserError
 from kdnb.explanations import grad_cam
 from kdnb.feature_maps import average_maps
 from kdnb.models import FiveConv
-from kdnb.widgets import LayerStepper, StepperState, layer_stepper, panel, render, static, stepper_data
+from kdnb.widgets import LayerStepper, StepperState, panel, render, static, stepper_data
 
 CLASSES, N = ("round", "square", "none"), 5
 STATES = [StepperState(i, layer, kind, t, scale) for i, layer, kind, t, scale
@@ -191,10 +191,3 @@ def test_the_static_twin_shows_the_same_numbers(data):
             assert axes[row, layer].get_xlabel() == f"{render.number(pane.low)} to {render.number(pane.high)}"
             assert pane.sentence in picture.alt
     plt.close(picture.figure)
-
-
-def test_a_batch_run_gets_the_twin_and_a_person_the_widget(inputs, monkeypatch):
-    monkeypatch.setenv("KDNB_LIVE", "0")
-    assert 'alt="case 0, true class round.' in layer_stepper(**inputs).data
-    monkeypatch.setenv("KDNB_LIVE", "1")
-    assert isinstance(layer_stepper(**inputs), LayerStepper)

@@ -1,0 +1,43 @@
+"""What the benchmarks share: ratios with their spread, images that compress like photographs, files of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from kdnb.data import ImageSet
+
+
+def ratio(first: np.ndarray, second: np.ndarray) -> str:
+    """Ratio of medians with a 95 % bootstrap interval."""
+    draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
+    ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return f"{np.median(first) / np.median(second):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def image_set(images: int, size: int) -> ImageSet:
+    """Smooth random images, as compressible as photographs."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (images, 8, 8, 3), dtype=np.uint8)
+    pixels = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC)) for i in small])
+    table = pd.DataFrame({"image_id": [f"{i:06}" for i in range(images)], "target": np.arange(images) % 4})
+    return ImageSet("benchmark", tuple("abcd"), table, pixels, None, size, "random", "", pd.DataFrame())
+
+
+def write_files(found: ImageSet, folder: Path) -> None:
+    """Class folders of JPEG files of twice the side."""
+    for i, image in enumerate(found.pixels):
+        (folder / str(i % 4)).mkdir(exist_ok=True)
+        large = Image.fromarray(image).resize((2 * found.size, 2 * found.size), Image.Resampling.BICUBIC)
+        large.save(folder / str(i % 4) / f"{i}.jpg", quality=90)
+
+
+def drain(iterator: Iterable) -> None:
+    """Run through it."""
+    for _ in iterator:
+        pass
