@@ -165,11 +165,18 @@ def test_second_study_reuses_everything(sequence):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stem", ["07_results"])
-def test_a_notebook_runs_alone(stem, tmp_path):
-    """From nothing, with another α, so that students are trained inside, on half of the patients."""
+@pytest.mark.parametrize(
+    ("stem", "parameters"),
+    [
+        ("07_results", {"alpha": 0.4, "fraction": 0.5}),
+        ("05_xai", {"student": "as_coded", "teacher": "efficientnet_b0", "teacher_epochs": 1, "student_epochs": 1}),
+        ("06_efficiency", {"student": "as_coded", "teacher": "resnet50", "teacher_epochs": 1, "student_epochs": 1}),
+    ],
+)
+def test_a_notebook_runs_alone(stem, parameters, tmp_path):
+    """From nothing, with other parameters, so that everything is trained inside."""
     path = next(p for p in NOTEBOOKS if p.stem == stem)
-    done, out = execute(path, tmp_path, alpha=0.4, fraction=0.5, runs_dir=tmp_path / "runs", **TINY)
+    done, out = execute(path, tmp_path, patients=32, slices=2, runs_dir=tmp_path / "runs", **TINY, **parameters)
     assert done.returncode == 0, done.stderr[-2000:]
     assert '"output_type": "error"' not in out.read_text()
 
