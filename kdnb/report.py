@@ -96,7 +96,8 @@ def publish(results: Results, folder: Path, name: str = "") -> list[Path]:
 
     The name of a study, if none is given, is ``<data set>-<split>``.
 
-    Pictures that show pixels are published for phantoms only: nobody's images leave the runs folder.
+    What an earlier study left there and this one does not make is removed. Pictures that show pixels are published
+    for phantoms only: nobody's images leave the runs folder.
 
     Raises:
         UserError: If the results folder holds nothing yet.
@@ -108,6 +109,9 @@ def publish(results: Results, folder: Path, name: str = "") -> list[Path]:
     path = folder / "manifest.json"
     known = read_json(path) if path.is_file() else {}
     chosen = {file: facts for file, facts in listed.items() if phantoms or not facts["pixels"]}
+    for stale in [key for key in known if key.rpartition("/")[0] == name and key.rpartition("/")[2] not in chosen]:
+        (folder / stale).unlink(missing_ok=True)
+        del known[stale]
     for file, facts in chosen.items():
         shutil.copy(results.folder / file, folder / name / file)
         parameters = {**facts["parameters"], "data": Path(facts["parameters"].get("data", "")).name}  # no private path

@@ -12,7 +12,7 @@ from kdnb import figures
 from kdnb.errors import UserError
 from kdnb.figures import Results
 from kdnb.report import publish, write_report
-from kdnb.runs import read_json
+from kdnb.runs import read_json, write_json
 from kdnb.widgets import static, stepper_data
 
 IMAGES = np.zeros((2, 16, 16, 3), np.uint8)
@@ -107,6 +107,21 @@ def test_no_pixel_of_real_data_is_published(results, tmp_path):
     manifest = read_json(tmp_path / "figures" / "manifest.json")
     assert manifest["brain_tumor-grouped/02_scores.csv"]["runs"] == ["teacher/1"]
     assert manifest["brain_tumor-grouped/02_scores.csv"]["parameters"]["data"] == "a.zip"
+
+
+def test_what_an_earlier_study_left_is_removed(results, tmp_path):
+    publish(results, tmp_path / "figures")
+    old = tmp_path / "figures" / "brain_tumor-grouped" / "01_old.csv"
+    old.write_text("x")
+    manifest = read_json(tmp_path / "figures" / "manifest.json")
+    facts = manifest["brain_tumor-grouped/02_scores.csv"]
+    write_json(
+        tmp_path / "figures" / "manifest.json",
+        manifest | {"brain_tumor-grouped/01_old.csv": facts, "audit/a.csv": facts},
+    )
+    publish(results, tmp_path / "figures")
+    kept = read_json(tmp_path / "figures" / "manifest.json")
+    assert not old.exists() and "brain_tumor-grouped/01_old.csv" not in kept and "audit/a.csv" in kept
 
 
 def test_phantoms_are_published_whole(results, tmp_path):
