@@ -168,7 +168,8 @@ def test_second_study_reuses_everything(sequence):
 @pytest.mark.parametrize(
     ("stem", "parameters"),
     [
-        ("07_results", {"alpha": 0.4, "fraction": 0.5}),
+        ("04_feature_maps", {"alpha": 0.4, "teacher_epochs": 1, "student_epochs": 1}),
+        ("07_results", {"alpha": 0.4, "fraction": 0.5, "teacher_epochs": 1, "student_epochs": 1}),
         ("05_xai", {"student": "as_coded", "teacher": "efficientnet_b0", "teacher_epochs": 1, "student_epochs": 1}),
     ],
 )
@@ -185,6 +186,10 @@ def test_a_notebook_runs_alone(stem, parameters, tmp_path):
     ("parameters", "message"),
     [
         ({"alhpa": 0.4}, "unknown parameter 'alhpa': this notebook accepts alpha, alphas"),
+        (
+            {"alpha": 1.4, "temperature": "high"},
+            "alpha must be a number in [0, 1], got 1.4; temperature must be a number",
+        ),
     ],
 )
 def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(parameters, message, tmp_path):

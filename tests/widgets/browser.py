@@ -123,3 +123,21 @@ def tab_through(page):
             names.append(name)
             page.keyboard.press("Tab")
     return names
+
+
+def reachable_and_contained(page, root):
+    """Tab reaches every control of the widget ``root`` by a name of its own, and its keys do not edit the notebook."""
+    names = tab_through(page)
+    assert len(names) == len(set(names)) == page.locator(f"{root} :is(button, input, select, [tabindex])").count()
+    page.locator(f"{root} .stage").focus()
+    for key in (*"abxdd", "Enter"):
+        page.keyboard.press(key)
+    read = "window.jupyterapp.shell.currentWidget.content.widgets.map((cell) => cell.model.type)"
+    assert page.evaluate(read) == ["code", "code"]
+
+
+def saved_size(page, path):
+    """Characters of the notebook as JupyterLab saves it."""
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_timeout(2000)
+    return len(path.read_text())
