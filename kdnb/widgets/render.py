@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.errors import UserError
-from kdnb.explanations import gradients_at_taps
+from kdnb.feature_maps import gradients_at_taps
 from kdnb.metrics import softmax
 
 __all__ = ["KINDS", "SCALES", "Kind", "ModelMaps", "Pane", "Panel", "StepperData", "StepperState", "check", "number",

@@ -1,4 +1,4 @@
-"""What each layer shows: activations captured at named taps and the paper's average feature maps (notebook 04)."""
+"""Activations and gradients captured at named taps, and the paper's average feature maps (notebooks 04-06)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from kdnb.errors import UserError
 from kdnb.models import evaluating, modules_at
 
-__all__ = ["average_maps", "capture", "logits_and_taps", "to_size"]
+__all__ = ["average_maps", "capture", "check_targets", "gradients_at_taps", "logits_and_taps", "to_size"]
 
 
 @contextmanager
@@ -59,6 +59,41 @@ def logits_and_taps(
     if not torch.isfinite(logits).all():
         raise UserError("the model's logits are not finite for these images: check the weights and the input range")
     return logits, seen
+
+
+def check_targets(targets: Tensor, classes: int, count: int) -> Tensor:
+    """Targets as int64 (N,).
+
+    Raises:
+        UserError: If a target is no class or there is not one per image.
+    """
+    targets = torch.as_tensor(targets, dtype=torch.int64).reshape(-1)
+    if len(targets) != count or not ((targets >= 0) & (targets < classes)).all():
+        raise UserError(f"targets must be {count} class numbers from 0 to {classes - 1}, got {targets.tolist()}")
+    return targets
+
+
+def gradients_at_taps(
+    model: nn.Module, images: Tensor, targets: Tensor, taps: Mapping[str, str] | None = None
+) -> tuple[Tensor, OrderedDict[str, tuple[Tensor, Tensor]]]:
+    """Activations and the target logit's gradients at all taps, from one forward and one backward pass.
+
+    Args:
+        model: Any module with taps.
+        images: (N, 3, H, W).
+        targets: (N,) the class whose logit is explained.
+        taps: Tap name → module path.
+
+    Returns:
+        Logits (N, K), and tap → (activations, gradients), each (N, C, h, w); all detached.
+    """
+    with torch.enable_grad():
+        logits, seen = logits_and_taps(model, images, taps)
+        targets = check_targets(targets, logits.shape[1], len(images)).to(logits.device)
+        chosen = logits.gather(1, targets[:, None]).sum()
+        gradients = torch.autograd.grad(chosen, list(seen.values()))
+    pairs = zip(seen.items(), gradients, strict=True)
+    return logits.detach(), OrderedDict((name, (a.detach(), g)) for (name, a), g in pairs)
 
 
 def average_maps(model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None) -> OrderedDict[str, Tensor]:

@@ -1,15 +1,12 @@
-"""Explanations to hold the feature maps against: Grad-CAM at every tap, SHAP on both models (notebook 05).
+"""Shapley values of the pixels by shap, checked for additivity and repeatability (notebook 05).
 
-All maps are raw and signed where the method is; nothing is stretched to [0, 1]. The rules for SHAP were found by
-measurement: DeepExplainer is exact on the student but wrong on a DenseNet (its overlapping stem pool), so the teacher
-gets GradientExplainer only.
+The rules were found by measurement: DeepExplainer is exact on the student but wrong on a DenseNet (its overlapping stem
+pool), so the teacher gets GradientExplainer only.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.errors import UserError
-from kdnb.feature_maps import logits_and_taps
+from kdnb.feature_maps import check_targets
 from kdnb.models import evaluating
 from kdnb.progress import track
 
-__all__ = ["Attribution", "grad_cam", "gradients_at_taps", "shap_deep", "shap_gradient"]
+__all__ = ["Attribution", "shap_deep", "shap_gradient"]
 
 ADDITIVITY = 1e-3  # largest accepted |sum of attributions - difference of logits| relative to that difference's scale
 
@@ -44,57 +41,6 @@ class Attribution:
     def maps(self) -> np.ndarray:
         """(N, H, W) signed maps: the sum over colour channels."""
         return self.values.sum(axis=1)
-
-
-def check_targets(targets: Tensor, classes: int, count: int) -> Tensor:
-    """Targets as int64 (N,).
-
-    Raises:
-        UserError: If a target is no class or there is not one per image.
-    """
-    targets = torch.as_tensor(targets, dtype=torch.int64).reshape(-1)
-    if len(targets) != count or not ((targets >= 0) & (targets < classes)).all():
-        raise UserError(f"targets must be {count} class numbers from 0 to {classes - 1}, got {targets.tolist()}")
-    return targets
-
-
-def gradients_at_taps(
-    model: nn.Module, images: Tensor, targets: Tensor, taps: Mapping[str, str] | None = None
-) -> tuple[Tensor, OrderedDict[str, tuple[Tensor, Tensor]]]:
-    """Activations and the target logit's gradients at all taps, from one forward and one backward pass.
-
-    Args:
-        model: Any module with taps.
-        images: (N, 3, H, W).
-        targets: (N,) the class whose logit is explained.
-        taps: Tap name → module path.
-
-    Returns:
-        Logits (N, K), and tap → (activations, gradients), each (N, C, h, w); all detached.
-    """
-    with torch.enable_grad():
-        logits, seen = logits_and_taps(model, images, taps)
-        targets = check_targets(targets, logits.shape[1], len(images)).to(logits.device)
-        chosen = logits.gather(1, targets[:, None]).sum()
-        gradients = torch.autograd.grad(chosen, list(seen.values()))
-    pairs = zip(seen.items(), gradients, strict=True)
-    return logits.detach(), OrderedDict((name, (a.detach(), g)) for (name, a), g in pairs)
-
-
-def grad_cam(
-    model: nn.Module, images: Tensor, targets: Tensor, taps: Mapping[str, str] | None = None
-) -> OrderedDict[str, Tensor]:
-    """Grad-CAM (arXiv 1610.02391, equations 1 and 2) at every tap, of the logit, from one backward pass.
-
-    Channel weights are the gradients averaged over space; the map is ReLU(Σ weight · activation).
-
-    Returns:
-        Tap → (N, h, w) raw maps, ≥ 0, at the tap's own resolution.
-    """
-    _, pairs = gradients_at_taps(model, images, targets, taps)
-    return OrderedDict(
-        (name, (g.mean(dim=(2, 3), keepdim=True) * a).sum(dim=1).clamp_min(0)) for name, (a, g) in pairs.items()
-    )
 
 
 class _TargetLogit(nn.Module):
