@@ -13,7 +13,8 @@ from torch.nn.functional import interpolate
 from kdnb.errors import UserError
 from kdnb.models import evaluating, modules_at
 
-__all__ = ["average_maps", "capture", "check_targets", "gradients_at_taps", "logits_and_taps", "to_size"]
+__all__ = ["average_maps", "capture", "check_images", "check_targets", "gradients_at_taps", "logits_and_taps",
+           "to_size"]  # fmt: skip
 
 
 @contextmanager
@@ -52,13 +53,18 @@ def logits_and_taps(
     Raises:
         UserError: If ``images`` is not (N, 3, H, W), or an activation is not finite.
     """
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise UserError(f"images must have shape (N, 3, height, width), got {tuple(images.shape)}")
+    check_images(images)
     with evaluating(model), capture(model, taps) as seen:
         logits = model(images)
     if not torch.isfinite(logits).all():
         raise UserError("the model's logits are not finite for these images: check the weights and the input range")
     return logits, seen
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is no batch of images (N, 3, H, W) with a UserError."""
+    if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
+        raise UserError(f"images must have shape (N, 3, height, width), N at least 1, got {tuple(images.shape)}")
 
 
 def check_targets(targets: Tensor, classes: int, count: int) -> Tensor:
