@@ -123,6 +123,20 @@ def figures(
     print(f"{len(publish(results, project_root() / 'figures'))} files in {project_root() / 'figures'}")
 
 
+@app.command()
+def explain(
+    image: Annotated[str, typer.Argument(help="an image file")],
+    run: Annotated[str, typer.Option(help="id of a student read in notebook 04, or its beginning")],
+    out: Annotated[str, typer.Option(help="the page to write")] = "explained.html",
+    runs_dir: RunsDir = "",
+) -> None:
+    """Read one image layer by layer, and write the report as one page with the layer stepper inside."""
+    settings = Settings.checked({"runs_dir": runs_dir})
+    from kdnb.reading import explain_image, found_reading
+
+    print(*explain_image(found_reading(settings, run), image, out, settings).sentences, f"page: {out}", sep="\n")
+
+
 def _pairs(sets: list[str] | None) -> dict[str, object]:
     import yaml
 

@@ -6,7 +6,7 @@ A notebook explains its own step with the functions of the package; what it need
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -166,9 +166,9 @@ class Study:
         """Rows of the test images that are explained, see :meth:`sample`."""
         return self.sample(self.settings.explained_images)
 
-    def sample(self, count: int) -> np.ndarray:
-        """Up to ``count`` rows of test images: the classes in turn, drawn by the seed."""
-        rows = np.random.default_rng(self.settings.seed).permutation(self.image_set.rows("test"))
+    def sample(self, count: int, part: str = "test") -> np.ndarray:
+        """Up to ``count`` rows of a part's images: the classes in turn, drawn by the seed."""
+        rows = np.random.default_rng(self.settings.seed).permutation(self.image_set.rows(part))
         targets = self.image_set.table["target"].to_numpy()[rows]
         turn = pd.Series(targets).groupby(targets).cumcount().to_numpy()
         return rows[np.lexsort((targets, turn))][:count]
@@ -206,7 +206,7 @@ class Study:
                 np.savez(file, **arrays)
 
         parameters = {"rows": self.explained.tolist(), "samples": s.shap_samples, "seed": s.seed}
-        run = self._downstream("attributions", parameters, make)
+        run = self.downstream("attributions", parameters, make)
         with np.load(run.path("attributions.npz")) as file:
             names = dict.fromkeys(key.split("|")[0] for key in file.files)
             return {n: Attribution(*(file[f"{n}|{field}"] for field in Attribution.__annotations__)) for n in names}
@@ -233,11 +233,14 @@ class Study:
             "threads": torch.get_num_threads(),
             "device": str(self.device),
         }
-        run = self._downstream("costs", {"repeats": self.settings.timing_repeats, **machine}, make)
+        run = self.downstream("costs", {"repeats": self.settings.timing_repeats, **machine}, make)
         return {n: pd.read_csv(run.path(f"{n}.csv"), index_col=0) for n in ("models", "latency", "explanations")}
 
-    def _downstream(self, kind: str, parameters: dict, make) -> Run:  # noqa: ANN001
-        upstream = [self.image_set.hash, self.teacher.id, self.student.id]
+    def downstream(
+        self, kind: str, parameters: dict, make: Callable[[Run], None], also: Sequence[str] = ()
+    ) -> Run:
+        """A run that follows from the images, the teacher, the student and what ``also`` names, made now or found."""
+        upstream = [self.image_set.hash, self.teacher.id, self.student.id, *also]
         return get_or_make(kind, parameters, make, root=self.settings.runs, upstream=upstream)
 
     @cached_property

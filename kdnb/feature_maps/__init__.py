@@ -1,9 +1,30 @@
-"""What each layer shows and how it decides: captured taps, average maps, the decision ledger (notebook 04)."""
+"""What each layer shows and how it decides: taps, average maps, the ledger, ablation, probes, CKA (notebook 04)."""
 
+from kdnb.feature_maps.ablation import Tail, channel_effects, channel_means, top_k_curve
 from kdnb.feature_maps.ledger import Account, Ledger, decision_ledger, ledgers
-from kdnb.feature_maps.maps import average_maps, capture, check_images, check_targets, gradients_at_taps
-from kdnb.feature_maps.maps import logits_and_taps as logits_and_taps
-from kdnb.feature_maps.maps import to_size as to_size
+from kdnb.feature_maps.maps import (
+    average_maps,
+    capture,
+    check_images,
+    check_targets,
+    gradients_at_taps,
+    logits_and_taps,
+    to_size,
+)
+from kdnb.feature_maps.probes import (
+    Examples,
+    control_task,
+    early_decisions,
+    features,
+    fit_probes,
+    probe_predictions,
+    probe_table,
+)
+from kdnb.feature_maps.receptive import field_box, receptive_fields
+from kdnb.feature_maps.similarity import cka, cka_table, gram_cka, grams
 
-__all__ = ["Account", "Ledger", "average_maps", "capture", "check_images", "check_targets", "decision_ledger",
-           "gradients_at_taps", "ledgers", "logits_and_taps", "to_size"]  # fmt: skip
+__all__ = ["Account", "Examples", "Ledger", "Tail", "average_maps", "capture", "channel_effects", "channel_means",
+           "check_images", "check_targets", "cka", "cka_table", "control_task", "decision_ledger", "early_decisions",
+           "features", "field_box", "fit_probes", "gradients_at_taps", "gram_cka", "grams", "ledgers",
+           "logits_and_taps", "probe_predictions", "probe_table", "receptive_fields", "to_size",
+           "top_k_curve"]  # fmt: skip

@@ -123,7 +123,7 @@ def decision_ledger(
         UserError: If the network holds a layer for which the account is not exact, if a tap does not carry the whole
             signal (the residual exceeds ``TOLERANCE``), or if a target is no class.
     """
-    targets = torch.as_tensor(targets, dtype=torch.int64).reshape(-1)
+    targets = torch.as_tensor(targets, dtype=torch.int64).reshape(-1).clone()  # may come from inference mode
     parts = [_part(model, x, t[:, None], taps) for x, t in zip(images.split(batch), targets.split(batch), strict=True)]
     return _checked([_joined([part[0] for part in parts])], model)[0]
 

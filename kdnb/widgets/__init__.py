@@ -1,10 +1,12 @@
 """Interactive views of the data and of what a model computes, and their static twins (notebooks 01, 03, 04)."""
 
-from kdnb.widgets.render import Panel, StepperData, StepperState, panel, stepper_data
+from kdnb.widgets.layers import StepperData, stepper_data
+from kdnb.widgets.page import to_html
+from kdnb.widgets.render import Panel, StepperState, panel
 from kdnb.widgets.soft_targets import Answers, SoftTargetExplorer, SoftTargetState, static_soft_targets
-from kdnb.widgets.stepper import LayerStepper, static
+from kdnb.widgets.stepper import LayerStepper, exported_state, static
 from kdnb.widgets.twins import TwinBrowser, static_twins, twin_browser, twin_pairs
 
 __all__ = ["Answers", "LayerStepper", "Panel", "SoftTargetExplorer", "SoftTargetState", "StepperData", "StepperState",
-           "TwinBrowser", "panel", "static", "static_soft_targets",
-           "static_twins", "stepper_data", "twin_browser", "twin_pairs"]  # fmt: skip
+           "TwinBrowser", "exported_state", "panel", "static", "static_soft_targets",
+           "static_twins", "stepper_data", "to_html", "twin_browser", "twin_pairs"]  # fmt: skip

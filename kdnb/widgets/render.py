@@ -1,98 +1,83 @@
-"""Every number and pixel of the layer stepper, without a view: raw maps, colour ranges, sentences (notebook 04)."""
+"""Every number and colour of the layer stepper, without a view: colour ranges, ledger bars, ranks, sentences (04)."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
-import torch
-from torch import Tensor, nn
+import pandas as pd
 
 from kdnb.errors import UserError
-from kdnb.feature_maps import gradients_at_taps
-from kdnb.metrics import softmax
+from kdnb.feature_maps import field_box
+from kdnb.widgets.layers import FILTERS, KINDS, StepperData
 
-__all__ = ["KINDS", "SCALES", "Kind", "ModelMaps", "Pane", "Panel", "StepperData", "StepperState", "check", "number",
-           "palette", "panel", "stepper_data"]  # fmt: skip
+__all__ = ["ORDERS", "SCALES", "Bars", "Pane", "Panel", "StepperState", "box", "cell_at", "check", "number", "palette",
+           "panel", "patch", "ranked", "score"]  # fmt: skip
 
-CHUNK = 8  # images per forward and backward pass: bounds the memory, does not change the result
-
-
-class Kind(NamedTuple):
-    """A kind of map: its name in sentences, what a cell holds, whether it depends on the class and has a sign."""
-
-    label: str
-    unit: str
-    per_class: bool
-    signed: bool
-
-
-KINDS = {  # in the order of the maps in ModelMaps
-    "average": Kind("average map", "mean activation", per_class=False, signed=False),
-    "gradcam": Kind("Grad-CAM", "weighted activation", per_class=True, signed=False),
-    "evidence": Kind("signed evidence", "gradient × activation", per_class=True, signed=True),
-}
 SCALES = {"map": "this map", "layer": "this layer, all images", "layers": "all layers, all images",
           "models": "both models, all layers"}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class ModelMaps:
-    """One model's maps, (N, R, h, w) float32 per tap in order of depth, and its probabilities (N, K) float64.
-
-    R runs over the kinds of map and, where a kind depends on the class, over the K classes.
-    """
-
-    name: str
-    taps: tuple[str, ...]
-    maps: tuple[np.ndarray, ...]
-    probabilities: np.ndarray
-
-    @cached_property
-    def extremes(self) -> np.ndarray:
-        """Smallest and largest value of every map: (layers, R, N, 2) float64."""
-        return np.stack([np.stack([m.min((2, 3)).T, m.max((2, 3)).T], -1) for m in self.maps]).astype(np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class StepperData:
-    """N images, pixels (N, S, S, 3) uint8, with true class numbers, titles, and the maps of one or two models."""
-
-    pixels: np.ndarray
-    classes: tuple[str, ...]
-    targets: tuple[int, ...]
-    titles: tuple[str, ...]
-    models: tuple[ModelMaps, ...]
-
-    def row(self, kind: str, target: int = 0) -> int:
-        """Which of the R maps of a tap shows a kind, for a class where it depends on the class."""
-        before = list(KINDS)[: list(KINDS).index(kind)]
-        return sum(len(self.classes) if KINDS[k].per_class else 1 for k in before) + target * KINDS[kind].per_class
+ORDERS = {"contribution": "contribution", "effect": "effect of ablation", "mean": "mean activation"}
+QUIZ = ("off", "asking", "revealed")
+ASKING = "Which class is it? Choose your guess, point at the place if you like, then reveal."
+PLACES = 8  # an occluding patch can be put on an 8 × 8 grid of places; its side is 2 / 8 of the image's
 
 
 @dataclass(frozen=True)
 class StepperState:
-    """What is looked at: image from 0, layer from 1, the class whose logit is explained, and how it is drawn."""
+    """What is looked at.
+
+    Attributes:
+        image: From 0.
+        layer: From 1.
+        kind: One of ``KINDS``.
+        target: The class whose logit is explained.
+        versus: The class whose logit is subtracted, or -1.
+        scale: One of ``SCALES``.
+        opacity: Of the map over the image, in [0, 1].
+        shown: "both", or the name of a model.
+        only: One of ``FILTERS``: which images the pager stops at.
+        order: One of ``ORDERS``: how channels are ranked.
+        point: (row, column) of a pixel that is pointed at, or ().
+        occluded: (row, column) of the patch's place on the 8 × 8 grid, or ().
+        ablated: Channels of the first shown model at this layer that are replaced by their mean.
+        quiz: One of ``QUIZ``: whether the class is being guessed.
+        guess: The guessed class, or -1.
+    """
 
     image: int = 0
     layer: int = 1
     kind: str = "average"
     target: int = 0
+    versus: int = -1
     scale: str = "map"
     opacity: float = 0.6
     shown: str = "both"
+    only: str = "all"
+    order: str = "contribution"
+    point: tuple[int, ...] = ()
+    occluded: tuple[int, ...] = ()
+    ablated: tuple[int, ...] = ()
+    quiz: str = "off"
+    guess: int = -1
+
+
+class Bars(NamedTuple):
+    """One tap's line of the ledger: supporting ≥ 0, opposing ≤ 0, bias; their sum is the logit (or the difference)."""
+
+    supporting: float
+    opposing: float
+    bias: float
+    logit: float
 
 
 class Pane(NamedTuple):
     """One model's map: raw values (h, w), the ends of its colour bar, its colours as palette numbers (h, w) uint8.
 
     ``peak`` is the cell (row, column, from 0) of the largest value, in a signed map of the largest magnitude; None
-    where all cells are equal.
+    where all cells are equal. ``cell`` is the cell that is pointed at, ``sees`` the pixels it can see (top, left,
+    bottom, right). ``bars`` has one entry per layer, or is empty where there is no ledger.
     """
 
     model: str
@@ -102,6 +87,9 @@ class Pane(NamedTuple):
     high: float
     indices: np.ndarray
     peak: tuple[int, int] | None
+    cell: tuple[int, int] | None
+    sees: tuple[int, int, int, int] | None
+    bars: tuple[Bars, ...]
     sentence: str
 
 
@@ -138,119 +126,171 @@ def number(value: float) -> str:
 
 def check(data: StepperData, state: StepperState) -> StepperState:
     """The state, if the data hold what it asks for; else a UserError that names the field."""
-    layers, last = len(data.models[0].taps), (len(data.pixels) - 1, len(data.classes) - 1)
-    for name, low, high in ("image", 0, last[0]), ("layer", 1, layers), ("target", 0, last[1]), ("opacity", 0, 1):
+    side, classes = data.pixels.shape[1], len(data.classes)
+    shown = ("both", *(model.name for model in data.models))
+    limits = {"image": (0, len(data.pixels) - 1), "layer": (1, len(data.models[0].taps)), "target": (0, classes - 1),
+              "versus": (-1, classes - 1), "guess": (-1, classes - 1), "opacity": (0, 1)}  # fmt: skip
+    for name, (low, high) in limits.items():
         if not low <= (value := getattr(state, name)) <= high:
             raise UserError(f"{name} must lie between {low} and {high}, got {value!r}")
-    shown = ("both", *(model.name for model in data.models))
-    for name, allowed in ("kind", KINDS), ("scale", SCALES), ("shown", shown):
+    named = {"kind": KINDS, "scale": SCALES, "shown": shown, "only": FILTERS, "order": ORDERS, "quiz": QUIZ}
+    for name, allowed in named.items():
         if (value := getattr(state, name)) not in allowed:
             raise UserError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    for name, end in ("point", side), ("occluded", PLACES):
+        value = getattr(state, name)
+        if len(value) not in (0, 2) or not all(0 <= v < end for v in value):
+            raise UserError(f"{name} must be empty or a row and a column from 0 to {end - 1}, got {list(value)}")
+    model = data.models[shown.index(state.shown) - 1 if state.shown != "both" else 0]
+    count = model.means[state.layer - 1].shape[1]
+    if not all(0 <= channel < count for channel in state.ablated):
+        raise UserError(f"ablated must be channels from 0 to {count - 1}, got {list(state.ablated)}")
     return state
 
 
 def panel(data: StepperData, state: StepperState) -> Panel:
-    """The maps that a state shows, with their colours and words.
+    """The maps that a state shows, with their colours, ledger and words.
 
     Raises:
         UserError: If the state names an image, layer, class, kind, scale or model that the data do not hold.
     """
     check(data, state)
-    panes = tuple(_pane(data, state, model) for model in data.models if state.shown in ("both", model.name))
-    return Panel(panes, "\n".join(pane.sentence for pane in panes))
+    panes = tuple(_pane(data, state, m) for m, model in enumerate(data.models) if state.shown in ("both", model.name))
+    if state.quiz == "asking":
+        return Panel(panes, ASKING)
+    return Panel(panes, "\n".join([*_verdict(data, state), *(pane.sentence for pane in panes)]))
 
 
-def _pane(data: StepperData, state: StepperState, model: ModelMaps) -> Pane:
-    signed, tap = KINDS[state.kind].signed, model.taps[state.layer - 1]
-    raw = model.maps[state.layer - 1][state.image, data.row(state.kind, state.target)]
-    low, high = _colour_range(data, state, model)
-    indices = np.full(raw.shape, 128 * signed, np.uint8)  # all zero
+def _verdict(data: StepperData, state: StepperState) -> list[str]:
+    """Whether the guess was right, what the student says, and whether the pointed place defines the class."""
+    if state.quiz != "revealed":
+        return []
+    truth, best = data.targets[state.image], data.models[0].probabilities[state.image].argmax()
+    right = "right" if state.guess == truth else f"it is {data.classes[truth]}"
+    said = f"you said {data.classes[state.guess]}: {right}; the student says {data.classes[best]}"
+    if state.point and data.masks is not None and (mask := data.masks[state.image]).any() and not mask.all():
+        said += f"; your place lies {'inside' if mask[state.point] else 'outside'} what defines the class"
+    return [said]
+
+
+def signed(state: StepperState) -> bool:
+    """Whether the map has a sign: signed evidence, and every difference of two classes."""
+    return KINDS[state.kind].signed or (state.versus >= 0 and KINDS[state.kind].per_class)
+
+
+def _pane(data: StepperData, state: StepperState, m: int) -> Pane:
+    model, has_sign = data.models[m], signed(state)
+    raw = data.values(m, state.layer, state.kind, state.target, state.versus)[state.image]
+    low, high = _colour_range(data, state, m)
+    indices = np.full(raw.shape, 128 * has_sign, np.uint8)  # all zero
     if low < high:
         values = raw.astype(np.float64)
-        scaled = 127 * (values / high) + 128 if signed else 255 * ((values - low) / (high - low))
+        scaled = 127 * (values / high) + 128 if has_sign else 255 * ((values - low) / (high - low))
         indices = np.floor(scaled + 0.5).astype(np.uint8)
-    y, x = np.unravel_index((np.abs(raw) if signed else raw).argmax(), raw.shape)
+    y, x = np.unravel_index((np.abs(raw) if has_sign else raw).argmax(), raw.shape)
     peak = (int(y), int(x)) if raw.min() < raw.max() else None
-    return Pane(model.name, tap, raw, low, high, indices, peak, _words(data, state, model, raw, peak))
+    cell = cell_at(state.point, raw.shape, data.pixels.shape[1]) if state.point else None
+    sees = box(model.fields[state.layer - 1], cell, data.pixels.shape[1]) if cell else None
+    bars = tuple(_bars(data, state, m, layer) for layer in range(1, len(model.taps) + 1)) if not model.refusal else ()
+    words = _words(data, state, m, raw, peak, bars) + _pointed(raw, cell, sees)
+    return Pane(model.name, model.taps[state.layer - 1], raw, low, high, indices, peak, cell, sees, bars, words)
 
 
-def _colour_range(data: StepperData, state: StepperState, model: ModelMaps) -> tuple[float, float]:
+def _colour_range(data: StepperData, state: StepperState, m: int) -> tuple[float, float]:
     """Values at the ends of the colour bar; zero lies inside, in the middle of a signed one."""
-    layers = slice(None) if state.scale in ("layers", "models") else slice(state.layer - 1, state.layer)
+    every = range(1, len(data.models[m].taps) + 1) if state.scale in ("layers", "models") else (state.layer,)
     images = slice(state.image, state.image + 1) if state.scale == "map" else slice(None)
-    scope = data.models if state.scale == "models" else (model,)
-    values = np.stack([m.extremes[layers, data.row(state.kind, state.target), images] for m in scope])
-    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    return (min(low, -high), max(high, -low)) if KINDS[state.kind].signed else (low, high)
+    scope = range(len(data.models)) if state.scale == "models" else (m,)
+    asked = (state.kind, state.target, state.versus)
+    values = [data.values(j, layer, *asked)[images] for j in scope for layer in every]
+    low, high = min(0.0, *(float(v.min()) for v in values)), max(0.0, *(float(v.max()) for v in values))
+    return (min(low, -high), max(high, -low)) if signed(state) else (low, high)
 
 
-def _words(data: StepperData, state: StepperState, model: ModelMaps, raw: np.ndarray, peak: tuple | None) -> str:
-    kind, name, tap = KINDS[state.kind], data.classes[state.target], model.taps[state.layer - 1]
+def _bars(data: StepperData, state: StepperState, m: int, layer: int) -> Bars:
+    model = data.models[m]
+    raw = data.values(m, layer, "evidence", state.target, state.versus)[state.image].astype(np.float64)
+    bias, logit = model.bias[layer - 1, state.image], model.logits[state.image]
+    bias, logit = (v[state.target] - (v[state.versus] if state.versus >= 0 else 0.0) for v in (bias, logit))
+    return Bars(float(raw[raw > 0].sum()), float(raw[raw < 0].sum()), float(bias), float(logit))
+
+
+def score(data: StepperData, state: StepperState, m: int = 0) -> np.ndarray:
+    """(C,) float32: each channel's contribution to the explained logit, or its mean activation, by ``order``."""
+    tap = state.layer - 1
+    if state.order == "mean":
+        return data.models[m].means[tap][state.image]
+    found = data.models[m].contributions[tap][state.image]
+    return found[state.target] - found[state.versus] if state.versus >= 0 else found[state.target]
+
+
+def ranked(values: np.ndarray) -> np.ndarray:
+    """Channels from the largest value to the smallest; equal ones by number.
+
+    >>> ranked(np.array([0.1, 0.5, 0.5])).tolist()
+    [1, 2, 0]
+    """
+    return np.argsort(-values, kind="stable")
+
+
+def cell_at(point: tuple[int, ...], shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    """The cell of a map of some shape that lies over a pixel.
+
+    >>> cell_at((63, 20), (4, 4), 64)
+    (3, 1)
+    """
+    return point[0] * shape[0] // side, point[1] * shape[1] // side
+
+
+def box(field: np.ndarray, cell: tuple[int, int], side: int) -> tuple[int, int, int, int] | None:
+    """Pixels that a cell can see, (top, left, bottom, right), ends excluded, cut at the border; None if unknown.
+
+    >>> box(np.array([3.0, 1.0, 0.0]), (0, 5), 64)
+    (0, 4, 2, 7)
+    """
+    if np.isnan(field).any():
+        return None
+    if field[0] >= 2 * side:
+        return 0, 0, side, side
+    return field_box(pd.Series(field, index=["field", "jump", "start"]), cell, side)
+
+
+def patch(place: tuple[int, ...], side: int) -> tuple[int, int, int, int]:
+    """Pixels of the occluding patch at a place of the 8 × 8 grid, (top, left, bottom, right), ends excluded.
+
+    >>> patch((0, 7), 64)
+    (0, 52, 12, 64)
+    """
+    half, (y, x) = side // PLACES, (int((p + 0.5) * side / PLACES + 0.5) for p in place)
+    return max(0, y - half), max(0, x - half), min(side, y + half), min(side, x + half)
+
+
+def plus(value: float) -> str:
+    """A number with its sign."""
+    return ("+" if value > 0 else "") + number(value)
+
+
+def _words(data: StepperData, state: StepperState, m: int, raw: np.ndarray, peak: tuple | None, bars: tuple) -> str:
+    model, kind, name = data.models[m], KINDS[state.kind], data.classes[state.target]
+    if state.versus >= 0:
+        name += f" minus {data.classes[state.versus]}"
     where = f"the same value {number(float(raw[0, 0]))} everywhere"
     if peak:
-        value = ("+" if kind.signed and raw[peak] > 0 else "") + number(float(raw[peak]))
-        where = f"{'strongest' if kind.signed else 'brightest'} {value} at row {peak[0] + 1}, column {peak[1] + 1}"
-    return (f"{model.name}, layer {state.layer} of {len(model.taps)} ({tap}, {raw.shape[0]} × {raw.shape[1]}), "
-            f"{kind.label}{f' for {name}' * kind.per_class}, {where}; "
-            f"p({name}) {model.probabilities[state.image, state.target] + 1e-12:.2f}")  # fmt: skip
+        value = (plus if signed(state) else number)(float(raw[peak]))
+        where = f"{'strongest' if signed(state) else 'brightest'} {value} at row {peak[0] + 1}, column {peak[1] + 1}"
+    said = (f"{model.name}, layer {state.layer} of {len(model.taps)} ({model.taps[state.layer - 1]}, "
+            f"{raw.shape[0]} × {raw.shape[1]}), {kind.label}{f' for {name}' * kind.per_class}, {where}; "
+            + ", ".join(f"p({data.classes[k]}) {model.probabilities[state.image, k] + 1e-12:.2f}"
+                        for k in (state.target, state.versus) if k >= 0))  # fmt: skip
+    if bars:
+        here = bars[state.layer - 1]
+        said += (f"; logit{' difference' * (state.versus >= 0)} {plus(here.logit)} = for {number(here.supporting)}, "
+                 f"against {number(here.opposing)}, bias {plus(here.bias)}")  # fmt: skip
+    return said
 
 
-def stepper_data(
-    student: nn.Module, teacher: nn.Module | None, images: Tensor, pixels: np.ndarray, targets: Sequence[int],
-    classes: Sequence[str], titles: Sequence[str] | None = None,
-) -> StepperData:  # fmt: skip
-    """All maps of all images, from one forward and one backward pass per class.
-
-    Args:
-        student: Model with ``taps``.
-        teacher: Model with as many taps, paired with the student's by depth; or None.
-        images: (N, 3, S, S) normalised.
-        pixels: (N, S, S, 3) uint8, the same images to look at.
-        targets: (N,) true class numbers.
-        classes: K class names.
-        titles: N names of the images; numbered if omitted.
-
-    Raises:
-        UserError: If shapes or counts do not match, a tap is missing or is no map, or a map is not finite.
-    """
-    n, k, shape = len(images), len(classes), tuple(images.shape)
-    titles = [f"image {i + 1}" for i in range(n)] if titles is None else titles
-    if n == 0 or len(shape) != 4 or pixels.shape != (n, *shape[2:], 3) or pixels.dtype != np.uint8:
-        raise UserError("images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
-                        f"got {shape} and {pixels.shape} {pixels.dtype}")  # fmt: skip
-    if len(targets) != n or len(titles) != n or not all(0 <= t < k for t in targets):
-        raise UserError(f"{n} images of {k} classes need {n} targets from 0 to {k - 1} and {n} titles; "
-                        f"got targets {[int(t) for t in targets]} and {len(titles)} titles")  # fmt: skip
-    named = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
-    models = tuple(_model_maps(name, model, images, k) for name, model in named.items())
-    if len(models[0].taps) != len(models[-1].taps):
-        taps = " and ".join(", ".join(m.taps) for m in models)
-        raise UserError(f"student and teacher need equally many taps, got {taps}")
-    return StepperData(pixels, tuple(classes), tuple(map(int, targets)), tuple(map(str, titles)), models)
-
-
-def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int) -> ModelMaps:
-    parts = [_chunk(name, model, part, classes) for part in images.detach().split(CHUNK)]
-    maps = {tap: np.concatenate([part[tap] for _, part in parts]) for tap in parts[0][1]}
-    for tap, values in maps.items():
-        if not np.isfinite(values).all():
-            raise UserError(f"the {name}'s maps at {tap} are not finite: check its weights and the input range")
-    return ModelMaps(name, tuple(maps), tuple(maps.values()), softmax(np.concatenate([logits for logits, _ in parts])))
-
-
-def _chunk(name: str, model: nn.Module, images: Tensor, classes: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Logits (N, K), and tap → maps (N, R, h, w)."""
-    maps = defaultdict(list)
-    inputs = images.clone().requires_grad_()  # so that a frozen model has gradients too
-    for target in range(classes):
-        logits, pairs = gradients_at_taps(model, inputs, torch.full((len(images),), target))
-        if logits.shape[1] != classes:
-            raise UserError(f"the {name} has {logits.shape[1]} outputs, but {classes} class names were given")
-        for tap, (a, g) in pairs.items():  # (N, C, h, w)
-            if a.ndim != 4:
-                raise UserError(f"tap {tap!r} of the {name} is no map: it must be (N, C, h, w), is {tuple(a.shape)}")
-            cam = (g.mean(dim=(2, 3), keepdim=True) * a).sum(dim=1).clamp_min(0)  # as explanations.grad_cam
-            maps[tap] += [a.mean(dim=1), cam, (g * a).sum(dim=1)]  # in the order of KINDS
-    step = len(KINDS)
-    order = [j for i, k in enumerate(KINDS.values()) for j in (range(i, step * classes, step) if k.per_class else [i])]
-    return logits.cpu().numpy(), {tap: torch.stack(m, 1)[:, order].float().cpu().numpy() for tap, m in maps.items()}
+def _pointed(raw: np.ndarray, cell: tuple | None, sees: tuple | None) -> str:
+    if cell is None:
+        return ""
+    said = f"; cell at row {cell[0] + 1}, column {cell[1] + 1}: {number(float(raw[cell]))}"
+    return said + (f", sees rows {sees[0] + 1} to {sees[2]}, columns {sees[1] + 1} to {sees[3]}" if sees else "")

@@ -1,107 +1,82 @@
 // The browser's side of the layer stepper. It draws every step from raw maps by the rules of render.py, so that a step
-// needs no kernel and the numbers on the screen equal Python's.
+// needs no kernel; what depends on a click (ablation, occlusion) is asked from whoever answers: kernel or saved page.
 
-const KEYS = { a: ["kind", "average"], g: ["kind", "gradcam"], e: ["kind", "evidence"] };
-const HELP = [["← →", "layer"], ["↑ ↓", "image"], ["A G E", "map"], ["C", "class"], ["S", "scale"], ["M", "model"],
-  ["+ −", "opacity"], ["P", "play"]];
+const KEYS = { a: "average", i: "eigencam", g: "gradcam", h: "hirescam", l: "layercam", e: "evidence" };
+const HELP = [["← →", "layer"], ["↑ ↓", "image"], ["A I G H L E", "map"], ["C V", "class, minus class"], ["S", "scale"],
+  ["M", "model"], ["+ −", "opacity"], ["P", "play"], ["F", "filter"], ["O", "cover a patch"], ["X", "clear"], ["J", "export"]];
+const NAMES = ["image", "layer", "kind", "target", "versus", "scale", "opacity", "shown", "only", "order", "point",
+  "occluded", "ablated", "quiz", "guess", "smooth"];
 const PLAY_MS = 900;
 const STILL = "Play is off, because your system asks for less motion: step with the arrow keys.";
-
-// ---- the same arithmetic as render.py -------------------------------------------------------------------------------
-
-const row = (spec, s) => spec.kinds[s.kind].first + (spec.kinds[s.kind].per_class ? s.target : 0);
-
-function colourRange(spec, s, model) {
-  const every = s.scale === "layers" || s.scale === "models";
-  let low = 0, high = 0;
-  for (const m of s.scale === "models" ? spec.models : [model]) {
-    for (const layer of every ? m.extremes : [m.extremes[s.layer - 1]]) {
-      const images = layer[row(spec, s)];
-      for (const [a, b] of s.scale === "map" ? [images[s.image]] : images) {
-        low = Math.min(low, a);
-        high = Math.max(high, b);
-      }
-    }
-  }
-  return spec.kinds[s.kind].signed ? [Math.min(low, -high), Math.max(high, -low)] : [low, high];
-}
-
-function indices(raw, low, high, signed) {
-  const out = new Uint8Array(raw.length).fill(signed ? 128 : 0);
-  if (low === high) return out;
-  for (let i = 0; i < raw.length; i++) {
-    out[i] = Math.floor((signed ? 127 * (raw[i] / high) + 128 : 255 * ((raw[i] - low) / (high - low))) + 0.5);
-  }
-  return out;
-}
-
-function peakOf(raw, signed) {
-  let best = 0, differs = false;
-  const size = signed ? Math.abs : (v) => v;
-  for (let i = 1; i < raw.length; i++) {
-    differs ||= raw[i] !== raw[0];
-    if (size(raw[i]) > size(raw[best])) best = i;
-  }
-  return differs ? best : -1;
-}
-
-function pane(spec, maps, s, m) {
-  const model = spec.models[m], kind = spec.kinds[s.kind], name = spec.classes[s.target], at = s.layer - 1;
-  const [height, width] = model.sizes[at], raw = maps[m][at][row(spec, s)];
-  const [low, high] = colourRange(spec, s, model), peak = peakOf(raw, kind.signed);
-  const cell = [Math.floor(peak / width), peak % width];
-  let where = `the same value ${number(raw[0])} everywhere`;
-  if (peak >= 0) {
-    const value = (kind.signed && raw[peak] > 0 ? "+" : "") + number(raw[peak]);
-    where = `${kind.signed ? "strongest" : "brightest"} ${value} at row ${cell[0] + 1}, column ${cell[1] + 1}`;
-  }
-  const sentence = `${model.name}, layer ${s.layer} of ${model.taps.length} (${model.taps[at]}, ${height} × ${width}), ` +
-    `${kind.label}${kind.per_class ? ` for ${name}` : ""}, ${where}; ` +
-    `p(${name}) ${(model.probabilities[s.image][s.target] + 1e-12).toFixed(2)}`;
-  return { height, width, low, high, sentence, cell: peak < 0 ? null : cell, indices: indices(raw, low, high, kind.signed) };
-}
-
-// ---- one model ------------------------------------------------------------------------------------------------------
-
-function modelPane(spec, model) {
-  const parts = {
-    about: h("span", { class: "about" }), image: h("canvas", { "aria-hidden": true }),
-    map: h("canvas", { class: "map", role: "img" }), peak: h("div", { class: "peak" }),
-    bar: h("canvas", { class: "bar", "aria-hidden": true }),
-    legend: [h("span"), h("span", { class: "unit" }), h("span")],
-  };
-  parts.rows = spec.classes.map((name) => {
-    const fill = h("span", { class: "fill" }), p = h("span", { class: "p" });
-    const label = h("span", { class: "name", title: name }, name);
-    return { fill, p, label, node: h("li", {}, label, h("span", { class: "track" }, fill), p) };
-  });
-  parts.node = h("section", { class: "pane", "aria-label": model.name },
-    h("header", {}, h("strong", {}, model.name), parts.about),
-    h("div", { class: "picture" }, parts.image, parts.map, parts.peak),
-    parts.bar, h("div", { class: "legend" }, ...parts.legend),
-    h("ul", { class: "classes", "aria-label": `probabilities of the ${model.name}` }, ...parts.rows.map((r) => r.node)));
-  return parts;
-}
-
-// ---- the widget -----------------------------------------------------------------------------------------------------
+const ASKING = "Which class is it? Choose your guess, point at the place if you like, then reveal.";
 
 function render({ model, el }) {
-  const spec = model.get("spec"), layers = spec.models[0].taps.length, count = spec.titles.length;
-  const names = ["image", "layer", "kind", "target", "scale", "opacity", "shown", "smooth"];
+  const spec = model.get("spec"), layers = spec.models[0].taps.length, names = spec.classes;
   const palettes = spec.palettes.map(colours), store = new Map(), asked = new Set();
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const state = () => Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  const state = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
   const both = spec.models.length === 2 ? ["both", ...spec.models.map((m) => m.name)] : ["both"];
   const scales = Object.entries(spec.scales).filter(([name]) => both.length > 1 || name !== "models");
-  let timer = 0, queued = false, late = 0;
+  let timer = 0, queued = false, late = 0, notice = "";
 
   function set(changes) {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
+    notice = "";
+    const resets = "layer" in changes || "shown" in changes || "image" in changes;
+    const all = resets && !("ablated" in changes) && model.get("ablated").length ? { ...changes, ablated: [] } : changes;
+    for (const [name, value] of Object.entries(all)) model.set(name, value);
     model.save_changes();
   }
-  const move = (name, by, low, high) => set({ [name]: clamp(model.get(name) + by, low, high) });
+  const first = () => Math.max(0, both.indexOf(model.get("shown")) - 1); // the model whose channels are shown
+  const move = (by) => set({ layer: clamp(model.get("layer") + by, 1, layers) });
   const fade = (by) => set({ opacity: clamp(Math.round(model.get("opacity") * 10 + by) / 10, 0, 1) });
+  const images = () => spec.filters[model.get("only")];
+  function turn(by) {
+    const list = images(), here = list.indexOf(model.get("image"));
+    if (list.length) set({ image: list[clamp(here + by, 0, list.length - 1)], quiz: model.get("quiz") === "off" ? "off" : "asking", guess: -1 });
+  }
+  function filter(only) {
+    const list = spec.filters[only];
+    set(list.length && !list.includes(model.get("image")) ? { only, image: list[0] } : { only });
+  }
 
+  // ---- what somebody else computes ----
+  function need(question) {
+    const key = JSON.stringify(question);
+    if (!store.has(key) && !asked.has(key)) {
+      asked.add(key);
+      model.send(question);
+    }
+    return store.get(key);
+  }
+  function receive(message, buffers) {
+    if (!message.to) return;
+    const found = message.to.ask === "image" ? unpack(message, buffers) : message;
+    if (message.refused) notice = message.refused;
+    else if (message.to.ask === "effects") found.values = new Float32Array(bytesOf(buffers[0]).buffer);
+    store.set(JSON.stringify(message.to), found);
+    draw();
+    if (message.to.ask === "image") neighbours();
+  }
+  function unpack(message, buffers) {
+    const [pixels, numbers, tiles] = [bytesOf(buffers[0]), new Float32Array(bytesOf(buffers[1]).buffer), bytesOf(buffers[2])];
+    let start = 0, from = 0;
+    const take = (count) => numbers.subarray(start, (start += count));
+    const rows = Object.values(spec.kinds).reduce((sum, k) => sum + (k.per_class ? names.length : 1), 0);
+    const maps = spec.models.map((m) => m.sizes.map(([height, width]) => Array.from({ length: rows }, () => take(height * width))));
+    const contributions = spec.models.map((m) => m.channels.map((count) => names.map(() => take(count))));
+    const means = spec.models.map((m) => m.channels.map((count) => take(count)));
+    const mosaics = spec.models.map((m) => m.channels.map((count, i) => {
+      const [height, width] = m.tiles[i];
+      return tiles.subarray(from, (from += count * height * width));
+    }));
+    return { pixels: opaque(pixels), maps, contributions, means, mosaics, inside: message.inside };
+  }
+  const neighbours = () => [1, -1].forEach((by) => { // so that up and down need not wait
+    const list = images(), image = list[list.indexOf(model.get("image")) + by];
+    if (image !== undefined) need({ ask: "image", image });
+  });
+
+  // ---- playing ----
   function stop() {
     clearInterval(timer);
     timer = 0;
@@ -113,7 +88,7 @@ function render({ model, el }) {
     if (still.matches) return (live.textContent = STILL);
     if (model.get("layer") === layers) set({ layer: 1 });
     timer = setInterval(() => {
-      move("layer", 1, 1, layers);
+      move(1);
       if (model.get("layer") === layers) stop();
     }, PLAY_MS);
     play.textContent = "❚❚";
@@ -121,143 +96,253 @@ function render({ model, el }) {
   }
   const calm = () => still.matches && stop();
 
-  const panes = spec.models.map((m) => modelPane(spec, m));
-  const original = h("canvas", { role: "img" }), title = h("p", { class: "title" }), truth = h("p", { class: "truth" });
+  // ---- what a person does to a picture or a channel ----
+  function cover() {
+    const point = model.get("point").length ? model.get("point") : [spec.side / 2, spec.side / 2];
+    const place = point.map((p) => Math.floor((p * spec.places) / spec.side)), now = model.get("occluded");
+    set({ occluded: now.length && now.every((v, i) => v === place[i]) ? [] : place });
+  }
+  const clear = () => set({ point: [], occluded: [], ablated: [] });
+  function ablate(channel) {
+    const now = model.get("ablated");
+    set({ ablated: now.includes(channel) ? now.filter((c) => c !== channel) : [...now, channel].sort((a, b) => a - b) });
+  }
+  function point(m, event) {
+    const box = event.currentTarget.getBoundingClientRect();
+    const at = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+    set({ point: at.map((v) => clamp(Math.floor(v * spec.side), 0, spec.side - 1)) });
+    event.currentTarget.focus({ preventScroll: true });
+  }
+  function pointByKey(m, event) {
+    const ways = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, way = ways[event.key];
+    if (event.key === "Escape") {
+      set({ point: [] });
+      stage.focus();
+    } else if (way) {
+      const size = spec.models[m].sizes[model.get("layer") - 1], now = model.get("point"); // (height, width)
+      const cell = now.length ? cellAt(now, size, spec.side).map((c, i) => clamp(c + way[i], 0, size[i] - 1)) : size.map((v) => Math.floor(v / 2));
+      set({ point: cell.map((c, i) => Math.floor(((c + 0.5) * spec.side) / size[i])) });
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // ---- elements ----
+  const panes = spec.models.map((about, m) => {
+    const parts = modelPane(spec, about);
+    parts.picture.addEventListener("click", (event) => point(m, event));
+    parts.picture.addEventListener("keydown", (event) => pointByKey(m, event));
+    return parts;
+  });
+  const original = h("canvas", { role: "img" }), outline = h("div", { class: "sees" }), hole = h("div", { class: "patch" });
+  const title = h("p", { class: "title" }), truth = h("p", { class: "truth" }), early = h("p", { class: "truth" });
   const place = h("span", { class: "place" }), live = h("p", { class: "live", role: "status", "aria-live": "polite" });
-  const back = button("previous image", "‹", () => move("image", -1, 0, count - 1));
-  const next = button("next image", "›", () => move("image", 1, 0, count - 1));
-  const play = button("", "", toggle);
+  const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1)), play = button("", "", toggle);
   const smooth = button("smooth map", "smooth", () => set({ smooth: !model.get("smooth") }));
   const slider = range("layer", 1, layers, 1, (v) => set({ layer: v }));
   const opacity = range("opacity of the map", 0, 1, 0.05, (v) => set({ opacity: v })), percent = h("output");
   const ticks = spec.models[0].taps.map((_, i) => h("span", { style: `--at: ${i / Math.max(1, layers - 1)}` },
     ...spec.models.map((m) => h("span", {}, m.taps[i]))));
   const kinds = Object.entries(spec.kinds).map(([kind, { label }]) => [kind, button(label, label, () => set({ kind }))]);
-  const target = select("class whose logit is explained", Object.entries(spec.classes), (v) => set({ target: +v }));
+  const target = select("class whose logit is explained", Object.entries(names), (v) => set({ target: +v }));
+  const versus = select("class whose logit is subtracted", [[-1, "minus nothing"], ...names.map((n, k) => [k, `minus ${n}`])], (v) => set({ versus: +v }));
   const scale = select("colour scale", scales, (v) => set({ scale: v }));
   const shown = select("models shown", both.map((name) => [name, name]), (v) => set({ shown: v }));
-  const marks = h("div", { class: "ticks", "aria-hidden": true }, ...ticks);
+  const only = select("images shown", Object.entries(spec.filters).map(([name, list]) => [name, `${name} (${list.length})`]), filter);
+  const quiz = button("guess first", "guess first", () => set({ quiz: model.get("quiz") === "off" ? "asking" : "off", guess: -1 }));
+  const guess = select("your guess", [[-1, "your guess"], ...names.map((n, k) => [k, n])], (v) => set({ guess: +v }));
+  const reveal = button("reveal the answer", "reveal", () => set({ quiz: model.get("guess") < 0 ? "asking" : "revealed" }));
+  const files = button("export picture and data", "export", download);
+  const channels = channelGrid({ toggle: ablate, reset: () => set({ ablated: [] }), orders: Object.entries(spec.orders),
+    reorder: (v) => set({ order: v }), asked: () => {
+      effects();
+      draw();
+    } });
   const group = h("div", { class: "group", role: "group", "aria-label": "map" }, ...kinds.map(([, node]) => node));
   const stage = h("div", { class: "stage", tabindex: 0, role: "application",
     "aria-label": "maps: left and right arrows change the layer, up and down the image" },
     h("section", { class: "pane", "aria-label": "image" },
       h("header", {}, h("strong", {}, "image"), h("span", { class: "about" }, `${spec.side} × ${spec.side}`)),
-      h("div", { class: "picture" }, original), h("div", { class: "pager" }, back, place, next), title, truth),
+      h("div", { class: "picture" }, original, hole, outline), h("div", { class: "pager" }, back, place, next), title, truth, early),
     ...panes.map((p) => p.node));
-  const root = h("div", { class: "kdnb-widget", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
+  const root = h("div", { class: "kdnb-widget kdnb-stepper", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
     h("div", { class: "controls" },
-      ...field("Layer", play, h("div", { class: "layers" }, slider, marks)), ...field("Map", group),
-      ...field("Class", target), ...field("Scale", scale), ...(both.length > 1 ? field("Models", shown) : []),
-      ...field("Opacity", opacity, percent), ...field("Cells", smooth)),
-    h("p", { class: "help" }, ...HELP.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
+      ...field("Layer", play, h("div", { class: "layers" }, slider, h("div", { class: "ticks", "aria-hidden": true }, ...ticks))),
+      ...field("Map", group), ...field("Class", target, versus), ...field("Scale", scale), ...(both.length > 1 ? field("Models", shown) : []),
+      ...field("Images", only), ...field("Opacity", opacity, percent, smooth), ...field("You", quiz, guess, reveal, files)),
+    channels.node, h("p", { class: "help" }, ...HELP.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
 
   function key(event) {
     event.stopPropagation(); // JupyterLab's shortcuts stay out
     const own = event.target.tagName === "SELECT" || (event.target === opacity && /^(Arrow|Home|End)/.test(event.key));
     if (own || event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
     const acts = {
-      ArrowLeft: () => move("layer", -1, 1, layers), ArrowRight: () => move("layer", 1, 1, layers),
-      ArrowUp: () => move("image", -1, 0, count - 1), ArrowDown: () => move("image", 1, 0, count - 1),
-      Home: () => set({ layer: 1 }), End: () => set({ layer: layers }), p: toggle,
-      "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1),
-      c: () => set({ target: (model.get("target") + 1) % spec.classes.length }),
+      ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1),
+      Home: () => set({ layer: 1 }), End: () => set({ layer: layers }), p: toggle, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1),
+      c: () => set({ target: (model.get("target") + 1) % names.length }),
+      v: () => set({ versus: ((model.get("versus") + 2) % (names.length + 1)) - 1 }),
       s: () => set({ scale: cycle(scales.map(([name]) => name), model.get("scale")) }),
-      m: () => set({ shown: cycle(both, model.get("shown")) }),
+      m: () => set({ shown: cycle(both, model.get("shown")) }), f: () => filter(cycle(Object.keys(spec.filters), model.get("only"))),
+      o: cover, x: clear, j: download,
     };
     const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (event.key === " " && event.target === stage) acts[" "] = toggle;
-    const act = KEYS[name] ? () => set({ [KEYS[name][0]]: KEYS[name][1] }) : acts[name];
+    const act = KEYS[name] ? () => set({ kind: KEYS[name] }) : acts[name];
     if (!act) return;
     event.preventDefault();
     if (timer && act !== toggle) stop();
     act();
   }
 
-  function ask(image) {
-    if (image < 0 || image >= count || asked.has(image)) return;
-    asked.add(image);
-    model.send({ ask: "image", image });
+  // ---- drawing ----
+  const effects = () => need({ ask: "effects", image: model.get("image"), model: first(), layer: model.get("layer") });
+
+  function answers(s) { // probabilities with what is covered or ablated, and every layer's evidence of a covered image
+    const covered = s.occluded.length ? need({ ask: "occlude", image: s.image, place: s.occluded }) : null;
+    const cut = s.ablated.length ? need({ ask: "ablate", image: s.image, model: first(), layer: s.layer, channels: s.ablated }) : null;
+    return spec.models.map((m, i) => (cut && i === first() ? cut.probabilities : covered?.probabilities?.[i]) ?? null);
   }
-  function receive(message, buffers) {
-    if (!("image" in message) || store.has(message.image)) return;
-    const values = new Float32Array(bytesOf(buffers[1]).buffer), rows = spec.models[0].extremes[0].length;
-    let start = 0;
-    const maps = spec.models.map((m) => m.sizes.map(([height, width]) =>
-      Array.from({ length: rows }, () => values.subarray(start, (start += height * width)))));
-    store.set(message.image, { pixels: opaque(bytesOf(buffers[0])), maps });
-    draw();
-    [1, -1].forEach((by) => ask(model.get("image") + by)); // the neighbours, so that up and down need not wait
+  function changes(s, now) {
+    const said = [];
+    spec.models.forEach((m, i) => {
+      const before = m.probabilities[s.image][s.target];
+      if (!now[i]) return;
+      const what = s.ablated.length && i === first() ? `without channel${s.ablated.length > 1 ? "s" : ""} ${s.ablated.join(", ")}` : "with the patch covered";
+      said.push(`${m.name} ${what}: p(${names[s.target]}) ${(before + 1e-12).toFixed(2)} → ${(now[i][s.target] + 1e-12).toFixed(2)}`);
+    });
+    const covered = s.occluded.length ? need({ ask: "occlude", image: s.image, place: s.occluded }) : null;
+    if (covered?.evidence) spec.models.forEach((m, i) => {
+      const sums = covered.evidence[i];
+      if (sums) said.push(`${m.name}'s evidence with the patch covered: ` + m.taps.map((tap, l) =>
+        `${tap} ${plus(sums[l][s.target] - (s.versus >= 0 ? sums[l][s.versus] : 0))}`).join(", "));
+    });
+    return said;
+  }
+  function verdict(s, known) {
+    if (s.quiz !== "revealed") return [];
+    const right = s.guess === spec.targets[s.image], student = spec.models[0].probabilities[s.image];
+    const best = student.indexOf(Math.max(...student)), inside = known.inside;
+    const hit = s.point.length && inside ? `; your place lies ${inside[s.point[0]][s.point[1]] === "1" ? "inside" : "outside"} what defines the class` : "";
+    return [`you said ${names[s.guess]}: ${right ? "right" : `it is ${names[spec.targets[s.image]]}`}; the student says ${names[best]}${hit}`];
+  }
+  function drawChannels(s, known, m) {
+    const at = s.layer - 1, about = spec.models[m], found = store.get(JSON.stringify({ ask: "effects", image: s.image, model: m, layer: s.layer }));
+    const all = known.contributions[m][at], minus = (c) => all[s.target][c] - (s.versus >= 0 ? all[s.versus][c] : 0);
+    const gain = Float32Array.from(all[s.target], (_, c) => Math.fround(minus(c)));
+    const base = about.probabilities[s.image][s.target];
+    const drop = found?.values && Float32Array.from(gain, (_, c) => base - found.values[c * names.length + s.target]);
+    if (s.order === "effect") effects();
+    const by = s.order === "mean" ? known.means[m][at] : s.order === "effect" && drop ? drop : gain;
+    const waiting = s.order === "effect" && !found;
+    const effect = (c) => !drop ? "" : `, without it p(${names[s.target]}) ${drop[c] >= 0 ? "falls" : "rises"} by ${number(Math.abs(drop[c]))}`;
+    channels.draw({
+      of: `${s.image}/${m}/${s.layer}/${s.order}`, by: s.order, order: ranked(by), ablated: s.ablated, colour: palettes[0],
+      title: `${about.name}'s ${about.channels[at]} channels at ${about.taps[at]}${waiting ? " (asking for their effects)" : ""}`,
+      height: about.tiles[at][0], width: about.tiles[at][1], tiles: known.mosaics[m][at],
+      text: (c) => (s.order === "mean" ? number(by[c]) : plus(by[c])),
+      label: (c) => `channel ${c}, contribution ${plus(gain[c])}${effect(c)}`,
+    });
   }
 
   function draw() {
     queued = false;
-    const s = state(), known = store.get(s.image);
+    const s = state(), known = need({ ask: "image", image: s.image }), hide = s.quiz === "asking";
     clearTimeout(late);
     root.setAttribute("aria-busy", !known);
     if (!known) {
-      ask(s.image);
       late = setTimeout(() => (live.textContent = WAITING), 4000);
       return;
     }
-    const kind = spec.kinds[s.kind], colour = palettes[+kind.signed], truthName = spec.classes[spec.targets[s.image]];
-    const said = [];
+    const colour = palettes[+hasSign(spec, s)], truthName = names[spec.targets[s.image]], now = answers(s), said = [], list = images();
     paint(original, spec.side, spec.side, known.pixels);
-    original.setAttribute("aria-label", `${spec.titles[s.image]}, true class ${truthName}`);
+    original.setAttribute("aria-label", hide ? spec.titles[s.image] : `${spec.titles[s.image]}, true class ${truthName}`);
     title.textContent = spec.titles[s.image];
-    truth.textContent = `✓ true class: ${truthName}`;
-    place.textContent = `${s.image + 1} of ${count}`;
-    back.setAttribute("aria-disabled", s.image === 0); // not disabled: that would drop the focus
-    next.setAttribute("aria-disabled", s.image === count - 1);
+    truth.textContent = hide ? "" : `✓ true class: ${truthName}`;
+    early.textContent = hide || !spec.early ? "" : spec.early[s.image] > layers ? "no probe agrees with the student to the end"
+      : `probes agree with the student from layer ${spec.early[s.image]} on`;
+    place.textContent = list.includes(s.image) ? `${list.indexOf(s.image) + 1} of ${list.length}` : `– of ${list.length}`;
+    back.setAttribute("aria-disabled", list.indexOf(s.image) <= 0); // not disabled: that would drop the focus
+    next.setAttribute("aria-disabled", list.indexOf(s.image) === list.length - 1);
+    const covered = s.occluded.length ? patchOf(s.occluded, spec.side, spec.places) : null;
+    put(hole, covered, spec.side);
+    outline.hidden = true;
     panes.forEach((parts, m) => {
-      const hidden = s.shown !== "both" && s.shown !== spec.models[m].name, p = spec.models[m].probabilities[s.image];
+      const hidden = s.shown !== "both" && s.shown !== spec.models[m].name, before = spec.models[m].probabilities[s.image];
       parts.node.hidden = hidden;
       if (hidden) return;
-      const now = pane(spec, known.maps, s, m);
-      said.push(now.sentence);
+      const seen = pane(spec, known.maps, s, m), p = now[m] ?? before;
+      if (!hide) said.push(seen.sentence);
       paint(parts.image, spec.side, spec.side, known.pixels);
-      paintMap(parts.map, now.width, now.height, now.indices, colour);
+      paintMap(parts.map, seen.width, seen.height, seen.indices, colour);
       parts.map.style.opacity = s.opacity;
       parts.map.classList.toggle("smooth", s.smooth);
-      parts.map.setAttribute("aria-label", now.sentence);
-      parts.about.textContent = `${spec.models[m].taps[s.layer - 1]} · ${now.height} × ${now.width}`;
-      parts.peak.hidden = !now.cell;
-      const [y, x] = now.cell ?? [0, 0];
-      Object.assign(parts.peak.style, { left: share(x + 0.5, now.width), top: share(y + 0.5, now.height),
-        width: share(1, now.width), height: share(1, now.height) });
+      parts.map.setAttribute("aria-label", hide ? spec.models[m].name : seen.sentence);
+      parts.about.textContent = `${spec.models[m].taps[s.layer - 1]} · ${seen.height} × ${seen.width}`;
+      for (const [node, cell] of [[parts.peak, seen.peak], [parts.cell, seen.cell]]) {
+        const [y, x] = cell ?? [0, 0];
+        node.hidden = !cell;
+        Object.assign(node.style, { left: share(x + 0.5, seen.width), top: share(y + 0.5, seen.height), width: share(1, seen.width), height: share(1, seen.height) });
+      }
+      put(parts.sees, seen.sees, spec.side);
+      put(parts.patch, covered, spec.side);
+      if (m === first()) put(outline, seen.sees, spec.side);
       paintMap(parts.bar, 255, 1, Uint8Array.from({ length: 255 }, (_, i) => i + 1), colour);
-      [number(now.low), kind.unit, number(now.high)].forEach((text, i) => (parts.legend[i].textContent = text));
+      [number(seen.low), spec.kinds[s.kind].unit, number(seen.high)].forEach((text, i) => (parts.legend[i].textContent = text));
+      parts.chances.hidden = parts.account.hidden = hide;
       parts.rows.forEach((r, i) => {
         r.node.classList.toggle("chosen", i === s.target);
-        r.label.textContent = spec.classes[i] + (i === spec.targets[s.image] ? " ✓" : "");
+        r.label.textContent = names[i] + (i === spec.targets[s.image] ? " ✓" : "");
         r.fill.style.width = `${100 * p[i]}%`;
+        Object.assign(r.was.style, { left: `${100 * before[i]}%`, display: now[m] ? "block" : "none" });
         r.p.textContent = (p[i] + 1e-12).toFixed(2);
       });
+      drawLedger(parts, seen.bars, s.layer, spec.models[m].refusal);
+      parts.readings.textContent = spec.models[m].readings[s.layer - 1].join(" · ");
     });
+    drawChannels(s, known, first());
     slider.value = s.layer;
     const taps = spec.models.map((m) => m.taps[s.layer - 1]).join(", ");
     slider.setAttribute("aria-valuetext", `layer ${s.layer} of ${layers}: ${taps}`);
     ticks.forEach((tick, i) => tick.classList.toggle("now", i === s.layer - 1));
-    kinds.forEach(([name, button]) => button.setAttribute("aria-pressed", name === s.kind));
+    kinds.forEach(([name, node]) => node.setAttribute("aria-pressed", name === s.kind));
     smooth.setAttribute("aria-pressed", s.smooth);
-    [target.value, scale.value, shown.value, opacity.value] = [s.target, s.scale, s.shown, s.opacity];
+    quiz.setAttribute("aria-pressed", s.quiz !== "off");
+    guess.hidden = reveal.hidden = s.quiz === "off";
+    [target.value, versus.value, scale.value, shown.value, opacity.value, only.value, guess.value] =
+      [s.target, s.versus, s.scale, s.shown, s.opacity, s.only, s.guess];
     percent.textContent = `${Math.round(100 * s.opacity)} %`;
-    live.textContent = said.join("\n");
+    const focus = channels.node.contains(document.activeElement) ? [channels.label()] : [];
+    live.textContent = hide ? ASKING : [...focus, ...verdict(s, known), ...changes(s, now), ...said, ...(notice ? [notice] : [])].join("\n");
   }
   const changed = () => {
     if (!queued) queueMicrotask(draw); // several traits at once: one picture
     queued = true;
   };
 
+  async function download() {
+    const s = state(), known = need({ ask: "image", image: s.image });
+    if (!known) return;
+    const seen = panes.map((parts, m) => [parts, m]).filter(([parts]) => !parts.node.hidden);
+    const pictures = [{ title: spec.titles[s.image], range: "", layers: [[original, 1]] }, ...seen.map(([parts, m]) => ({
+      title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "),
+      layers: [[parts.image, 1], [parts.map, s.opacity]] }))];
+    const { smooth: _, ...saved } = s, name = `${spec.titles[s.image]}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
+    const sentence = live.textContent;
+    save(`${name}.png`, await exportPicture(pictures, sentence));
+    save(`${name}.json`, new Blob([JSON.stringify({ state: saved, image: spec.titles[s.image], sentence, ...spec.provenance }, null, 1)], { type: "application/json" }));
+    live.textContent = notice = `saved ${name}.png and ${name}.json`;
+  }
+
   stop();
   el.append(root);
-  names.forEach((name) => model.on(`change:${name}`, changed));
+  NAMES.forEach((name) => model.on(`change:${name}`, changed));
   model.on("msg:custom", receive);
   still.addEventListener("change", calm);
   draw();
   return () => {
     stop();
     clearTimeout(late);
-    names.forEach((name) => model.off(`change:${name}`, changed));
+    NAMES.forEach((name) => model.off(`change:${name}`, changed));
     model.off("msg:custom", receive);
     still.removeEventListener("change", calm);
   };

@@ -1,111 +1,187 @@
-"""The layer stepper: the maps of every layer, stepped through by keyboard; and its static twin (notebook 04)."""
+"""The layer stepper: every layer of student and teacher, by mouse, keyboard or ear; its static twin (04)."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
-from traitlets import Bool, Dict, Float, Int, Unicode, validate
+from traitlets import Bool, Dict, Float, Int, List, Unicode, validate
 
+from kdnb.errors import UserError
 from kdnb.figures.output import Picture
 from kdnb.widgets import render
-from kdnb.widgets.render import Pane, Panel, StepperData, StepperState, panel
+from kdnb.widgets.layers import KINDS, ModelMaps, StepperData, filters
+from kdnb.widgets.questions import answer, tile_sizes
+from kdnb.widgets.render import Pane, Panel, StepperState, panel
 from kdnb.widgets.view import STYLE, script
 
-__all__ = ["LayerStepper", "static"]
+__all__ = ["LayerStepper", "exported_state", "first_state", "plain_state", "spec_of", "static"]
 
 STATE = tuple(field.name for field in fields(StepperState))
+SCRIPT = script("stepper_numbers.js", "stepper_parts.js", "stepper.js")
 
 
 class LayerStepper(anywidget.AnyWidget):
     """Step through the layers of a student beside its teacher; the traits are the fields of ``StepperState``.
 
-    The browser asks for an image's maps once, then draws every step by itself. Maps and pixels travel as messages, so
-    that they are not saved with the notebook.
+    The browser asks for an image's maps once, then draws every step by itself; ablation and occlusion are asked when
+    they are wanted. Maps and pixels travel as messages, so that they are not saved with the notebook.
     """
 
-    _esm = script("stepper.js")
+    _esm = SCRIPT
     _css = STYLE
     spec = Dict().tag(sync=True)
     image = Int(0).tag(sync=True)
     layer = Int(1).tag(sync=True)
     kind = Unicode("average").tag(sync=True)
     target = Int(0).tag(sync=True)
+    versus = Int(-1).tag(sync=True)
     scale = Unicode("map").tag(sync=True)
     opacity = Float(0.6).tag(sync=True)
     shown = Unicode("both").tag(sync=True)
+    only = Unicode("all").tag(sync=True)
+    order = Unicode("contribution").tag(sync=True)
+    point = List(Int()).tag(sync=True)
+    occluded = List(Int()).tag(sync=True)
+    ablated = List(Int()).tag(sync=True)
+    quiz = Unicode("off").tag(sync=True)
+    guess = Int(-1).tag(sync=True)
     smooth = Bool(False).tag(sync=True)
 
     def __init__(self, data: StepperData, state: StepperState | None = None) -> None:
         """Show ``data``; by default the first image and the class that the student predicts for it."""
         self.data = data
-        super().__init__(spec=_spec(data), **asdict(state or _first(data)))
+        super().__init__(spec=spec_of(data), **plain_state(state or first_state(data)))
         self.on_msg(self._answer)
 
     @property
     def state(self) -> StepperState:
         """What is looked at now."""
-        return StepperState(**{name: getattr(self, name) for name in STATE})
+        return StepperState(**{name: _tuple(getattr(self, name)) for name in STATE})
 
     def panel(self) -> Panel:
         """The numbers and colours on the screen now."""
         return panel(self.data, self.state)
 
+    def to_html(self, path: str | Path, images: list[int] | None = None) -> Path:
+        """The widget as one page that needs neither kernel nor network, see :func:`kdnb.widgets.page.to_html`."""
+        from kdnb.widgets.page import to_html
+
+        return to_html(self.data, path, self.state, images)
+
     @validate(*STATE)
     def _valid(self, proposal: dict) -> Any:
-        render.check(self.data, replace(_first(self.data), **{proposal["trait"].name: proposal["value"]}))
+        name, value = proposal["trait"].name, _tuple(proposal["value"])
+        if name != "ablated":  # whether there are such channels depends on layer and model, which may change with it
+            render.check(self.data, replace(first_state(self.data), **{name: value}))
         return proposal["value"]
 
     def _answer(self, _widget: LayerStepper, content: dict, _buffers: list) -> None:
-        """Send the pixels and all maps of one image: models, taps and rows in order, float32."""
-        if content.get("ask") == "image" and (image := content.get("image")) in range(len(self.data.pixels)):
-            maps = [tap[image].astype("<f4").ravel() for model in self.data.models for tap in model.maps]
-            self.send({"image": image}, [self.data.pixels[image].tobytes(), np.concatenate(maps).tobytes()])
+        try:
+            found = answer(self.data, content) if isinstance(content, Mapping) and "ask" in content else None
+        except UserError as error:
+            found = {"to": content, "refused": str(error)}, []
+        if found:
+            self.send(*found)
+
+
+def first_state(data: StepperData) -> StepperState:
+    """The first image and the class that the student predicts for it."""
+    return StepperState(target=int(data.models[0].probabilities[0].argmax()))
+
+
+def exported_state(path: str | Path) -> StepperState:
+    """The state in a JSON file that the widget exported: ``LayerStepper(data, exported_state(path))`` shows it again.
+
+    Raises:
+        UserError: If the file is no such export.
+    """
+    try:
+        values = json.loads(Path(path).read_text("utf-8"))["state"]
+        return StepperState(**{name: _tuple(value) for name, value in values.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"'{path}' is no export of the layer stepper ({error}): give a file it saved") from None
 
 
 def static(data: StepperData, state: StepperState | None = None) -> Picture:
-    """One image at every layer, a row per model, by the same ``panel`` as the widget; the state's layer is ignored."""
-    state = state or _first(data)
-    steps = [panel(data, replace(state, layer=i + 1)) for i in range(len(data.models[0].taps))]
+    """One image at every layer, a row per model, by the same ``panel`` as the widget; the state's layer is ignored.
+
+    Under each map its range, and where there is a ledger what speaks for the class, against it, and the bias.
+    """
+    state = state or first_state(data)
+    steps = [panel(data, replace(state, layer=i + 1, ablated=())) for i in range(len(data.models[0].taps))]
     shape = len(steps[0].panes), 1 + len(steps)
-    figure, axes = plt.subplots(*shape, figsize=(1.6 * shape[1], 2.05 * shape[0]), squeeze=False)
+    figure, axes = plt.subplots(*shape, figsize=(1.7 * shape[1], 2.25 * shape[0]), squeeze=False)
     for ax in axes.flat:
         ax.imshow(data.pixels[state.image], extent=(0, 1, 1, 0), interpolation="nearest")
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         ax.grid(False)
-    colours = render.palette(render.KINDS[state.kind].signed)
-    for row, panes in zip(axes, zip(*(step.panes for step in steps), strict=True), strict=True):
+    colours = render.palette(render.signed(state))
+    name = data.classes[state.target]
+    for m, (row, panes) in enumerate(zip(axes, zip(*(step.panes for step in steps), strict=True), strict=True)):
+        model = next(model for model in data.models if model.name == panes[0].model)
         row[0].set(ylabel=panes[0].model)
-        row[0].set_xlabel(panes[0].sentence.rpartition("; ")[2], fontsize=7)
-        for ax, pane in zip(row[1:], panes, strict=True):
-            _draw(ax, pane, colours, state.opacity)
-    axes[0, 0].set_title(data.titles[state.image], fontsize=8)
+        row[0].set_xlabel(f"p({name}) {model.probabilities[state.image, state.target] + 1e-12:.2f}", fontsize=7)
+        for layer, (ax, pane) in enumerate(zip(row[1:], panes, strict=True), start=1):
+            _draw(ax, pane, layer, colours, state.opacity)
+        if m == 0:
+            row[0].set_title(data.titles[state.image], fontsize=8)
     figure.tight_layout(pad=0.5)
     about = f"{data.titles[state.image]}, true class {data.classes[data.targets[state.image]]}. "
     return Picture(figure, about + ". ".join(pane.sentence for step in steps for pane in step.panes) + ".", pixels=True)
 
 
-def _draw(ax: plt.Axes, pane: Pane, colours: np.ndarray, opacity: float) -> None:
+def _draw(ax: plt.Axes, pane: Pane, layer: int, colours: np.ndarray, opacity: float) -> None:
     ax.imshow(colours[pane.indices], extent=(0, 1, 1, 0), interpolation="nearest", alpha=opacity)
     ax.set_title(f"{pane.tap}, {pane.raw.shape[0]} × {pane.raw.shape[1]}", fontsize=8)
-    ax.set_xlabel(f"{render.number(pane.low)} to {render.number(pane.high)}", fontsize=7)
+    text = f"{render.number(pane.low)} to {render.number(pane.high)}"
+    if pane.bars:
+        here = pane.bars[layer - 1]
+        text += f"\n{render.plus(here.supporting)} {render.number(here.opposing)} bias {render.plus(here.bias)}"
+    ax.set_xlabel(text, fontsize=7)
 
 
-def _first(data: StepperData) -> StepperState:
-    return StepperState(target=int(data.models[0].probabilities[0].argmax()))
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
-def _spec(data: StepperData) -> dict[str, Any]:
+def plain_state(state: StepperState) -> dict[str, Any]:
+    """The state as the browser has it: lists instead of tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(state).items()}
+
+
+def spec_of(data: StepperData) -> dict[str, Any]:
     """What the browser must know before it has any map."""
-    models = [
-        {"name": m.name, "taps": m.taps, "sizes": [v.shape[2:] for v in m.maps], "extremes": m.extremes.tolist(),
-         "probabilities": m.probabilities.tolist()} for m in data.models
-    ]  # fmt: skip
-    kinds = {name: kind._asdict() | {"first": data.row(name)} for name, kind in render.KINDS.items()}
+    kinds = {name: kind._asdict() | {"first": data.row(name)} for name, kind in KINDS.items()}
     return {"classes": data.classes, "targets": data.targets, "titles": data.titles, "side": data.pixels.shape[1],
-            "kinds": kinds, "scales": render.SCALES, "models": models,
+            "kinds": kinds, "scales": render.SCALES, "orders": render.ORDERS, "filters": filters(data),
+            "places": render.PLACES, "early": data.early, "provenance": dict(data.provenance),
+            "models": [_about(data, m, model) for m, model in enumerate(data.models)],
             "palettes": [render.palette(signed).tobytes().hex() for signed in (False, True)]}  # fmt: skip
+
+
+def _about(data: StepperData, m: int, model: ModelMaps) -> dict[str, Any]:
+    fields = [[None if np.isnan(v) else v for v in row] for row in model.fields.tolist()]
+    readings = [[f"{name} {value:.2f}" for name, value in row.items() if not np.isnan(value)]
+                for _, row in model.readings.iterrows()]  # fmt: skip
+    extremes = [[_ends(maps[:, r]) for r in range(maps.shape[1])] for maps in model.maps]
+    contrasts = [{kind: {f"{a},{b}": _ends(data.values(m, layer + 1, kind, a, b))
+                         for a, b in combinations(range(len(data.classes)), 2)}
+                  for kind in KINDS if KINDS[kind].per_class} for layer in range(len(model.taps))]  # fmt: skip
+    return {"name": model.name, "taps": model.taps, "sizes": [maps.shape[2:] for maps in model.maps],
+            "channels": [means.shape[1] for means in model.means], "tiles": tile_sizes(model), "extremes": extremes,
+            "contrasts": contrasts, "logits": model.logits.tolist(), "probabilities": model.probabilities.tolist(),
+            "bias": [] if model.bias is None else model.bias.tolist(), "refusal": model.refusal, "fields": fields,
+            "readings": readings}  # fmt: skip
+
+
+def _ends(values: np.ndarray) -> list[float]:
+    return [float(values.min()), float(values.max())]

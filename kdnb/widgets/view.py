@@ -9,6 +9,6 @@ __all__ = ["STYLE", "script"]
 STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
 
 
-def script(name: str) -> str:
-    """The browser side of a widget: ``common.js`` followed by the file `name`."""
-    return "\n".join(Path(__file__).with_name(part).read_text("utf-8") for part in ("common.js", name))
+def script(*names: str) -> str:
+    """The browser side of a widget: ``common.js`` followed by the files ``names``, as one module."""
+    return "\n".join(Path(__file__).with_name(part).read_text("utf-8") for part in ("common.js", *names))

@@ -14,14 +14,16 @@ from torch import nn
 
 from kdnb.data.batches import to_tensor
 from kdnb.errors import UserError
-from kdnb.explanations import grad_cam
-from kdnb.feature_maps import average_maps
-from kdnb.models import FiveConv
-from kdnb.widgets import LayerStepper, StepperState, panel, render, static, stepper_data
+from kdnb.explanations import cams
+from kdnb.feature_maps import average_maps, channel_means, decision_ledger, receptive_fields
+from kdnb.metrics import softmax
+from kdnb.models import FiveConv, make_teacher
+from kdnb.widgets import LayerStepper, StepperState, exported_state, layers, panel, render, static, stepper_data
+from kdnb.widgets.questions import ablated, effects, occluded
 
 CLASSES, N = ("round", "square", "none"), 5
-STATES = [StepperState(i, layer, kind, t, scale) for i, layer, kind, t, scale
-          in product((0, 4), (1, 3, 5), render.KINDS, (0, 2), render.SCALES)]  # fmt: skip
+STATES = [StepperState(i, layer, kind, t, v, scale) for i, layer, kind, (t, v), scale
+          in product((0, 4), (1, 5), layers.KINDS, ((0, -1), (2, 1)), render.SCALES)]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +44,128 @@ def test_maps_are_those_of_the_package(inputs, data):
     for model in data.models:
         expected = average_maps(inputs[model.name], inputs["images"])
         assert model.taps == tuple(expected)
-        for t in range(len(CLASSES)):
-            cams = grad_cam(inputs[model.name], inputs["images"], torch.full((N,), t))
+        for kind, t in product(layers.KINDS, range(len(CLASSES))):
+            made = expected if kind == "average" else cams(model.network, inputs["images"], torch.full((N,), t), kind)
             for tap, maps in zip(model.taps, model.maps, strict=True):
-                np.testing.assert_allclose(maps[:, data.row("average", t)], expected[tap], rtol=1e-5, atol=1e-7)
-                np.testing.assert_allclose(maps[:, data.row("gradcam", t)], cams[tap], rtol=1e-4, atol=1e-7)
+                scale = max(1e-9, float(made[tap].abs().max()))
+                np.testing.assert_allclose(maps[:, data.row(kind, t)], made[tap].numpy(), atol=1e-4 * scale)
+
+
+def test_bars_are_the_decision_ledger(inputs, data):
+    state = StepperState(image=3, target=1)
+    for m, pane in enumerate(panel(data, state).panes):
+        ledger = decision_ledger(data.models[m].network, inputs["images"][3:4], [1])
+        for bar, account in zip(pane.bars, ledger.accounts.values(), strict=True):
+            wanted = account.supporting[0], account.opposing[0], account.bias[0], ledger.logits[0]
+            np.testing.assert_allclose(bar, wanted, atol=1e-5)
+            assert abs(bar.supporting + bar.opposing + bar.bias - bar.logit) <= 1e-4 * max(1, abs(bar.logit))
+
+
+def test_a_minus_b_is_minus_b_minus_a(data):
+    for kind in layers.KINDS:
+        there, back = (panel(data, StepperState(2, 3, kind, a, b)).panes[0] for a, b in ((0, 2), (2, 0)))
+        sign = -1 if layers.KINDS[kind].per_class else 1  # a map without a class stays
+        assert np.array_equal(there.raw, sign * back.raw)
+        assert [x.logit for x in there.bars] == [-x.logit for x in back.bars]
+        assert there.bars[2].supporting == pytest.approx(-back.bars[2].opposing)
+
+
+def test_a_network_without_a_ledger_is_shown_without_bars(inputs):
+    teacher = make_teacher(3, name="efficientnet_b0")
+    shown = stepper_data(**inputs | {"teacher": teacher})
+    pane = panel(shown, StepperState(kind="evidence")).panes[1]
+    assert pane.bars == () and "logit" not in pane.sentence and "SiLU" in shown.models[1].refusal
+
+
+def direct(model, images, tap, channels):
+    """Probabilities (N, K) with channels set to their means in a whole forward pass."""
+    mean = channel_means(model, images)[tap]
+
+    def cut(_module, _inputs, output):
+        output = output.clone()
+        output[:, channels] = mean[channels][:, None, None]
+        return output
+
+    handle = model.get_submodule(model.taps[tap]).register_forward_hook(cut)
+    with torch.no_grad():
+        logits = model.eval()(images)
+    handle.remove()
+    return softmax(logits.double().numpy())
+
+
+def test_ablation_equals_a_whole_forward_pass(inputs, data):
+    for m, layer, channels in (0, 2, [3]), (1, 4, [0, 5, 6]), (0, 5, [1, 2]):
+        model = data.models[m]
+        wanted = direct(model.network, inputs["images"], model.taps[layer - 1], channels)[4]
+        np.testing.assert_allclose(ablated(data, 4, m, layer, channels), wanted, atol=1e-6)
+        if len(channels) == 1:
+            np.testing.assert_allclose(effects(data, 4, m, layer)[channels[0]], wanted, atol=1e-6)
+    with pytest.raises(UserError, match="channels of this layer go from 0 to 7, got"):
+        ablated(data, 0, 0, 1, [99])
+
+
+def test_a_covered_patch_changes_what_a_forward_pass_of_the_covered_image_says(inputs, data):
+    top, left, bottom, right = render.patch((2, 7), 32)
+    covered = inputs["images"][1:2].clone()
+    covered[:, :, top:bottom, left:right] = covered.mean((2, 3), keepdim=True)
+    (probabilities, evidence), _ = occluded(data, 1, [(2, 7), (0, 0)])
+    for m, model in enumerate(data.models):
+        with torch.no_grad():
+            np.testing.assert_allclose(probabilities[m], softmax(model.network(covered).double().numpy())[0], atol=1e-6)
+        ledger = decision_ledger(model.network, covered, [2])
+        np.testing.assert_allclose(evidence[m][:, 2], [a.evidence[0] for a in ledger.accounts.values()], atol=1e-5)
+
+
+def test_a_pointed_cell_sees_its_receptive_field(data):
+    fields = receptive_fields(data.models[0].network, 32)
+    for layer in range(1, 6):
+        pane = panel(data, StepperState(layer=layer, point=(17, 30))).panes[0]
+        row = fields.iloc[layer - 1]
+        centre = row.start + pane.cell[0] * row.jump
+        top, _, bottom, right = pane.sees
+        assert top == max(0, centre - (row.field - 1) / 2) and bottom == min(32, centre + (row.field + 1) / 2)
+        assert top <= 17 < bottom and right == 32
+        assert f"cell at row {pane.cell[0] + 1}, column {pane.cell[1] + 1}" in pane.sentence
+
+
+def test_filters_name_the_wrong_the_disagreeing_and_the_unsure(data):
+    answers, sure = [m.probabilities.argmax(1) for m in data.models], data.models[0].probabilities.max(1)
+    kept = layers.filters(data)
+    assert kept["all"] == list(range(N))
+    assert kept["wrong"] == [i for i in range(N) if answers[0][i] != data.targets[i]]
+    assert kept["disagree"] == [i for i in range(N) if answers[0][i] != answers[1][i]]
+    assert kept["unsure"] == [i for i in range(N) if sure[i] < layers.UNSURE]
+
+
+def test_channels_are_ranked_by_what_is_asked(data):
+    by = {order: render.score(data, StepperState(3, 2, target=1, order=order)) for order in ("contribution", "mean")}
+    assert by["contribution"].sum() == pytest.approx(data.models[0].maps[1][3, data.row("evidence", 1)].sum(), abs=1e-5)
+    assert not np.array_equal(*(render.ranked(v) for v in by.values()))
+    assert (np.diff(by["mean"][render.ranked(by["mean"])]) <= 0).all()
+
+
+def test_a_guess_hides_the_answer_until_it_is_revealed(inputs):
+    masks = np.zeros((N, 32, 32), bool)
+    masks[:, 10:20, 10:20] = True
+    data = stepper_data(**inputs, masks=masks)
+    asking = panel(data, StepperState(quiz="asking"))
+    assert asking.sentence == render.ASKING and "p(" not in asking.sentence
+    states = (StepperState(quiz="revealed", guess=g, point=p) for g, p in ((0, (12, 12)), (2, (0, 0))))
+    said = [panel(data, state).sentence for state in states]
+    assert said[0].startswith("you said round: right; the student says") and "lies inside" in said[0]
+    assert said[1].startswith("you said none: it is round") and "lies outside" in said[1]
+
+
+def test_an_export_shows_the_same_again(data, tmp_path):
+    state = StepperState(2, 4, "evidence", 1, 2, "layers", 0.3, "teacher", point=(3, 4), occluded=(1, 1))
+    plain = {k: v for k, v in LayerStepper(data, state).get_state().items() if k in vars(state)}
+    (tmp_path / "export.json").write_text(json.dumps({"state": plain, "image": "case 2"}))
+    again = LayerStepper(data, exported_state(tmp_path / "export.json"))
+    assert again.state == state and again.panel().sentence == panel(data, state).sentence
+    for text in "{", "{}", '{"state": {"teapot": 1}}', '{"state": 3}':
+        (tmp_path / "export.json").write_text(text)
+        with pytest.raises(UserError, match="is no export of the layer stepper"):
+            exported_state(tmp_path / "export.json")
 
 
 def test_evidence_at_the_last_tap_adds_up_to_the_logit_without_its_bias(inputs, data):
@@ -59,7 +178,7 @@ def test_evidence_at_the_last_tap_adds_up_to_the_logit_without_its_bias(inputs, 
 
 
 def test_the_chunk_size_does_not_matter(inputs, data, monkeypatch):
-    monkeypatch.setattr(render, "CHUNK", 2)
+    monkeypatch.setattr(layers, "CHUNK", 2)
     for model, again in zip(data.models, stepper_data(**inputs).models, strict=True):
         for maps, other in zip(model.maps, again.maps, strict=True):
             np.testing.assert_allclose(maps, other, rtol=1e-4, atol=1e-6)
@@ -69,11 +188,13 @@ def test_the_chunk_size_does_not_matter(inputs, data, monkeypatch):
 def test_panel_shows_the_raw_map_in_its_range(data, state):
     for model, pane in zip(data.models, panel(data, state).panes, strict=True):
         raw = model.maps[state.layer - 1][state.image, data.row(state.kind, state.target)]
+        if state.versus >= 0 and layers.KINDS[state.kind].per_class:
+            raw = raw - model.maps[state.layer - 1][state.image, data.row(state.kind, state.versus)]
         numbers = pane.indices.astype(int)
         assert np.array_equal(pane.raw, raw)
         assert pane.low <= raw.min() and raw.max() <= pane.high and pane.low <= 0 <= pane.high
         assert (np.diff(numbers.ravel()[np.argsort(raw, axis=None)]) >= 0).all()
-        if state.kind == "evidence":
+        if render.signed(state):
             assert pane.low == -pane.high and ((numbers - 128) * np.sign(raw) >= 0).all()
             assert pane.peak is None or abs(raw[pane.peak]) == np.abs(raw).max()
         elif pane.peak:
@@ -81,7 +202,7 @@ def test_panel_shows_the_raw_map_in_its_range(data, state):
 
 
 def test_scales_widen_and_only_the_last_joins_the_models(data):
-    for kind in render.KINDS:
+    for kind in layers.KINDS:
         steps = [panel(data, StepperState(kind=kind, layer=2, scale=scale)).panes for scale in render.SCALES]
         for narrow, wide in zip(steps, steps[1:], strict=False):
             assert all(w.low <= n.low and n.high <= w.high for n, w in zip(narrow, wide, strict=True))
@@ -91,11 +212,13 @@ def test_scales_widen_and_only_the_last_joins_the_models(data):
 def test_the_sentence_names_layer_map_peak_and_probability(data):
     state = StepperState(image=1, layer=3, kind="evidence", target=2, shown="student")
     (pane,) = panel(data, state).panes
-    value = pane.raw[pane.peak]
+    value, bar = pane.raw[pane.peak], pane.bars[2]
+    ledger = (f"logit {render.plus(bar.logit)} = for {render.number(bar.supporting)}, "
+              f"against {render.number(bar.opposing)}, bias {render.plus(bar.bias)}")  # fmt: skip
     assert panel(data, state).sentence == (
         f"student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest {'+' * int(value > 0)}"
         f"{render.number(float(value))} at row {pane.peak[0] + 1}, column {pane.peak[1] + 1}; "
-        f"p(none) {data.models[0].probabilities[1, 2]:.2f}")  # fmt: skip
+        f"p(none) {data.models[0].probabilities[1, 2]:.2f}; {ledger}")  # fmt: skip
 
 
 def test_a_dead_layer_is_shown_without_dividing_by_zero(inputs):
@@ -151,7 +274,9 @@ def test_what_does_not_fit_is_refused_in_one_line(inputs, change, message):
 
 
 @pytest.mark.parametrize(("name", "value"), [("image", N), ("image", -1), ("layer", 0), ("layer", 6), ("target", 3),
-    ("opacity", 1.2), ("kind", "saliency"), ("scale", "own"), ("shown", "tutor")])  # fmt: skip
+    ("opacity", 1.2), ("kind", "saliency"), ("scale", "own"), ("shown", "tutor"), ("versus", 3), ("only", "right"),
+    ("order", "size"), ("point", (1,)), ("point", (32, 0)), ("occluded", (8, 0)), ("quiz", "on"),
+    ("guess", 3)])  # fmt: skip
 def test_a_state_that_the_data_do_not_hold_is_refused(data, name, value):
     with pytest.raises(UserError, match=name):
         panel(data, replace(StepperState(), **{name: value}))
@@ -171,14 +296,26 @@ def test_the_widget_follows_its_traits(data):
 def test_an_image_travels_as_a_message_and_is_not_saved(data, monkeypatch):
     widget, sent = LayerStepper(data), []
     monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append((content, buffers)))
-    for question in {"ask": "image", "image": 3}, {"ask": "image", "image": 99}, {"ask": "tea"}:
+    asked = {"ask": "image", "image": 3}
+    unknown = {"ask": "image", "image": 99}, {"ask": "tea"}, "tea", {"ask": "effects", "image": 0, "layer": 9}
+    for question in asked, *unknown:
         widget._answer(widget, question, [])
-    ((content, (pixels, values)),) = sent
-    expected = np.concatenate([maps[3].ravel() for model in data.models for maps in model.maps])
-    assert content == {"image": 3} and pixels == data.pixels[3].tobytes()
-    assert np.array_equal(np.frombuffer(values, np.float32), expected)
+    ((content, (pixels, values, tiles)),) = sent
+    kinds = product(("maps", "contributions", "means"), data.models)
+    expected = [tap[3].ravel() for kind, m in kinds for tap in getattr(m, kind)]
+    assert content == {"to": asked, "inside": None} and pixels == data.pixels[3].tobytes()
+    assert np.array_equal(np.frombuffer(values, np.float32), np.concatenate(expected))
+    sizes = [m.means[i].shape[1] * min(32, t.shape[2]) ** 2 for m in data.models for i, t in enumerate(m.maps)]
+    assert len(tiles) == sum(sizes) and max(tiles) == 255
     saved = {name: value for name, value in widget.get_state().items() if name != "layout"}
     assert len(json.dumps(saved, default=str)) < 150_000
+
+
+def test_a_question_that_cannot_be_answered_is_refused_in_words(data, monkeypatch):
+    widget, sent = LayerStepper(data), []
+    monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append(content))
+    widget._answer(widget, {"ask": "ablate", "image": 0, "model": 0, "layer": 1, "channels": [99]}, [])
+    assert "go from 0 to 7" in sent[0]["refused"]
 
 
 def test_the_static_twin_shows_the_same_numbers(data):
@@ -188,6 +325,8 @@ def test_the_static_twin_shows_the_same_numbers(data):
     for layer in range(1, 6):
         for row, pane in enumerate(panel(data, replace(state, layer=layer)).panes):
             assert np.array_equal(axes[row, layer].images[1].get_array(), render.palette(True)[pane.indices])
-            assert axes[row, layer].get_xlabel() == f"{render.number(pane.low)} to {render.number(pane.high)}"
+            limits, bars = axes[row, layer].get_xlabel().split("\n")
+            assert limits == f"{render.number(pane.low)} to {render.number(pane.high)}"
+            assert bars.endswith(f"bias {render.plus(pane.bars[layer - 1].bias)}")
             assert pane.sentence in picture.alt
     plt.close(picture.figure)

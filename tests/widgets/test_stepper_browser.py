@@ -1,12 +1,17 @@
 """The layer stepper in a real JupyterLab and Chromium: by keyboard only, its numbers equal to Python's."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from browser import NEEDS_BROWSER, execute, tab_through
 
-from kdnb.widgets.render import KINDS, SCALES, StepperState, number, palette, panel
+from kdnb.widgets.layers import KINDS
+from kdnb.widgets.page import to_html
+from kdnb.widgets.questions import ablated, effects, occluded
+from kdnb.widgets.render import SCALES, StepperState, number, palette, panel, plus, ranked, score, signed
+from kdnb.widgets.stepper import LayerStepper, exported_state
 
 pytestmark = NEEDS_BROWSER
 SETUP = """
@@ -15,21 +20,23 @@ torch.set_num_threads(1)
 from kdnb import phantoms
 from kdnb.data.batches import to_tensor
 from kdnb.models import FiveConv, TappedDenseNet121
-from dataclasses import asdict
 from kdnb.widgets import LayerStepper, StepperState, stepper_data
+from kdnb.widgets.stepper import plain_state
 plan = phantoms.PhantomPlan(patients=8, slices=1)
-pixels, _ = phantoms.render_all(plan, 64)
+pixels, masks = phantoms.render_all(plan, 64)
 classes, table = phantoms.classes("brain"), phantoms.table(plan)
 torch.manual_seed(3)
 student, teacher = FiveConv(4, 0.25), TappedDenseNet121(4)
 data = stepper_data(student, teacher, to_tensor(pixels), pixels, [classes.index(c) for c in table.label],
-                    classes, list(table.image_id))
+                    classes, list(table.image_id), masks=masks, provenance={"seed": 3})
 """
 READ = """() => {
   const root = document.querySelector(".kdnb-widget"), text = (n) => n.textContent;
   const panes = [...root.querySelectorAll(".stage .pane")].slice(1).filter((p) => !p.hidden).map((p) => {
     const c = p.querySelector("canvas.map");
+    const line = (n) => n.style.width;
     return { legend: [...p.querySelectorAll(".legend span")].map(text), p: [...p.querySelectorAll(".p")].map(text),
+      sum: text(p.querySelector(".sum")), bars: [...p.querySelectorAll(".ledger .support")].map(line),
       size: [c.height, c.width], opacity: +c.style.opacity,
       rgba: [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data] };
   });
@@ -41,7 +48,7 @@ READ = """() => {
 def opened(lab):
     cells = [SETUP, "w = LayerStepper(data, StepperState())\nw"]
     page, errors = lab.open("stepper", cells, ".kdnb-widget[aria-busy=false]")
-    yield page, errors, lab.folder
+    yield page, errors, lab.folder, lab.browser
     page.close()
 
 
@@ -49,7 +56,7 @@ def opened(lab):
 def page(opened):
     """The page with the focus on the maps and the widget in its first state."""
     page = opened[0]
-    execute(page, "w.layer = 2\nfor name, value in asdict(StepperState()).items(): setattr(w, name, value)")
+    execute(page, "w.layer = 2\nfor name, value in plain_state(StepperState()).items(): setattr(w, name, value)")
     page.wait_for_function("document.querySelector('.live').textContent.includes('layer 1 of 5 (conv1')")
     page.locator(".kdnb-widget .stage").focus()
     return page
@@ -63,6 +70,7 @@ def data():
 
 
 def agrees(page, data, state):
+    page.wait_for_selector(".kdnb-widget[aria-busy=false]")
     seen, expected = page.evaluate(READ), panel(data, state)
     assert seen["live"] == expected.sentence
     assert len(seen["panes"]) == len(expected.panes)
@@ -70,8 +78,16 @@ def agrees(page, data, state):
         unit = KINDS[state.kind].unit
         assert shown["legend"] == [number(pane.low), unit, number(pane.high)]
         rgba = np.array(shown["rgba"]).reshape(*shown["size"], 4)
-        assert np.array_equal(rgba[..., :3], palette(KINDS[state.kind].signed)[pane.indices])
+        assert np.array_equal(rgba[..., :3], palette(signed(state))[pane.indices])
         assert shown["opacity"] == pytest.approx(state.opacity)
+        largest = max(abs(v) for bar in pane.bars for v in bar[:3])
+        widths = [float(width.removesuffix("%")) for width in shown["bars"]]
+        np.testing.assert_allclose(widths, [50 * bar.supporting / largest for bar in pane.bars], atol=0.01)
+
+
+def says(page, text):
+    """Wait until the live line holds a text."""
+    page.wait_for_function("text => document.querySelector('.live').textContent.includes(text)", arg=text)
 
 
 def test_every_key_shows_what_python_computes(page, data):
@@ -79,7 +95,7 @@ def test_every_key_shows_what_python_computes(page, data):
     agrees(page, data, state)
     for letter, kind in ("a", "average"), ("g", "gradcam"), ("e", "evidence"):
         for scale in SCALES:
-            for layer in range(1, 6):
+            for layer in (1, 2, 3, 4, 5) if kind == "evidence" else (1, 2):
                 page.keyboard.press("Home" if layer == 1 else "ArrowRight")
                 page.keyboard.press(letter)
                 state = replace(state, kind=kind, scale=scale, layer=layer)
@@ -87,8 +103,15 @@ def test_every_key_shows_what_python_computes(page, data):
             page.keyboard.press("s")
         page.keyboard.press("c")
         state = replace(state, target=state.target + 1)
+    for letter, kind in ("i", "eigencam"), ("h", "hirescam"), ("l", "layercam"):
+        page.keyboard.press(letter)
+        agrees(page, data, state := replace(state, kind=kind, scale="map"))
+    for versus in (0, 1):
+        page.keyboard.press("v")
+        for scale in SCALES:
+            agrees(page, data, state := replace(state, versus=versus, scale=scale))
+            page.keyboard.press("s")
     page.keyboard.press("ArrowDown")
-    page.wait_for_selector(".kdnb-widget[aria-busy=false]")
     agrees(page, data, state := replace(state, image=1, scale="map"))
     for key, change in ("-", {"opacity": 0.5}), ("m", {"shown": "student"}), ("m", {"shown": "teacher"}):
         page.keyboard.press(key)
@@ -130,7 +153,121 @@ def test_play_runs_to_the_last_layer_and_respects_reduced_motion(page):
 
 def test_everything_is_reached_by_tab_named_and_large_enough(page):
     names = tab_through(page)
-    assert len(names) == len(set(names)) == page.locator(".kdnb-widget :is(button, select, input, [tabindex])").count()
+    stops = ".kdnb-widget :is(button, select, input, [tabindex]):not([tabindex='-1']):visible"
+    assert len(names) == len(set(names)) == page.locator(stops).count()
+
+
+def test_a_channel_is_ablated_from_the_keyboard(page, data):
+    execute(page, "w.layer = 3; w.target = 2; w.image = 1")
+    says(page, "layer 3 of 5 (conv3")
+    page.locator(".channels button[tabindex='0']").focus()
+    state, name = StepperState(1, 3, target=2), data.classes[2]
+    order, without = ranked(score(data, state)), effects(data, 1, 0, 3)
+    before = data.models[0].probabilities[1, 2]
+    for step in "", "ArrowRight", "ArrowDown", "End", "Home", "PageDown":
+        if step:
+            page.keyboard.press(step)
+        channel = order[{"": 0, "ArrowRight": 1, "ArrowDown": 9, "End": 23, "Home": 0, "PageDown": 24}[step]]
+        drop = before - without[channel, 2]
+        label = f"without it p({name}) {'falls' if drop >= 0 else 'rises'} by {number(abs(float(np.float32(drop))))}"
+        page.wait_for_function("text => document.activeElement.getAttribute('aria-label')?.endsWith(text)", arg=label)
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith(f"channel {channel}, ")
+    page.keyboard.press("Enter")
+    first = int(order[24])
+    says(page, f"student without channel {first}: p({name}) {before:.2f} → {ablated(data, 1, 0, 3, [first])[2]:.2f}")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    two = sorted([first, int(order[25])])
+    says(page, f"without channels {two[0]}, {two[1]}: p({name}) {before:.2f} → {ablated(data, 1, 0, 3, two)[2]:.2f}")
+    assert execute(page, "print(w.ablated)").strip() == str(two)
+    page.locator(".kdnb-widget .stage").focus()
+    page.keyboard.press("ArrowRight")  # another layer has other channels
+    page.wait_for_function("!document.querySelector('.live').textContent.includes('without channel')")
+
+
+def test_a_place_is_pointed_at_and_covered_from_the_keyboard(page, data):
+    page.keyboard.press("End")
+    page.locator("[aria-label^='map of the student']").focus()
+    page.keyboard.press("ArrowUp")  # the first arrow puts the pointer into the middle
+    page.keyboard.press("ArrowUp")
+    state = StepperState(layer=5, point=(24, 40))
+    agrees(page, data, state)
+    page.keyboard.press("o")
+    (probabilities, evidence), = occluded(data, 0, [(3, 5)])
+    before = data.models[1].probabilities[0, 0]
+    says(page, f"teacher with the patch covered: p(glioma) {before:.2f} → {probabilities[1, 0]:.2f}")
+    assert f"conv5 {plus(float(evidence[0][4, 0]))}" in page.locator(".live").text_content()
+    page.keyboard.press("x")
+    agrees(page, data, StepperState(layer=5))
+
+
+def test_a_guess_hides_the_answer_until_it_is_revealed(page, data):
+    page.locator("button[aria-label='guess first']").click()
+    says(page, "Which class is it?")
+    assert not page.locator(".kdnb-widget .classes").first.is_visible()
+    page.locator("select[aria-label='your guess']").select_option("1")
+    page.locator("button[aria-label='reveal the answer']").click()
+    says(page, panel(data, StepperState(quiz="revealed", guess=1)).sentence)
+    assert page.locator(".kdnb-widget .classes").first.is_visible()
+
+
+def test_the_pager_stops_at_filtered_images(page, data):
+    page.keyboard.press("f")  # the untrained student is often wrong
+    kept = [i for i, t in enumerate(data.targets) if data.models[0].probabilities[i].argmax() != t]
+    for image in kept[1:3]:
+        page.keyboard.press("ArrowDown")
+        place = f"document.querySelector('.place').textContent.startsWith('{kept.index(image) + 1} of')"
+        page.wait_for_function(place)
+        page.wait_for_selector(".kdnb-widget[aria-busy=false]")
+        assert page.locator(".title").text_content() == data.titles[image]
+
+
+def test_an_export_can_be_shown_again(page, data, tmp_path):
+    execute(page, "w.layer = 2; w.kind = 'evidence'; w.versus = 3; w.point = [5, 6]")
+    says(page, "glioma minus pituitary")
+    saved = []
+    page.on("download", lambda item: saved.append(item))
+    page.locator("button[aria-label='export picture and data']").click()
+    says(page, "saved brain_p0000_s00-layer2-evidence.png")
+    page.wait_for_timeout(500)
+    for item in saved:
+        item.save_as(tmp_path / item.suggested_filename)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["brain_p0000_s00-layer2-evidence.json", "brain_p0000_s00-layer2-evidence.png"]
+    assert (tmp_path / names[1]).read_bytes()[:4] == b"\x89PNG"
+    state = exported_state(tmp_path / names[0])
+    assert state == StepperState(layer=2, kind="evidence", versus=3, point=(5, 6))
+    content = json.loads((tmp_path / names[0]).read_text())
+    assert content["seed"] == 3 and content["sentence"].startswith(LayerStepper(data, state).panel().sentence)
+
+
+def test_the_saved_page_works_without_kernel_and_network(opened, data, tmp_path):
+    state = StepperState(image=1, layer=2, kind="gradcam", target=2)
+    path = to_html(data, tmp_path / "stepper.html", state, images=[0, 1])
+    context = opened[3].new_context(offline=True)
+    page, errors = context.new_page(), []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(f"file://{path}")
+    agrees(page, data, state)
+    page.locator(".stage").focus()
+    for key, change in ("e", {"kind": "evidence"}), ("ArrowRight", {"layer": 3}), ("ArrowUp", {"image": 0}):
+        page.keyboard.press(key)
+        agrees(page, data, state := replace(state, **change))
+    page.keyboard.press("o")
+    (probabilities, _), = occluded(data, 0, [(4, 4)])
+    says(page, f"→ {probabilities[0, 2]:.2f}")
+    page.keyboard.press("x")
+    page.locator(".channels button[tabindex='0']").focus()
+    page.keyboard.press("Enter")
+    channel = int(ranked(score(data, state))[0])
+    says(page, f"without channel {channel}: p(notumor)")
+    says(page, f"→ {ablated(data, 0, 0, 3, [channel])[2]:.2f}")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    says(page, "more needs a running notebook")
+    assert errors == []
+    context.close()
 
 
 def test_a_step_takes_less_than_150_ms(page):

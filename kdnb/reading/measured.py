@@ -1,0 +1,254 @@
+"""What probes, CKA, ledgers and ablation say of a study's networks, measured once and kept as a run (notebook 04)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.pipeline import Pipeline
+from torch import Tensor, nn
+
+from kdnb import leakage
+from kdnb.distillation import load_student
+from kdnb.errors import UserError
+from kdnb.feature_maps import (
+    Examples,
+    channel_means,
+    decision_ledger,
+    early_decisions,
+    features,
+    fit_probes,
+    gradients_at_taps,
+    gram_cka,
+    grams,
+    probe_predictions,
+    probe_table,
+    top_k_curve,
+)
+from kdnb.metrics import seed_interval
+from kdnb.models import make_student
+from kdnb.progress import say
+from kdnb.runs import Run, atomic_path, finished_runs, write_json
+from kdnb.settings import Settings
+from kdnb.study import Study
+from kdnb.training import load_teacher
+
+__all__ = ["KS", "Reading", "found_reading", "reading_of"]
+
+FITTED, SCORED, COMPARED, CUT = 600, 400, 200, 40  # images: of a probe's fit, of its score, of CKA, of ablation
+KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
+TABLES = ("probes", "cka", "ledger", "ablation", "channels")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A run of kind "reading": tables, and the probes and channel means that reports of single images need."""
+
+    run: Run
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of ``TABLES``.
+
+        probes: model, tap, accuracy with interval, control, selectivity, untrained. cka: student's tap by the taps of
+        the teacher, the label-only student and an untrained one. ledger: model, tap and mean shares over test images.
+        ablation: tap, k and the drop of the class's probability. channels: the ten strongest of each class and tap.
+        """
+        return pd.read_csv(self.run.path(f"{name}.csv"))
+
+    @cached_property
+    def facts(self) -> dict:
+        """Class names, image size, ids of student and teacher, settings."""
+        return self.run.json("facts.json")
+
+    @cached_property
+    def early(self) -> pd.DataFrame:
+        """image_id, class, predicted, layer: the first layer from which on all probes agree with the student."""
+        return pd.read_csv(self.run.path("early.csv"))
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Per tap ``weight|tap`` (K, C) and ``offset|tap`` (K,) of the probes, ``mean|tap`` (C,) of the channels."""
+        with np.load(self.run.path("arrays.npz")) as file:
+            return {name: file[name] for name in file.files}
+
+    def means(self) -> dict[str, Tensor]:
+        """Tap → (C,) mean activation over training images, what stands for an ablated channel."""
+        return {name.split("|")[1]: torch.from_numpy(v) for name, v in self.arrays.items() if name.startswith("mean|")}
+
+    def decoded(self, student: nn.Module, images: Tensor) -> np.ndarray:
+        """(L, N, K) probabilities that the probes read from each tap."""
+        found = []
+        for tap, x in features(student, images).items():
+            scores = x @ self.arrays[f"weight|{tap}"].T + self.arrays[f"offset|{tap}"]
+            scores = np.exp(scores - scores.max(1, keepdims=True))
+            found.append(scores / scores.sum(1, keepdims=True))
+        return np.stack(found)
+
+    def networks(self, device: torch.device) -> tuple[nn.Module, nn.Module]:
+        """Student and teacher, in eval mode.
+
+        Raises:
+            UserError: If their runs are gone.
+        """
+        root, classes = self.run.folder.parents[1], len(self.facts["classes"])
+        runs = [Run(kind, self.facts[kind], root / kind / self.facts[kind]) for kind in ("student", "teacher")]
+        for run in runs:
+            if not run.path("done.json").is_file():
+                raise UserError(f"the {run.kind}'s run {run.id} is gone from '{root}': run notebook 04 again")
+        return load_student(runs[0], classes, device), load_teacher(runs[1], classes, device)
+
+
+def reading_of(study: Study) -> Reading:
+    """The reading of a study's student, measured now or found."""
+    counts = {"fitted": FITTED, "scored": SCORED, "compared": COMPARED, "cut": CUT, "ks": KS}
+    parameters, also = counts | {"seed": study.settings.seed}, [study.label_only.id]
+    return Reading(study.downstream("reading", parameters, lambda run: _measure(study, run), also))
+
+
+def found_reading(settings: Settings, student: str) -> Reading:
+    """The reading of a student's run, by the run's id or its beginning.
+
+    Raises:
+        UserError: If there is none, or more than one.
+    """
+    known = {read.facts["student"]: read for read in map(Reading, finished_runs(settings.runs, "reading"))}
+    chosen = [name for name in known if name.startswith(student)]
+    if len(chosen) != 1 or not student:
+        there = ", ".join(known) or "none: run notebook 04 first"
+        raise UserError(f"run must be the id of a student read in notebook 04, or its beginning, got '{student}'; "
+                        f"there {'is' if len(known) < 2 else 'are'} {there}")  # fmt: skip
+    return known[chosen[0]]
+
+
+def _measure(study: Study, run: Run) -> None:
+    classes, device = len(study.image_set.classes), study.device
+    train, test = study.sample(FITTED, "train"), study.sample(SCORED)
+    untrained = make_student(classes, name=study.settings.student, seed=study.settings.seed + 1,
+                             width=study.settings.width, image_size=study.settings.image_size).to(device)  # fmt: skip
+    models = {
+        "KD student": study.student_model, "label-only student": load_student(study.label_only, classes, device),
+        "teacher": study.teacher_model, "untrained student": untrained,
+    }  # fmt: skip
+    seen = {name: [_examples(study, model, rows) for rows in (train, test)] for name, model in models.items()}
+    probes = fit_probes(seen["KD student"][0].features, seen["KD student"][0].targets)
+    tables = {
+        "probes": _probes(seen, study.settings.seed), "cka": _cka(models, study.images(test[:COMPARED])),
+        "ledger": _ledgers(study, models, test), "ablation": _ablation(study, test[:CUT], train),
+        "channels": _channels(study, test),
+    }  # fmt: skip
+    for name, table in tables.items():
+        say(f"  reading: {name}")
+        table.to_csv(run.path(f"{name}.csv"), index=False, float_format="%.6g")
+    _early(study, probes, seen["KD student"][1], test).to_csv(run.path("early.csv"), index=False)
+    arrays = _folded(probes, classes)
+    means = channel_means(study.student_model, study.images(train))
+    arrays |= {f"mean|{tap}": mean.cpu().numpy() for tap, mean in means.items()}
+    with atomic_path(run.path("arrays.npz")) as path, path.open("wb") as file:
+        np.savez(file, **arrays)
+    write_json(run.path("facts.json"), {
+        "classes": study.image_set.classes, "image_size": study.settings.image_size, "student": study.student.id,
+        "teacher": study.teacher.id, "settings": {k: v for k, v in study.settings if k not in ("runs_dir", "threads")},
+    })  # fmt: skip
+
+
+def _examples(study: Study, model: nn.Module, rows: np.ndarray) -> Examples:
+    groups = leakage.groups(study.image_set.table).to_numpy()[rows]
+    return Examples(features(model, study.images(rows)), study.targets(rows).numpy(), groups)
+
+
+def _probes(seen: dict[str, list[Examples]], seed: int) -> pd.DataFrame:
+    bare = tuple(part.features for part in seen["untrained student"])
+    tables = {}
+    for name in ("KD student", "label-only student", "teacher"):
+        same = tuple(bare[0]) == tuple(seen[name][0].features)
+        tables[name] = probe_table(*seen[name], untrained=bare if same else None, seed=seed)
+    return pd.concat(tables, names=["model"]).reset_index()
+
+
+def _cka(models: dict[str, nn.Module], images: Tensor) -> pd.DataFrame:
+    found, tables = {name: grams(model, images) for name, model in models.items()}, []
+    for name in [name for name in models if name != "KD student"]:
+        table = gram_cka(found["KD student"], found[name]).rename_axis("tap").reset_index()
+        tables.append(table.melt("tap", var_name="other_tap", value_name="cka").assign(model=name))
+    return pd.concat(tables, ignore_index=True)[["tap", "model", "other_tap", "cka"]]
+
+
+def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd.DataFrame:
+    """Mean shares of the predicted class's logit; networks for which the ledger is not exact are left out."""
+    found, images = {}, study.images(rows)
+    groups = leakage.groups(study.image_set.table).to_numpy()[rows]
+    for name in ("KD student", "label-only student", "teacher"):
+        with torch.no_grad():
+            answers = torch.cat([models[name](part).argmax(1) for part in images.split(64)]).cpu()
+        try:
+            table = decision_ledger(models[name], images, answers).table()
+        except UserError as error:
+            say(f"  no ledger of the {name}: {error}")
+            continue
+        per_tap = {}
+        for tap, part in table.groupby("tap", sort=False):
+            interval = seed_interval(part["bias_share"].to_numpy()[None], groups)
+            share = dict(zip(("bias_share", "low", "high"), interval, strict=True))
+            means = part[["logit", "supporting", "opposing", "bias"]].mean().to_dict()
+            per_tap[tap] = {**means, **share, "images": len(part), "largest_residual": part["residual"].abs().max()}
+        found[name] = pd.DataFrame(per_tap).T.rename_axis("tap")
+    return pd.concat(found, names=["model"]).reset_index()
+
+
+def _ablation(study: Study, rows: np.ndarray, reference: np.ndarray) -> pd.DataFrame:
+    model, images = study.student_model, study.images(rows)
+    with torch.no_grad():
+        answers = model(images).argmax(1)
+    _, pairs = gradients_at_taps(model, images.clone().requires_grad_(), answers)
+    means, tables = channel_means(model, study.images(reference)), {}
+    groups = leakage.groups(study.image_set.table).to_numpy()[rows]
+    for tap, (a, g) in pairs.items():
+        ks = [k for k in KS if k <= a.shape[1]]
+        contributions = (g * a).sum(dim=(2, 3))
+        tables[tap] = top_k_curve(model, images, answers, tap, contributions, ks, mean=means[tap], groups=groups,
+                                  seed=study.settings.seed)  # fmt: skip
+    return pd.concat(tables, names=["tap"]).reset_index(level=0)
+
+
+def _channels(study: Study, rows: np.ndarray, top: int = 10) -> pd.DataFrame:
+    """The channels that contribute most to a class's logit, on average over the test images of that class."""
+    targets, found = study.targets(rows), []
+    for k, name in enumerate(study.image_set.classes):
+        own = rows[(targets == k).numpy()]
+        if len(own) == 0:
+            continue
+        target = torch.full((len(own),), k)
+        pairs = [gradients_at_taps(study.student_model, part.requires_grad_(), target[: len(part)])[1]
+                 for part in study.images(own).split(32)]  # fmt: skip
+        for tap in pairs[0]:
+            mean = torch.cat([(p[tap][0] * p[tap][1]).sum(dim=(2, 3)) for p in pairs]).mean(0).cpu().numpy()
+            order = np.argsort(-mean, kind="stable")[:top]
+            found.append(pd.DataFrame({"class": name, "tap": tap, "rank": range(1, len(order) + 1), "channel": order,
+                                       "contribution": mean[order], "images": len(own)}))  # fmt: skip
+    return pd.concat(found, ignore_index=True)
+
+
+def _early(study: Study, probes: dict[str, Pipeline], test: Examples, rows: np.ndarray) -> pd.DataFrame:
+    with torch.no_grad():
+        final = torch.cat([study.student_model(part).argmax(1) for part in study.images(rows).split(64)]).cpu().numpy()
+    layer = early_decisions(probe_predictions(probes, test.features), final)
+    names = np.array(study.image_set.classes)
+    return pd.DataFrame({"image_id": study.image_set.table["image_id"].to_numpy()[rows], "class": names[test.targets],
+                         "predicted": names[final], "layer": layer})  # fmt: skip
+
+
+def _folded(probes: dict[str, Pipeline], classes: int) -> dict[str, np.ndarray]:
+    """Probes as plain arrays, the standardisation folded in; a class that no training image has gets no chance."""
+    arrays = {}
+    for tap, (scaler, regression) in ((tap, (p[0], p[1])) for tap, p in probes.items()):
+        weight, offset = regression.coef_, regression.intercept_
+        if len(weight) == 1:  # two classes: scikit-learn keeps one row
+            weight, offset = np.vstack([0 * weight, weight]), np.append(0, offset)
+        full, bias = np.zeros((classes, weight.shape[1])), np.full(classes, -1e9)
+        full[regression.classes_] = weight / scaler.scale_
+        bias[regression.classes_] = offset - (weight / scaler.scale_) @ scaler.mean_
+        arrays |= {f"weight|{tap}": full, f"offset|{tap}": bias}
+    return arrays

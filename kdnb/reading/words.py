@@ -1,0 +1,198 @@
+"""One image or one class, read layer by layer: a table, a picture, and sentences made from the numbers (04)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdnb.data import to_tensor
+from kdnb.data.decode import decode
+from kdnb.errors import UserError
+from kdnb.feature_maps import Tail, early_decisions
+from kdnb.figures import Picture
+from kdnb.reading.measured import Reading
+from kdnb.runs import environment
+from kdnb.settings import Settings
+from kdnb.widgets import StepperData, StepperState, panel, static, stepper_data
+from kdnb.widgets.page import write_stepper_page
+from kdnb.widgets.render import Bars, number, plus, ranked
+
+__all__ = ["ImageReport", "explain_image", "read_class", "read_image"]
+
+STRONGEST = 5  # channels ablated together in a report
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What each layer shows of one image, how decodable its class is there, what carries the logit, what ablation does.
+
+    Attributes:
+        table: One row per tap of the student.
+        sentences: The same in words: a summary, then one paragraph per layer.
+        picture: The signed evidence of student and teacher at every layer.
+        data: What the layer stepper needs to show the same image.
+    """
+
+    table: pd.DataFrame
+    sentences: tuple[str, ...]
+    picture: Picture
+    data: StepperData
+
+
+def read_image(
+    reading: Reading, image: Tensor, pixels: np.ndarray, title: str, *, target: int | None = None,
+    device: torch.device | None = None,
+) -> ImageReport:  # fmt: skip
+    """The report of one image.
+
+    Args:
+        reading: Of the student that is asked.
+        image: (1, 3, S, S) normalised.
+        pixels: (1, S, S, 3) uint8, the same image.
+        title: Its name.
+        target: True class number, where known.
+        device: Where to compute.
+    """
+    classes, device = reading.facts["classes"], device or torch.device("cpu")
+    student, teacher = reading.networks(device)
+    image = image.to(device)
+    data = stepper_data(student, teacher, image, pixels, [target or 0], classes, [title])
+    data = _known(data, reading, student, image)
+    model, answer = data.models[0], int(data.models[0].logits[0].argmax())
+    state = StepperState(kind="evidence", target=answer)
+    rows = [_row(data, reading, student, image, layer, answer) for layer in range(1, len(model.taps) + 1)]
+    table = pd.DataFrame(rows)
+    words = _sentences(table, data, answer, target)
+    return ImageReport(table, words, static(data, state), data)
+
+
+def _row(data: StepperData, reading: Reading, student: nn.Module, image: Tensor, layer: int, answer: int) -> dict:
+    """What one layer shows of the image: a row of the report's table."""
+    model, tap, classes = data.models[0], data.models[0].taps[layer - 1], data.classes
+    shown = panel(data, StepperState(layer=layer, target=answer)).panes[0]
+    order = ranked(model.contributions[layer - 1][0, answer])[:STRONGEST].tolist()
+    decoded = reading.decoded(student, image)[layer - 1, 0]
+    bar = shown.bars[layer - 1]._asdict() if shown.bars else dict.fromkeys(Bars._fields, np.nan)
+    peak = [p + 1 for p in shown.peak] if shown.peak else [np.nan, np.nan]
+    mean = reading.means()[tap].to(image.device)
+    return {
+        "tap": tap, "cells": f"{shown.raw.shape[0]} × {shown.raw.shape[1]}", "field": model.fields[layer - 1, 0],
+        "peak_row": peak[0], "peak_column": peak[1], "probe_says": classes[decoded.argmax()],
+        "probe_probability": decoded.max(), "probe_accuracy": model.readings.loc[tap, "probe"],
+        "untrained_accuracy": model.readings.loc[tap, "untrained"], **bar, "strongest": " ".join(map(str, order)),
+        "drop": _drop(student, image, tap, mean, order, answer),
+        "random_drop": _random_drop(student, image, tap, mean, answer),
+    }  # fmt: skip
+
+
+def _known(data: StepperData, reading: Reading, student: nn.Module, image: Tensor) -> StepperData:
+    """The data with what the reading knows of each layer, and where it comes from."""
+    decoded = reading.decoded(student, image).argmax(2)
+    answer = data.models[0].logits.argmax(1)
+    models = tuple(replace(m, readings=layer_readings(reading, m.name)) for m in data.models)
+    about = {"student": reading.facts["student"], "teacher": reading.facts["teacher"],
+             "settings": reading.facts["settings"], "kdnb": environment()["kdnb"]}  # fmt: skip
+    return replace(data, models=models, early=tuple(map(int, early_decisions(decoded, answer))), provenance=about)
+
+
+def layer_readings(reading: Reading, model: str) -> pd.DataFrame:
+    """What the stepper shows beside a layer: probe accuracy, that of an untrained network, CKA with the other model."""
+    probes, cka = reading.table("probes"), reading.table("cka").query("model == 'teacher'")
+    table = probes[probes["model"] == {"student": "KD student"}.get(model, model)].set_index("tap")
+    taps = [probes.loc[probes["model"] == m, "tap"] for m in ("KD student", "teacher")]
+    likeness = cka.set_index(["tap", "other_tap"])["cka"]
+    paired = [likeness[pair] for pair in zip(*taps, strict=True)]
+    return pd.DataFrame({"probe": table["accuracy"], "untrained": table["untrained"], "CKA": paired}, index=table.index)
+
+
+def _drop(student: nn.Module, image: Tensor, tap: str, mean: Tensor, channels: Sequence[int], answer: int) -> float:
+    """How much the answer's probability falls without some channels."""
+    tail = Tail(student, image, tap)
+    activation = tail.activations(image)
+    cut = activation.clone()
+    cut[:, list(channels)] = mean[list(channels)][:, None, None]
+    before, after = (torch.softmax(tail(a, image).double(), 1)[0, answer] for a in (activation, cut))
+    return float(before - after)
+
+
+def _random_drop(student: nn.Module, image: Tensor, tap: str, mean: Tensor, answer: int, repeats: int = 10) -> float:
+    rng = np.random.default_rng(0)
+    drawn = [rng.choice(len(mean), min(STRONGEST, len(mean)), replace=False) for _ in range(repeats)]
+    return float(np.mean([_drop(student, image, tap, mean, channels.tolist(), answer) for channels in drawn]))
+
+
+def _sentences(table: pd.DataFrame, data: StepperData, answer: int, target: int | None) -> tuple[str, ...]:
+    name, early = data.classes[answer], data.early[0]
+    said = f"The student says {name}, with probability {data.models[0].probabilities[0, answer]:.2f}."
+    if target is not None:
+        said += " That is right." if target == answer else f" The true class is {data.classes[target]}."
+    for teacher in data.models[1:]:
+        best = int(teacher.logits[0].argmax())
+        said += f" The teacher says {data.classes[best]} ({teacher.probabilities[0, best]:.2f})."
+    said += (f" From layer {early} on every linear probe reads the student's answer." if early <= len(table)
+             else " Even at the last layer the linear probe reads another class.")  # fmt: skip
+    return (said, *(_layer(row, n, name) for n, row in enumerate(table.to_dict("records"), start=1)))
+
+
+def _layer(row: dict, n: int, name: str) -> str:
+    """One layer in words; what is not known is left out."""
+    known = {key for key, value in row.items() if value == value}  # NaN is not equal to itself
+    said = f"Layer {n} ({row['tap']}, {row['cells']} cells"
+    said += f", each sees {row['field']:.0f} px). " if "field" in known else "). "
+    peak = f"brightest at row {row['peak_row']:.0f}, column {row['peak_column']:.0f}" if "peak_row" in known else "flat"
+    said += f"The average map is {peak}. A linear probe reads {row['probe_says']} here "
+    said += f"({row['probe_probability']:.2f}); on test images it is right in {row['probe_accuracy']:.0%}"
+    said += f", on an untrained network in {row['untrained_accuracy']:.0%}." if "untrained_accuracy" in known else "."
+    if "bias" in known:
+        said += (f" The logit {plus(row['logit'])} is {plus(row['supporting'])} for {name}, {number(row['opposing'])} "
+                 f"against it, and {plus(row['bias'])} of bias that later layers add.")  # fmt: skip
+    said += f" Without its {STRONGEST} strongest channels ({row['strongest']}) p({name}) changes by "
+    return said + f"{plus(-row['drop'])}, without {STRONGEST} random ones by {plus(-row['random_drop'])}."
+
+
+def read_class(reading: Reading, name: str) -> tuple[pd.DataFrame, str]:
+    """A class over the test images: its strongest channels at every tap, and when it is decided.
+
+    Returns:
+        The rows of the channel ranking, and sentences.
+
+    Raises:
+        UserError: If there is no such class.
+    """
+    if name not in reading.facts["classes"]:
+        raise UserError(f"class must be one of {', '.join(reading.facts['classes'])}, got '{name}'")
+    channels = reading.table("channels").query("`class` == @name")
+    early = reading.early.query("`class` == @name")
+    right = (early["class"] == early["predicted"]).mean()
+    said = [f"{name}: {len(early)} test images, the student is right on {right:.0%}. "
+            f"Half of them are decided at layer {early['layer'].median():g} or before."]  # fmt: skip
+    for tap, part in channels.groupby("tap", sort=False):
+        channel, gain = part.iloc[0][["channel", "contribution"]]
+        said.append(f"At {tap} channel {channel} adds most to its logit ({plus(gain)} on average).")
+    return channels.reset_index(drop=True), " ".join(said)
+
+
+def explain_image(reading: Reading, path: str | Path, out: str | Path, settings: Settings) -> ImageReport:
+    """Write the report of one image file as a self-contained page with the layer stepper inside.
+
+    Raises:
+        UserError: If the image cannot be read or the page cannot be written.
+    """
+    size = reading.facts["image_size"]
+    try:
+        pixels = decode(Path(path).read_bytes(), size)[0][None]
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' cannot be read as an image ({getattr(error, 'strerror', None) or error})") from None
+    report = read_image(reading, to_tensor(pixels), pixels, Path(path).name, device=settings.activate())
+    body = "".join(f"<p>{html.escape(s)}</p>" for s in report.sentences)
+    body += report.table.round(3).to_html(index=False, border=0)
+    state = StepperState(kind="evidence", target=int(report.data.models[0].logits[0].argmax()))
+    write_stepper_page(report.data, out, f"{Path(path).name}, layer by layer", body, state)
+    return report

@@ -1,0 +1,141 @@
+"""What the layer stepper asks after a click: one image's maps, channels without one another, a covered patch (04).
+
+The same functions answer the live widget, one question at a time, and the saved page, all in advance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from kdnb.errors import UserError
+from kdnb.feature_maps import Tail, capture, channel_effects, ledgers
+from kdnb.metrics import softmax
+from kdnb.models import evaluating
+from kdnb.widgets.layers import ModelMaps, StepperData
+from kdnb.widgets.render import patch
+
+__all__ = ["ablated", "answer", "covered_answer", "effects", "occluded", "tile_sizes"]
+
+TILE = 32  # px; a channel's picture is no larger
+
+
+def answer(data: StepperData, question: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
+    """The message and buffers that answer a question of the view; None for a question it cannot have asked."""
+    image, m, layer = (question.get(name, default) for name, default in (("image", -1), ("model", 0), ("layer", 1)))
+    known = image in range(len(data.images)) and m in range(len(data.models))
+    if not known or layer not in range(1, len(data.models[m].taps) + 1):
+        return None
+    if question["ask"] == "image":
+        return {"to": question, "inside": _inside(data, image)}, _image(data, image)
+    if question["ask"] == "effects":
+        return {"to": question}, [effects(data, image, m, layer).astype("<f4").tobytes()]
+    if question["ask"] == "ablate":
+        found = ablated(data, image, m, layer, question["channels"])
+        return {"to": question, "probabilities": found.tolist()}, []
+    if question["ask"] == "occlude":
+        return covered_answer(question, *occluded(data, image, [question["place"]])[0]), []
+    return None
+
+
+def covered_answer(
+    question: Mapping[str, Any], probabilities: np.ndarray, evidence: Sequence[np.ndarray | None]
+) -> dict[str, Any]:
+    """The message that answers where a patch was put."""
+    sums = [None if e is None else e.tolist() for e in evidence]
+    return {"to": question, "probabilities": probabilities.tolist(), "evidence": sums}
+
+
+def effects(data: StepperData, image: int, m: int, layer: int) -> np.ndarray:
+    """(C, K) float64: the probabilities when each channel alone is replaced by its mean."""
+    model, tap = data.models[m], data.models[m].taps[layer - 1]
+    picture, mean = data.images[image : image + 1], model.reference[layer - 1]
+    columns = [
+        channel_effects(model.network, picture, torch.tensor([k]), tap, mean=mean)[0] for k in range(len(data.classes))
+    ]
+    return torch.stack(columns, 1).double().cpu().numpy() + model.probabilities[image]
+
+
+def ablated(data: StepperData, image: int, m: int, layer: int, channels: list[int]) -> np.ndarray:
+    """(K,) float64: the probabilities when some channels of a layer are replaced by their means together.
+
+    Raises:
+        UserError: If the layer has no such channel.
+    """
+    model, picture = data.models[m], data.images[image : image + 1]
+    mean = model.reference[layer - 1]
+    if not all(c in range(len(mean)) for c in channels):
+        raise UserError(f"channels of this layer go from 0 to {len(mean) - 1}, got {list(channels)}")
+    tail = Tail(model.network, picture, model.taps[layer - 1])
+    activation = tail.activations(picture).clone()
+    activation[:, channels] = mean[channels][:, None, None]
+    return softmax(tail(activation, picture).double().cpu().numpy())[0]
+
+
+def occluded(
+    data: StepperData, image: int, places: Sequence[Sequence[int]]
+) -> list[tuple[np.ndarray, list[np.ndarray | None]]]:
+    """The image with a patch in its mean colour at each of some places, one after the other.
+
+    Returns:
+        Per place: probabilities (models, K), and per model its evidence (L, K) or None where there is no ledger. The
+        evidence is each tap's sum of gradient × activation for the logit of each class.
+    """
+    picture = data.images[image : image + 1]
+    covered, colour = picture.repeat(len(places), 1, 1, 1), picture.mean(dim=(2, 3))[0, :, None, None]
+    for one, place in zip(covered, places, strict=True):
+        top, left, bottom, right = patch(tuple(place), data.pixels.shape[1])
+        one[:, top:bottom, left:right] = colour
+    found = [_answers(model, covered) for model in data.models]
+    return [
+        (np.array([p[i] for p, _ in found]), [None if e is None else e[i] for _, e in found])
+        for i in range(len(places))
+    ]
+
+
+def _answers(model: ModelMaps, images: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities (N, K), and evidence (N, L, K) where there is a ledger."""
+    if model.refusal:
+        with torch.inference_mode(), evaluating(model.network):
+            return softmax(model.network(images).double().cpu().numpy()), None
+    found = ledgers(model.network, images)
+    evidence = [[ledger.accounts[tap].evidence for ledger in found] for tap in model.taps]  # L × K × (N,)
+    return softmax(np.stack([ledger.logits for ledger in found], 1)), np.moveaxis(np.array(evidence), 2, 0)
+
+
+def _image(data: StepperData, image: int) -> list[bytes]:
+    """Pixels; float32 of maps, contributions and means, models and taps in order; uint8 pictures of all channels."""
+    kinds, picture = ("maps", "contributions", "means"), data.images[image : image + 1]
+    numbers = [tap[image].ravel() for kind in kinds for model in data.models for tap in getattr(model, kind)]
+    tiles = [tile.cpu().numpy().ravel() for model in data.models for tile in _tiles(model, picture)]
+    packed = np.concatenate(numbers).astype("<f4").tobytes(), np.concatenate(tiles).tobytes()
+    return [data.pixels[image].tobytes(), *packed]
+
+
+def _inside(data: StepperData, image: int) -> list[str] | None:
+    """The mask as rows of 0 and 1, where it says anything."""
+    if data.masks is None or data.masks[image].all() or not data.masks[image].any():
+        return None
+    return ["".join("01"[int(v)] for v in row) for row in data.masks[image]]
+
+
+def tile_sizes(model: ModelMaps) -> list[tuple[int, int]]:
+    """Height and width of a channel's picture at each tap."""
+    return [(min(TILE, maps.shape[2]), min(TILE, maps.shape[3])) for maps in model.maps]
+
+
+def _tiles(model: ModelMaps, picture: Tensor) -> list[Tensor]:
+    """Per tap (C, h, w) uint8; the ends of the scale are the layer's smallest and largest value, zero included."""
+    with torch.inference_mode(), evaluating(model.network), capture(model.network) as seen:
+        model.network(picture)
+    found = []
+    for activation, size in zip(seen.values(), tile_sizes(model), strict=True):
+        small = adaptive_avg_pool2d(activation[0].float(), size)
+        low, high = min(0.0, float(small.min())), max(0.0, float(small.max()))
+        found.append(((small - low) * (255 / max(high - low, 1e-12)) + 0.5).to(torch.uint8))
+    return found
