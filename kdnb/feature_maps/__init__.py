@@ -1,5 +1,7 @@
-"""What each layer shows and how it decides: captured taps, average maps, the decision ledger (notebook 04)."""
+"""What each layer shows and how it decides: taps, average maps, ablation, probes, CKA, the ledger (notebook 04)."""
 
 from kdnb.feature_maps.maps import average_maps, capture, check_targets, gradients_at_taps, logits_and_taps, to_size
+from kdnb.feature_maps.receptive import field_box, receptive_fields
 
-__all__ = ["average_maps", "capture", "check_targets", "gradients_at_taps", "logits_and_taps", "to_size"]
+__all__ = ["average_maps", "capture", "check_targets", "field_box", "gradients_at_taps", "logits_and_taps",
+           "receptive_fields", "to_size"]  # fmt: skip
