@@ -1,7 +1,8 @@
 """What each layer shows and how it decides: taps, average maps, ablation, probes, CKA, the ledger (notebook 04)."""
 
+from kdnb.feature_maps.ablation import Tail, channel_effects, channel_means, top_k_curve
 from kdnb.feature_maps.maps import average_maps, capture, check_targets, gradients_at_taps, logits_and_taps, to_size
 from kdnb.feature_maps.receptive import field_box, receptive_fields
 
-__all__ = ["average_maps", "capture", "check_targets", "field_box", "gradients_at_taps", "logits_and_taps",
-           "receptive_fields", "to_size"]  # fmt: skip
+__all__ = ["Tail", "average_maps", "capture", "channel_effects", "channel_means", "check_targets", "field_box",
+           "gradients_at_taps", "logits_and_taps", "receptive_fields", "to_size", "top_k_curve"]  # fmt: skip
