@@ -2,7 +2,17 @@
 
 from kdnb.feature_maps.ablation import Tail, channel_effects, channel_means, top_k_curve
 from kdnb.feature_maps.maps import average_maps, capture, check_targets, gradients_at_taps, logits_and_taps, to_size
+from kdnb.feature_maps.probes import (
+    Examples,
+    control_task,
+    early_decisions,
+    features,
+    fit_probes,
+    probe_predictions,
+    probe_table,
+)
 from kdnb.feature_maps.receptive import field_box, receptive_fields
 
-__all__ = ["Tail", "average_maps", "capture", "channel_effects", "channel_means", "check_targets", "field_box",
-           "gradients_at_taps", "logits_and_taps", "receptive_fields", "to_size", "top_k_curve"]  # fmt: skip
+__all__ = ["Examples", "Tail", "average_maps", "capture", "channel_effects", "channel_means", "check_targets",
+           "control_task", "early_decisions", "features", "field_box", "fit_probes", "gradients_at_taps",
+           "logits_and_taps", "probe_predictions", "probe_table", "receptive_fields", "to_size", "top_k_curve"]  # fmt: skip
