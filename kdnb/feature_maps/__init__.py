@@ -12,7 +12,9 @@ from kdnb.feature_maps.probes import (
     probe_table,
 )
 from kdnb.feature_maps.receptive import field_box, receptive_fields
+from kdnb.feature_maps.similarity import cka, cka_table, gram_cka, grams
 
-__all__ = ["Examples", "Tail", "average_maps", "capture", "channel_effects", "channel_means", "check_targets",
-           "control_task", "early_decisions", "features", "field_box", "fit_probes", "gradients_at_taps",
-           "logits_and_taps", "probe_predictions", "probe_table", "receptive_fields", "to_size", "top_k_curve"]  # fmt: skip
+__all__ = ["Examples", "Tail", "average_maps", "capture", "channel_effects", "channel_means", "check_targets", "cka",
+           "cka_table", "control_task", "early_decisions", "features", "field_box", "fit_probes", "gradients_at_taps",
+           "gram_cka", "grams", "logits_and_taps", "probe_predictions", "probe_table", "receptive_fields", "to_size",
+           "top_k_curve"]  # fmt: skip
