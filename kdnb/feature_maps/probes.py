@@ -1,0 +1,178 @@
+"""What a linear probe can decode at each tap, with its controls, and when an image is decided (notebook 04)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from kdnb.errors import UserError
+from kdnb.feature_maps.maps import logits_and_taps
+from kdnb.metrics import Interval, seed_interval
+
+__all__ = ["Examples", "control_task", "early_decisions", "features", "fit_probes", "probe_predictions", "probe_table"]
+
+Features = Mapping[str, np.ndarray]  # tap → (N, C)
+
+
+class Examples(NamedTuple):
+    """Images as the probes see them: features per tap, class numbers (N,), and patient or family (N,) of each."""
+
+    features: Features
+    targets: np.ndarray
+    groups: np.ndarray
+
+
+def features(
+    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None, *, batch: int = 64
+) -> dict[str, np.ndarray]:
+    """Activations averaged over space: tap → (N, C) float32.
+
+    Args:
+        model: Any module with taps.
+        images: (N, 3, H, W).
+        taps: Tap name → module path.
+        batch: Images at a time.
+    """
+    with torch.inference_mode():
+        parts = [
+            {tap: a.mean(dim=(2, 3)).float().cpu().numpy() for tap, a in logits_and_taps(model, part, taps)[1].items()}
+            for part in images.split(batch)
+        ]
+    return {tap: np.concatenate([part[tap] for part in parts]) for tap in parts[0]}
+
+
+def fit_probes(train: Features, targets: np.ndarray) -> dict[str, Pipeline]:
+    """A linear probe per tap: logistic regression (L2, C = 1) on standardised features; deterministic.
+
+    Raises:
+        UserError: If there is not one target per image, only one class, or a feature that is not finite.
+    """
+    return {tap: _fit(x, targets, tap) for tap, x in train.items()}
+
+
+def _fit(x: np.ndarray, targets: np.ndarray, tap: str) -> Pipeline:
+    targets = np.asarray(targets)
+    if len(x) != len(targets) or len(np.unique(targets)) < 2:
+        raise UserError(f"a probe needs one target per image and two classes, got {len(x)} images at tap {tap!r}, "
+                        f"{len(targets)} targets, {len(np.unique(targets))} classes")  # fmt: skip
+    if not np.isfinite(x).all():
+        raise UserError(f"the activations at tap {tap!r} are not finite: check the weights and the input range")
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(x.astype(np.float64), targets)
+
+
+def probe_predictions(probes: Mapping[str, Pipeline], test: Features) -> np.ndarray:
+    """Classes (L, N) that the probes of L taps read from N images."""
+    return np.stack([_predict(probe, test[tap]) for tap, probe in probes.items()])
+
+
+def _predict(probe: Pipeline, x: np.ndarray) -> np.ndarray:
+    return probe.predict(x.astype(np.float64))
+
+
+def probe_table(
+    train: Examples,
+    test: Examples,
+    *,
+    untrained: tuple[Features, Features] | None = None,
+    seed: int = 0,
+    repeats: int = 5,
+) -> pd.DataFrame:
+    """How well the class, and a control, can be decoded at each tap.
+
+    The control task (Hewitt and Liang, arXiv 1909.03368) asks how much a probe can learn by heart: every patient or
+    family gets a random class, see :func:`control_task`; the probe is fitted on part of each one's images and scored
+    on the others. Selectivity is accuracy minus that control.
+
+    Args:
+        train: What the probes are fitted on.
+        test: Other patients' images.
+        untrained: Features (train, test) of the same images from an untrained network with the same taps: what the
+            architecture alone gives.
+        seed: Seeds control tasks and bootstrap.
+        repeats: Control tasks, averaged.
+
+    Returns:
+        Index ``tap``; columns ``accuracy, low, high`` (95 % group bootstrap of the test images, see
+        :func:`kdnb.metrics.seed_interval`), ``control`` and
+        ``selectivity`` (nan where no group of ``train`` has two images), ``untrained, untrained_low, untrained_high``
+        (nan where not given).
+    """
+    rows = {}
+    for tap, x in train.features.items():
+        control = _control(x, train, tap, seed, repeats)
+        accuracy = _accuracy(train, test, tap, seed)
+        bare = [np.nan] * 3
+        if untrained is not None:
+            bare = _accuracy(train._replace(features=untrained[0]), test._replace(features=untrained[1]), tap, seed)
+        rows[tap] = [*accuracy, control, accuracy[0] - control, *bare]
+    columns = ["accuracy", "low", "high", "control", "selectivity", "untrained", "untrained_low", "untrained_high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("tap")
+
+
+def _accuracy(train: Examples, test: Examples, tap: str, seed: int) -> Interval:
+    probe = _fit(train.features[tap], train.targets, tap)
+    right = _predict(probe, test.features[tap]) == np.asarray(test.targets)
+    return seed_interval(right[None].astype(float), test.groups, seed=seed)
+
+
+def control_task(targets: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels without meaning: the groups' classes, handed out to the groups anew, and which images to score.
+
+    Args:
+        targets: (N,) class numbers; a group counts as its most frequent one.
+        groups: (N,) patient or family.
+        seed: Seeds the draw.
+
+    Returns:
+        Labels (N,), and (N,) True for half of each group's images (rounded down), drawn at random.
+
+    >>> labels, scored = control_task(np.array([0, 0, 1, 1, 2]), np.array(list("aabbc")), seed=1)
+    >>> sorted({int(labels[0]), int(labels[2]), int(labels[4])}), bool(labels[0] == labels[1]), int(scored.sum())
+    ([0, 1, 2], True, 2)
+    """
+    rng = np.random.default_rng(seed)
+    _, codes = np.unique(groups, return_inverse=True)
+    classes = pd.Series(targets).groupby(codes).agg(lambda t: t.mode()[0]).to_numpy()
+    shuffled = pd.Series(rng.permutation(len(codes))).groupby(codes)
+    place, size = shuffled.rank().to_numpy(), np.bincount(codes)[codes]
+    return rng.permutation(classes)[codes], place <= size // 2
+
+
+def _control(x: np.ndarray, train: Examples, tap: str, seed: int, repeats: int) -> float:
+    scores = []
+    for repeat in range(repeats):
+        labels, scored = control_task(train.targets, train.groups, seed + repeat)
+        if not scored.any():
+            return float("nan")
+        probe = _fit(x[~scored], labels[~scored], tap)
+        scores.append((_predict(probe, x[scored]) == labels[scored]).mean())
+    return float(np.mean(scores))
+
+
+def early_decisions(decoded: np.ndarray, final: np.ndarray) -> np.ndarray:
+    """The tap from which on every probe agrees with the model's final prediction.
+
+    Args:
+        decoded: The probes' classes (L, N), or their probabilities (L, N, K), in order of depth.
+        final: (N,) the model's predictions.
+
+    Returns:
+        (N,) int: 1 for the first tap; L + 1 where the last probe itself disagrees.
+
+    >>> early_decisions(np.array([[0, 1, 2], [1, 1, 0], [0, 1, 0]]), np.array([0, 1, 1])).tolist()
+    [3, 1, 4]
+    """
+    decoded = np.asarray(decoded)
+    classes = decoded.argmax(2) if decoded.ndim == 3 else decoded
+    if classes.shape[1:] != np.shape(final):
+        raise UserError(f"one final prediction per image is needed, got {np.shape(final)} for {classes.shape[1:]}")
+    agreeing = np.logical_and.accumulate((classes == np.asarray(final))[::-1])  # from the last tap backwards
+    return len(classes) + 1 - agreeing.sum(axis=0)

@@ -1,0 +1,121 @@
+"""Do two networks order the images alike? Debiased linear CKA between their taps (notebook 04).
+
+Plain CKA of independent features comes near 1 when there are more features than images, as at every early tap; with
+the unbiased estimate of HSIC (Song et al., JMLR 13, 2012, equation 5) its mean is near 0 (arXiv 2010.15327).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdnb.errors import UserError
+from kdnb.feature_maps.maps import logits_and_taps
+
+__all__ = ["cka", "cka_table", "gram_cka", "grams"]
+
+BLOCK = 2**16  # features at a time, so that the float64 copy stays small
+
+
+def cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> float:
+    """Debiased linear CKA of two sets of features of the same images, in float64.
+
+    Args:
+        x: (N, P) features, N ≥ 4.
+        y: (N, Q) features.
+
+    Returns:
+        At most 1 (the same up to rotation, scale and shift), about 0 for independent features (the estimate can fall
+        below); nan where features are constant over the images.
+
+    Raises:
+        UserError: If N is below 4 or differs.
+
+    >>> x = torch.tensor([[0.0, 1.0], [2.0, 3.0], [5.0, 4.0], [1.0, 0.0]])
+    >>> round(cka(x, 2 * x + 1), 6)
+    1.0
+    """
+    x, y = (torch.as_tensor(z).detach().double() for z in (x, y))
+    return float(gram_cka({"x": _gram(x, x)}, {"y": _gram(y, y)}).iloc[0, 0])
+
+
+def cka_table(first: nn.Module, second: nn.Module, images: Tensor, batch: int = 64) -> pd.DataFrame:
+    """Debiased linear CKA of every tap of one model with every tap of another.
+
+    Args:
+        first: A module with taps.
+        second: Another.
+        images: (N, 3, H, W), N ≥ 4.
+        batch: Images at a time, see :func:`grams`.
+
+    Returns:
+        Taps of ``first`` (rows) by taps of ``second`` (columns), at most 1.
+    """
+    return gram_cka(grams(first, images, batch=batch), grams(second, images, batch=batch))
+
+
+def grams(
+    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None, *, batch: int = 64
+) -> OrderedDict[str, Tensor]:
+    """Inner products (N, N) float64 of the images' flattened activations at every tap.
+
+    Only two batches of activations are held at a time; for B batches that takes B (B + 1) / 2 forward passes.
+
+    Args:
+        model: Any module with taps.
+        images: (N, 3, H, W).
+        taps: Tap name → module path.
+        batch: Images at a time: as many as fit twice into memory.
+    """
+    found: OrderedDict[str, Tensor] = OrderedDict()
+    spans = [slice(start, start + batch) for start in range(0, len(images), batch)]
+    with torch.inference_mode():
+        for i, rows in enumerate(spans):
+            a = logits_and_taps(model, images[rows], taps)[1]
+            for columns in spans[: i + 1]:
+                b = a if columns is rows else logits_and_taps(model, images[columns], taps)[1]
+                for tap, x in a.items():
+                    whole = found.setdefault(tap, torch.zeros(len(images), len(images), dtype=torch.float64))
+                    block = _gram(x.flatten(1), b[tap].flatten(1)).cpu()
+                    whole[rows, columns], whole[columns, rows] = block, block.T
+    return found
+
+
+def _gram(x: Tensor, y: Tensor) -> Tensor:
+    blocks = zip(x.split(BLOCK, dim=1), y.split(BLOCK, dim=1), strict=True)
+    return sum(a.double() @ b.double().T for a, b in blocks)
+
+
+def gram_cka(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> pd.DataFrame:
+    """Debiased CKA of every matrix in ``first`` with every matrix in ``second``, each (N, N): rows by columns.
+
+    Raises:
+        UserError: If N is below 4 or differs, or a number is not finite.
+    """
+    sides = {len(k) for k in (*first.values(), *second.values())}
+    if len(sides) > 1 or min(sides) < 4:
+        raise UserError(f"debiased CKA needs the same images on both sides, at least 4; got {sorted(sides)} images")
+    ours, theirs = (torch.stack([_unbiased(k) for k in side.values()]) for side in (first, second))
+    return pd.DataFrame((ours @ theirs.T).numpy(), index=list(first), columns=list(second))
+
+
+def _unbiased(gram: Tensor) -> Tensor:
+    """A Gram matrix (N, N) as a vector of length 1 whose inner products are debiased CKA.
+
+    Song's estimate of HSIC is the inner product of two U-centred matrices (Székely and Rizzo, doi 10.1214/14-AOS1255),
+    over N (N − 3), which CKA divides out.
+    """
+    if not torch.isfinite(gram).all():
+        raise UserError("the features are not finite: check the weights and the input range")
+    count = len(gram)
+    k = gram - torch.diag(gram.diagonal())
+    sums = k.sum(dim=0)
+    k = k - (sums[:, None] + sums) / (count - 2) + sums.sum() / ((count - 1) * (count - 2))
+    k = (k - torch.diag(k.diagonal())).flatten()
+    norm = k.norm()
+    return k / norm if norm > 1e-12 * gram.norm() else torch.full_like(k, torch.nan)
