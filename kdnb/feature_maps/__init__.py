@@ -1,6 +1,6 @@
 """What each layer shows and how it decides: taps, average maps, the ledger, ablation, probes, CKA (notebook 04)."""
 
-from kdnb.feature_maps.ablation import Tail, channel_effects, channel_means, top_k_curve
+from kdnb.feature_maps.ablation import Tail, channel_effects, channel_means, probabilities_without, top_k_curve
 from kdnb.feature_maps.ledger import Account, Ledger, decision_ledger, ledgers
 from kdnb.feature_maps.maps import (
     average_maps,
@@ -26,5 +26,5 @@ from kdnb.feature_maps.similarity import cka, cka_table, gram_cka, grams
 __all__ = ["Account", "Examples", "Ledger", "Tail", "average_maps", "capture", "channel_effects", "channel_means",
            "check_images", "check_targets", "cka", "cka_table", "control_task", "decision_ledger", "early_decisions",
            "features", "field_box", "fit_probes", "gradients_at_taps", "gram_cka", "grams", "ledgers",
-           "logits_and_taps", "probe_predictions", "probe_table", "receptive_fields", "to_size",
-           "top_k_curve"]  # fmt: skip
+           "logits_and_taps", "probabilities_without", "probe_predictions", "probe_table", "receptive_fields",
+           "to_size", "top_k_curve"]  # fmt: skip

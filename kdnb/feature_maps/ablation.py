@@ -19,7 +19,7 @@ from kdnb.feature_maps.maps import check_targets, logits_and_taps
 from kdnb.metrics import seed_interval
 from kdnb.models import evaluating, modules_at
 
-__all__ = ["Tail", "channel_effects", "channel_means", "top_k_curve"]
+__all__ = ["Tail", "channel_effects", "channel_means", "probabilities_without", "top_k_curve"]
 
 CHUNK = 2**21  # numbers in one batch of ablated activations: 8 MB, near the caches
 
@@ -227,6 +227,45 @@ def top_k_curve(
     return pd.DataFrame(rows, columns=["k", *names])
 
 
+def probabilities_without(
+    model: nn.Module,
+    image: Tensor,
+    tap: str,
+    masks: Tensor,
+    *,
+    mean: Tensor,
+    taps: Mapping[str, str] | None = None,
+) -> Tensor:
+    """Probabilities of all classes when the channels of each mask are replaced by their means.
+
+    Args:
+        model: Any module with taps.
+        image: (1, 3, H, W).
+        tap: Name of the tap.
+        masks: (M, C) bool, True for a channel to replace.
+        mean: (C,) what a channel is replaced by, see :func:`channel_means`.
+        taps: Tap name → module path.
+
+    Returns:
+        (M, K) float32.
+
+    Raises:
+        UserError: If the tap does not exist or ``mean`` does not fit.
+    """
+    return _probabilities(Tail(model, image, tap, taps), image, tap, masks, mean)
+
+
+def _probabilities(tail: Tail, image: Tensor, tap: str, masks: Tensor, mean: Tensor) -> Tensor:
+    activation = tail.activations(image)  # (1, C, h, w)
+    if mean.shape != activation.shape[1:2]:
+        raise UserError(f"tap {tap!r} has {activation.shape[1]} channels: mean must be one number per channel, got "
+                        f"shape {tuple(mean.shape)}")  # fmt: skip
+    chunk = max(1, CHUNK // max(activation.numel(), image.numel()))
+    replaced = (torch.where(part[:, :, None, None], mean[:, None, None], activation) for part in masks.split(chunk))
+    logits = torch.cat([tail(a, image.expand(len(a), -1, -1, -1)) for a in replaced])
+    return logits.softmax(dim=1)
+
+
 def _changes(
     model: nn.Module, images: Tensor, targets: Tensor, tap: str, masks: Tensor, mean: Tensor,
     taps: Mapping[str, str] | None,
@@ -234,16 +273,8 @@ def _changes(
     """Change (N, M) of the target's probability when the channels of each of M masks (N, M, C) become their means."""
     tail, rows = Tail(model, images, tap, taps), []
     for n, image in enumerate(images.split(1)):
-        activation = tail.activations(image)  # (1, C, h, w)
-        if mean.shape != activation.shape[1:2]:
-            raise UserError(f"tap {tap!r} has {activation.shape[1]} channels: mean must be one number per channel, got "
-                            f"shape {tuple(mean.shape)}")  # fmt: skip
         masked = torch.cat([masks.new_zeros(1, len(mean)), masks[n]])  # first of all, nothing replaced
-        chunk = max(1, CHUNK // max(activation.numel(), image.numel()))
-        parts = masked[:, :, None, None].split(chunk)
-        replaced = (torch.where(part, mean[:, None, None], activation) for part in parts)
-        logits = torch.cat([tail(a, image.expand(len(a), -1, -1, -1)) for a in replaced])
-        target = check_targets(targets, logits.shape[1], len(images))[n]
-        probability = logits.softmax(dim=1)[:, target]
+        found = _probabilities(tail, image, tap, masked, mean)
+        probability = found[:, check_targets(targets, found.shape[1], len(images))[n]]
         rows.append(probability[1:] - probability[0])
     return torch.stack(rows)

@@ -38,7 +38,7 @@ from kdnb.training import load_teacher
 
 __all__ = ["KS", "Reading", "found_reading", "reading_of"]
 
-FITTED, SCORED, COMPARED, CUT = 600, 400, 200, 40  # images: of a probe's fit, of its score, of CKA, of ablation
+FITTED, SCORED, COMPARED, CUT = 600, 400, 200, 24  # images: of a probe's fit, of its score, of CKA, of ablation
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
 TABLES = ("probes", "cka", "ledger", "ablation", "channels")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kdnb.data import to_tensor
 from kdnb.data.decode import decode
 from kdnb.errors import UserError
-from kdnb.feature_maps import Tail, early_decisions
+from kdnb.feature_maps import early_decisions, probabilities_without
 from kdnb.figures import Picture
 from kdnb.reading.measured import Reading
 from kdnb.runs import environment
@@ -24,7 +24,7 @@ from kdnb.widgets import StepperData, StepperState, panel, static, stepper_data
 from kdnb.widgets.page import write_stepper_page
 from kdnb.widgets.render import Bars, number, plus, ranked
 
-__all__ = ["ImageReport", "explain_image", "read_class", "read_image"]
+__all__ = ["ImageReport", "explain_image", "known_stepper", "layer_readings", "read_class", "read_image"]
 
 STRONGEST = 5  # channels ablated together in a report
 
@@ -60,11 +60,10 @@ def read_image(
         target: True class number, where known.
         device: Where to compute.
     """
-    classes, device = reading.facts["classes"], device or torch.device("cpu")
+    device = device or torch.device("cpu")
     student, teacher = reading.networks(device)
     image = image.to(device)
-    data = stepper_data(student, teacher, image, pixels, [target or 0], classes, [title])
-    data = _known(data, reading, student, image)
+    data = known_stepper(reading, student, teacher, image, pixels, [target or 0], [title])
     model, answer = data.models[0], int(data.models[0].logits[0].argmax())
     state = StepperState(kind="evidence", target=answer)
     rows = [_row(data, reading, student, image, layer, answer) for layer in range(1, len(model.taps) + 1)]
@@ -81,25 +80,34 @@ def _row(data: StepperData, reading: Reading, student: nn.Module, image: Tensor,
     decoded = reading.decoded(student, image)[layer - 1, 0]
     bar = shown.bars[layer - 1]._asdict() if shown.bars else dict.fromkeys(Bars._fields, np.nan)
     peak = [p + 1 for p in shown.peak] if shown.peak else [np.nan, np.nan]
-    mean = reading.means()[tap].to(image.device)
+    drop, random_drop = _drops(student, image, tap, reading.means()[tap].to(image.device), order, answer)
     return {
         "tap": tap, "cells": f"{shown.raw.shape[0]} × {shown.raw.shape[1]}", "field": model.fields[layer - 1, 0],
         "peak_row": peak[0], "peak_column": peak[1], "probe_says": classes[decoded.argmax()],
         "probe_probability": decoded.max(), "probe_accuracy": model.readings.loc[tap, "probe"],
         "untrained_accuracy": model.readings.loc[tap, "untrained"], **bar, "strongest": " ".join(map(str, order)),
-        "drop": _drop(student, image, tap, mean, order, answer),
-        "random_drop": _random_drop(student, image, tap, mean, answer),
+        "drop": drop, "random_drop": random_drop,
     }  # fmt: skip
 
 
-def _known(data: StepperData, reading: Reading, student: nn.Module, image: Tensor) -> StepperData:
-    """The data with what the reading knows of each layer, and where it comes from."""
-    decoded = reading.decoded(student, image).argmax(2)
-    answer = data.models[0].logits.argmax(1)
-    models = tuple(replace(m, readings=layer_readings(reading, m.name)) for m in data.models)
+def known_stepper(
+    reading: Reading, student: nn.Module, teacher: nn.Module, images: Tensor, pixels: np.ndarray,
+    targets: Sequence[int], titles: Sequence[str], *, masks: np.ndarray | None = None,
+) -> StepperData:  # fmt: skip
+    """The stepper's data with what the reading knows: probes and CKA of each layer, early decisions, where it is from.
+
+    Ablated channels take their mean over the student's training images; the teacher's, over the given images.
+    See :func:`kdnb.widgets.stepper_data` for the arguments.
+    """
+    data = stepper_data(student, teacher, images, pixels, targets, reading.facts["classes"], titles, masks=masks)
+    means = reading.means()
+    reference = tuple(means[tap].to(images.device) for tap in data.models[0].taps)
+    known = {"student": {"reference": reference}, "teacher": {}}
+    models = tuple(replace(m, readings=layer_readings(reading, m.name), **known[m.name]) for m in data.models)
+    early = early_decisions(reading.decoded(student, images).argmax(2), data.models[0].logits.argmax(1))
     about = {"student": reading.facts["student"], "teacher": reading.facts["teacher"],
              "settings": reading.facts["settings"], "kdnb": environment()["kdnb"]}  # fmt: skip
-    return replace(data, models=models, early=tuple(map(int, early_decisions(decoded, answer))), provenance=about)
+    return replace(data, models=models, early=tuple(map(int, early)), provenance=about)
 
 
 def layer_readings(reading: Reading, model: str) -> pd.DataFrame:
@@ -112,20 +120,14 @@ def layer_readings(reading: Reading, model: str) -> pd.DataFrame:
     return pd.DataFrame({"probe": table["accuracy"], "untrained": table["untrained"], "CKA": paired}, index=table.index)
 
 
-def _drop(student: nn.Module, image: Tensor, tap: str, mean: Tensor, channels: Sequence[int], answer: int) -> float:
-    """How much the answer's probability falls without some channels."""
-    tail = Tail(student, image, tap)
-    activation = tail.activations(image)
-    cut = activation.clone()
-    cut[:, list(channels)] = mean[list(channels)][:, None, None]
-    before, after = (torch.softmax(tail(a, image).double(), 1)[0, answer] for a in (activation, cut))
-    return float(before - after)
-
-
-def _random_drop(student: nn.Module, image: Tensor, tap: str, mean: Tensor, answer: int, repeats: int = 10) -> float:
-    rng = np.random.default_rng(0)
-    drawn = [rng.choice(len(mean), min(STRONGEST, len(mean)), replace=False) for _ in range(repeats)]
-    return float(np.mean([_drop(student, image, tap, mean, channels.tolist(), answer) for channels in drawn]))
+def _drops(student: nn.Module, image: Tensor, tap: str, mean: Tensor, order: Sequence[int], answer: int) -> list[float]:
+    """How much the answer's probability falls without some channels, and without as many random ones (mean of ten)."""
+    rng, masks = np.random.default_rng(0), torch.zeros(12, len(mean), dtype=torch.bool)  # the first replaces nothing
+    masks[1, list(order)] = True
+    for mask in masks[2:]:
+        mask[rng.choice(len(mean), len(order), replace=False)] = True
+    found = probabilities_without(student, image, tap, masks.to(image.device), mean=mean)[:, answer].double()
+    return [float(found[0] - found[1]), float(found[0] - found[2:].mean())]
 
 
 def _sentences(table: pd.DataFrame, data: StepperData, answer: int, target: int | None) -> tuple[str, ...]:

@@ -221,6 +221,7 @@ def _bias(model: nn.Module, images: Tensor) -> tuple[np.ndarray | None, str]:
 
 def _fields(model: nn.Module, size: int) -> np.ndarray:
     try:
-        return receptive_fields(model, size).to_numpy(np.float64).clip(max=2 * size)  # that sees all, from anywhere
+        found = receptive_fields(model, size).to_numpy(np.float64)
+        return np.where(np.isinf(found), 1e9, found)  # JSON has no infinity
     except UserError:  # no closed form: the widget says so
         return np.full((len(model.taps), 3), np.nan)

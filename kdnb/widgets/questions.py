@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from kdnb.errors import UserError
-from kdnb.feature_maps import Tail, capture, channel_effects, ledgers
+from kdnb.feature_maps import capture, ledgers, probabilities_without
 from kdnb.metrics import softmax
 from kdnb.models import evaluating
 from kdnb.widgets.layers import ModelMaps, StepperData
@@ -53,12 +53,7 @@ def covered_answer(
 
 def effects(data: StepperData, image: int, m: int, layer: int) -> np.ndarray:
     """(C, K) float64: the probabilities when each channel alone is replaced by its mean."""
-    model, tap = data.models[m], data.models[m].taps[layer - 1]
-    picture, mean = data.images[image : image + 1], model.reference[layer - 1]
-    columns = [
-        channel_effects(model.network, picture, torch.tensor([k]), tap, mean=mean)[0] for k in range(len(data.classes))
-    ]
-    return torch.stack(columns, 1).double().cpu().numpy() + model.probabilities[image]
+    return _without(data, image, m, layer, torch.eye(len(data.models[m].reference[layer - 1]), dtype=torch.bool))
 
 
 def ablated(data: StepperData, image: int, m: int, layer: int, channels: list[int]) -> np.ndarray:
@@ -67,14 +62,18 @@ def ablated(data: StepperData, image: int, m: int, layer: int, channels: list[in
     Raises:
         UserError: If the layer has no such channel.
     """
+    mask = torch.zeros(1, len(data.models[m].reference[layer - 1]), dtype=torch.bool)
+    if not all(c in range(mask.shape[1]) for c in channels):
+        raise UserError(f"channels of this layer go from 0 to {mask.shape[1] - 1}, got {list(channels)}")
+    mask[0, channels] = True
+    return _without(data, image, m, layer, mask)[0]
+
+
+def _without(data: StepperData, image: int, m: int, layer: int, masks: Tensor) -> np.ndarray:
     model, picture = data.models[m], data.images[image : image + 1]
-    mean = model.reference[layer - 1]
-    if not all(c in range(len(mean)) for c in channels):
-        raise UserError(f"channels of this layer go from 0 to {len(mean) - 1}, got {list(channels)}")
-    tail = Tail(model.network, picture, model.taps[layer - 1])
-    activation = tail.activations(picture).clone()
-    activation[:, channels] = mean[channels][:, None, None]
-    return softmax(tail(activation, picture).double().cpu().numpy())[0]
+    found = probabilities_without(model.network, picture, model.taps[layer - 1], masks.to(picture.device),
+                                  mean=model.reference[layer - 1])  # fmt: skip
+    return found.double().cpu().numpy()
 
 
 def occluded(
