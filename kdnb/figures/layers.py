@@ -60,6 +60,7 @@ def cka_heatmaps(cka: pd.DataFrame) -> Picture:
         )
         ax.set(title=name, xlabel="", ylabel="KD student" if ax is axes[0, 0] else "")
         ax.tick_params(axis="x", rotation=45)
+        ax.tick_params(axis="y", rotation=0, labelleft=ax is axes[0, 0])
         pairs = zip(table.index, table.columns, strict=False)
         said.append(f"{name}: " + ", ".join(f"{a} with {b} {table.loc[a, b]:.2f}" for a, b in pairs))
     return Picture(

@@ -136,7 +136,7 @@ def _measure(study: Study, run: Run) -> None:
     probes = fit_probes(seen["KD student"][0].features, seen["KD student"][0].targets)
     tables = {
         "probes": _probes(seen, study.settings.seed), "cka": _cka(models, study.images(test[:COMPARED])),
-        "ledger": _ledgers(study, models, test), "ablation": _ablation(study, test[:CUT], train),
+        "ledger": _ledgers(study, models, test), "ablation": _ablation(study, test[: min(CUT, len(test) // 4)], train),
         "channels": _channels(study, test),
     }  # fmt: skip
     for name, table in tables.items():
@@ -164,7 +164,7 @@ def _probes(seen: dict[str, list[Examples]], seed: int) -> pd.DataFrame:
     tables = {}
     for name in ("KD student", "label-only student", "teacher"):
         same = tuple(bare[0]) == tuple(seen[name][0].features)
-        tables[name] = probe_table(*seen[name], untrained=bare if same else None, seed=seed)
+        tables[name] = probe_table(*seen[name], untrained=bare if same else None, seed=seed, repeats=3)
     return pd.concat(tables, names=["model"]).reset_index()
 
 

@@ -36,14 +36,21 @@ class ImageReport:
     Attributes:
         table: One row per tap of the student.
         sentences: The same in words: a summary, then one paragraph per layer.
-        picture: The signed evidence of student and teacher at every layer.
         data: What the layer stepper needs to show the same image.
     """
 
     table: pd.DataFrame
     sentences: tuple[str, ...]
-    picture: Picture
     data: StepperData
+
+    @property
+    def state(self) -> StepperState:
+        """The stepper's view of it: signed evidence for the student's answer."""
+        return StepperState(kind="evidence", target=int(self.data.models[0].logits[0].argmax()))
+
+    def picture(self) -> Picture:
+        """The signed evidence of student and teacher at every layer."""
+        return static(self.data, self.state)
 
 
 def read_image(
@@ -65,11 +72,10 @@ def read_image(
     image = image.to(device)
     data = known_stepper(reading, student, teacher, image, pixels, [target or 0], [title])
     model, answer = data.models[0], int(data.models[0].logits[0].argmax())
-    state = StepperState(kind="evidence", target=answer)
     rows = [_row(data, reading, student, image, layer, answer) for layer in range(1, len(model.taps) + 1)]
     table = pd.DataFrame(rows)
     words = _sentences(table, data, answer, target)
-    return ImageReport(table, words, static(data, state), data)
+    return ImageReport(table, words, data)
 
 
 def _row(data: StepperData, reading: Reading, student: nn.Module, image: Tensor, layer: int, answer: int) -> dict:
@@ -189,12 +195,11 @@ def explain_image(reading: Reading, path: str | Path, out: str | Path, settings:
     """
     size = reading.facts["image_size"]
     try:
-        pixels = decode(Path(path).read_bytes(), size)[0][None]
+        pixels = np.array(decode(Path(path).read_bytes(), size)[0])[None]
     except (OSError, ValueError) as error:
         raise UserError(f"'{path}' cannot be read as an image ({getattr(error, 'strerror', None) or error})") from None
     report = read_image(reading, to_tensor(pixels), pixels, Path(path).name, device=settings.activate())
     body = "".join(f"<p>{html.escape(s)}</p>" for s in report.sentences)
     body += report.table.round(3).to_html(index=False, border=0)
-    state = StepperState(kind="evidence", target=int(report.data.models[0].logits[0].argmax()))
-    write_stepper_page(report.data, out, f"{Path(path).name}, layer by layer", body, state)
+    write_stepper_page(report.data, out, f"{Path(path).name}, layer by layer", body, report.state)
     return report

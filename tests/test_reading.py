@@ -1,0 +1,160 @@
+"""A reading's tables can be computed again from the networks, and its words hold the tables' numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdnb.errors import UserError
+from kdnb.feature_maps import channel_means, decision_ledger, early_decisions, features, fit_probes, receptive_fields
+from kdnb.metrics import softmax
+from kdnb.reading import explain_image, found_reading, known_stepper, read_class, read_image, reading_of
+from kdnb.reading.measured import FITTED, KS, SCORED
+from kdnb.runs import Run
+from kdnb.widgets.render import number, plus
+
+TAPS = [f"conv{i}" for i in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def reading(study):
+    return reading_of(study)
+
+
+@pytest.fixture(scope="module")
+def one(study, reading):
+    rows = study.sample(1)
+    return read_image(reading, study.images(rows), study.image_set.pixels[rows], "one",
+                      target=int(study.targets(rows)[0]))  # fmt: skip
+
+
+def test_it_is_measured_once(study, reading):
+    assert reading_of(study).run.reused and reading_of(study).run.id == reading.run.id
+    assert found_reading(study.settings, study.student.id[:6]).run.id == reading.run.id
+
+
+def test_every_network_has_its_rows(reading):
+    probes, cka = reading.table("probes"), reading.table("cka")
+    assert probes.groupby("model").size().to_dict() == {"KD student": 5, "label-only student": 5, "teacher": 5}
+    assert probes["untrained"].notna().sum() == 10  # the untrained student has the student's taps, not the teacher's
+    assert probes[["accuracy", "control"]].stack().between(0, 1).all()
+    assert len(cka) == 3 * 25 and cka["cka"].max() <= 1 + 1e-6
+    same = cka[(cka["model"] == "label-only student") & (cka["tap"] == cka["other_tap"])].set_index("tap")["cka"]
+    assert same["conv1"] > 0.5  # both start from the same weights
+
+
+def test_the_ledger_adds_up_over_all_test_images(study, reading):
+    table = reading.table("ledger")
+    assert table["largest_residual"].max() <= 1e-4 and table["images"].min() == len(study.sample(SCORED))
+    np.testing.assert_allclose(table["supporting"] + table["opposing"] + table["bias"], table["logit"], atol=1e-3)
+    rows = study.sample(SCORED)
+    model, images = study.student_model, study.images(rows)
+    again = decision_ledger(model, images, model(images).argmax(1)).table().groupby("tap")["bias"].mean()
+    np.testing.assert_allclose(table[table["model"] == "KD student"].set_index("tap")["bias"], again, rtol=1e-4, atol=1e-6)
+
+
+def test_folded_probes_are_those_of_scikit_learn(study, reading):
+    train, test, model = study.sample(FITTED, "train"), study.sample(SCORED), study.student_model
+    probes = fit_probes(features(model, study.images(train)), study.targets(train).numpy())
+    decoded, seen = reading.decoded(model, study.images(test)), features(model, study.images(test))
+    for layer, tap in enumerate(TAPS):
+        np.testing.assert_allclose(decoded[layer], probes[tap].predict_proba(seen[tap].astype(float)), atol=1e-5)
+    final = model(study.images(test)).argmax(1).numpy()
+    assert reading.early["layer"].tolist() == early_decisions(decoded.argmax(2), final).tolist()
+    accuracy = reading.table("probes").query("model == 'KD student'")["accuracy"]
+    right = (decoded.argmax(2) == study.targets(test).numpy()).mean(1)
+    np.testing.assert_allclose(accuracy, right, atol=1e-6)
+
+
+def test_ablation_and_channels_name_what_is_there(study, reading):
+    ablation, channels = reading.table("ablation"), reading.table("channels")
+    assert ablation["tap"].unique().tolist() == TAPS and set(ablation["k"]) == set(KS)
+    assert ablation[["ranked", "random"]].abs().max().max() <= 1
+    ranked = channels.groupby(["class", "tap"])["contribution"]
+    assert ranked.apply(lambda c: c.is_monotonic_decreasing).all() and (ranked.size() == 10).all()
+    assert set(channels["class"]) <= set(study.image_set.classes)
+
+
+def test_the_report_of_an_image_accounts_for_its_logit(study, one):
+    table = one.table.set_index("tap")
+    assert table.index.tolist() == TAPS
+    np.testing.assert_allclose(table["supporting"] + table["opposing"] + table["bias"], table["logit"], atol=1e-4)
+    assert table["field"].tolist() == receptive_fields(study.student_model, 32)["field"].tolist()
+
+
+def test_the_drop_is_that_of_a_whole_forward_pass(study, reading, one):
+    image, train = study.images(study.sample(1)), study.images(study.sample(FITTED, "train"))
+    mean = channel_means(study.student_model, train)
+    strongest = [int(c) for c in one.table.set_index("tap").loc["conv3", "strongest"].split()]
+
+    def cut(_module, _inputs, output):
+        output = output.clone()
+        output[:, strongest] = mean["conv3"][strongest][:, None, None]
+        return output
+
+    with torch.no_grad():
+        before = softmax(study.student_model(image).double().numpy())[0]
+        handle = study.student_model.block3.relu.register_forward_hook(cut)
+        after = softmax(study.student_model(image).double().numpy())[0]
+        handle.remove()
+    k = int(before.argmax())
+    assert one.table.set_index("tap").loc["conv3", "drop"] == pytest.approx(before[k] - after[k], abs=1e-5)
+
+
+def test_the_words_hold_the_numbers_of_the_table(one):
+    assert len(one.sentences) == 6 and "The teacher says" in one.sentences[0]
+    for row, words in zip(one.table.to_dict("records"), one.sentences[1:], strict=True):
+        shown = [plus(row["logit"]), plus(row["bias"]), number(row["opposing"]), plus(-row["drop"])]
+        for text in (row["tap"], row["cells"], row["probe_says"], row["strongest"], f"{row['probe_accuracy']:.0%}", *shown):
+            assert text in words
+    assert "signed evidence" in one.picture().alt
+
+
+def test_a_class_is_read_over_its_test_images(study, reading):
+    name = study.image_set.classes[0]
+    channels, words = read_class(reading, name)
+    assert set(channels["class"]) == {name} and words.startswith(f"{name}: ")
+    with pytest.raises(UserError, match=f"class must be one of {name}.*, got 'toothache'"):
+        read_class(reading, "toothache")
+
+
+def test_the_stepper_knows_what_the_reading_knows(study, reading):
+    rows = study.sample(3)
+    data = known_stepper(reading, study.student_model, study.teacher_model, study.images(rows),
+                         study.image_set.pixels[rows], study.targets(rows), list("abc"))  # fmt: skip
+    probes = reading.table("probes")
+    for m, name in zip(data.models, ("KD student", "teacher"), strict=True):
+        assert m.readings["probe"].tolist() == probes[probes["model"] == name]["accuracy"].tolist()
+        assert m.readings["CKA"].between(-1, 1 + 1e-6).all()
+    early = reading.early.set_index("image_id")["layer"]
+    assert data.early == tuple(early[study.image_set.table["image_id"].iloc[rows]])
+    assert data.provenance["student"] == study.student.id
+
+
+def test_an_image_file_becomes_a_page(study, reading, tmp_path):
+    Image.fromarray(study.image_set.pixels[0]).resize((90, 70)).save(tmp_path / "scan.png")
+    report = explain_image(reading, tmp_path / "scan.png", tmp_path / "page" / "scan.html", study.settings)
+    page = (tmp_path / "page" / "scan.html").read_text()
+    assert all(sentence.replace("'", "&#x27;") in page for sentence in report.sentences) and "kdnb-stepper" in page
+    assert "http://" not in page and "https://" not in page  # nothing is loaded
+    for name, content, message in ("no.png", None, "No such file"), ("bad.png", b"tea", "not an image"):
+        if content:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"cannot be read as an image .*{message}"):
+            explain_image(reading, tmp_path / name, tmp_path / "x.html", study.settings)
+
+
+def test_unknown_and_lost_runs_are_said(study, reading, tmp_path, monkeypatch):
+    for wanted in "", "zzzz":
+        with pytest.raises(UserError, match=f"run must be the id of a student read in notebook 04.*{study.student.id}"):
+            found_reading(study.settings, wanted)
+    empty = study.settings.model_copy(update={"runs_dir": str(tmp_path)})
+    with pytest.raises(UserError, match="none: run notebook 04 first"):
+        found_reading(empty, "ab")
+    (tmp_path / "reading").mkdir()
+    lost = type(reading)(Run("reading", reading.run.id, tmp_path / "reading" / reading.run.id))
+    lost.__dict__["facts"] = reading.facts
+    with pytest.raises(UserError, match="the student's run .* is gone"):
+        lost.networks(torch.device("cpu"))
