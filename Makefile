@@ -8,6 +8,7 @@ PROFILE ?= quick
 SEED ?= 0
 SPLIT ?= grouped
 RUNS ?=
+WORKERS ?= 2
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
@@ -28,7 +29,7 @@ lab: install
 	$(BIN)/jupyter lab notebooks
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: install
 	$(BIN)/python -m pytest -m "not slow and not browser and not archives"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kdnb.batch import notebooks, parameters_of
 from kdnb.cli import main
+from kdnb.reading import reading_of
 from kdnb.settings import Settings
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -116,6 +117,21 @@ def test_audit_command_writes_its_page(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert caught.value.code == 0 and "grouped" in printed and f"report: {out / 'report.html'}" in printed
     assert (out / "ledger.csv").is_file()
+
+
+def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monkeypatch):
+    code, error = run(capsys, monkeypatch, "explain", "x.png", "--run", "zz", "--runs-dir", str(tmp_path))
+    assert code == 2 and error.startswith("kdnb: run must be the id of a student read in notebook 04")
+    reading_of(study)
+    image, page = tmp_path / "a.png", tmp_path / "a.html"
+    Image.fromarray(np.array(study.image_set.pixels[3])).save(image)
+    given = ["--run", study.student.id[:8], "--out", str(page), "--runs-dir", str(study.settings.runs)]
+    monkeypatch.setattr(sys, "argv", ["kdnb", "explain", str(image), *given])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr().out
+    assert caught.value.code == 0 and "The student says" in printed and f"page: {page}" in printed
+    assert "kdnb-stepper" in page.read_text()
 
 
 @pytest.mark.parametrize("notebook", notebooks(), ids=lambda p: p.stem)

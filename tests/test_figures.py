@@ -10,7 +10,8 @@ from PIL import Image
 
 from kdnb import figures
 from kdnb.errors import UserError
-from kdnb.figures import Results
+from kdnb.figures import Results, ablation_curves, cka_heatmaps, ledger_bars, probe_curves, show
+from kdnb.reading import reading_of
 from kdnb.report import publish, write_report
 from kdnb.runs import read_json, write_json
 from kdnb.widgets import static, stepper_data
@@ -144,3 +145,19 @@ def test_committed_figures_are_listed():
     files = {str(p.relative_to(folder)) for p in folder.glob("*/*")}
     assert files == set(listed)
     assert not [name for name, facts in listed.items() if facts["pixels"] and not name.startswith("phantom_")]
+
+
+def test_charts_of_layers_say_their_numbers(study):
+    reading = reading_of(study)
+    charts = {"probes": probe_curves(reading.table("probes"), 0.25), "cka": cka_heatmaps(reading.table("cka")),
+              "ledger": ledger_bars(reading.table("ledger")), "ablation": ablation_curves(reading.table("ablation"))}  # fmt: skip
+    first = {name: reading.table(name).iloc[0] for name in charts}
+    assert f"KD student: {first['probes']['accuracy']:.2f}, " in charts["probes"].alt
+    assert f"conv1 with conv1 {first['cka']['cka']:.2f}" in charts["cka"].alt
+    assert f"conv1 for {first['ledger']['supporting']:.1f}, against" in charts["ledger"].alt
+    last = reading.table("ablation").query("tap == 'conv1'").iloc[-1]
+    assert f"conv1, {last['k']:.0f} channels: strongest {last['ranked']:.2f}" in charts["ablation"].alt
+    bars = charts["ledger"].figure.axes[0].containers[0]
+    assert bars[0].get_width() == pytest.approx(first["ledger"]["supporting"])
+    for picture in charts.values():
+        show(picture)
