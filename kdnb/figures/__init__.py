@@ -5,8 +5,6 @@ from __future__ import annotations
 from kdnb.figures.charts import (
     class_balance,
     confusion_heatmap,
-    cost_ratios,
-    cost_ratios_live,
     grid_heatmap,
     ladder,
     leak_dots,
@@ -14,11 +12,12 @@ from kdnb.figures.charts import (
     reliability,
     score_bars,
 )
+from kdnb.figures.costs import cost_ratios, cost_ratios_live, pareto, pareto_live
 from kdnb.figures.output import Picture, Results, png_uri, show
 from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
 
 __all__ = [
     "Picture", "Results", "attribution_grid", "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live",
-    "grid_heatmap", "ladder", "leak_dots", "learning_curves", "map_grid", "png_uri", "reliability", "sample_grid",
-    "score_bars", "show",
+    "grid_heatmap", "ladder", "leak_dots", "learning_curves", "map_grid", "pareto", "pareto_live", "png_uri",
+    "reliability", "sample_grid", "score_bars", "show",
 ]  # fmt: skip
