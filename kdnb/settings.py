@@ -46,7 +46,7 @@ class Profile(BaseModel):
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
         image_size=32, patients=64, slices=4, teacher_epochs=4, student_epochs=4, batch_size=16, learning_rate=2e-3,
-        views=2, explained_images=2, shap_samples=40, timing_repeats=5, timing_seconds=1, weights="none",
+        views=2, explained_images=2, shap_samples=40, timing_repeats=5, timing_seconds=0.3, weights="none",
     ),
     "quick": Profile(
         image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=8, batch_size=16, learning_rate=2e-3,

@@ -249,8 +249,10 @@ class Study:
         tables = {
             "models": efficiency.cost_table(models, size), "memory": efficiency.memory_table(models, image),
             "latency": efficiency.latency(*both, image, self.protocol),
-            "explanations": efficiency.explanation_costs(*both, ready, image, self.protocol),
-            "end_to_end": efficiency.explanation_costs(*both, whole, image, self.protocol),
+            "explanations": efficiency.explanation_times(*both, ready, image, self.protocol).join(
+                efficiency.explanation_work(*both, ready, image)
+            ),
+            "end_to_end": efficiency.explanation_times(*both, whole, image, self.protocol),
         }  # fmt: skip
         if efficiency.onnx_available():
             efficiency.export_onnx(self.student_model, onnx, size)

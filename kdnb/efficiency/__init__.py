@@ -5,8 +5,9 @@ from kdnb.efficiency.counting import closed_form_macs, cost_table, flops_of, mac
 from kdnb.efficiency.explaining import (
     both_factors,
     end_to_end,
-    explanation_costs,
     explanation_methods,
+    explanation_times,
+    explanation_work,
     pareto_front,
 )
 from kdnb.efficiency.export import PARITY, export_onnx, onnx_available, onnx_latency, onnx_model
@@ -15,7 +16,7 @@ from kdnb.efficiency.timing import WARM_UP, Protocol, interleaved, latency, rati
 
 __all__ = [
     "PARITY", "WARM_UP", "Protocol", "both_factors", "check_claims", "closed_form_macs", "cost_table", "end_to_end",
-    "explanation_costs", "explanation_methods", "export_onnx", "flops_of", "interleaved", "latency", "macs",
-    "memory_table", "onnx_available", "onnx_latency", "onnx_model", "pareto_front", "peak_memory",
+    "explanation_methods", "explanation_times", "explanation_work", "export_onnx", "flops_of", "interleaved",
+    "latency", "macs", "memory_table", "onnx_available", "onnx_latency", "onnx_model", "pareto_front", "peak_memory",
     "ratio_interval", "verdict",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ what it does: a forward pass alone, an explanation from a ready tensor, or all f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -25,7 +26,15 @@ from kdnb.feature_maps import average_maps, to_size
 from kdnb.models import evaluating
 from kdnb.progress import track
 
-__all__ = ["Method", "both_factors", "end_to_end", "explanation_costs", "explanation_methods", "pareto_front"]
+__all__ = [
+    "Method",
+    "both_factors",
+    "end_to_end",
+    "explanation_methods",
+    "explanation_times",
+    "explanation_work",
+    "pareto_front",
+]
 
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
@@ -77,10 +86,10 @@ def _finished(result: object, size: int) -> np.ndarray:
     return result.cpu().numpy()
 
 
-def explanation_costs(
+def explanation_times(
     teacher: nn.Module, student: nn.Module, methods: Mapping[str, Method], image: Tensor, protocol: Protocol
 ) -> pd.DataFrame:
-    """Time, work and memory of every method on both models; a method that a model's explainer refuses has no number.
+    """Time of every method on both models; a method that refuses a model has no number there.
 
     In every round both models explain and both make a plain forward pass, so that all ratios share the machine's mood.
 
@@ -93,16 +102,13 @@ def explanation_costs(
 
     Returns:
         Index method: ``ratio`` (teacher's time / student's) with ``_low`` and ``_high``, ``rounds``, and for each side
-        ``_ms`` with quartiles, ``_flops``, ``_forwards_flops``, ``_forwards_time`` with interval, ``_peak_mb``.
+        ``_ms`` with quartiles and ``_forwards_time`` with interval.
     """
     models, rows = dict(zip(SIDES, (teacher, student), strict=True)), {}
-    forward = {side: 2 * macs(model, image.shape[-1]) for side, model in models.items()}
     with evaluating(teacher), evaluating(student):
-        for name, method in track(methods.items(), "cost of explanations", len(methods)):
+        for name, method in track(methods.items(), "time of explanations", len(methods)):
             able = {side: model for side, model in models.items() if not _refuses(method, model)}
-            rows[name] = _row(method, able, image, protocol) if able else {}
-            for side in able:
-                rows[name][f"{side}_forwards_flops"] = rows[name][f"{side}_flops"] / forward[side]
+            rows[name] = _times(method, able, image, protocol) if able else {}
     return pd.DataFrame(rows).T.rename_axis("method")
 
 
@@ -114,7 +120,7 @@ def _refuses(method: Method, model: nn.Module) -> bool:
     return False
 
 
-def _row(method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol) -> dict[str, float]:
+def _times(method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol) -> dict[str, float]:
     explain = [partial(method, model) for model in models.values()]
     plain = [forward_of(model, image) for model in models.values()]
     times = timed(*explain, *plain, protocol=protocol)
@@ -124,7 +130,6 @@ def _row(method: Method, models: Mapping[str, nn.Module], image: Tensor, protoco
     for i, side in enumerate(models):
         row |= {f"{side}_{key}": value for key, value in quartiles_ms(times[i]).items()}
         row |= _named(f"{side}_forwards_time", ratio_interval(times[i], times[len(models) + i]))
-        row |= {f"{side}_flops": flops_of(explain[i]), f"{side}_peak_mb": peak_memory(explain[i], image.device) / 1e6}
     return row
 
 
@@ -132,8 +137,31 @@ def _named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
 
 
+def explanation_work(
+    teacher: nn.Module, student: nn.Module, methods: Mapping[str, Method], image: Tensor
+) -> pd.DataFrame:
+    """FLOPs and peak memory of every method on both models: counted, not timed; arguments as `explanation_times`.
+
+    Torch counts convolutions and matrix products, forward and backward; the decomposition in Eigen-CAM is neither.
+
+    Returns:
+        Index method: for each side ``_flops``, ``_forwards_flops`` (in plain forward passes of the same model) and
+        ``_peak_mb`` (beyond weights and inputs).
+    """
+    rows: dict[str, dict[str, float]] = {name: {} for name in methods}
+    for side, model in zip(SIDES, (teacher, student), strict=True):
+        forward = 2 * macs(model, image.shape[-1])
+        for name, method in methods.items():
+            call = partial(method, model)
+            with evaluating(model), suppress(UserError):  # refused: no number
+                work = flops_of(call)
+                rows[name] |= {f"{side}_flops": work, f"{side}_forwards_flops": work / forward,
+                               f"{side}_peak_mb": peak_memory(call, image.device) / 1e6}  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis("method")
+
+
 def both_factors(table: pd.DataFrame) -> pd.DataFrame:
-    """`explanation_costs` with one row per (method, model): each side's columns without its name."""
+    """A table of `explanation_times`, joined with `explanation_work` or not, with one row per (method, model)."""
     parts = {side: table.filter(regex=f"^{side}_").rename(columns=lambda c: c.partition("_")[2]) for side in SIDES}
     rows = pd.concat(parts, names=["model"]).swaplevel().loc[list(table.index)]
     return rows.dropna(subset=["ms"])
