@@ -13,7 +13,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from kdnb.data import to_tensor
@@ -38,6 +37,7 @@ __all__ = [
 
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
+KINDS = ("forward", "average_map", "gradcam", "shap_gradient")  # no map, one pass, one backward pass, many of both
 
 
 def explanation_methods(image: Tensor, target: Tensor, background: Tensor, samples: int) -> dict[str, Method]:
@@ -64,7 +64,7 @@ def _cam(name: str, image: Tensor, target: Tensor, model: nn.Module) -> object:
 
 
 def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Method]:
-    """The same methods, from pixels (1, S, S, 3) uint8 to maps (S, S) in the computer's own memory.
+    """One method of each kind, from pixels (1, S, S, 3) uint8 to maps (S, S) in the computer's own memory.
 
     Each normalises the pixels, asks the model for its class, explains that class, and resizes the map of the last tap.
     """
@@ -74,8 +74,7 @@ def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str
         target = forward_of(model, image)().argmax(dim=1)
         return _finished(explanation_methods(image, target, background, samples)[name](model), pixels.shape[1])
 
-    names = explanation_methods(background[:1], torch.zeros(1), background, samples)
-    return {name: partial(whole, name) for name in names}
+    return {name: partial(whole, name) for name in KINDS}
 
 
 def _finished(result: object, size: int) -> np.ndarray:

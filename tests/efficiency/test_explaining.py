@@ -89,6 +89,7 @@ def test_end_to_end_gives_the_map_of_the_predicted_class():
     wanted = to_size(grad_cam(model, image, model(image).argmax(1))["conv5"], 32)
     methods = end_to_end(pixels, BACKGROUND, 10)
     np.testing.assert_allclose(methods["gradcam"](model), wanted.numpy(), atol=1e-6)
+    assert methods["forward"](model).shape == (1, 4) and "shap_gradient" in methods
     assert all(methods[name](model).shape == (1, 32, 32) for name in methods if name != "forward")
 
 
