@@ -10,14 +10,13 @@ import pandas as pd
 from PIL import Image
 
 from kdnb.data import ImageSet
+from kdnb.efficiency import ratio_interval
 
 
 def ratio(first: np.ndarray, second: np.ndarray) -> str:
     """Ratio of medians with a 95 % bootstrap interval."""
-    draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
-    ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return f"{np.median(first) / np.median(second):.2f} [{low:.2f}, {high:.2f}]"
+    value, low, high = ratio_interval(first, second)
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def image_set(images: int, size: int) -> ImageSet:

@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study · data · report · figures``; a user's mistake is one line and exit code 2."""
+"""The command line: ``kdnb study · data · report · figures · export``; a user's mistake is one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -135,6 +135,23 @@ def explain(
     from kdnb.reading import explain_image, found_reading
 
     print(*explain_image(found_reading(settings, run), image, out, settings).sentences, f"page: {out}", sep="\n")
+
+
+@app.command()
+def export(
+    path: Annotated[str, typer.Argument(help="the file to write, ending in .onnx")],
+    run: Annotated[str, typer.Option(help="id of a student's run, as notebooks print it, or its beginning")],
+    runs_dir: RunsDir = "",
+) -> None:
+    """Write a trained student as an ONNX file, checked against PyTorch (pip install 'kdnb[onnx]')."""
+    settings = Settings.checked({"runs_dir": runs_dir})
+    from kdnb.distillation import named_student
+    from kdnb.efficiency import export_onnx
+
+    model, size = named_student(settings.runs, run)
+    difference = export_onnx(model, path, size)
+    print(f"{path}: images (N, 3, {size}, {size}) float32, ImageNet-normalised, to logits; "
+          f"ONNX Runtime and PyTorch differ by {difference:.1g} at most")  # fmt: skip
 
 
 def _pairs(sets: list[str] | None) -> dict[str, object]:

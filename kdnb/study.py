@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from kdnb.training import load_teacher, saved_logits
 __all__ = ["Study"]
 
 BACKGROUND = 16  # training images that stand for "absent" in SHAP
-TIMED_SAMPLES = 20  # gradient samples in the timed SHAP call
+TIMED_SAMPLES = 20  # gradient samples of a timed SHAP call at most
 MODELS = ("teacher", "KD student", "label-only student")
 
 
@@ -213,28 +214,50 @@ class Study:
 
     @cached_property
     def costs(self) -> dict[str, pd.DataFrame]:
-        """Tables ``models``, ``latency`` and ``explanations``, measured on this machine."""
+        """Tables measured on this machine, see `kdnb.efficiency`; ``onnx`` only where its packages are installed.
+
+        ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, ``onnx``.
+        """
 
         def make(run: Run) -> None:
-            s, models = self.settings, (self.teacher_model, self.student_model)
-            image, target = self.images(self.explained[:1]), int(self.targets(self.explained[:1])[0])
-            tables = {
-                "models": efficiency.cost_table(dict(zip(("teacher", "student"), models, strict=True)), s.image_size),
-                "latency": efficiency.latency(*models, image, repeats=s.timing_repeats),
-                "explanations": efficiency.explanation_times(
-                    *models, image, target, self.background, repeats=s.timing_repeats, samples=TIMED_SAMPLES
-                ),
-            }
-            for name, table in tables.items():
+            for name, table in self._measure_costs(run.path("student.onnx")).items():
                 table.to_csv(run.path(f"{name}.csv"))
 
-        machine = {
-            "processor": environment()["processor"],
-            "threads": torch.get_num_threads(),
-            "device": str(self.device),
-        }
-        run = self.downstream("costs", {"repeats": self.settings.timing_repeats, **machine}, make)
-        return {n: pd.read_csv(run.path(f"{n}.csv"), index_col=0) for n in ("models", "latency", "explanations")}
+        machine = {"processor": environment()["processor"], "threads": torch.get_num_threads(),
+                   "device": str(self.device), "onnx": efficiency.onnx_available()}  # fmt: skip
+        timed = {"protocol": vars(self.protocol), "samples": self.timed_samples}
+        run = self.downstream("costs", timed | machine, make)
+        return {path.stem: pd.read_csv(path, index_col=0) for path in run.folder.glob("*.csv")}
+
+    @property
+    def protocol(self) -> efficiency.Protocol:
+        """How long every ratio of times is measured."""
+        repeats = self.settings.timing_repeats
+        return efficiency.Protocol(repeats, self.settings.timing_seconds, warm_up=min(repeats, efficiency.WARM_UP))
+
+    @property
+    def timed_samples(self) -> int:
+        """Gradient samples of a timed SHAP call; the time of a call grows with them in proportion."""
+        return min(TIMED_SAMPLES, max(5, self.settings.shap_samples // 4))
+
+    def _measure_costs(self, onnx: Path) -> dict[str, pd.DataFrame]:
+        models, size = {"teacher": self.teacher_model, "student": self.student_model}, self.settings.image_size
+        rows, both = self.explained[:1], (self.teacher_model, self.student_model)
+        image, against = self.images(rows), (self.background, self.timed_samples)
+        ready = efficiency.explanation_methods(image, self.targets(rows), *against)
+        whole = efficiency.end_to_end(self.image_set.pixels[rows], *against)
+        tables = {
+            "models": efficiency.cost_table(models, size), "memory": efficiency.memory_table(models, image),
+            "latency": efficiency.latency(*both, image, self.protocol),
+            "explanations": efficiency.explanation_times(*both, ready, image, self.protocol).join(
+                efficiency.explanation_work(*both, ready, image)
+            ),
+            "end_to_end": efficiency.explanation_times(*both, whole, image, self.protocol),
+        }  # fmt: skip
+        if efficiency.onnx_available():
+            efficiency.export_onnx(self.student_model, onnx, size)
+            tables["onnx"] = efficiency.onnx_latency(self.student_model, onnx, image, self.protocol)
+        return tables
 
     def downstream(
         self, kind: str, parameters: dict, make: Callable[[Run], None], also: Sequence[str] = ()

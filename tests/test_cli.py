@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from kdnb.batch import notebooks, parameters_of
 from kdnb.cli import main
+from kdnb.efficiency import onnx_model
 from kdnb.reading import reading_of
 from kdnb.settings import Settings
 
@@ -150,3 +152,31 @@ def test_project_root_can_be_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no notebooks in"):
         notebooks()
     assert Path(os.environ["KDNB_ROOT"]) == tmp_path
+
+
+def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
+    path, root = tmp_path / "student.onnx", str(study.settings.runs)
+    monkeypatch.setattr(sys, "argv", ["kdnb", "export", "--run", study.student.id[:6], str(path), "--runs-dir", root])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0 and "images (N, 3, 32, 32)" in capsys.readouterr().out
+    images = study.images(study.sample(3))
+    with torch.inference_mode():
+        wanted = study.student_model(images).numpy()
+    np.testing.assert_allclose(onnx_model(path)(images), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["feedfeedfeedfeed", "", "student/"])
+def test_export_of_an_unknown_run_is_one_line_with_the_known_ones(name, study, tmp_path, capsys, monkeypatch):
+    arguments = ("export", "--run", name, str(tmp_path / "x.onnx"), "--runs-dir", str(study.settings.runs))
+    study.student  # noqa: B018
+    code, said = run(capsys, monkeypatch, *arguments)
+    assert code == 2 and "\n" not in said and f"got '{name}', which is none of them" in said
+    assert study.student.id in said and not list(tmp_path.iterdir())
+
+
+def test_export_before_any_run_says_what_to_do(tmp_path, capsys, monkeypatch):
+    code, said = run(
+        capsys, monkeypatch, "export", "--run", "ab", str(tmp_path / "x.onnx"), "--runs-dir", str(tmp_path)
+    )
+    assert code == 2 and "none yet: run the study first" in said

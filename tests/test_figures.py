@@ -26,6 +26,11 @@ TIMES = pd.DataFrame(
     {"ratio": [3.0, np.nan], "ratio_low": [2.5, np.nan], "ratio_high": [3.5, np.nan], "teacher_ms": [9, np.nan],
      "student_ms": [3, 4]}, index=["Grad-CAM", "SHAP deep"])  # fmt: skip
 
+COSTS = pd.DataFrame(
+    {"ms": [9.0, 3, 100], "forwards_time": [1.0, 1, 30], "energy": [0.4, 0.6, 0.5], "low": [0.3, 0.5, 0.4],
+     "high": [0.5, 0.7, 0.6]},
+    index=pd.MultiIndex.from_tuples([("map", "teacher"), ("map", "student"), ("shap", "student")],
+                                    names=["method", "model"]))  # fmt: skip
 PARTS = pd.DataFrame({"label": list("aab"), "part": ["train", "test", "train"]})
 LEAKS = pd.DataFrame({"1-NN": [0.9], "1-NN mirrored": [0.92]}, index=pd.MultiIndex.from_tuples([("set", "random")]))
 GRID = pd.DataFrame({"alpha": [1.0, 0.4, 0.4], "temperature": [1.0, 1, 5], "gain": [0, -0.02, 0.01],
@@ -48,6 +53,11 @@ CHARTS = {
     ),
     "ladder": (figures.ladder(LADDER), "KD 1e+08 MACs 0.900 (0.850 to 0.950)"),
     "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.0 (2.5 to 3.5)"),
+    "pareto": (
+        figures.pareto(COSTS, "energy"),
+        "shap of the student 100 ms, energy 0.500. Not beaten: map of the student",
+    ),
+    "pareto without quality": (figures.pareto(COSTS, "nothing"), "Time of one explanation: map of the teacher 9 ms;"),
 }
 PIXELS = {
     "sample_grid": figures.sample_grid(IMAGES, ["a", "b"]),
@@ -65,6 +75,26 @@ def test_alt_text_says_the_numbers(name):
 @pytest.mark.parametrize("name", PIXELS)
 def test_pictures_of_images_are_marked(name):
     assert PIXELS[name].pixels and PIXELS[name].alt
+
+
+@pytest.mark.parametrize("quality", ["energy", ""])
+def test_live_pareto_shows_the_numbers_of_the_static_one(quality):
+    static, live = figures.pareto(COSTS, quality), figures.pareto_live(COSTS, quality)
+    dots = [trace for trace in live.data if trace.mode == "markers"]
+    assert sorted(x for trace in dots for x in trace.x) == sorted(COSTS["ms"])
+    drawn = (
+        static.figure.axes[0].get_lines()[:2]
+        if quality == ""
+        else [line for line in static.figure.axes[0].get_lines() if line.get_label() in ("teacher", "student")]
+    )
+    assert [list(line.get_xdata()) for line in drawn] == [list(trace.x) for trace in dots]
+    lines = [trace for trace in live.data if trace.mode == "lines"]
+    assert [list(trace.x) for trace in lines] == ([[3.0]] if quality else [])
+
+
+def test_methods_without_a_quality_are_left_out():
+    rows = COSTS.assign(energy=[np.nan, 0.6, 0.5])
+    assert "teacher" not in figures.pareto(rows, "energy").alt
 
 
 def test_static_stepper_is_marked(study):
@@ -149,8 +179,8 @@ def test_committed_figures_are_listed():
 
 def test_charts_of_layers_say_their_numbers(study):
     reading = reading_of(study)
-    charts = {"probes": probe_curves(reading.table("probes"), 0.25), "cka": cka_heatmaps(reading.table("cka")),
-              "ledger": ledger_bars(reading.table("ledger")), "ablation": ablation_curves(reading.table("ablation"))}  # fmt: skip
+    charts = {"probes": probe_curves(reading.table("probes"), 0.25), "cka": cka_heatmaps(reading.table("cka"))}
+    charts |= {"ledger": ledger_bars(reading.table("ledger")), "ablation": ablation_curves(reading.table("ablation"))}
     first = {name: reading.table(name).iloc[0] for name in charts}
     assert f"KD student: {first['probes']['accuracy']:.2f}, " in charts["probes"].alt
     assert f"conv1 with conv1 {first['cka']['cka']:.2f}" in charts["cka"].alt

@@ -13,10 +13,10 @@ from kdnb.distillation.losses import (
     standardised_loss,
     usable_losses,
 )
-from kdnb.distillation.students import distil, load_student
+from kdnb.distillation.students import distil, load_student, named_student
 from kdnb.distillation.teaching import CONTROLS, cached_logits, controlled, teacher_of
 
 __all__ = ["CONTROLS", "LOSSES", "answer", "as_coded_loss", "attention_loss", "cached_logits", "compare",
            "control_runs", "controlled", "distil", "dkd_loss", "grid_runs", "grid_table", "kd_loss", "load_student",
-           "matched", "soft_gradient", "soft_loss", "standardised_loss", "teacher_of",
+           "matched", "named_student", "soft_gradient", "soft_loss", "standardised_loss", "teacher_of",
            "usable_losses"]  # fmt: skip

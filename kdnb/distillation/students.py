@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from kdnb.data import Batch, ImageSet
@@ -15,11 +17,11 @@ from kdnb.distillation.teaching import cached_logits, controlled
 from kdnb.errors import UserError
 from kdnb.feature_maps import capture
 from kdnb.models import load_weights, make_student
-from kdnb.runs import Run, get_or_make
+from kdnb.runs import Run, finished_runs, get_or_make
 from kdnb.settings import Settings
 from kdnb.training import Loss, finish, fit, label_loss, load_teacher, schedule_of
 
-__all__ = ["distil", "load_student"]
+__all__ = ["distil", "load_student", "named_student"]
 
 
 def distil(
@@ -126,3 +128,23 @@ def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
     """The trained student of a run, in eval mode."""
     built = run.json("spec.json")["parameters"]["model"]
     return load_weights(make_student(classes, **built), run.path("model.safetensors")).to(device)
+
+
+def named_student(root: Path, name: str) -> tuple[nn.Module, int]:
+    """A trained student and the side of its images, px, by its run's id; ``student/<id>`` or its beginning will do.
+
+    Raises:
+        UserError: If not exactly one finished run is meant.
+    """
+    runs = finished_runs(root, "student")
+    wanted = name.removeprefix("student/")
+    found = [run for run in runs if wanted and run.id.startswith(wanted)]
+    if len(found) != 1:
+        known = ", ".join(run.id for run in runs[-5:]) or "none yet: run the study first (make study)"
+        raise UserError(f"run must be the id of one student in '{Path(root) / 'student'}', got '{name}', which is "
+                        f"{len(found) or 'none'} of them: the newest are {known}")  # fmt: skip
+    with safe_open(found[0].path("model.safetensors"), "pt") as weights:
+        classes = weights.get_slice("classifier.weight").get_shape()[0]
+    return load_student(found[0], classes, torch.device("cpu")), found[0].json("spec.json")["parameters"]["model"][
+        "image_size"
+    ]

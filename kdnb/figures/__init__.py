@@ -5,8 +5,6 @@ from __future__ import annotations
 from kdnb.figures.charts import (
     class_balance,
     confusion_heatmap,
-    cost_ratios,
-    cost_ratios_live,
     grid_heatmap,
     ladder,
     leak_dots,
@@ -14,6 +12,7 @@ from kdnb.figures.charts import (
     reliability,
     score_bars,
 )
+from kdnb.figures.costs import cost_ratios, cost_ratios_live, pareto, pareto_live
 from kdnb.figures.layers import ablation_curves, cka_heatmaps, ledger_bars, probe_curves
 from kdnb.figures.output import Picture, Results, png_uri, show
 from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
@@ -21,5 +20,5 @@ from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
 __all__ = [
     "Picture", "Results", "ablation_curves", "attribution_grid", "cka_heatmaps", "class_balance", "confusion_heatmap",
     "cost_ratios", "cost_ratios_live", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "ledger_bars",
-    "map_grid", "png_uri", "probe_curves", "reliability", "sample_grid", "score_bars", "show",
+    "map_grid", "pareto", "pareto_live", "png_uri", "probe_curves", "reliability", "sample_grid", "score_bars", "show",
 ]  # fmt: skip

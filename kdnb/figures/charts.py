@@ -1,4 +1,4 @@
-"""Charts of numbers: class balance, learning curves, confusion, scores with intervals, the grid, cost (01-07)."""
+"""Charts of numbers: class balance, learning curves, confusion, scores with intervals, the grid (01-04, 07)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import seaborn as sns
 
 from kdnb.figures.output import PALETTE, Picture
 
 __all__ = [
-    "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live", "grid_heatmap", "ladder", "leak_dots",
-    "learning_curves", "reliability", "score_bars",
+    "class_balance", "confusion_heatmap", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "reliability",
+    "score_bars",
 ]  # fmt: skip
 
 HATCHES = ("", "//", "..", "xx")
@@ -201,30 +200,3 @@ def ladder(table: pd.DataFrame) -> Picture:
     axes.set(xscale="log", xlabel="multiply-accumulates of one image", ylabel="accuracy on the test part")
     axes.legend(frameon=False)
     return Picture(figure, f"Accuracy against cost, with 95 % intervals: {'; '.join(said)}.")
-
-
-def cost_ratios(times: pd.DataFrame) -> Picture:
-    """Teacher time / student time, one row per method, with 95 % intervals (columns ratio, ratio_low, ratio_high)."""
-    rows = times.dropna(subset=["ratio"])
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.2))
-    place = np.arange(len(rows))
-    errors = np.abs(rows[["ratio_low", "ratio_high"]].to_numpy(float).T - rows["ratio"].to_numpy(float))
-    axes.errorbar(rows["ratio"], place, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
-    axes.axvline(1, color="#777777", lw=1)
-    axes.set(yticks=place, yticklabels=rows.index, xlabel="teacher's time / student's time", xlim=(0, None))
-    axes.invert_yaxis()
-    said = "; ".join(f"{n} {r.ratio:.1f} ({r.ratio_low:.1f} to {r.ratio_high:.1f})" for n, r in rows.iterrows())
-    return Picture(figure, f"How many times longer the teacher takes, with 95 % intervals: {said}.")
-
-
-def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
-    """The same chart for a person at the notebook: point at a dot to see both times."""
-    rows = times.dropna(subset=["ratio"])
-    reach = {"array": rows["ratio_high"] - rows["ratio"], "arrayminus": rows["ratio"] - rows["ratio_low"]}
-    dots = go.Scatter(
-        x=rows["ratio"], y=rows.index, mode="markers", error_x={"symmetric": False, **reach},
-        marker={"color": PALETTE[0], "size": 10}, customdata=rows[["teacher_ms", "student_ms"]],
-        hovertemplate="%{x:.1f}<br>teacher %{customdata[0]:.1f} ms, student %{customdata[1]:.1f} ms<extra></extra>",
-    )  # fmt: skip
-    layout = {"height": 320, "xaxis": {"title": "teacher's time / student's time", "rangemode": "tozero"}}
-    return go.Figure(dots, layout | {"yaxis": {"autorange": "reversed"}, "template": "simple_white"})

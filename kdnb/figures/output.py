@@ -101,6 +101,10 @@ class Results:
             write_json(manifest, known)
         return self.folder / name
 
+    def has(self, name: str) -> bool:
+        """Whether an earlier step saved a table of this name."""
+        return (self.folder / f"{name}.csv").is_file()
+
     def load(self, name: str) -> pd.DataFrame:
         """A table that an earlier step saved."""
         return pd.read_csv(self.folder / f"{name}.csv")

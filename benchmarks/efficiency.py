@@ -1,0 +1,69 @@
+"""What the student saves, at several image sizes: forward, every explanation, and the ONNX file; all sides interleaved.
+
+Untrained networks: time does not depend on the weights. A ratio is repeated until its 95 % interval reaches no further
+than 10 % to each side, or for --seconds; "wide" marks those that did not get there.
+Run: python benchmarks/efficiency.py [--sizes 64 128 224] [--repeats 30] [--seconds 60] [--samples 20] [--threads 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kdnb.efficiency import (
+    Protocol,
+    cost_table,
+    end_to_end,
+    explanation_methods,
+    explanation_times,
+    export_onnx,
+    latency,
+    onnx_latency,
+)
+from kdnb.models import make_student, make_teacher
+
+
+def report(name: str, table: pd.DataFrame, protocol: Protocol) -> None:
+    for row in table.dropna(subset=["ratio"]).itertuples():
+        half = (row.ratio_high - row.ratio_low) / 2 / row.ratio
+        print(f"  {name}, {row.Index}: {row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}], "
+              f"±{half:.0%}{' wide' if half > protocol.half_width else ''}, {row.rounds:.0f} rounds")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    protocol = Protocol(options.repeats, options.seconds)
+    teacher, student = make_teacher(4).eval(), make_student(4).eval()
+    for size in options.sizes:
+        pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+        image, background = torch.randn(1, 3, size, size), torch.randn(16, 3, size, size)
+        work = cost_table({"teacher": teacher, "student": student}, size)
+        apart, flops = (work["macs"] / work["macs_by_hand"] - 1).abs().max(), work["flops"]
+        print(f"{size} px, {torch.get_num_threads()} threads: student's share of FLOPs "
+              f"{flops['student'] / flops['teacher']:.3f}, counters differ by {apart:.2%}")  # fmt: skip
+        report("forward, teacher / student, batch", latency(teacher, student, image, protocol), protocol)
+        methods = explanation_methods(image, torch.tensor([0]), background, options.samples)
+        times = explanation_times(teacher, student, methods, image, protocol)
+        report("explanation, teacher / student", times, protocol)
+        whole = end_to_end(pixels, background, options.samples)
+        report("end to end, teacher / student", explanation_times(teacher, student, whole, image, protocol), protocol)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "student.onnx"
+            print(f"  largest difference of a logit, ONNX Runtime and PyTorch: {export_onnx(student, path, size):.1g}")
+            report("PyTorch / ONNX Runtime, batch", onnx_latency(student, path, image, protocol), protocol)
+
+
+if __name__ == "__main__":
+    main()

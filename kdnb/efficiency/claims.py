@@ -1,0 +1,61 @@
+"""The paper's claims about cost beside what is measured here; the verdicts are computed (notebook 06)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["check_claims", "claims", "verdict"]
+
+Measured = tuple[float, float, float]  # value, and its 95 % interval; three times the same where it is counted
+
+
+def claims() -> list[dict[str, Any]]:
+    """The entries of claims.toml; the file explains their fields."""
+    return tomllib.loads(files("kdnb.efficiency").joinpath("claims.toml").read_text(encoding="utf-8"))["claim"]
+
+
+def verdict(claim: Mapping[str, Any], measured: Measured) -> str:
+    """What the measured interval says about a claim; an interval that reaches across its border says nothing.
+
+    >>> verdict({"value": 0.5, "below": True}, (0.34, 0.34, 0.34))
+    'holds'
+    >>> verdict({"value": 4.0, "accepted": [3.1, 5.2]}, (5.3, 5.0, 5.6))
+    'undecided'
+    """
+    _, low, high = measured
+    if "reason" in claim:
+        return f"not comparable: {claim['reason']}"
+    if "below" in claim:
+        return "holds" if high < claim["value"] else "does not hold" if low >= claim["value"] else "undecided"
+    least, most = claim["accepted"]
+    if least <= low and high <= most:
+        return "holds"
+    return "more than claimed" if low > most else "less than claimed" if high < least else "undecided"
+
+
+def check_claims(measured: Mapping[str, Measured]) -> pd.DataFrame:
+    """One row per claim: its text and source, the number claimed, the number measured here, the verdict.
+
+    Args:
+        measured: The claim's ``measure`` → value and 95 % interval; what is missing gets "not measured".
+    """
+    rows = []
+    for claim in claims():
+        found = measured.get(claim["measure"])
+        claimed = f"{'below' if 'below' in claim else 'about'} {claim['value']:g}"
+        rows.append({
+            "claim": claim["text"], "source": claim["source"], "claimed": claimed, "measure": claim["measure"],
+            "here": "" if found is None else _said(found),
+            "verdict": "not measured" if found is None else verdict(claim, found),
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index("claim")
+
+
+def _said(measured: Measured) -> str:
+    value, low, high = measured
+    return f"{value:.3g}" if low == high else f"{value:.3g} [{low:.3g}, {high:.3g}]"

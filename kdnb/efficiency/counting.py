@@ -1,0 +1,100 @@
+"""Work of a model, counted and never timed: parameters, depth, MACs by two counters, FLOPs of any call (notebook 06).
+
+FLOPs = 2 · MACs throughout. Models are counted on torch's meta device, where layers have shapes but compute nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from itertools import chain
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdnb.models import count_parameters, depth, evaluating
+
+__all__ = ["Call", "closed_form_macs", "cost_table", "flops_of", "macs"]
+
+Call = Callable[[], object]
+
+
+class _NoModules:
+    """Stands in for torch's module tracker: everything is counted under one name."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def flops_of(call: Call) -> int:
+    """FLOPs of everything a call computes, backward passes included (convolutions and matrix products)."""
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()  # its hooks fail when a call differentiates with respect to a leaf, as SHAP does
+    with counter:
+        call()
+    return counter.get_total_flops()
+
+
+def macs(model: nn.Module, size: int) -> int:
+    """Multiply-accumulates of one forward pass on one (1, 3, size, size) image, as torch counts its operators.
+
+    >>> macs(nn.Conv2d(3, 8, 3, padding=1), 10) == 10 * 10 * 9 * 3 * 8
+    True
+    """
+    return flops_of(lambda: _dry_run(model, size)) // 2
+
+
+def closed_form_macs(model: nn.Module, size: int) -> int:
+    """The same number by hand: output positions × kernel area × input channels × output channels, layer by layer."""
+    total = 0
+
+    def count(module: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            total += output[0].numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Linear):
+            total += module.weight.numel()
+
+    shapes = _shapes_of(model)
+    handles = [module.register_forward_hook(count) for module in shapes.modules()]
+    try:
+        _dry_run(shapes, size)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total
+
+
+def _dry_run(model: nn.Module, size: int) -> None:
+    with evaluating(_shapes_of(model)) as shapes, torch.no_grad():
+        shapes(torch.empty(1, 3, size, size, device="meta"))
+
+
+def _shapes_of(model: nn.Module) -> nn.Module:
+    """The model on the meta device; the model itself, if it is there already. No weight is copied."""
+    weights = list(chain(model.parameters(), model.buffers()))
+    if all(weight.is_meta for weight in weights):
+        return model
+    return copy.deepcopy(model, memo={id(weight): weight.detach().to("meta") for weight in weights})
+
+
+def cost_table(models: Mapping[str, nn.Module], size: int) -> pd.DataFrame:
+    """One row per model: parameters, depth (layers with weights), MACs by both counters, FLOPs of one image.
+
+    Args:
+        models: Name → model, trained or not; models made under ``torch.device("meta")`` cost no time.
+        size: Side of the image, px.
+    """
+    rows = {
+        name: {
+            "parameters": count_parameters(model), "depth": depth(model),
+            "macs": macs(model, size), "macs_by_hand": closed_form_macs(model, size),
+        } for name, model in models.items()
+    }  # fmt: skip
+    table = pd.DataFrame(rows).T.rename_axis("model")
+    return table.assign(flops=2 * table["macs"])

@@ -1,0 +1,185 @@
+"""What an explanation costs, model × method: two factors that a headline must not mix (notebook 06).
+
+*Model factor*: the same method on teacher and on student. *Method factor*: the same model, explanation against one
+forward pass, in time and in FLOPs ("forward-equivalents"). A method is any function of a model; three scopes differ in
+what it does: a forward pass alone, an explanation from a ready tensor, or all from stored pixels to a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from kdnb.data import to_tensor
+from kdnb.efficiency.counting import flops_of, macs
+from kdnb.efficiency.memory import peak_memory
+from kdnb.efficiency.timing import Protocol, forward_of, quartiles_ms, ratio_interval, timed
+from kdnb.errors import UserError
+from kdnb.explanations import CAMS, Attribution, cams, shap_deep, shap_gradient
+from kdnb.feature_maps import average_maps, to_size
+from kdnb.models import evaluating
+from kdnb.progress import track
+
+__all__ = [
+    "Method",
+    "both_factors",
+    "end_to_end",
+    "explanation_methods",
+    "explanation_times",
+    "explanation_work",
+    "pareto_front",
+]
+
+Method = Callable[[nn.Module], object]
+SIDES = ("teacher", "student")
+KINDS = ("forward", "average_map", "gradcam", "shap_gradient")  # no map, one pass, one backward pass, many of both
+
+
+def explanation_methods(image: Tensor, target: Tensor, background: Tensor, samples: int) -> dict[str, Method]:
+    """Every method of the study, ready to be called with a model; maps of all taps where a method has them.
+
+    Args:
+        image: (1, 3, S, S).
+        target: (1,) class whose logit is explained.
+        background: (M, 3, S, S) for SHAP.
+        samples: Gradient samples of a SHAP call.
+    """
+    found: dict[str, Method] = {
+        "forward": lambda model: forward_of(model, image)(),
+        "average_map": lambda model: average_maps(model, image),
+        **{name: partial(_cam, name, image, target) for name in CAMS},
+        "shap_gradient": lambda model: shap_gradient(model, image, target, background, samples=samples),
+        "shap_deep": lambda model: shap_deep(model, image, target, background),
+    }
+    return found
+
+
+def _cam(name: str, image: Tensor, target: Tensor, model: nn.Module) -> object:
+    return cams(model, image, target, name)
+
+
+def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Method]:
+    """One method of each kind, from pixels (1, S, S, 3) uint8 to maps (S, S) in the computer's own memory.
+
+    Each normalises the pixels, asks the model for its class, explains that class, and resizes the map of the last tap.
+    """
+
+    def whole(name: str, model: nn.Module) -> np.ndarray:
+        image = to_tensor(pixels).to(background.device)
+        target = forward_of(model, image)().argmax(dim=1)
+        return _finished(explanation_methods(image, target, background, samples)[name](model), pixels.shape[1])
+
+    return {name: partial(whole, name) for name in KINDS}
+
+
+def _finished(result: object, size: int) -> np.ndarray:
+    if isinstance(result, Attribution):
+        return result.maps
+    if isinstance(result, Mapping):  # tap → maps
+        result = to_size(list(result.values())[-1], size)
+    return result.cpu().numpy()
+
+
+def explanation_times(
+    teacher: nn.Module, student: nn.Module, methods: Mapping[str, Method], image: Tensor, protocol: Protocol
+) -> pd.DataFrame:
+    """Time of every method on both models; a method that refuses a model has no number there.
+
+    In every round both models explain and both make a plain forward pass, so that all ratios share the machine's mood.
+
+    Args:
+        teacher: The large model.
+        student: The small model.
+        methods: Name → function of a model.
+        image: (1, 3, S, S): the input of the forward pass.
+        protocol: How long to measure.
+
+    Returns:
+        Index method: ``ratio`` (teacher's time / student's) with ``_low`` and ``_high``, ``rounds``, and for each side
+        ``_ms`` with quartiles and ``_forwards_time`` with interval.
+    """
+    models, rows = dict(zip(SIDES, (teacher, student), strict=True)), {}
+    with evaluating(teacher), evaluating(student):
+        for name, method in track(methods.items(), "time of explanations", len(methods)):
+            able = {side: model for side, model in models.items() if not _refuses(method, model)}
+            rows[name] = _times(method, able, image, protocol) if able else {}
+    return pd.DataFrame(rows).T.rename_axis("method")
+
+
+def _refuses(method: Method, model: nn.Module) -> bool:
+    try:
+        method(model)  # also pays for what later calls reuse
+    except UserError:
+        return True
+    return False
+
+
+def _times(method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol) -> dict[str, float]:
+    explain = [partial(method, model) for model in models.values()]
+    plain = [forward_of(model, image) for model in models.values()]
+    times = timed(*explain, *plain, protocol=protocol)
+    row: dict[str, float] = {"rounds": times.shape[1]}
+    if len(models) == len(SIDES):
+        row |= _named("ratio", ratio_interval(times[0], times[1]))
+    for i, side in enumerate(models):
+        row |= {f"{side}_{key}": value for key, value in quartiles_ms(times[i]).items()}
+        row |= _named(f"{side}_forwards_time", ratio_interval(times[i], times[len(models) + i]))
+    return row
+
+
+def _named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+
+
+def explanation_work(
+    teacher: nn.Module, student: nn.Module, methods: Mapping[str, Method], image: Tensor
+) -> pd.DataFrame:
+    """FLOPs and peak memory of every method on both models: counted, not timed; arguments as `explanation_times`.
+
+    Torch counts convolutions and matrix products, forward and backward; the decomposition in Eigen-CAM is neither.
+
+    Returns:
+        Index method: for each side ``_flops``, ``_forwards_flops`` (in plain forward passes of the same model) and
+        ``_peak_mb`` (beyond weights and inputs).
+    """
+    rows: dict[str, dict[str, float]] = {name: {} for name in methods}
+    for side, model in zip(SIDES, (teacher, student), strict=True):
+        forward = 2 * macs(model, image.shape[-1])
+        for name, method in methods.items():
+            call = partial(method, model)
+            with evaluating(model), suppress(UserError):  # refused: no number
+                work = flops_of(call)
+                rows[name] |= {f"{side}_flops": work, f"{side}_forwards_flops": work / forward,
+                               f"{side}_peak_mb": peak_memory(call, image.device) / 1e6}  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis("method")
+
+
+def both_factors(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `explanation_times`, joined with `explanation_work` or not, with one row per (method, model)."""
+    parts = {side: table.filter(regex=f"^{side}_").rename(columns=lambda c: c.partition("_")[2]) for side in SIDES}
+    rows = pd.concat(parts, names=["model"]).swaplevel().loc[list(table.index)]
+    return rows.dropna(subset=["ms"])
+
+
+def pareto_front(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
+    """Which points no other beats: none is as cheap and better, or cheaper and as good.
+
+    Args:
+        cost: (N,), small is good.
+        quality: (N,), large is good; NaN is never on the front.
+
+    Returns:
+        (N,) bool.
+
+    >>> pareto_front(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9])).tolist()
+    [True, False, True]
+    """
+    cheaper = cost[:, None] <= cost
+    better = quality[:, None] >= quality
+    strictly = (cost[:, None] < cost) | (quality[:, None] > quality)
+    return ~(cheaper & better & strictly).any(axis=0) & ~np.isnan(quality)

@@ -1,0 +1,159 @@
+"""Times on a noisy machine: calls in turn, ratios with intervals, repeated until the ratio is known (notebook 06).
+
+All sides run in one loop, there and back (A B B A A B B A …), so that a slow moment hits each alike. What is reported
+is the ratio of medians with a bootstrap interval over rounds; seconds alone belong to one machine on one day.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdnb.efficiency.counting import Call
+from kdnb.models import evaluating
+
+__all__ = ["BATCHES", "WARM_UP", "Protocol", "compared", "filled", "forward_of", "interleaved", "latency",
+           "quartiles_ms", "ratio_interval", "timed"]  # fmt: skip
+
+WARM_UP = 10  # untimed rounds before the first timed one
+LEAST, MOST = 3, 10  # rounds of one measurement: at least 3, at most 10 times what the protocol asks for
+BATCHES = (1, 32)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How long a ratio is measured.
+
+    Attributes:
+        repeats: Rounds to time at least; as many again and again until the ratio is known.
+        seconds: What a measurement may take: then it ends with the interval it has (after 3 rounds at least).
+        warm_up: Untimed rounds before, or fewer where they take a tenth of ``seconds``.
+        half_width: The ratio is known once its 95 % interval reaches no further than this share of it to both sides.
+    """
+
+    repeats: int = 30
+    seconds: float = 30.0
+    warm_up: int = WARM_UP
+    half_width: float = 0.1
+
+
+def interleaved(*calls: Call, repeats: int, warm_up: int = WARM_UP) -> np.ndarray:
+    """Seconds of ``repeats`` rounds of two or more calls, in the order A B B A A B B A …
+
+    Args:
+        calls: What to time.
+        repeats: Timed rounds.
+        warm_up: Untimed rounds before.
+
+    Returns:
+        (calls, repeats) seconds.
+    """
+    for _ in range(warm_up):
+        _round(calls, 0)
+    return np.array([_round(calls, i) for i in range(repeats)]).T
+
+
+def timed(*calls: Call, protocol: Protocol) -> np.ndarray:
+    """Seconds (calls, rounds) in the same order, for as many rounds as the ratio of the first two calls needs."""
+    start = time.perf_counter()
+    for _ in range(protocol.warm_up):
+        _round(calls, 0)
+        if time.perf_counter() - start > protocol.seconds / 10:
+            break
+    rounds: list[list[float]] = []
+    while len(rounds) < MOST * protocol.repeats:
+        rounds.append(_round(calls, len(rounds)))
+        if len(rounds) >= LEAST and time.perf_counter() - start > protocol.seconds:
+            break
+        if len(rounds) % protocol.repeats == 0 and _known(np.array(rounds).T, protocol.half_width):
+            break
+    return np.array(rounds).T
+
+
+def _round(calls: tuple[Call, ...], number: int) -> list[float]:
+    seconds = [0.0] * len(calls)
+    there = range(len(calls))
+    for place in there if number % 2 == 0 else reversed(there):
+        _synchronize()
+        start = time.perf_counter()
+        calls[place]()
+        _synchronize()
+        seconds[place] = time.perf_counter() - start
+    return seconds
+
+
+def _synchronize() -> None:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+
+
+def _known(times: np.ndarray, half_width: float) -> bool:
+    middle, low, high = ratio_interval(*times[:2])
+    return (high - low) / 2 <= half_width * middle
+
+
+def ratio_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Ratio of medians with its 95 % bootstrap interval over rounds; both (rounds,) positive, of the same rounds.
+
+    >>> ratio_interval(np.array([2.0, 2.0, 2.0]), np.array([1.0, 1.0, 1.0]))
+    (2.0, 2.0, 2.0)
+    """
+    draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
+    ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(np.median(first) / np.median(second)), float(low), float(high)
+
+
+def quartiles_ms(seconds: np.ndarray) -> dict[str, float]:
+    """Median and quartiles in milliseconds.
+
+    >>> quartiles_ms(np.array([0.001, 0.002, 0.003]))
+    {'ms': 2.0, 'q25_ms': 1.5, 'q75_ms': 2.5}
+    """
+    low, middle, high = 1e3 * np.quantile(seconds, [0.25, 0.5, 0.75])
+    return {"ms": float(middle), "q25_ms": float(low), "q75_ms": float(high)}
+
+
+def forward_of(model: nn.Module, images: Tensor) -> Call:
+    """The plain forward pass as a call; the model should be in eval mode."""
+
+    def call() -> Tensor:
+        with torch.inference_mode():
+            return model(images)
+
+    return call
+
+
+def filled(images: Tensor, batch: int) -> Tensor:
+    """(batch, 3, S, S), channels last: the images again and again."""
+    repeated = images.repeat(-(-batch // len(images)), 1, 1, 1)[:batch]
+    return repeated.contiguous(memory_format=torch.channels_last)
+
+
+def latency(teacher: nn.Module, student: nn.Module, images: Tensor, protocol: Protocol) -> pd.DataFrame:
+    """Forward time of both models at batch 1 and 32 (images (≥ 1, 3, S, S) are repeated to fill the batch).
+
+    Returns:
+        Index batch: ratio (teacher's time / student's) with its 95 % interval, median and quartiles of both in ms,
+        rounds.
+    """
+    rows = {}
+    for batch in BATCHES:
+        x = filled(images, batch)
+        with evaluating(teacher), evaluating(student):
+            rows[batch] = compared({"teacher": forward_of(teacher, x), "student": forward_of(student, x)}, protocol)
+    return pd.DataFrame(rows).T.rename_axis("batch")
+
+
+def compared(sides: dict[str, Call], protocol: Protocol) -> dict[str, float]:
+    """Two named calls timed in turn: ratio of the first to the second with interval, median and quartiles, rounds."""
+    times = timed(*sides.values(), protocol=protocol)
+    row = dict(zip(("ratio", "ratio_low", "ratio_high"), ratio_interval(*times), strict=True))
+    for name, seconds in zip(sides, times, strict=True):
+        row |= {f"{name}_{key}": value for key, value in quartiles_ms(seconds).items()}
+    return row | {"rounds": times.shape[1]}

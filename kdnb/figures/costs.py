@@ -1,0 +1,111 @@
+"""Charts of cost: teacher against student under each method, and quality against cost (notebook 06)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from kdnb.efficiency import pareto_front
+from kdnb.figures.output import PALETTE, Picture
+
+__all__ = ["cost_ratios", "cost_ratios_live", "pareto", "pareto_live"]
+
+MARKS = {"teacher": ("s", "square", PALETTE[1]), "student": ("o", "circle", PALETTE[0])}  # matplotlib, plotly, colour
+
+
+def cost_ratios(times: pd.DataFrame) -> Picture:
+    """Teacher time / student time, one row per method, with 95 % intervals (columns ratio, ratio_low, ratio_high)."""
+    rows = times.dropna(subset=["ratio"])
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.2))
+    place = np.arange(len(rows))
+    errors = np.abs(rows[["ratio_low", "ratio_high"]].to_numpy(float).T - rows["ratio"].to_numpy(float))
+    axes.errorbar(rows["ratio"], place, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
+    axes.axvline(1, color="#777777", lw=1)
+    axes.set(yticks=place, yticklabels=rows.index, xlabel="teacher's time / student's time", xlim=(0, None))
+    axes.invert_yaxis()
+    said = "; ".join(f"{n} {r.ratio:.1f} ({r.ratio_low:.1f} to {r.ratio_high:.1f})" for n, r in rows.iterrows())
+    return Picture(figure, f"How many times longer the teacher takes, with 95 % intervals: {said}.")
+
+
+def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
+    """The same chart for a person at the notebook: point at a dot to see both times."""
+    rows = times.dropna(subset=["ratio"])
+    reach = {"array": rows["ratio_high"] - rows["ratio"], "arrayminus": rows["ratio"] - rows["ratio_low"]}
+    dots = go.Scatter(
+        x=rows["ratio"], y=rows.index, mode="markers", error_x={"symmetric": False, **reach},
+        marker={"color": PALETTE[0], "size": 10}, customdata=rows[["teacher_ms", "student_ms"]],
+        hovertemplate="%{x:.1f}<br>teacher %{customdata[0]:.1f} ms, student %{customdata[1]:.1f} ms<extra></extra>",
+    )  # fmt: skip
+    layout = {"height": 320, "xaxis": {"title": "teacher's time / student's time", "rangemode": "tozero"}}
+    return go.Figure(dots, layout | {"yaxis": {"autorange": "reversed"}, "template": "simple_white"})
+
+
+def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
+    """Quality of every explanation against its time; a line joins those that no other beats on both.
+
+    Args:
+        rows: Index (method, model), column ms, and ``quality``, with low and high where it has an interval.
+        quality: Name of the column of quality, large is good; "" (or no such column) shows the times alone.
+    """
+    rows, measured = _points(rows, quality)
+    figure, axes = plt.subplots(figsize=(7, 4 if measured else 0.34 * rows["method"].nunique() + 1.3))
+    for model, part in rows.groupby("model", sort=False):
+        shape, _, colour = MARKS[model]
+        if measured and "low" in part:
+            reach = np.abs(part[["low", "high"]].to_numpy(float).T - part["place"].to_numpy(float))
+            axes.errorbar(part["ms"], part["place"], yerr=reach, fmt="none", ecolor=colour, lw=1, capsize=2)
+        axes.plot(part["ms"], part["place"], shape, color=colour, ms=7, label=model)
+    axes.set(xscale="log", xlabel="time of one explanation, ms", ylabel=quality if measured else "")
+    axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    if measured:
+        front = rows[rows["front"]].sort_values("ms")
+        axes.step(front["ms"], front["place"], where="post", color="#777777", lw=1, ls="--", zorder=0)
+        for row in rows.itertuples():
+            axes.annotate(row.method, (row.ms, row.place), xytext=(5, 4), textcoords="offset points", fontsize=7)
+    else:
+        axes.set_yticks(range(rows["method"].nunique()), rows["method"].unique())
+        axes.invert_yaxis()
+    return Picture(figure, _said(rows, quality if measured else ""))
+
+
+def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
+    """The same chart for a person at the notebook: point at a dot to see the numbers."""
+    rows, measured = _points(rows, quality)
+    y = "place" if measured else "method"
+    dots = [
+        go.Scatter(
+            x=part["ms"], y=part[y], mode="markers", name=model, customdata=part[["method", "forwards_time"]],
+            marker={"color": MARKS[model][2], "symbol": MARKS[model][1], "size": 10},
+            hovertemplate="%{customdata[0]}<br>%{x:.3g} ms, as long as %{customdata[1]:.1f} forward passes<br>%{y}",
+        ) for model, part in rows.groupby("model", sort=False)
+    ]  # fmt: skip
+    if measured:
+        front = rows[rows["front"]].sort_values("ms")
+        line = {"color": "#777777", "dash": "dash", "shape": "hv"}
+        dots.append(go.Scatter(x=front["ms"], y=front["place"], mode="lines", name="not beaten", line=line))
+    axis = {"title": quality} if measured else {"autorange": "reversed"}
+    layout = {"height": 400, "template": "simple_white", "yaxis": axis}
+    return go.Figure(dots, layout | {"xaxis": {"type": "log", "title": "time of one explanation, ms"}})
+
+
+def _points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, bool]:
+    """Rows with where they stand on the vertical axis, and whether that is a quality (or the method's number)."""
+    measured = quality in rows and rows[quality].notna().any()
+    rows = rows.dropna(subset=[quality] if measured else []).reset_index()
+    if not measured:
+        return rows.assign(place=pd.factorize(rows["method"])[0]), False
+    front = pareto_front(rows["ms"].to_numpy(float), rows[quality].to_numpy(float))
+    return rows.assign(place=rows[quality], front=front), True
+
+
+def _said(rows: pd.DataFrame, quality: str) -> str:
+    where = [f", {quality} {place:.3f}" if quality else "" for place in rows["place"]]
+    said = "; ".join(
+        f"{r.method} of the {r.model} {r.ms:.3g} ms{w}" for r, w in zip(rows.itertuples(), where, strict=True)
+    )
+    if not quality:
+        return f"Time of one explanation: {said}."
+    front = ", ".join(f"{r.method} of the {r.model}" for r in rows[rows["front"]].itertuples())
+    return f"{quality} against the time of one explanation: {said}. Not beaten: {front}."
