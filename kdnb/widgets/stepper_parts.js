@@ -60,10 +60,11 @@ function drawLedger(parts, bars, layer, refusal) {
 function channelGrid({ toggle, asked, reorder, orders, reset }) {
   const cells = Array.from({ length: PAGE }, (_, i) => {
     const canvas = h("canvas", { "aria-hidden": true }), text = h("span");
-    return { canvas, text, node: h("button", { type: "button", role: "gridcell", tabindex: i ? -1 : 0, onclick: () => toggle(now.order[start + i]),
-      onfocus: () => roam(i, false) }, canvas, text) };
+    const node = h("button", { type: "button", tabindex: i ? -1 : 0, onclick: () => toggle(now.order[start + i]),
+      onfocus: () => roam(i, false) }, canvas, text);
+    return { canvas, text, node, place: h("div", { role: "gridcell" }, node) };
   });
-  const rows = Array.from({ length: PAGE / COLUMNS }, (_, r) => h("div", { role: "row" }, ...cells.slice(COLUMNS * r, COLUMNS * (r + 1)).map((c) => c.node)));
+  const rows = Array.from({ length: PAGE / COLUMNS }, (_, r) => h("div", { role: "row" }, ...cells.slice(COLUMNS * r, COLUMNS * (r + 1)).map((c) => c.place)));
   const grid = h("div", { class: "channels", role: "grid", onkeydown: key, onfocusin: () => asked() }, ...rows);
   const title = h("strong"), place = h("span", { class: "place" });
   const order = select("order of the channels", orders, reorder);
@@ -104,7 +105,7 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
   function paintAll() {
     cells.forEach((cell, i) => {
       const c = now.order[start + i];
-      cell.node.hidden = c === undefined;
+      cell.place.hidden = c === undefined;
       if (c === undefined) return;
       const size = now.height * now.width;
       paintMap(cell.canvas, now.width, now.height, now.tiles.subarray(c * size, (c + 1) * size), now.colour);
@@ -112,6 +113,7 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
       cell.node.setAttribute("aria-label", now.label(c));
       cell.node.setAttribute("aria-pressed", now.ablated.includes(c));
     });
+    rows.forEach((row, r) => (row.hidden = start + r * COLUMNS >= now.order.length));
     const last = Math.min(start + PAGE, now.order.length);
     place.textContent = `${start + 1}–${last} of ${now.order.length}`;
   }

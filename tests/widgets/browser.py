@@ -17,7 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-MISSING = [name for name in ("playwright", "jupyterlab") if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
+NEEDED = ("playwright", "jupyterlab", "axe_playwright_python")
+MISSING = [name for name in NEEDED if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
 NEEDS_BROWSER = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
 
 
@@ -125,8 +126,20 @@ def tab_through(page):
     return names
 
 
+def accessible(page, root):
+    """axe-core finds no serious or critical fault inside the widget ``root``."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, root).response["violations"]
+    grave = [v for v in found if v["impact"] in ("serious", "critical")]
+    faults = {v["id"]: [node["html"][:150] for node in v["nodes"]] for v in grave}
+    assert not faults, faults
+
+
 def reachable_and_contained(page, root):
-    """Tab reaches every control of the widget ``root`` by a name of its own, and its keys do not edit the notebook."""
+    """Tab reaches every control of ``root`` by a name of its own, keys do not edit the notebook, axe is silent."""
+    accessible(page, root)
+    page.locator(f"{root} .stage").focus()
     names = tab_through(page)
     assert len(names) == len(set(names)) == page.locator(f"{root} :is(button, input, select, [tabindex])").count()
     page.locator(f"{root} .stage").focus()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import NEEDS_BROWSER, execute, tab_through
+from browser import NEEDS_BROWSER, accessible, execute, tab_through
 
 from kdnb.widgets.layers import KINDS
 from kdnb.widgets.page import to_html
@@ -149,6 +149,13 @@ def test_play_runs_to_the_last_layer_and_respects_reduced_motion(page):
     page.wait_for_timeout(1500)
     assert "Play is off" in page.locator(".live").text_content() and execute(page, "print(w.layer)").strip() == "1"
     page.emulate_media(reduced_motion="no-preference")
+
+
+def test_axe_finds_no_fault_in_any_state(page):
+    accessible(page, ".kdnb-widget")
+    execute(page, "w.versus = 1; w.point = [9, 9]; w.occluded = [1, 1]; w.quiz = 'revealed'; w.guess = 1")
+    says(page, "with the patch covered")
+    accessible(page, ".kdnb-widget")
 
 
 def test_everything_is_reached_by_tab_named_and_large_enough(page):
