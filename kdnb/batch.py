@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import tempfile
@@ -11,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
 from jupyter_client import AsyncKernelManager
 from traitlets import Dict
 from traitlets.config import Config
@@ -80,18 +80,25 @@ def notebooks() -> list[Path]:
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
     """Names and default values that a notebook's ``parameters`` cell declares."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    source = next((c.source for c in cells if "parameters" in c.metadata.get("tags", [])), "")
+    source = next(("".join(c["source"]) for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", [])), "")
     assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
     return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
 
 
 def code_digest(notebook: Path) -> str:
     """Digest of what a notebook's result depends on besides parameters: its code cells and the package's sources."""
-    cells = [c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    cells = ["".join(c["source"]) for c in _cells(notebook)]
     package = Path(__file__).resolve().parent
     sources = [p.read_text("utf-8") for p in sorted(package.rglob("*")) if p.suffix in (".py", ".js", ".css", ".j2")]
     return digest([cells, sources])
+
+
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    """The code cells, read without nbformat, which takes seconds to load."""
+    try:
+        return [c for c in json.loads(notebook.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"'{notebook}' is no notebook of format 4: save it again in JupyterLab") from None
 
 
 def execute(
@@ -116,13 +123,17 @@ def execute(
     """
     import papermill
 
-    launch = {"cwd": str(notebook.parent), "env": {**os.environ, **(environment or {})}}
-    papermill.execute_notebook(
-        str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=log,
-        kernel_name="python3", language="python", kernel_manager_class=IpcKernelManager,
-        config=Config({"IpcKernelManager": {"launch": launch}}), start_timeout=start_timeout,
-        execution_timeout=cell_timeout or None, iopub_timeout=LATE,
-    )  # fmt: skip
+    words = out.with_suffix(".log")  # what the kernel's process says by itself: why it died, if it did
+    with words.open("wb") as file:
+        environment = {**os.environ, **(environment or {})}
+        launch = {"cwd": str(notebook.parent), "env": environment, "stderr": file.fileno()}
+        papermill.execute_notebook(
+            str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=log,
+            kernel_name="python3", language="python", kernel_manager_class=IpcKernelManager,
+            config=Config({"IpcKernelManager": {"launch": launch}}), start_timeout=start_timeout,
+            execution_timeout=cell_timeout or None, iopub_timeout=LATE,
+        )  # fmt: skip
+    words.unlink()
 
 
 def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str]) -> Run:
