@@ -8,10 +8,13 @@ PROFILE ?= quick
 SEED ?= 0
 SPLIT ?= grouped
 RUNS ?=
+PLAN ?= sweeps/phantoms.toml
+WORKERS ?= 1
+SCHEDULER ?=
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
-.PHONY: install study lab test test-fast lint figures clean
+.PHONY: install study sweep lab test test-fast lint figures clean
 
 install: $(VENV)/installed
 
@@ -23,6 +26,10 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 study: install
 	@$(STUDY)
+
+sweep: install
+	@$(BIN)/kdnb sweep run "$(PLAN)" --workers "$(WORKERS)" --scheduler "$(SCHEDULER)" --runs-dir "$(RUNS)"
+	@$(BIN)/kdnb sweep collect "$(PLAN)" --runs-dir "$(RUNS)"
 
 lab: install
 	$(BIN)/jupyter lab notebooks

@@ -24,6 +24,7 @@ __all__ = ["run_many"]
 
 PATIENCE = 15  # s to reach a scheduler
 WORKER_DEATHS = 10  # of which one run may be suspected
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for the driver, which ends its workers
 
 
 def run_many(specs: Sequence[Spec], *, workers: int = 1, scheduler: str = "", threads: int = 0) -> list[Outcome]:
@@ -76,7 +77,7 @@ def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[
     from distributed.scheduler import KilledWorker
 
     futures = {client.submit(run_one, spec, threads, pure=False): spec.run.id for spec in specs}
-    for future in as_completed(futures):
+    for future in as_completed(futures, loop=client.loop):
         error = future.exception()
         if isinstance(error, KilledWorker):
             yield Outcome(futures[future], "killed", message="its worker died too often: the next call tries again")
@@ -97,8 +98,8 @@ def _local(workers: int) -> Iterator[Client]:
     with (
         dask.config.set(rules),
         LocalCluster(workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
-                     silence_logs=logging.CRITICAL) as cluster,
-        Client(cluster) as client,
+                     silence_logs=logging.CRITICAL, preload=[DEAF]) as cluster,
+        Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip
         yield client
 
