@@ -8,11 +8,14 @@ PROFILE ?= quick
 SEED ?= 0
 SPLIT ?= grouped
 RUNS ?=
-WORKERS ?= 2
+PLAN ?= sweeps/phantoms.toml
+WORKERS ?= 1
+SCHEDULER ?=
+TESTERS ?= 2
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
-.PHONY: install study lab test test-fast lint figures clean
+.PHONY: install study sweep lab test test-fast lint figures clean
 
 install: $(VENV)/installed
 
@@ -25,11 +28,15 @@ $(VENV)/installed: requirements.txt pyproject.toml
 study: install
 	@$(STUDY)
 
+sweep: install
+	@$(BIN)/kdnb sweep run "$(PLAN)" --workers "$(WORKERS)" --scheduler "$(SCHEDULER)" --runs-dir "$(RUNS)"
+	@$(BIN)/kdnb sweep collect "$(PLAN)" --runs-dir "$(RUNS)"
+
 lab: install
 	$(BIN)/jupyter lab notebooks
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 test-fast: install
 	$(BIN)/python -m pytest -m "not slow and not browser and not archives"

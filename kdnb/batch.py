@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
-import pandas as pd
 from jupyter_client import AsyncKernelManager
+from traitlets import Dict
+from traitlets.config import Config
 
 from kdnb.errors import UserError
 from kdnb.progress import say, track
 from kdnb.runs import Run, atomic_path, digest, get_or_make
 from kdnb.settings import Settings, project_root
-from kdnb.study import Study
 
-__all__ = ["code_digest", "notebooks", "parameters_of", "run_notebook", "run_notebooks"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Progress", "code_digest", "execute", "notebooks", "parameters_of", "run_notebook", "run_notebooks"]
 
 COMMON = ("dataset", "data", "split", "profile", "seed")
+LATE = 60  # s that a kernel's last output may take: nbclient's own 4 s lose runs on a busy machine
 
 
 class IpcKernelManager(AsyncKernelManager):
     """Talks to its kernel through sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)."""
 
+    launch = Dict(help="arguments of the kernel's process, such as cwd and env").tag(config=True)
+
     def __init__(self, **options: Any) -> None:
         if os.name == "posix":
             options |= {"transport": "ipc", "ip": str(Path(tempfile.mkdtemp(prefix="kdnb-")) / "k")}
         super().__init__(**options)
+
+    async def start_kernel(self, **options: Any) -> None:
+        """Start it with ``launch``: unlike ``os.environ``, that holds for one of several kernels."""
+        await super().start_kernel(**options, **self.launch)
 
     async def cleanup_resources(self, restart: bool = False) -> None:
         """Also remove the folder of the sockets."""
@@ -41,15 +51,17 @@ class IpcKernelManager(AsyncKernelManager):
             shutil.rmtree(Path(self.ip).parent, ignore_errors=True)
 
 
-class _Progress:
+class Progress:
     """Where a kernel prints to: only the indented lines of long work reach the terminal."""
 
     def write(self, text: str) -> None:
+        """Pass on what belongs to long work."""
         for line in text.splitlines():
             if line.startswith("  "):
                 say(line)
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def notebooks() -> list[Path]:
@@ -68,18 +80,60 @@ def notebooks() -> list[Path]:
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
     """Names and default values that a notebook's ``parameters`` cell declares."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    source = next((c.source for c in cells if "parameters" in c.metadata.get("tags", [])), "")
+    source = next(("".join(c["source"]) for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", [])), "")
     assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
     return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
 
 
 def code_digest(notebook: Path) -> str:
     """Digest of what a notebook's result depends on besides parameters: its code cells and the package's sources."""
-    cells = [c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    cells = ["".join(c["source"]) for c in _cells(notebook)]
     package = Path(__file__).resolve().parent
     sources = [p.read_text("utf-8") for p in sorted(package.rglob("*")) if p.suffix in (".py", ".js", ".css", ".j2")]
     return digest([cells, sources])
+
+
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    """The code cells, read without nbformat, which takes seconds to load."""
+    try:
+        return [c for c in json.loads(notebook.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"'{notebook}' is no notebook of format 4: save it again in JupyterLab") from None
+
+
+def execute(
+    notebook: Path, out: Path, parameters: Mapping[str, Any], *, environment: Mapping[str, str] | None = None,
+    log: Progress | None = None, start_timeout: int = 120, cell_timeout: int = 0,
+) -> None:  # fmt: skip
+    """Execute a notebook by papermill, in a kernel that starts in the notebook's folder.
+
+    Args:
+        notebook: What to execute.
+        out: Where the executed copy goes; written after every cell.
+        parameters: Injected by papermill.
+        environment: Added to the environment of the kernel.
+        log: Where the kernel's printed lines go besides the copy.
+        start_timeout: Seconds that the kernel may take to start.
+        cell_timeout: Seconds that a cell may take; 0 for no limit.
+
+    Raises:
+        papermill.exceptions.PapermillExecutionError: If a cell raised.
+        nbclient.exceptions.CellTimeoutError: If a cell took too long.
+        RuntimeError: If the kernel died or did not start.
+    """
+    import papermill
+
+    words = out.with_suffix(".log")  # what the kernel's process says by itself: why it died, if it did
+    with words.open("wb") as file:
+        environment = {**os.environ, **(environment or {})}
+        launch = {"cwd": str(notebook.parent), "env": environment, "stderr": file.fileno()}
+        papermill.execute_notebook(
+            str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=log,
+            kernel_name="python3", language="python", kernel_manager_class=IpcKernelManager,
+            config=Config({"IpcKernelManager": {"launch": launch}}), start_timeout=start_timeout,
+            execution_timeout=cell_timeout or None, iopub_timeout=LATE,
+        )  # fmt: skip
+    words.unlink()
 
 
 def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str]) -> Run:
@@ -88,16 +142,12 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
     Raises:
         UserError: If a cell failed; the message is the cell's last line and the path of the executed copy.
     """
-    import papermill
     from papermill.exceptions import PapermillExecutionError
 
     def make(run: Run) -> None:
         out = run.path(notebook.name)
         try:
-            papermill.execute_notebook(
-                str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=_Progress(),
-                cwd=str(notebook.parent), kernel_name="python3", kernel_manager_class=IpcKernelManager,
-            )  # fmt: skip
+            execute(notebook, out, parameters, log=Progress())
         except PapermillExecutionError as error:
             kept = root / "failed" / notebook.name
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +168,8 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
     Returns:
         Path of the report and the summary table.
     """
+    from kdnb.study import Study  # torch loads for seconds, and a sweep's workers do without
+
     taken = {name for notebook in notebooks() for name in parameters_of(notebook)}
     if stray := sorted(set(explicit) - taken):
         raise UserError(f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}")

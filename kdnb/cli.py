@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study · data · report · figures · export``; a user's mistake is one line and exit code 2."""
+"""The command line: ``kdnb study · data · sweep · report · explain · export``; a mistake is one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from kdnb.errors import UserError
 from kdnb.settings import Settings
+from kdnb.sweep.commands import sweep_app
 
 __all__ = ["app", "main"]
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 
 data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(sweep_app, name="sweep")
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")]

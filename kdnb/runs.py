@@ -24,7 +24,8 @@ from filelock import FileLock
 import kdnb
 from kdnb.errors import UserError
 
-__all__ = ["Run", "atomic_path", "digest", "environment", "finished_runs", "get_or_make", "read_json", "write_json"]
+__all__ = ["Run", "atomic_path", "digest", "environment", "finished_runs", "get_or_make", "read_json", "run_of",
+           "write_json"]  # fmt: skip
 
 LISTED_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "captum", "shap", "papermill")
 
@@ -72,11 +73,13 @@ def digest(obj: Any) -> str:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary sibling of ``path`` that replaces it on success and vanishes on error."""
+    """A temporary sibling of ``path`` that replaces it, safe on the disk, on success and vanishes on error."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # or a power cut could leave a name without content
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -125,6 +128,16 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def run_of(kind: str, parameters: Mapping[str, Any], *, root: Path, upstream: Sequence[str] = ()) -> Run:
+    """The run that `get_or_make` would find or make with the same arguments; nothing is written."""
+    id_ = digest(_spec(kind, parameters, upstream))
+    return Run(kind, id_, Path(root) / kind / id_)
+
+
+def _spec(kind: str, parameters: Mapping[str, Any], upstream: Sequence[str]) -> dict[str, Any]:
+    return {"kind": kind, "parameters": dict(parameters), "kdnb": kdnb.__version__, "upstream": list(upstream)}
+
+
 def get_or_make(
     kind: str,
     parameters: Mapping[str, Any],
@@ -149,8 +162,7 @@ def get_or_make(
     Raises:
         UserError: If the folder cannot be written.
     """
-    spec = {"kind": kind, "parameters": dict(parameters), "kdnb": kdnb.__version__, "upstream": list(upstream)}
-    run = Run(kind, digest(spec), Path(root) / kind / digest(spec))
+    run = run_of(kind, parameters, root=root, upstream=upstream)
     done = run.path("done.json")
     if os.path.isfile(done):  # unlike Path.is_file, False where the folder may not be entered
         return _finished(run)
@@ -165,7 +177,7 @@ def get_or_make(
         except UserError:
             shutil.rmtree(run.folder, ignore_errors=True)
             raise
-        write_json(run.path("spec.json"), {**spec, "id": run.id})
+        write_json(run.path("spec.json"), {**_spec(kind, parameters, upstream), "id": run.id})
         write_json(run.path("env.json"), {**environment(), "argv": sys.argv[:1]})
         seconds = time.perf_counter() - start
         write_json(done, {"id": run.id, "seconds": seconds, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})

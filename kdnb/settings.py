@@ -119,7 +119,9 @@ class Settings(BaseModel):
     weights: Literal["none", "auto", "imagenet", ""] = Field("", description="one of none, auto, imagenet, or ''")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="one of auto, float32, bfloat16")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="one of auto, cpu, cuda, mps")
-    threads: int = Field(0, ge=0, le=256, description="a whole number in [0, 256]; 0 takes all cores")
+    threads: int = Field(
+        0, ge=0, le=256, description="a whole number in [0, 256]; 0 takes OMP_NUM_THREADS or all cores"
+    )
     runs_dir: str = Field("", description="a folder path; '' takes runs/ of the project")
 
     @model_validator(mode="before")
@@ -165,10 +167,14 @@ class Settings(BaseModel):
         return Path(self.runs_dir).expanduser().absolute() if self.runs_dir else project_root() / "runs"
 
     def activate(self) -> Any:
-        """Set threads and seeds for this process; returns the ``torch.device`` to work on."""
+        """Set threads and seeds for this process; returns the ``torch.device`` to work on.
+
+        Threads: those of the parameter, else of ``OMP_NUM_THREADS`` (a sweep's budget for each run), else all cores.
+        """
         import torch
 
-        torch.set_num_threads(self.threads or os.cpu_count() or 1)
+        budget = os.environ.get("OMP_NUM_THREADS", "")
+        torch.set_num_threads(self.threads or int(budget if budget.isdecimal() else 0) or os.cpu_count() or 1)
         random.seed(self.seed)
         np.random.seed(self.seed)
         torch.manual_seed(self.seed)

@@ -9,7 +9,7 @@ import pytest
 
 import kdnb
 from kdnb.errors import UserError
-from kdnb.runs import atomic_path, digest, finished_runs, get_or_make, write_json
+from kdnb.runs import atomic_path, digest, finished_runs, get_or_make, run_of, write_json
 
 
 def write_number(run):
@@ -22,6 +22,12 @@ def test_made_once_then_found(tmp_path):
     second = get_or_make("thing", {"a": 1}, lambda run: calls.append(run), root=tmp_path)
     assert (len(calls), first.reused, second.reused, first.id == second.id) == (1, False, True, True)
     assert {p.name for p in first.folder.iterdir()} == {"spec.json", "env.json", "done.json"}
+
+
+def test_the_run_is_known_before_it_is_made(tmp_path):
+    known = run_of("thing", {"a": 1}, root=tmp_path, upstream=["x"])
+    assert not known.folder.exists()
+    assert get_or_make("thing", {"a": 1}, write_number, root=tmp_path, upstream=["x"]).folder == known.folder
 
 
 def test_id_depends_on_parameters_upstream_kind_and_version(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,19 @@ def test_papermills_injected_cell_is_checked():
 def test_a_corrected_typo_is_forgotten():
     history = ["# Parameters\nshiny = 1\n", "# Parameters\nalpha = 0.4\n"]
     assert Settings.of_notebook(history, {"alpha": 0.4}).alpha == 0.4
+
+
+@pytest.mark.parametrize(
+    ("budget", "threads", "wanted"), [("1", 0, 1), ("1", 2, 2), ("", 0, os.cpu_count()), ("2,1", 0, os.cpu_count())]
+)
+def test_threads_of_the_parameter_then_of_the_environment_then_all(budget, threads, wanted, monkeypatch):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", budget)
+    Settings.checked({"threads": threads}).activate()
+    assert torch.get_num_threads() == wanted
+    torch.set_num_threads(before)
 
 
 def test_unavailable_device_is_named():

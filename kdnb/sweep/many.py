@@ -1,0 +1,143 @@
+"""Many runs of a sweep: one after another, on several local workers, or on a Dask cluster (``kdnb sweep run``)."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import kdnb
+from kdnb.batch import Progress
+from kdnb.errors import UserError
+from kdnb.progress import say, track
+from kdnb.sweep.one import Outcome, run_one
+from kdnb.sweep.plan import Spec
+from kdnb.sweep.table import state_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["run_many"]
+
+PATIENCE = 15  # s to reach a scheduler
+WORKER_DEATHS = 10  # of which one run may be suspected
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for the driver, which ends its workers
+
+
+def run_many(specs: Sequence[Spec], *, workers: int = 1, scheduler: str = "", threads: int = 0) -> list[Outcome]:
+    """Make every run that is neither done nor failed; works in a terminal and in a notebook.
+
+    A failure stops no other run. Ctrl-C ends at once and leaves nothing half-made; the next call goes on.
+
+    Args:
+        specs: The runs, in order.
+        workers: Processes on this machine; 1 runs here.
+        scheduler: Address of a Dask scheduler whose workers see the same folders; replaces ``workers``.
+        threads: Threads of each run; 0 gives each of several workers its share of the cores, one worker all of them,
+            and leaves it to the environment of a cluster's workers.
+
+    Returns:
+        How each run that was tried ended.
+
+    Raises:
+        UserError: If the scheduler cannot be reached, or nothing could work (see `run_one`).
+    """
+    waiting = [spec for spec in specs if state_of(spec.run) not in ("done", "failed")]
+    names, outcomes = {spec.run.id: str(spec) for spec in waiting}, []
+    with _ending(waiting, workers, scheduler, threads) as ending:
+        for outcome in track(ending, "sweep", len(waiting)):
+            outcomes.append(outcome)
+            note = f": {outcome.message}" if outcome.message else ""
+            say(f"{len(outcomes)}/{len(waiting)} {outcome.state} {outcome.seconds:.1f} s  {names[outcome.id]}{note}")
+    return outcomes
+
+
+@contextmanager
+def _ending(specs: Sequence[Spec], workers: int, scheduler: str, threads: int) -> Iterator[Iterator[Outcome]]:
+    """The outcomes, as the runs end."""
+    if not specs:
+        yield iter(())
+    elif scheduler:
+        with _remote(scheduler, Path(specs[0].root)) as client:
+            yield _submitted(client, specs, threads)
+    elif workers > 1:
+        from dask.system import CPU_COUNT
+
+        with _local(workers) as client:
+            yield _submitted(client, specs, threads or max(1, CPU_COUNT // workers))
+    else:
+        yield (run_one(spec, threads, Progress()) for spec in specs)
+
+
+def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[Outcome]:
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    futures = {client.submit(run_one, spec, threads, pure=False): spec.run.id for spec in specs}
+    for future in as_completed(futures, loop=client.loop):
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            yield Outcome(futures[future], "killed", message="its worker died too often: the next call tries again")
+        elif error is not None:
+            raise error
+        else:
+            yield future.result()
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Client]:
+    """Worker processes on this machine that die with this one."""
+    _require_dask()
+    import dask
+    from distributed import Client, LocalCluster
+
+    rules = {"distributed.scheduler.allowed-failures": WORKER_DEATHS, "distributed.scheduler.worker-saturation": 1.0}
+    with (
+        dask.config.set(rules),
+        LocalCluster(workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+                     silence_logs=logging.CRITICAL, preload=[DEAF]) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@contextmanager
+def _remote(address: str, root: Path) -> Iterator[Client]:
+    """A cluster that was started by hand; its workers must see the folder of the runs and have this kdnb."""
+    _require_dask()
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"no Dask scheduler answers at '{address}' ({reason}): start one with 'dask scheduler', give "
+                        "the address that it prints, such as tcp://127.0.0.1:8786") from None  # fmt: skip
+    with client:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".probe-{uuid.uuid4().hex}"
+        probe.touch()
+        try:
+            seen = client.run(_sees, str(probe), on_error="return")
+        finally:
+            probe.unlink()
+        for worker, answer in seen.items():
+            if answer != kdnb.__version__:
+                raise UserError(f"worker {worker} cannot take part ({answer}): it needs kdnb {kdnb.__version__} "
+                                f"and the folder '{root}' under the same path")  # fmt: skip
+        say(f"{len(seen)} workers" if seen else "no worker yet: start one with 'dask worker', it will be used")
+        yield client
+
+
+def _sees(probe: str) -> str:
+    return kdnb.__version__ if Path(probe).exists() else "it does not see the folder of the runs"
+
+
+def _require_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise UserError("several workers need Dask: pip install 'kdnb[sweep]', or run with one worker") from None

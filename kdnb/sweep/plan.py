@@ -1,0 +1,276 @@
+"""Plans: a TOML file that names the runs of a sweep, each checked before the first one starts (``kdnb sweep plan``)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from kdnb.batch import code_digest, parameters_of
+from kdnb.errors import UserError
+from kdnb.runs import Run, digest, read_json, run_of
+from kdnb.settings import Settings, project_root
+
+__all__ = ["Plan", "Spec", "read_plan", "read_spec"]
+
+VERSION = 1
+MAX_RUNS = 100_000
+PLACES = ("data", "runs_dir")  # where things lie; the same content elsewhere is the same run
+Values = Annotated[list[Any], Field(min_length=1)]
+
+
+class _File(BaseModel):
+    """What a plan's file may hold."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    version: int
+    notebook: str
+    table: str = ""
+    seeds: Values = []
+    start_timeout: PositiveInt = 120
+    cell_timeout: NonNegativeInt = 0
+    attempts: PositiveInt = 3
+    fixed: dict[str, Any] = {}
+    grid: dict[str, Values] = {}
+    zip: dict[str, Values] = {}
+    exclude: list[dict[str, Any]] = []
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: all that a process on any machine with the same folders needs to make it.
+
+    Attributes:
+        notebook: Absolute path of the notebook.
+        parameters: What papermill injects, without ``runs_dir``.
+        code: Digest of the notebook's code and of the package when the plan was made.
+        root: Absolute path of the folder of all runs.
+        upstream: What identifies the data.
+        varied: The parameters in which this run differs from others of its plan.
+        start_timeout: Seconds that the kernel may take to start.
+        cell_timeout: Seconds that a cell may take; 0 for no limit.
+        attempts: How often a killed kernel is started again within one call, at most.
+    """
+
+    notebook: str
+    parameters: dict[str, Any]
+    code: str
+    root: str
+    upstream: list[str] = field(default_factory=list)
+    varied: list[str] = field(default_factory=list)
+    start_timeout: int = 120
+    cell_timeout: int = 0
+    attempts: int = 3
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the result depends on besides the data."""
+        chosen = {name: value for name, value in self.parameters.items() if name not in PLACES}
+        return {"notebook": Path(self.notebook).stem, "parameters": chosen, "code": self.code}
+
+    @property
+    def run(self) -> Run:
+        """The run's folder and id, finished or not."""
+        return run_of("sweep", self.content, root=Path(self.root), upstream=self.upstream)
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={self.parameters[name]}" for name in self.varied) or Path(self.notebook).stem
+
+    def asdict(self) -> dict[str, Any]:
+        """Plain values for a spec file, with the run's id."""
+        return {"version": VERSION, "id": self.run.id, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked plan: its runs in order, without the folder that they go to."""
+
+    name: str
+    notebook: Path
+    table: str
+    varied: tuple[str, ...]
+    named: tuple[str, ...]  # what the plan sets, varied or not
+    runs: tuple[dict[str, Any], ...]  # every parameter of the notebook but runs_dir
+    limits: dict[str, int]
+
+    def specs(self, root: Path) -> list[Spec]:
+        """The runs as specs.
+
+        Raises:
+            UserError: If a data set cannot be found, or two runs are the same.
+        """
+        root, code, identities = Path(root).expanduser().absolute(), code_digest(self.notebook), {}
+        specs = []
+        for parameters in self.runs:
+            upstream = [_identity(parameters, identities)] if "dataset" in parameters else []
+            specs.append(Spec(str(self.notebook), parameters, code, str(root), upstream, list(self.varied),
+                              **self.limits))  # fmt: skip
+        names = Counter(spec.run.id for spec in specs)
+        if same := [str(spec) for spec in specs if names[spec.run.id] > 1]:
+            raise UserError(f"plan '{self.name}' has the same run {len(same)} times ({same[0]}): remove what repeats")
+        return specs
+
+
+def _identity(parameters: Mapping[str, Any], known: dict[str, str]) -> str:
+    """Changes when the run's data change; the data set must be there."""
+    from kdnb.data.registry import open_source  # torch loads for seconds: a typo is told before
+
+    settings = Settings.checked({k: v for k, v in parameters.items() if k in Settings.model_fields})
+    drawn = [settings.patients, settings.slices, settings.seed] if settings.dataset.startswith("phantom_") else []
+    key = digest([settings.dataset, settings.data, settings.image_size, drawn])
+    if key not in known:
+        known[key] = digest(open_source(settings).identity)
+    return known[key]
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan from its TOML file, every run checked against the notebook's parameters and their ranges.
+
+    Raises:
+        UserError: One line that names the plan, what it says and what is accepted.
+    """
+    path = Path(path)
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"plan '{path}' cannot be read ({error.strerror}): give the path of a TOML file") from None
+    except ValueError as error:  # TOML and UTF-8
+        raise UserError(f"plan '{path}' is no TOML file ({error})") from None
+    try:
+        return _plan(path, found)
+    except UserError as error:
+        raise UserError(f"plan '{path}': {error}") from None
+
+
+def _plan(path: Path, found: Mapping[str, Any]) -> Plan:
+    version = found.get("version", "none")
+    if version != VERSION:
+        age = "a newer" if isinstance(version, int) and version > VERSION else "an older"
+        raise UserError(f"version must be {VERSION}, got {version}: it was written for {age} kdnb; "
+                        f"compare it with sweeps/grid.toml, then set version = {VERSION}")  # fmt: skip
+    try:
+        file = _File(**found)
+    except ValidationError as error:
+        raise UserError("; ".join(map(_explain, error.errors()))) from None
+    notebook = _find(file.notebook, path.parent)
+    declared = {name: value for name, value in parameters_of(notebook).items() if name != "runs_dir"}
+    varied = _varied(file, declared)
+    runs = []
+    for chosen in _combinations(file):
+        values = {name: _cast(name, chosen.get(name, default), default) for name, default in declared.items()}
+        Settings.checked({name: value for name, value in values.items() if name in Settings.model_fields})
+        runs.append(_located(values, path.parent))
+    limits = {name: getattr(file, name) for name in ("start_timeout", "cell_timeout", "attempts")}
+    return Plan(path.stem, notebook, file.table, varied, (*file.fixed, *varied), tuple(runs), limits)
+
+
+def _explain(item: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {name!r}: accepted are {', '.join(_File.model_fields)}"
+    if item["type"] == "missing":
+        return f"{name} is missing"
+    if item["type"] == "too_short":
+        return f"{name} is empty: give at least one value"
+    return f"{name} {item['msg'].removeprefix('Input ')}, got {item['input']!r}"
+
+
+def _find(name: str, folder: Path) -> Path:
+    """A notebook of the study by its name, or any by its path from the plan's folder."""
+    places = (project_root() / "notebooks" / f"{name}.ipynb", folder / name)
+    for place in places:
+        if place.is_file():
+            return place.absolute()
+    raise UserError(f"notebook '{name}' is not found: give a name such as 03_distillation, or a path from the plan")
+
+
+def _varied(file: _File, declared: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parameters in which the runs differ, the slowest first."""
+    parts = [file.zip, file.grid, {"seed": None} if file.seeds else {}]
+    names = Counter(name for part in (*parts, file.fixed) for name in part)
+    unknown = [name for name in (*names, *(n for one in file.exclude for n in one)) if name not in declared]
+    if unknown:
+        raise UserError(f"unknown parameter {', '.join(map(repr, dict.fromkeys(unknown)))}: the notebook accepts "
+                        f"{', '.join(sorted(declared))}")  # fmt: skip
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise UserError(f"{', '.join(twice)} is set twice: keep one of fixed, grid, zip and seeds")
+    if len({len(values) for values in file.zip.values()}) > 1:
+        lengths = ", ".join(f"{name} has {len(values)}" for name, values in file.zip.items())
+        raise UserError(f"lists in zip must be equally long: {lengths}")
+    if (total := _count(file)) > MAX_RUNS:
+        raise UserError(f"{total:,} runs are too many: accepted are {MAX_RUNS:,}")
+    return tuple(name for part in parts for name in part)
+
+
+def _count(file: _File) -> int:
+    """How many runs there are before exclusions."""
+    count = len(next(iter(file.zip.values()), [0])) * max(1, len(file.seeds))
+    for values in file.grid.values():
+        count *= len(values)
+    return count
+
+
+def _combinations(file: _File) -> Iterator[dict[str, Any]]:
+    """The chosen parameters of every run that is left; the last key changes fastest."""
+    rows = [dict(zip(file.zip, row, strict=True)) for row in zip(*file.zip.values(), strict=True)] or [{}]
+    seeds = [{"seed": seed} for seed in file.seeds] or [{}]
+    used, left = set(), 0
+    for row, values, seed in product(rows, product(*file.grid.values()), seeds):
+        chosen = {**file.fixed, **row, **dict(zip(file.grid, values, strict=True)), **seed}
+        hits = [number for number, rule in enumerate(file.exclude) if _matches(chosen, rule)]
+        used.update(hits)
+        if not hits:
+            left += 1
+            yield chosen
+    if idle := [rule for n, rule in enumerate(file.exclude) if n not in used]:
+        raise UserError(f"exclude {idle[0]} matches no run: mend or remove it")
+    if not left:
+        raise UserError("no run is left: every one is excluded")
+
+
+def _matches(chosen: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:
+    """Whether an exclusion holds; a list in it stands for any of its values."""
+    return all(chosen.get(k) == v or (isinstance(v, list) and chosen.get(k) in v) for k, v in rule.items())
+
+
+def _cast(name: str, value: Any, default: Any) -> Any:
+    """The value in the type that the notebook declares, so that 1 and 1.0 are the same run."""
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if type(value) is not type(default) and name not in Settings.model_fields:  # Settings say more clearly
+        raise UserError(f"{name} must be {type(default).__name__}, as the notebook declares it, got {value!r}")
+    return value
+
+
+def _located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths of data made absolute: from the plan's folder, or from the project."""
+    if data := values.get("data"):
+        places = [Path(data).expanduser(), folder / data, project_root() / data]
+        there = [place.absolute() for place in places if place.exists()]
+        return values | {"data": str(there[0]) if there else data}
+    return values
+
+
+def read_spec(path: Path) -> Spec:
+    """One run from its JSON file, as ``kdnb sweep plan --specs`` writes it.
+
+    Raises:
+        UserError: If it is no such file, or of another version.
+    """
+    try:
+        found = read_json(path)
+        version, id_ = found.pop("version"), found.pop("id")
+        spec = Spec(**found)
+    except OSError as error:
+        raise UserError(f"spec '{path}' cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"'{path}' is no spec of a run: write specs with kdnb sweep plan PLAN --specs FOLDER") from None
+    if version != VERSION or spec.run.id != id_:
+        raise UserError(f"spec '{path}' is of another kdnb, or was edited: write specs again with kdnb sweep plan")
+    return spec

@@ -1,0 +1,114 @@
+"""Tables of a sweep: where each run stands, what the finished ones found, how long the rest takes (``kdnb sweep``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from kdnb.errors import UserError
+from kdnb.runs import Run, finished_runs
+from kdnb.sweep.plan import Plan, Spec
+
+__all__ = ["collect", "estimate", "state_of", "status"]
+
+PAST = 300  # finished runs that an estimate looks at, the newest
+
+
+def state_of(run: Run) -> str:
+    """``done``, ``failed``, ``running`` (some live process holds it) or ``waiting``."""
+    for name in ("done", "failed"):
+        if run.path(f"{name}.json").is_file():
+            return name
+    lock = run.folder.with_suffix(".lock")
+    if not lock.is_file():
+        return "waiting"
+    try:
+        with FileLock(lock, timeout=0):
+            return "waiting"
+    except Timeout:
+        return "running"
+
+
+def status(specs: Sequence[Spec]) -> pd.DataFrame:
+    """One row per run: run, the varied parameters, state, seconds, note (the error and where its notebook lies)."""
+    rows = []
+    for spec in specs:
+        run, state = spec.run, state_of(spec.run)
+        seconds = run.json("done.json")["seconds"] if state == "done" else None
+        note = run.json("failed.json")["message"] if state == "failed" else ""
+        rows.append({"run": run.id, **_shown(spec, spec.varied), "state": state, "seconds": seconds, "note": note})
+    return pd.DataFrame(rows)
+
+
+def collect(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.DataFrame:
+    """A table of every finished run below each other, in the order of the plan, with run and parameters in front.
+
+    Args:
+        plan: Says which parameters are of interest, and which table if ``table`` does not.
+        specs: Its runs.
+        table: Name of a table that the notebook writes, such as ``03_scores``; not needed where it writes only one.
+
+    Returns:
+        Columns run, the plan's parameters, those of the table; a parameter that the table has too is ``plan_<name>``.
+
+    Raises:
+        UserError: If no run is finished, or the table is not there.
+    """
+    frames = []
+    for spec in specs:
+        if state_of(spec.run) == "done":
+            found = pd.read_csv(_path(spec.run, table or plan.table))
+            front = {"run": spec.run.id, **_shown(spec, plan.named)}
+            front = {f"plan_{name}" if name in found else name: value for name, value in front.items()}
+            frames.append(pd.DataFrame(front, index=found.index).join(found))
+    if not frames:
+        raise UserError(f"no run of plan '{plan.name}' is finished: kdnb sweep run does that")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _path(run: Run, table: str) -> Path:
+    there = sorted(path.stem for path in run.path("results").glob("*.csv"))
+    if not table and len(there) == 1:
+        table = there[0]
+    if table not in there:
+        raise UserError(f"which table? got {table!r}, run {run.id} has {', '.join(there) or 'none'}: name one with "
+                        "--table or with table in the plan")  # fmt: skip
+    return run.path("results") / f"{table}.csv"
+
+
+def _shown(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: spec.parameters[name] for name in names}
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def estimate(specs: Sequence[Spec], workers: int = 1) -> float | None:
+    """Seconds that the runs may take: each as the median of the past runs that share most parameters with it.
+
+    Returns:
+        None if no run of such a notebook is finished yet.
+    """
+    if not specs:
+        return 0.0
+    past = finished_runs(Path(specs[0].root), "sweep")[-PAST:]
+    known = [(run.json("spec.json")["parameters"], run.seconds) for run in past]
+    guesses = [_guess(spec, known) for spec in specs]
+    found = [guess for guess in guesses if guess is not None]
+    if not found:
+        return None
+    guesses = [median(found) if guess is None else guess for guess in guesses]
+    return max(sum(guesses) / workers, max(guesses))
+
+
+def _guess(spec: Spec, known: Sequence[tuple[dict[str, Any], float]]) -> float | None:
+    content = spec.content
+    shared = [
+        (sum(past["parameters"].get(name) == value for name, value in content["parameters"].items()), seconds)
+        for past, seconds in known if past["notebook"] == content["notebook"]
+    ]  # fmt: skip
+    return median(seconds for score, seconds in shared if score == max(shared)[0]) if shared else None
