@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client import AsyncKernelManager
@@ -24,7 +27,8 @@ from kdnb.settings import Settings, project_root
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Progress", "code_digest", "execute", "notebooks", "parameters_of", "run_notebook", "run_notebooks"]
+__all__ = ["Progress", "code_digest", "execute", "load_papermill", "notebooks", "parameters_of", "run_notebook",
+           "run_notebooks"]  # fmt: skip
 
 COMMON = ("dataset", "data", "split", "profile", "seed")
 LATE = 60  # s that a kernel's last output may take: nbclient's own 4 s lose runs on a busy machine
@@ -101,6 +105,22 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
         raise UserError(f"'{notebook}' is no notebook of format 4: save it again in JupyterLab") from None
 
 
+def load_papermill() -> ModuleType:
+    """papermill, loaded without a grammar of international addresses.
+
+    jsonschema builds that grammar for seconds, in every process, and no notebook has a use for it: while papermill
+    loads, the package is reported missing, which jsonschema allows for.
+    """
+    absent = "rfc3987_syntax" not in sys.modules
+    if absent:
+        sys.modules["rfc3987_syntax"] = None
+    try:
+        return importlib.import_module("papermill")
+    finally:
+        if absent:
+            del sys.modules["rfc3987_syntax"]
+
+
 def execute(
     notebook: Path, out: Path, parameters: Mapping[str, Any], *, environment: Mapping[str, str] | None = None,
     log: Progress | None = None, start_timeout: int = 120, cell_timeout: int = 0,
@@ -121,8 +141,7 @@ def execute(
         nbclient.exceptions.CellTimeoutError: If a cell took too long.
         RuntimeError: If the kernel died or did not start.
     """
-    import papermill
-
+    papermill = load_papermill()
     words = out.with_suffix(".log")  # what the kernel's process says by itself: why it died, if it did
     with words.open("wb") as file:
         environment = {**os.environ, **(environment or {})}
@@ -142,6 +161,7 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
     Raises:
         UserError: If a cell failed; the message is the cell's last line and the path of the executed copy.
     """
+    load_papermill()
     from papermill.exceptions import PapermillExecutionError
 
     def make(run: Run) -> None:

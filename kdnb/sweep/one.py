@@ -20,7 +20,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from kdnb.batch import Progress, code_digest, execute, parameters_of
+from kdnb.batch import Progress, code_digest, execute, load_papermill, parameters_of
 from kdnb.errors import UserError
 from kdnb.runs import Run, get_or_make, write_json
 from kdnb.sweep.plan import Spec
@@ -117,6 +117,7 @@ def _make(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
 
 def _attempt(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
     """Execute in a new folder, which becomes ``results`` in one step: what a killed attempt still writes is nowhere."""
+    load_papermill()
     from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 

@@ -199,3 +199,12 @@ def test_a_killed_process_loses_nothing(spec, folder):
     assert list(planned.run.folder.glob("attempt-*")) and not planned.run.path("done.json").exists()
     assert run_one(planned).state == "done" and executions(folder) == 2
     assert {p.name for p in planned.run.folder.iterdir()} == {"results", "spec.json", "env.json", "done.json"}
+
+
+def test_papermill_loads_without_the_grammar_of_addresses():
+    """It would take seconds in each process; later users of the grammar still get it."""
+    code = (
+        "import sys; from kdnb.batch import load_papermill; m = load_papermill(); "
+        "assert m.execute_notebook and 'rfc3987_syntax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
