@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kdnb.errors import UserError
 from kdnb.progress import track
 from kdnb.runs import atomic_path
@@ -40,8 +42,14 @@ const page = JSON.parse(document.getElementById("kdnb-page").textContent);
 const packed = Uint8Array.from(atob(page.packed), (c) => c.charCodeAt(0));
 const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
 const bytes = await new Response(stream).arrayBuffer();
+function joined(start, length) { // bytes of float32 numbers, stored by place in the number
+  const planes = new Uint8Array(bytes, start, length), out = new Uint8Array(length), count = length / 4;
+  for (let i = 0; i < length; i++) out[4 * (i % count) + Math.floor(i / count)] = planes[i];
+  return out.buffer;
+}
 const known = new Map(page.answers.map(([message, parts]) => [JSON.stringify(message.to),
-  [message, parts.map(([start, length]) => new DataView(bytes, start, length))]]));
+  [message, parts.map(([start, length, floats]) => new DataView(floats ? joined(start, length)
+    : bytes.slice(start, start + length)))]]));
 const listeners = {}, values = { ...page.state, spec: page.spec, smooth: false };
 const emit = (event, ...what) => (listeners[event] ?? []).forEach((f) => f(...what));
 const model = {
@@ -76,7 +84,7 @@ def to_html(
     """Write the stepper as one page.
 
     Maps, channels and covered patches of the chosen images are computed now; of ablations, those of one channel of the
-    student at a time.
+    student at a time. Numbers are kept to five digits.
 
     Args:
         data: See :func:`kdnb.widgets.stepper_data`.
@@ -112,10 +120,12 @@ def widget_html(data: StepperData, state: StepperState | None = None) -> str:
     state = state or first_state(data)
     blob, answers = bytearray(), []
     for message, buffers in _answers(data):
-        parts = []
-        for buffer in buffers:
-            parts.append([len(blob), len(buffer)])
-            blob += buffer + bytes(-len(buffer) % 4)  # aligned for float32
+        parts, floats = [], {"image": 1, "effects": 0}.get(message["to"]["ask"], -1)
+        for place, buffer in enumerate(buffers):
+            parts.append([len(blob), len(buffer), int(place == floats)])
+            if place == floats:
+                buffer = _planes(buffer)
+            blob += buffer
         answers.append([message, parts])
     packed = base64.b64encode(gzip.compress(bytes(blob), 6, mtime=0)).decode()
     content = {"spec": spec_of(data), "state": plain_state(state), "answers": answers, "packed": packed}
@@ -124,6 +134,12 @@ def widget_html(data: StepperData, state: StepperState | None = None) -> str:
     return (f'<style>{STYLE}</style>\n<div id="kdnb-stepper"><noscript><p>{words}</p></noscript></div>\n'
             f'<script type="application/json" id="kdnb-page">{embedded}</script>\n'
             f'<script type="module">{SCRIPT.replace("export default { render };", "")}{MODEL}</script>')  # fmt: skip
+
+
+def _planes(buffer: bytes) -> bytes:
+    """Float32 numbers rounded to five digits, first all lowest bytes, then the next ones: gzip makes less of them."""
+    rounded = (np.frombuffer(buffer, "<u4") + 0x80) & np.uint32(0xFFFFFF00)
+    return rounded.astype("<u4").view(np.uint8).reshape(-1, 4).T.tobytes()
 
 
 def subset(data: StepperData, images: Sequence[int]) -> StepperData:

@@ -22,7 +22,7 @@ from kdnb.widgets.render import patch
 
 __all__ = ["ablated", "answer", "covered_answer", "effects", "occluded", "tile_sizes"]
 
-TILE = 32  # px; a channel's picture is no larger
+TILE = 24  # px; a channel's picture is no larger
 
 
 def answer(data: StepperData, question: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
@@ -108,9 +108,14 @@ def _answers(model: ModelMaps, images: Tensor) -> tuple[np.ndarray, np.ndarray |
 
 
 def _image(data: StepperData, image: int) -> list[bytes]:
-    """Pixels; float32 of maps, contributions and means, models and taps in order; uint8 pictures of all channels."""
-    kinds, picture = ("maps", "contributions", "means"), data.images[image : image + 1]
-    numbers = [tap[image].ravel() for kind in kinds for model in data.models for tap in getattr(model, kind)]
+    """Pixels; float32 of maps, contributions and means, models and taps in order; uint8 pictures of all channels.
+
+    HiResCAM is left out of the maps: the browser makes it from the signed evidence, whose positive part it is.
+    """
+    first, picture = data.row("hirescam"), data.images[image : image + 1]
+    left = [np.delete(tap[image], np.s_[first : first + len(data.classes)], 0) for m in data.models for tap in m.maps]
+    others = [tap[image] for kind in ("contributions", "means") for m in data.models for tap in getattr(m, kind)]
+    numbers = [values.ravel() for values in (*left, *others)]
     tiles = [tile.cpu().numpy().ravel() for model in data.models for tile in _tiles(model, picture)]
     packed = np.concatenate(numbers).astype("<f4").tobytes(), np.concatenate(tiles).tobytes()
     return [data.pixels[image].tobytes(), *packed]

@@ -61,8 +61,12 @@ function render({ model, el }) {
     const [pixels, numbers, tiles] = [bytesOf(buffers[0]), new Float32Array(bytesOf(buffers[1]).buffer), bytesOf(buffers[2])];
     let start = 0, from = 0;
     const take = (count) => numbers.subarray(start, (start += count));
-    const rows = Object.values(spec.kinds).reduce((sum, k) => sum + (k.per_class ? names.length : 1), 0);
-    const maps = spec.models.map((m) => m.sizes.map(([height, width]) => Array.from({ length: rows }, () => take(height * width))));
+    const maps = spec.models.map((m) => m.sizes.map(([height, width]) => {
+      const made = Object.fromEntries(Object.entries(spec.kinds).filter(([kind]) => kind !== "hirescam").map(([kind, about]) =>
+        [kind, Array.from({ length: about.per_class ? names.length : 1 }, () => take(height * width))]));
+      made.hirescam = made.evidence.map((map) => map.map((v) => Math.max(v, 0))); // its positive part: not sent
+      return Object.keys(spec.kinds).flatMap((kind) => made[kind]);
+    }));
     const contributions = spec.models.map((m) => m.channels.map((count) => names.map(() => take(count))));
     const means = spec.models.map((m) => m.channels.map((count) => take(count)));
     const mosaics = spec.models.map((m) => m.channels.map((count, i) => {
