@@ -1,0 +1,122 @@
+"""How fast the layer stepper answers in a real JupyterLab and Chromium, and how large it saves.
+
+Phantoms at 64 px, the student at full width and DenseNet121. Prints median and 95 % quantile in milliseconds:
+- step: from the key press to the second animation frame after it (the first shows the new pixels),
+- ablation and ranking: from the key press or choice to the text that the kernel's answer makes,
+- first render: from running the cell to the maps on the screen, the networks loaded;
+then the size of the saved notebook and of a page with 12 images, and how many requests that page makes.
+Run: python benchmarks/stepper.py [--repeats 20]   (needs Chromium and the packages of the tests)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "widgets"))
+from browser import execute, lab_in_browser, saved_size  # noqa: E402
+
+SETUP = """
+import torch
+from kdnb import phantoms
+from kdnb.data.batches import to_tensor
+from kdnb.models import FiveConv, TappedDenseNet121
+from kdnb.widgets import LayerStepper, stepper_data, to_html
+plan = phantoms.PhantomPlan(patients=12, slices=1)
+pixels, masks = phantoms.render_all(plan, 64)
+classes, table = phantoms.classes("brain"), phantoms.table(plan)
+torch.manual_seed(3)
+student, teacher = FiveConv(4), TappedDenseNet121(4)
+given = student, teacher, to_tensor(pixels), pixels, [classes.index(c) for c in table.label], classes
+"""
+SHOW = "data = stepper_data(*given, list(table.image_id), masks=masks)\nw = LayerStepper(data)\nw"
+STEPS = """() => {
+  window.times = [];
+  document.addEventListener("keydown", (e) => requestAnimationFrame(() => requestAnimationFrame(() =>
+    window.times.push(performance.now() - e.timeStamp))), true);
+}"""
+UNTIL = "text => document.querySelector('.live').textContent.includes(text)"
+
+
+def report(name: str, times: list[float]) -> None:
+    print(f"{name}: median {np.median(times):.0f} ms, 95 % {np.quantile(times, 0.95):.0f} ms, {len(times)} times")
+
+
+def steps(page, repeats: int) -> list[float]:
+    """Every layer, map and class."""
+    page.locator(".kdnb-widget .stage").focus()
+    page.evaluate(STEPS)
+    for _ in range(repeats):
+        for key in ("ArrowRight", "ArrowRight", "e", "c", "ArrowRight", "g", "v", "ArrowRight", "a", "Home"):
+            page.keyboard.press(key)
+            page.wait_for_timeout(40)
+    return page.evaluate("window.times")
+
+
+def ablations(page, repeats: int) -> list[float]:
+    """One channel after the other at each layer of the student."""
+    found = []
+    for i in range(repeats):
+        execute(page, f"w.ablated = []; w.layer = {i % 5 + 1}")
+        page.wait_for_timeout(300)
+        page.locator(".channels button[tabindex='0']").focus()
+        page.wait_for_timeout(1500)  # the effects of all channels, asked at the first focus
+        start = time.perf_counter()
+        page.keyboard.press("Enter")
+        page.wait_for_function(UNTIL, arg="without channel", polling="raf")
+        found.append(1000 * (time.perf_counter() - start))
+    return found
+
+
+def rankings(page) -> list[float]:
+    """All channels of each layer of the student by the effect of ablation, on an image not asked before."""
+    found = []
+    for layer in range(1, 6):
+        execute(page, f"w.order = 'contribution'; w.image = {layer}; w.layer = {layer}")
+        page.wait_for_timeout(1500)
+        start = time.perf_counter()
+        page.locator("select[aria-label='order of the channels']").select_option("effect")
+        waiting = "document.querySelector('.channel-part strong').textContent.includes('asking')"
+        shown = "document.querySelector('.channels button').getAttribute('aria-label').includes('without it')"
+        page.wait_for_function(f"!{waiting} && {shown}", polling="raf")
+        found.append(1000 * (time.perf_counter() - start))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=20)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="kdnb-stepper-"))
+    with lab_in_browser(folder) as lab:
+        page, errors = lab.open("stepper", [SETUP, "print('ready')"], "text=ready")
+        start = time.perf_counter()
+        page.evaluate("""(code) => {
+          const notebook = window.jupyterapp.shell.currentWidget.content;
+          notebook.activeCellIndex = 1;
+          notebook.activeCell.model.sharedModel.setSource(code);
+          return window.jupyterapp.commands.execute("notebook:run-cell");
+        }""", SHOW)  # fmt: skip
+        page.wait_for_selector(".kdnb-widget[aria-busy=false]", timeout=60_000)
+        print(f"first render: {time.perf_counter() - start:.1f} s with all maps of 12 images")
+        report("step", steps(page, options.repeats))
+        report("ablation", ablations(page, max(5, options.repeats // 2)))
+        report("ranking all channels", rankings(page))
+        saved = saved_size(page, folder / "stepper.ipynb")
+        print(f"saved notebook: {saved / 1e6:.2f} MB, console errors: {len(errors)}")
+        execute(page, f"to_html(data, r'{folder / 'page.html'}')")
+        size, requests = (folder / "page.html").stat().st_size, []
+        alone = lab.browser.new_context(offline=True).new_page()
+        alone.on("request", lambda request: requests.append(request.url))
+        alone.goto(f"file://{folder / 'page.html'}")
+        alone.wait_for_selector(".kdnb-widget[aria-busy=false]")
+        print(f"page with 12 images: {size / 1e6:.1f} MB, {len(requests) - 1} requests besides itself")
+
+
+if __name__ == "__main__":
+    main()
