@@ -36,7 +36,8 @@ class Profile(BaseModel):
     batch_size: int
     learning_rate: float  # peak of the schedule
     views: int  # different augmented views of each training image
-    explained_images: int  # images that notebook 05 explains with SHAP
+    explained_images: int  # images that notebooks 04 and 05 show
+    graded_images: int  # images on which notebook 05 grades every explanation of every model
     shap_samples: int  # gradient samples per image in SHAP
     timing_repeats: int  # timed repeats per row of the cost tables, at least
     timing_seconds: float  # time limit of a row, s
@@ -46,19 +47,22 @@ class Profile(BaseModel):
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
         image_size=32, patients=64, slices=4, teacher_epochs=4, student_epochs=4, batch_size=16, learning_rate=2e-3,
-        views=2, explained_images=2, shap_samples=40, timing_repeats=5, timing_seconds=0.3, weights="none",
+        views=2, explained_images=2, graded_images=4, shap_samples=40, timing_repeats=5, timing_seconds=0.3,
+        weights="none",
     ),
     "quick": Profile(
         image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=8, batch_size=16, learning_rate=2e-3,
-        views=4, explained_images=4, shap_samples=200, timing_repeats=30, timing_seconds=3, weights="none",
+        views=4, explained_images=4, graded_images=6, shap_samples=200, timing_repeats=30, timing_seconds=3,
+        weights="none",
     ),
     "standard": Profile(
         image_size=128, patients=480, slices=8, teacher_epochs=20, student_epochs=40, batch_size=32, learning_rate=1e-3,
-        views=8, explained_images=8, shap_samples=400, timing_repeats=50, timing_seconds=60, weights="auto",
+        views=8, explained_images=8, graded_images=200, shap_samples=400, timing_repeats=50, timing_seconds=60,
+        weights="auto",
     ),
     "paper": Profile(
         image_size=224, patients=480, slices=8, teacher_epochs=100, student_epochs=100, batch_size=16,
-        learning_rate=1e-4, views=20, explained_images=16, shap_samples=800, timing_repeats=50,
+        learning_rate=1e-4, views=20, explained_images=16, graded_images=200, shap_samples=800, timing_repeats=50,
         timing_seconds=120, weights="auto",
     ),
 }  # fmt: skip
@@ -113,6 +117,7 @@ class Settings(BaseModel):
     alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
     temperature: float = Field(10.0, gt=0, le=1000, description="a number in (0, 1000]")
     explained_images: int = Field(0, ge=1, le=512, description="a whole number in [1, 512], or 0")
+    graded_images: int = Field(0, ge=2, le=10_000, description="a whole number in [2, 10000], or 0")
     shap_samples: int = Field(0, ge=10, le=10_000, description="a whole number in [10, 10000], or 0")
     timing_repeats: int = Field(0, ge=3, le=1000, description="a whole number in [3, 1000], or 0")
     timing_seconds: float = Field(0.0, gt=0, le=3600, description="a number of seconds in (0, 3600], or 0")

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from kdnb import efficiency, leakage
 from kdnb.data import BASE, ImageSet, load, to_tensor
 from kdnb.distillation import cached_logits, distil, load_student, teacher_of
-from kdnb.explanations import Attribution, shap_deep, shap_gradient
 from kdnb.figures import Results
 from kdnb.metrics import Interval, fidelity, paired_difference, scores, seed_interval, softmax
 from kdnb.models import count_parameters
-from kdnb.runs import Run, atomic_path, digest, environment, get_or_make
+from kdnb.runs import Run, digest, environment, get_or_make
 from kdnb.settings import Settings
 from kdnb.training import load_teacher, saved_logits
 
@@ -189,28 +188,6 @@ class Study:
         return self.images(
             np.random.default_rng(self.settings.seed).choice(rows, min(BACKGROUND, len(rows)), replace=False)
         )
-
-    @cached_property
-    def attributions(self) -> dict[str, Attribution]:
-        """SHAP of the explained images: gradient on teacher and student, deep on the student."""
-        x, y, s = self.images(self.explained), self.targets(self.explained), self.settings
-
-        def make(run: Run) -> None:
-            sampled = {"samples": s.shap_samples, "seed": s.seed}
-            found = {
-                "teacher, SHAP gradient": shap_gradient(self.teacher_model, x, y, self.background, **sampled),
-                "student, SHAP gradient": shap_gradient(self.student_model, x, y, self.background, **sampled),
-                "student, SHAP deep": shap_deep(self.student_model, x, y, self.background),
-            }
-            arrays = {f"{name}|{field}": value for name, a in found.items() for field, value in vars(a).items()}
-            with atomic_path(run.path("attributions.npz")) as path, path.open("wb") as file:
-                np.savez(file, **arrays)
-
-        parameters = {"rows": self.explained.tolist(), "samples": s.shap_samples, "seed": s.seed}
-        run = self.downstream("attributions", parameters, make)
-        with np.load(run.path("attributions.npz")) as file:
-            names = dict.fromkeys(key.split("|")[0] for key in file.files)
-            return {n: Attribution(*(file[f"{n}|{field}"] for field in Attribution.__annotations__)) for n in names}
 
     @cached_property
     def costs(self) -> dict[str, pd.DataFrame]:

@@ -17,7 +17,7 @@ FLOORS = [
     {"errors", "settings", "runs", "phantoms", "progress"},
     {"data", "leakage", "models", "metrics"},
     {"training", "precision", "distillation", "feature_maps", "explanations", "faithfulness", "efficiency"},
-    {"figures", "widgets", "study", "report", "audit", "reading"},
+    {"figures", "widgets", "study", "trust", "report", "audit", "reading"},
     {"batch", "sweep", "course", "cli"},
 ]
 MODULES = sorted((ROOT / "kdnb").rglob("*.py"))

@@ -11,9 +11,13 @@ from kdnb.errors import UserError
 from kdnb.phantoms import FAMILIES, PhantomPlan
 from kdnb.settings import Settings, project_root
 
-__all__ = ["about", "dataset_names", "download", "open_source", "registered"]
+__all__ = ["about", "dataset_names", "download", "open_source", "phantom_plan", "registered"]
 
-PHANTOMS = {f"phantom_{family}": family for family in FAMILIES}
+PLANTED = {"": {}, "_shortcut": {"shortcut": 1.0}, "_distractor": {"distractor": True}}
+PHANTOMS = {
+    f"phantom_{family}{ending}": {"family": family, **planted}
+    for ending, planted in PLANTED.items() for family in FAMILIES
+}  # fmt: skip
 
 
 def registered() -> dict[str, dict[str, Any]]:
@@ -38,13 +42,21 @@ def about(name: str) -> dict[str, str]:
     return registered().get(name, {"title": name, "licence": "that of your own data"})
 
 
+def phantom_plan(settings: Settings) -> PhantomPlan:
+    """The plan of the phantoms that the settings name: their patients, slices and seed, and what is planted."""
+    if settings.dataset not in PHANTOMS:
+        raise UserError(f"dataset {settings.dataset!r} is not drawn by kdnb: accepted here are {', '.join(PHANTOMS)}")
+    size = {"patients": settings.patients, "slices": settings.slices, "seed": settings.seed}
+    return PhantomPlan(**PHANTOMS[settings.dataset], **size)
+
+
 def open_source(settings: Settings) -> Source:
     """The source that the settings name: its list of images checked, no image read."""
     name, known = settings.dataset, registered().get(settings.dataset, {})
     if name in PHANTOMS and settings.data:
         raise UserError(f"dataset {name!r} takes no data, got {settings.data!r}: name the data set, or 'custom'")
     if name in PHANTOMS:
-        return phantom_source(PhantomPlan(PHANTOMS[name], settings.patients, settings.slices, settings.seed))
+        return phantom_source(phantom_plan(settings))
     if name.startswith(PREFIX):
         place = Path(settings.data or os.environ.get("KDNB_DATA") or project_root() / "data").expanduser()
         if settings.data and not place.exists():

@@ -25,7 +25,7 @@ __all__ = ["distil", "load_student", "named_student"]
 
 
 def distil(
-    settings: Settings, image_set: ImageSet, teacher: Run, device: torch.device, *, alpha: float | None = None,
+    settings: Settings, image_set: ImageSet, teacher: Run | None, device: torch.device, *, alpha: float | None = None,
     online: bool = False,
 ) -> Run:  # fmt: skip
     """The student's run: trained now, or found.
@@ -33,7 +33,7 @@ def distil(
     Args:
         settings: Name the student, the loss, alpha, temperature and the control.
         image_set: Images and their parts.
-        teacher: The teacher's run, of the same images.
+        teacher: The teacher's run, of the same images; may be None where ``alpha`` is 1.
         device: Where to train.
         alpha: Replaces ``settings.alpha``. At 1 the student learns from labels alone and the teacher is not used, so
             that every KD result has its control: same initialisation, same order, same views.
@@ -44,7 +44,9 @@ def distil(
     """
     alpha = settings.alpha if alpha is None else alpha
     schedule, classes = schedule_of(settings, settings.student_epochs, device), len(image_set.classes)
-    if image_set.hash not in teacher.json("spec.json")["upstream"]:
+    if teacher is None and alpha < 1:
+        raise UserError(f"alpha {alpha:g} needs a teacher: give its run, or alpha 1 for labels alone")
+    if teacher is not None and image_set.hash not in teacher.json("spec.json")["upstream"]:
         raise UserError(f"teacher {teacher.id} was trained on another image set, split or size than "
                         f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip
     _check(settings, online)

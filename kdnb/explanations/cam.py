@@ -41,12 +41,13 @@ def layercam(a: Tensor, g: Tensor) -> Tensor:
 def eigencam(a: Tensor, _g: Tensor) -> Tensor:
     """Eigen-CAM (arXiv 2008.00299): activations on their first principal axis; no class in it.
 
-    Columns are centred over space. An axis has no sign of its own: it is turned so that the map agrees with the
+    Channels are centred over space first. An axis has no sign of its own: it is turned so that the map rises with the
     average map. Negative parts are cut off.
     """
     rows = a.flatten(2).transpose(1, 2)  # (N, h·w, C)
-    _, _, axes = torch.linalg.svd(rows - rows.mean(dim=1, keepdim=True), full_matrices=False)
-    maps = (rows @ axes[:, 0, :, None])[..., 0]  # (N, h·w)
+    centred = rows - rows.mean(dim=1, keepdim=True)
+    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
+    maps = (centred @ axes[:, 0, :, None])[..., 0]  # (N, h·w)
     average = rows.mean(dim=2)
     sign = torch.sign((maps * average).sum(dim=1, keepdim=True))
     return (maps * torch.where(sign == 0, 1.0, sign)).clamp_min(0).reshape(len(a), *a.shape[2:])

@@ -44,7 +44,7 @@ class PhantomPlan:
     duplicates: float = 0.0  # share of images with a planted copy; half of the copies change their part
     patient_leaks: float = 0.0  # share of patients with slices in both published parts
     distractor: bool = False  # a bright blob in every image, whose place tells nothing about the class
-    shortcut: float = 0.0  # probability that the corner mark names the image's own class; 0 for no mark
+    shortcut: float = 0.0  # probability that the corner mark's colour names the image's own class; 0 for no mark
 
     def __post_init__(self) -> None:
         """Check every field."""

@@ -12,7 +12,9 @@ from kdnb.errors import UserError
 from kdnb.phantoms.anatomy import draw_fundus, draw_head, edge, grid, paint
 from kdnb.phantoms.plan import FAMILIES, PhantomPlan, check, classes, table
 
-__all__ = ["distractor_mask", "render", "render_all"]
+__all__ = ["distractor_mask", "mark_mask", "render", "render_all"]
+
+TAGS = ((0.9, 0.6, 0.0), (0.35, 0.7, 0.9), (0.0, 0.6, 0.45), (0.8, 0.45, 0.65))  # colour of the mark of each class
 
 
 @lru_cache(maxsize=8)
@@ -40,6 +42,12 @@ def _blob(plan: PhantomPlan, row: dict, size: int) -> np.ndarray:
     return edge(np.hypot(grid(size)[0] - x.flat[place], grid(size)[1] - y.flat[place]) - radius)
 
 
+def _tag(size: int) -> np.ndarray:
+    """Cover (S, S) of the mark: a small tag in the lower left corner, whose colour names a class."""
+    x, y = grid(size)
+    return edge(np.maximum(abs(x + 0.86), abs(y - 0.86)) - 0.08)
+
+
 def _copy(kind: str, planes: tuple[np.ndarray, ...], zoom: float) -> tuple[np.ndarray, ...]:
     """Image and masks of a planted copy; the kinds "" and "exact" change nothing."""
     if kind == "jpeg":
@@ -55,18 +63,19 @@ def _copy(kind: str, planes: tuple[np.ndarray, ...], zoom: float) -> tuple[np.nd
 
 
 def _planes(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> tuple[np.ndarray, ...]:
-    """Image (S, S, 3) uint8, lesion mask and distractor mask (S, S) bool."""
+    """Image (S, S, 3) uint8; masks of lesion, distractor and mark (S, S) bool."""
     image_id = row_or_image_id if isinstance(row_or_image_id, str) else row_or_image_id["image_id"]
     if image_id not in _rows(plan):
         raise UserError(f"phantom image_id {image_id!r} is not in this plan; take one from the plan's table")
     check("size", size, 32, 1024)
-    row, (x, y) = _rows(plan)[image_id], grid(size)
+    row = _rows(plan)[image_id]
     image, mask = _draw(plan, row, row["label"], size)
-    blob = _blob(plan, row, size) if plan.distractor else np.zeros_like(x)
+    blob = _blob(plan, row, size) if plan.distractor else np.zeros((size, size))
     paint(image, 1.0, blob)
-    for dot in range(classes(plan.family).index(row["mark"]) + 1 if row["mark"] else 0):  # survives a flip
-        paint(image, 0.9, edge(np.maximum(abs(x + 0.92), abs(y - 0.92 + 0.12 * dot)) - 0.035))
-    planes = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask, blob > 0.5
+    tag = _tag(size) if row["mark"] else np.zeros((size, size))
+    if row["mark"]:
+        paint(image, TAGS[classes(plan.family).index(row["mark"])], tag)
+    planes = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask, blob > 0.5, tag > 0.5
     return _copy(row["copy_kind"], planes, zoom=(0.98, 1.02)[int(row["patient"][1:]) % 2])
 
 
@@ -82,6 +91,11 @@ def render(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> tu
 def distractor_mask(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> np.ndarray:
     """Mask (size, size) bool of the distractor in that image; all False in a plan without distractors."""
     return _planes(plan, row_or_image_id, size)[2]
+
+
+def mark_mask(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> np.ndarray:
+    """Mask (size, size) bool of the mark that names a class; all False in a plan without a shortcut."""
+    return _planes(plan, row_or_image_id, size)[3]
 
 
 def render_all(plan: PhantomPlan, size: int) -> tuple[np.ndarray, np.ndarray]:

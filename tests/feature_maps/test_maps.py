@@ -49,7 +49,7 @@ def test_any_module_with_named_taps():
 
 
 def test_bad_input():
-    with pytest.raises(UserError, match=r"shape \(N, 3, height, width\), got \(1, 1, 32, 32\)"):
+    with pytest.raises(UserError, match=r"shape \(N, 3, height, width\), N at least 1, got \(1, 1, 32, 32\)"):
         average_maps(make_student(4), torch.randn(1, 1, 32, 32))
     with pytest.raises(UserError, match="not finite"):
         average_maps(make_student(4), torch.full((1, 3, 32, 32), float("nan")))

@@ -1,0 +1,85 @@
+"""Integrated gradients with steps where the path needs them, checked for completeness (notebook 05)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdnb.explanations.attribution import (
+    AXIOM,
+    Attribution,
+    TargetLogit,
+    checked_targets,
+    completeness,
+    require,
+)
+from kdnb.models import evaluating
+from kdnb.progress import track
+
+__all__ = ["integrated_gradients"]
+
+FIRST = 32  # equal intervals to begin with, and how many are halved at once
+LIMIT = 4096  # gradients per image
+
+
+def integrated_gradients(model: nn.Module, images: Tensor, targets: Tensor, baseline: Tensor) -> Attribution:
+    """Integrated gradients of the target logit (arXiv 1703.01365, equation 1) along the straight path from a baseline.
+
+    The gradient of a ReLU network jumps along the path. A fixed rule, such as captum's, then errs by about 1/steps: on
+    a DenseNet 512 steps still miss the logit by up to 0.5 %. Here the midpoint rule is refined where it is wrong: an
+    interval's gradient must add up to what the logit gains in it, and those that miss it most are halved, until all
+    together are right to 0.1 %. That takes a few hundred gradients.
+
+    Args:
+        model: Student or teacher.
+        images: (N, 3, H, W).
+        targets: (N,) class indices.
+        baseline: (1, 3, H, W): what "absent" looks like.
+
+    Raises:
+        UserError: If completeness fails after 4096 gradients too: the attribution is refused with the number.
+    """
+    targets, values = checked_targets(model, images, targets), np.zeros(images.shape, dtype=np.float32)
+    with evaluating(model):
+        for i, target in enumerate(track(targets.tolist(), "integrated gradients")):
+            values[i] = _refined(TargetLogit(model, target), images[i], baseline[0]).cpu().numpy()
+    delta = completeness(model, images, targets, baseline, values)
+    require(delta, "integrated gradients", model, "its attributions miss the logit by", "take another baseline")
+    return Attribution(values, delta, np.ones(len(values)))
+
+
+def _refined(logit: nn.Module, image: Tensor, baseline: Tensor) -> Tensor:
+    """(3, H, W) attributions of one image."""
+    nodes = torch.linspace(0, 1, FIRST + 1, dtype=torch.float64)
+    with torch.no_grad():
+        ends = logit(_path(image, baseline, nodes))[:, 0].double().cpu()
+    gain = ends[-1] - ends[0]
+    left, width, low, high = nodes[:-1], nodes.diff(), ends[:-1], ends[1:]  # (K,) each, one per interval
+    middle, slope = _gradients(logit, image, baseline, left + width / 2)  # (K,), (K, 3, H, W)
+    while True:
+        rest = high - low - width * slope.sum((1, 2, 3)).double().cpu()
+        if abs(rest.sum()) <= AXIOM / 2 * max(1, abs(gain)) or 2 * len(rest) > LIMIT:
+            return torch.einsum("k,kchw->chw", width.to(slope), slope)
+        worst = torch.zeros(len(rest), dtype=torch.bool)
+        worst[rest.abs().topk(FIRST).indices] = True
+        halves = torch.cat([left[worst], (left + width / 2)[worst]])
+        values, slopes = _gradients(logit, image, baseline, halves + (width[worst] / 4).repeat(2))
+        low, high = (torch.cat([low[~worst], low[worst], middle[worst]]),
+                     torch.cat([high[~worst], middle[worst], high[worst]]))  # fmt: skip
+        left, width = torch.cat([left[~worst], halves]), torch.cat([width[~worst], (width[worst] / 2).repeat(2)])
+        middle, slope = torch.cat([middle[~worst], values]), torch.cat([slope[~worst.to(slope.device)], slopes])
+
+
+def _path(image: Tensor, baseline: Tensor, at: Tensor) -> Tensor:
+    """(K, 3, H, W): the images at places (K,) in [0, 1] on the way from baseline to image."""
+    return baseline + at.to(image)[:, None, None, None] * (image - baseline)
+
+
+def _gradients(logit: nn.Module, image: Tensor, baseline: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (K,) and gradient × (image − baseline), (K, 3, H, W), at places (K,) of the path."""
+    points = _path(image, baseline, at).requires_grad_(True)
+    with torch.enable_grad():
+        values = logit(points)[:, 0]
+        (gradients,) = torch.autograd.grad(values.sum(), points)
+    return values.detach().double().cpu(), gradients * (image - baseline)

@@ -1,0 +1,38 @@
+"""Maps that explain nothing: what every metric must be compared with (notebook 05)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, sobel
+from torch import Tensor, nn
+
+__all__ = ["BASELINES"]
+
+
+def _random(_model: nn.Module, images: Tensor, _targets: Tensor) -> np.ndarray:
+    """Noise, the same for the same number of images."""
+    return np.random.default_rng(0).random((len(images), *images.shape[2:]))
+
+
+def _random_blurred(model: nn.Module, images: Tensor, targets: Tensor) -> np.ndarray:
+    """Noise as smooth as the map of a late layer."""
+    return gaussian_filter(_random(model, images, targets), (0, *(side / 12 for side in images.shape[2:])))
+
+
+def _centre(_model: nn.Module, images: Tensor, _targets: Tensor) -> np.ndarray:
+    """A bell in the middle of every image."""
+    y, x = (np.linspace(-1, 1, side) for side in images.shape[2:])
+    return np.tile(np.exp(-(y[:, None] ** 2 + x**2) / 0.5), (len(images), 1, 1))
+
+
+def _edges(_model: nn.Module, images: Tensor, _targets: Tensor) -> np.ndarray:
+    """Sobel's edges of the grey image."""
+    grey = images.mean(dim=1).cpu().numpy()
+    return np.hypot(sobel(grey, axis=1), sobel(grey, axis=2))
+
+
+BASELINES: dict[str, Callable[[nn.Module, Tensor, Tensor], np.ndarray]] = {
+    "random": _random, "random, blurred": _random_blurred, "centre": _centre, "Sobel edges": _edges,
+}  # fmt: skip

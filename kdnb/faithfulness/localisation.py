@@ -1,0 +1,115 @@
+"""Does a map point at what defines the class, or at a distractor? Where the truth is drawn (notebooks 04, 05)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from kdnb.errors import UserError
+from kdnb.explanations import Context, explain
+from kdnb.metrics import Interval, seed_interval
+
+__all__ = ["distractor_shares", "energy_in_mask", "overlap_with_mask", "peak_in_mask", "share_interval"]
+
+
+def _check(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    maps, masks = np.asarray(maps, dtype=np.float64), np.asarray(masks)
+    if maps.ndim != 3 or maps.shape != masks.shape:
+        raise UserError(f"maps and masks must both be (N, height, width), got {maps.shape} and {masks.shape}: "
+                        "bring the maps to the masks' size with feature_maps.to_size")  # fmt: skip
+    return maps, masks
+
+
+def energy_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Share of a map's positive part that lies inside the mask; NaN where the map has none or the mask is empty.
+
+    A map that points nowhere in particular scores the mask's share of the image: compare with ``masks.mean((1, 2))``.
+
+    Args:
+        maps: (N, H, W), any scale.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N,) in [0, 1].
+
+    >>> energy_in_mask(np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])).tolist()
+    [0.75]
+    """
+    maps, masks = _check(maps, masks)
+    positive = np.clip(maps, 0, None)
+    total = positive.sum((1, 2))
+    known = (total > 0) & masks.any((1, 2))
+    return np.where(known, (positive * masks).sum((1, 2)) / np.where(total > 0, total, 1), np.nan)
+
+
+def peak_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Pointing game: whether the largest value lies inside the mask; NaN where the mask is empty.
+
+    >>> peak_in_mask(np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])).tolist()
+    [1.0]
+    """
+    maps, masks = _check(maps, masks)
+    flat = masks.reshape(len(masks), -1)
+    hit = flat[np.arange(len(maps)), maps.reshape(len(maps), -1).argmax(1)]
+    return np.where(flat.any(1), hit, np.nan).astype(float)
+
+
+def overlap_with_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """IoU of the mask with as many of the map's largest values as the mask has pixels; NaN where the mask is empty.
+
+    >>> overlap_with_mask(np.array([[[3.0, 2.0, 1.0]]]), np.array([[[True, False, True]]])).round(3).tolist()
+    [0.333]
+    """
+    maps, masks = _check(maps, masks)
+    flat, inside = maps.reshape(len(maps), -1), masks.reshape(len(masks), -1).astype(bool)
+    count = inside.sum(1)
+    cut = np.take_along_axis(-np.sort(-flat, axis=1), np.maximum(count - 1, 0)[:, None], axis=1)
+    top = flat >= cut
+    return np.where(count > 0, (top & inside).sum(1) / np.maximum((top | inside).sum(1), 1), np.nan)
+
+
+def share_interval(hits: np.ndarray, groups: np.ndarray) -> Interval:
+    """Share of hits (S, N) over seeds and images with its 95 % interval; images that are NaN for a seed are left out.
+
+    Where nothing or everything hits, the interval is Clopper-Pearson's for as many trials as there are groups.
+
+    >>> print(share_interval(np.zeros((3, 4)), np.arange(4)))
+    0.000 [0.000, 0.602]
+    """
+    known = ~np.isnan(hits).any(axis=0)
+    if not known.any():
+        return Interval((np.nan,) * 3)
+    if not hits[:, known].any():
+        value, low, high = share_interval(1 - hits, groups)
+        return Interval((1 - value, 1 - high, 1 - low))
+    return seed_interval(hits[:, known], np.asarray(groups)[known])
+
+
+def distractor_shares(
+    models: Sequence[nn.Module], images: Tensor, targets: Tensor, distractors: np.ndarray, groups: np.ndarray,
+    *, tap: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """How often the average map and the signed class evidence peak on a bright thing that tells nothing of the class.
+
+    Args:
+        models: Students of several seeds.
+        images: (N, 3, H, W).
+        targets: (N,) class numbers.
+        distractors: (N, H, W) bool, see :func:`kdnb.phantoms.distractor_mask`.
+        groups: (N,) patient of each image.
+        tap: Number of the tap, 0 is the first.
+
+    Returns:
+        Index ``map``; ``share`` of images whose peak lies on the distractor, with its 95 % interval over seeds and
+        groups (low, high), ``chance`` (the distractor's share of the image), ``seeds`` and ``images``.
+    """
+    context, rows = Context(images, tap=tap), {}
+    for method in ("average map", "evidence"):
+        hits = np.stack([peak_in_mask(explain(method, m, images, targets, context).maps, distractors) for m in models])
+        found = dict(zip(("share", "low", "high"), share_interval(hits, groups), strict=True))
+        size = {"chance": distractors.mean(), "seeds": len(models), "images": len(images)}
+        rows["class evidence" if method == "evidence" else method] = found | size
+    return pd.DataFrame(rows).T.astype({"seeds": int, "images": int}).rename_axis("map")

@@ -1,0 +1,304 @@
+"""Which explanation of which model can be trusted, and does distillation change the reasons? The tables of notebook 05.
+
+Every explanation of every model is computed and graded once, in a run of its own; what is here reads these runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdnb.data import ImageSet, load, phantom_plan, to_tensor
+from kdnb.data.sources import phantom_source
+from kdnb.distillation import control_runs, distil, load_student
+from kdnb.explanations import Context, explain
+from kdnb.faithfulness import (
+    AGREEMENTS,
+    BASELINES,
+    METRICS,
+    Explainer,
+    distractor_shares,
+    energy_in_mask,
+    grade,
+    share_interval,
+)
+from kdnb.metrics import Interval, seed_interval
+from kdnb.phantoms import distractor_mask, mark_mask
+from kdnb.progress import say
+from kdnb.runs import Run, atomic_path, get_or_make
+from kdnb.study import Study
+from kdnb.training import load_teacher, predict, saved_logits
+
+__all__ = ["EXPLANATIONS", "agreement", "agreement_table", "distractor", "graded", "kd_question", "scores", "shortcut",
+           "trained", "verdicts"]  # fmt: skip
+
+EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
+    "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
+    "average map, last": ("average map", -1), "Grad-CAM": ("gradcam", -1), "HiResCAM, middle": ("hirescam", 2),
+    "LayerCAM, middle": ("layercam", 2), "Eigen-CAM, middle": ("eigencam", 2),
+    "class evidence, middle": ("evidence", 2), "integrated gradients": ("integrated gradients", -1),
+    "SHAP deep": ("SHAP deep", -1), "SHAP gradient": ("SHAP gradient", -1), "SHAP partition": ("SHAP partition", -1),
+    "occlusion": ("occlusion", -1),
+}  # fmt: skip
+TEACHER, STUDENTS = "teacher", ("KD student", "label-only student")
+STEPS = 8  # of deletion and insertion
+SMALL = {
+    "data": "", "split": "grouped", "image_size": 32, "patients": 64, "slices": 4, "fraction": 1.0, "precision": "float32",
+    "student": "five_conv", "width": 1.0, "student_epochs": 8, "views": 2, "batch_size": 16, "learning_rate": 2e-3,
+}  # fmt: skip
+CHEATED = "phantom_dementia_shortcut"  # the true sign is hard to see there, and the mark is easy
+SHOWN = 8  # images of a small study that are explained
+
+
+def trained(study: Study) -> dict[str, list[Run]]:
+    """The teacher, and as many KD and label-only students as the settings have ``student_seeds``."""
+    runs = control_runs(study.settings.model_copy(update={"controls": []}), study.image_set, study.device)
+    return {TEACHER: [study.teacher], STUDENTS[0]: runs["teacher"], STUDENTS[1]: runs["labels alone"]}
+
+
+def explanations(kind: str) -> list[str]:
+    """Names of all explanations and baselines of a kind of model; Deep SHAP is exact on students only."""
+    return [name for name in EXPLANATIONS if (kind, name) != (TEACHER, "SHAP deep")] + list(BASELINES)
+
+
+def _explainer(study: Study, name: str) -> Explainer:
+    if name in BASELINES:
+        return BASELINES[name]
+    method, tap = EXPLANATIONS[name]
+    context = Context(study.background, study.settings.shap_samples, study.settings.seed, tap)
+    return lambda model, images, targets: explain(method, model, images, targets, context).maps.astype(np.float32)
+
+
+def _rows(study: Study) -> np.ndarray:
+    return study.sample(study.settings.graded_images)
+
+
+def _places(study: Study, rows: np.ndarray) -> np.ndarray:
+    """(N,) where rows of test images stand in the test part."""
+    return np.searchsorted(study.image_set.rows("test"), rows)
+
+
+def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
+    """Maps and all metrics of one explanation of one model, computed now or found, see `kdnb.faithfulness.grade`.
+
+    Args:
+        study: Images and settings.
+        kind: "teacher", "KD student" or "label-only student".
+        run: The model's run.
+        name: One of ``EXPLANATIONS`` or ``BASELINES``.
+    """
+    rows, s = _rows(study), study.settings
+    checked = max(2, len(rows) // 4)  # images of the tests that need new explanations
+
+    def make(made: Run) -> None:
+        masks = None if study.image_set.masks is None else study.image_set.masks[rows]
+        found = grade(_explainer(study, name), _model(study, kind, run), study.images(rows), study.targets(rows), masks,
+                      steps=STEPS, checked=checked)  # fmt: skip
+        with atomic_path(made.path("grades.npz")) as path, path.open("wb") as file:
+            np.savez(file, **found)
+
+    parameters = {"explanation": name, "how": EXPLANATIONS.get(name), "rows": rows.tolist(), "steps": STEPS,
+                  "checked": checked, "samples": s.shap_samples, "seed": s.seed}  # fmt: skip
+    done = get_or_make("grades", parameters, make, root=s.runs, upstream=[study.image_set.hash, run.id])
+    return np.load(done.path("grades.npz"))
+
+
+def _model(study: Study, kind: str, run: Run) -> nn.Module:
+    load_model = load_teacher if kind == TEACHER else load_student
+    return load_model(run, len(study.image_set.classes), study.device)
+
+
+def scores(study: Study) -> pd.DataFrame:
+    """Every metric of every explanation of every model.
+
+    Returns:
+        Index (model, explanation, metric); ``value`` with its 95 % interval over seeds and groups (low, high), and on
+        how many images it is known.
+    """
+    found, groups = {}, study.test_groups[_places(study, _rows(study))]
+    for kind, runs in trained(study).items():
+        for name in explanations(kind):
+            say(f"  grading the {kind}: {name}")
+            seeds = [graded(study, kind, run, name) for run in runs]
+            for metric in METRICS:
+                values = np.stack([seed[metric] for seed in seeds])
+                value, low, high = _interval(values, groups, share=metric == "peak in mask")
+                known = int((~np.isnan(values).any(0)).sum())
+                found[kind, name, metric] = {"value": value, "low": low, "high": high, "images": known}
+    return pd.DataFrame(found).T.astype({"images": int}).rename_axis(["model", "explanation", "metric"])
+
+
+def _interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:
+    """Mean of values (S, N) with its interval over seeds and groups; images that a seed does not know are left out."""
+    known = ~np.isnan(values).any(axis=0)
+    if share or not known.any():
+        return share_interval(values, groups)
+    if np.ptp(values[:, known]) < 1e-6:  # the same by construction, as a class-blind map under another class
+        return Interval((float(values[:, known].mean()),) * 3)
+    return seed_interval(values[:, known], groups[known])
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """What each explanation of `scores` passes, with its interval on the right side of the line.
+
+    - points at the lesion: more energy in the mask than any baseline;
+    - names what matters: ROAD, and insertion with either fill, better than any baseline;
+    - knows the class, knows the weights: the map changes with them (rank correlation below 0.5);
+    - stable: it does not change with invisible noise (above 0.5).
+
+    Returns:
+        Index (model, explanation), one column of 1 (passed), 0 (not passed) or NaN (not known) each, and ``passed``.
+    """
+    value, low, high = (table[c].unstack("metric") for c in ("value", "low", "high"))
+    control = value.index.get_level_values("explanation").isin(BASELINES)
+    best = value[control].groupby(level="model").max().reindex(value.index, level="model")
+    order = [f"insertion, {fill}" for fill in ("mean colour", "blur")] + ["ROAD"]
+    tests = {
+        "points at the lesion": (low > best)["energy in mask"], "names what matters": (low > best)[order].all(axis=1),
+        "knows the class": high["class switch"] < 0.5, "knows the weights": high["randomisation"] < 0.5,
+        "stable": low["stability"] > 0.5,
+    }  # fmt: skip
+    needed = dict(zip(tests, ("energy in mask", "ROAD", "class switch", "randomisation", "stability"), strict=True))
+    passed = pd.DataFrame({name: ok.astype(float).where(value[needed[name]].notna()) for name, ok in tests.items()})
+    passed = passed.assign(passed=passed.sum(axis=1).astype(int))
+    return passed.reindex(table.index.droplevel("metric").unique())
+
+
+def agreement(study: Study) -> dict[tuple[str, str, str], np.ndarray]:
+    """(student, explanation, measure) → (S, N): how alike the maps of teacher and student are, seed by seed."""
+    models, found = trained(study), {}
+    for name in [n for n in explanations(TEACHER) if n not in BASELINES]:
+        theirs = graded(study, TEACHER, study.teacher, name)["maps"]
+        for kind in STUDENTS:
+            maps = [graded(study, kind, run, name)["maps"] for run in models[kind]]
+            for measure, alike in AGREEMENTS.items():
+                found[kind, name, measure] = np.stack([alike(theirs, ours) for ours in maps])
+    return found
+
+
+def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
+    """`agreement` on images on which teacher and all students are right, and on which at least one is wrong.
+
+    Returns:
+        Index (student, explanation, measure), columns (cases, value · low · high).
+    """
+    place = _places(study, _rows(study))
+    answers = np.stack([saved_logits(run)[place].argmax(1) for runs in trained(study).values() for run in runs])
+    right, groups = (answers == study.test_targets[place]).all(axis=0), study.test_groups[place]
+    rows = {
+        key: {(case, part): number for case, chosen in (("all right", right), ("one wrong", ~right))
+              for part, number in zip(("value", "low", "high"),
+                                      _interval(values[:, chosen], groups[chosen], share=False), strict=True)}
+        for key, values in found.items()
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis(["student", "explanation", "measure"])
+
+
+def kd_question(
+    study: Study, found: Mapping[tuple[str, str, str], np.ndarray],
+    more: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Does distillation change what the student gets right, or why? KD student minus label-only student.
+
+    Args:
+        study: The models.
+        found: Of `agreement`.
+        more: Further measures, name → (KD (S,), label-only (S,)): one number per seed, such as the CKA of a tap.
+
+    Returns:
+        Index ``measure``; columns KD student, label-only student, difference with its 95 % interval, paired over
+        images and seeds (low, high), seeds.
+    """
+    runs, groups = trained(study), study.test_groups[_places(study, _rows(study))]
+    right = [
+        np.stack([saved_logits(r).argmax(1) == study.test_targets for r in runs[k]]).astype(float) for k in STUDENTS
+    ]
+    pairs = {"accuracy": (*right, study.test_groups)}
+    for name, measure in dict.fromkeys(key[1:] for key in found):
+        pairs[f"{measure} with the teacher: {name}"] = (*(found[k, name, measure] for k in STUDENTS), groups)
+    for name, (ours, theirs) in (more or {}).items():
+        pairs[name] = np.reshape(ours, (-1, 1)), np.reshape(theirs, (-1, 1)), np.zeros(1)
+    rows = {}
+    for name, (ours, theirs, of) in pairs.items():
+        value, low, high = _interval(ours - theirs, of, share=False)
+        known = ~np.isnan(ours - theirs).any(axis=0)
+        means = [float(part[:, known].mean()) if known.any() else np.nan for part in (ours, theirs)]
+        rows[name] = {**dict(zip(STUDENTS, means, strict=True)), "difference": value, "low": low, "high": high,
+                      "seeds": len(ours)}  # fmt: skip
+    return pd.DataFrame(rows).T.astype({"seeds": int}).rename_axis("measure")
+
+
+def _small(study: Study, dataset: str) -> Study:
+    """A small study of its own on other phantoms, the same in every profile: seconds."""
+    return Study(study.settings.model_copy(update=SMALL | {"dataset": dataset}))
+
+
+def _students(study: Study, image_set: ImageSet) -> list[nn.Module]:
+    """Label-only students of every seed, trained on these images."""
+    seeds = [study.settings.model_copy(update={"student_seed": study.settings.student_seed + i})
+             for i in range(study.settings.student_seeds)]  # fmt: skip
+    runs = [distil(one, image_set, None, study.device, alpha=1.0) for one in seeds]
+    return [load_student(run, len(image_set.classes), study.device) for run in runs]
+
+
+def distractor(study: Study) -> pd.DataFrame:
+    """Where the first layer points in phantoms with a bright thing that tells nothing, see `distractor_shares`."""
+    small = _small(study, "phantom_brain_distractor")
+    rows, plan = small.image_set.rows("test"), phantom_plan(small.settings)
+    masks = np.stack(
+        [distractor_mask(plan, i, small.settings.image_size) for i in small.image_set.table["image_id"].iloc[rows]]
+    )
+    models = _students(small, small.image_set)
+    return distractor_shares(models, small.images(rows), small.targets(rows), masks, small.test_groups)
+
+
+def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Students that cheat: which explanations show it?
+
+    One student learns from phantoms whose corner mark names the class, its honest twin from the same phantoms with
+    marks that say nothing. Both see test images whose mark says nothing, and explain the class that they name.
+
+    Returns:
+        Accuracy: index ``student``, columns (marks, value · low · high). Energy of each explanation's map in the mark:
+        index ``explanation``; ``cheating`` and ``honest``, their ``difference`` with its 95 % interval over seeds and
+        patients (low, high), ``chance`` (the mark's share of the image), and whether it ``reveals`` the cheat (1, 0).
+    """
+    small = _small(study, CHEATED)
+    plan = replace(phantom_plan(small.settings), shortcut=0.25)  # any class as often as any other
+    fair = load(small.settings, phantom_source(plan))
+    students = {"cheating": _students(small, small.image_set), "honest": _students(small, fair)}
+    marks = {"mark names the class": small.image_set, "mark says nothing": fair}
+    accuracy = {
+        name: {(told, part): number for told, images in marks.items()
+               for part, number in zip(("value", "low", "high"), _accuracy(small, models, images), strict=True)}
+        for name, models in students.items()
+    }  # fmt: skip
+    rows = small.sample(SHOWN)
+    masks = np.stack([mark_mask(plan, i, fair.size) for i in fair.table["image_id"].iloc[rows]])
+    images, groups = to_tensor(fair.pixels[rows]).to(study.device), small.test_groups[_places(small, rows)]
+    energy = {}
+    for name in explanations(STUDENTS[1]):
+        inside = {who: np.stack([_energy(small, name, m, images, masks) for m in models])
+                  for who, models in students.items()}  # fmt: skip
+        value, low, high = _interval(inside["cheating"] - inside["honest"], groups, share=False)
+        means = {who: np.nanmean(values) for who, values in inside.items()}
+        energy[name] = {**means, "difference": value, "low": low, "high": high, "chance": masks.mean(),
+                        "reveals": float(low > 0 and means["cheating"] > masks.mean())}  # fmt: skip
+    return pd.DataFrame(accuracy).T.rename_axis("student"), pd.DataFrame(energy).T.rename_axis("explanation")
+
+
+def _energy(study: Study, name: str, model: nn.Module, images: Tensor, masks: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        said = model(images).argmax(1).cpu()
+    return energy_in_mask(_explainer(study, name)(model, images, said.clone()), masks)
+
+
+def _accuracy(study: Study, models: Sequence[nn.Module], image_set: ImageSet) -> Interval:
+    rows, size = image_set.rows("test"), study.settings.batch_size
+    right = [predict(m, image_set, rows, size, study.device).argmax(1) == study.test_targets for m in models]
+    return share_interval(np.stack(right).astype(float), study.test_groups)

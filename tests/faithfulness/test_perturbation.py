@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+from torch import nn
+
+from kdnb.errors import UserError
+from kdnb.faithfulness import FILLS, curve, deletion, impute, insertion, road
+from kdnb.models import FiveConv
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from pixel_flipping import flipped_one_by_one
+
+DRAW = torch.Generator().manual_seed(0)
+IMAGES, TARGETS = torch.randn(3, 3, 32, 32, generator=DRAW), torch.tensor([0, 3, 1])
+MAPS = np.random.default_rng(0).normal(size=(3, 32, 32))
+
+
+@pytest.fixture(scope="module")
+def student():
+    torch.manual_seed(0)
+    return FiveConv(4, 0.25).eval()
+
+
+class Sum(nn.Module):
+    """Two logits: ± the sum of the first colour over the left half; what matters is known."""
+
+    def forward(self, x):
+        total = x[:, 0, :, : x.shape[-1] // 2].sum((1, 2)) / 10
+        return torch.stack([total, -total], dim=1)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_curves_equal_a_plain_loop_over_pixels(student, fill):
+    other = FILLS[fill](IMAGES)
+    for start, end in ((IMAGES, other), (other, IMAGES)):
+        ours = curve(student, start, end, TARGETS, MAPS, steps=8)
+        theirs = flipped_one_by_one(student, start, end, TARGETS, MAPS, steps=8)
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_curve_ends_are_the_plain_answers(student):
+    end = torch.zeros_like(IMAGES)
+    found = curve(student, IMAGES, end, TARGETS, MAPS, steps=4)
+    with torch.no_grad():
+        for values, images in ((found[:, 0], IMAGES), (found[:, -1], end)):
+            np.testing.assert_allclose(values, student(images).softmax(1)[range(3), TARGETS], atol=1e-6)
+
+
+def test_the_true_map_beats_its_opposite_by_every_metric():
+    images = torch.rand(4, 3, 16, 16, generator=DRAW) / 16
+    images[:, 0, 4:8, 2:6] += 1.0  # what makes class 0
+    targets, truth = torch.zeros(4, dtype=torch.int64), np.zeros((4, 16, 16))
+    truth[:, 4:8, 2:6] = 1
+    given = Sum(), images, targets
+    for fill in FILLS:
+        assert (insertion(*given, truth, fill=fill) > insertion(*given, -truth, fill=fill)).all()
+        assert (deletion(*given, truth, fill=fill) < deletion(*given, -truth, fill=fill)).all()
+    assert (road(*given, truth) > 0.1).all() and (road(*given, -truth) < -0.1).all()
+
+
+def test_imputation_equals_pytorch_grad_cams_sparse_solver():
+    missing = torch.rand(3, 32, 32, generator=DRAW) < torch.tensor([0.2, 0.6, 0.95])[:, None, None]
+    ours = impute(IMAGES, missing, noise=0)
+    for image, hole, filled in zip(IMAGES, missing, ours, strict=True):
+        theirs = NoisyLinearImputer(noise=0)(image, (~hole).float())
+        np.testing.assert_allclose(filled, theirs, atol=1e-4)
+
+
+def test_imputation_keeps_what_is_there_and_continues_a_slope():
+    slope = torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
+    missing = torch.zeros(1, 32, 32, dtype=torch.bool)
+    missing[:, 8:24, 8:24] = True
+    np.testing.assert_allclose(impute(slope, missing, noise=0), slope, atol=1e-3)
+    noisy = impute(IMAGES[:1], missing)
+    assert torch.equal(noisy[:, :, ~missing[0]], IMAGES[:1][:, :, ~missing[0]])
+    assert torch.equal(noisy, impute(IMAGES[:1], missing)) and not torch.equal(
+        noisy, impute(IMAGES[:1], missing, seed=1)
+    )
+
+
+def test_road_equals_pytorch_grad_cams_at_one_share_without_noise(student):
+    share, block = 0.4, np.s_[0:1]
+    ours = road(student, IMAGES[block], TARGETS[block], MAPS[block], shares=(share,))
+    left = []
+    for order in (1, -1):  # least relevant kept out first, then most relevant
+        rank = (order * MAPS[0]).ravel().argsort().argsort().reshape(32, 32)
+        filled = NoisyLinearImputer(noise=0)(IMAGES[0], torch.as_tensor(rank >= share * rank.size).float())
+        with torch.no_grad():
+            left.append(student(filled[None]).softmax(1)[0, TARGETS[0]].item())
+    assert ours[0] == pytest.approx(left[0] - left[1], abs=2e-3)  # ours has the noise of the method
+
+
+def test_equal_values_prefer_no_corner():
+    """Half of the pixels of a constant map take away half of the left half, not all of it or nothing."""
+    white, black = torch.full((1, 3, 16, 16), 0.1), torch.zeros(1, 3, 16, 16)
+    with torch.no_grad():
+        logit = torch.logit(torch.tensor(curve(Sum(), white, black, torch.tensor([0]), np.zeros((1, 16, 16)), steps=2)))
+    shown = logit[0] * 10 / 2 / 0.1  # pixels of the left half that are still white
+    assert shown[0] == pytest.approx(128, abs=2) and shown[1] == pytest.approx(64, abs=16) and abs(shown[2]) < 1e-3
+
+
+@pytest.mark.parametrize("metric", [deletion, insertion, road])
+def test_maps_of_another_size_are_refused(student, metric):
+    with pytest.raises(
+        UserError, match=r"maps must be \(N, height, width\) of the 3 images \(32, 32\).* \(3, 16, 16\)"
+    ):
+        metric(student, IMAGES, TARGETS, MAPS[:, :16, :16])
