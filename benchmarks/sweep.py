@@ -33,7 +33,6 @@ import pandas as pd
 import psutil
 from common import ratio
 
-from kdnb.sweep.many import run_many
 from kdnb.sweep.one import run_one
 from kdnb.sweep.plan import Plan, read_plan
 from kdnb.sweep.table import collect, state_of
@@ -145,12 +144,12 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
 
 
 def bench_parallel(folder: Path, runs: int, workers: int) -> None:
-    specs = read_plan(tiny(folder, runs, "attempts = 1")).specs(folder / "runs")
+    path, root = tiny(folder, runs, "attempts = 1"), folder / "runs"
     begin = time.perf_counter()
-    states = Counter(outcome.state for outcome in run_many(specs, workers=workers))
+    driver(path, root, "--workers", str(workers)).wait()
     seconds = time.perf_counter() - begin
-    print(f"{runs} runs, {workers} at a time, one attempt each: {dict(states)}, {runs - states['done']} lost; "
-          f"{seconds / runs:.2f} s per run")  # fmt: skip
+    lost = runs - finished(root)
+    print(f"{runs} runs, {workers} at a time, one attempt each: {lost} lost; {seconds / runs:.2f} s per run")
 
 
 def bench_overhead(folder: Path, runs: int) -> None:
@@ -187,14 +186,14 @@ def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> Non
     warm, cells = folder / "warm.toml", folder / "cells.toml"
     warm.write_text(text.format("[0.9]", "[20]"))
     cells.write_text(text.format("[0.2, 0.4, 0.7]", "[1, 5, 10, 15]"))
-    run_many(read_plan(warm).specs(folder / "warm"), threads=1)
+    driver(warm, folder / "warm", "--threads", "1").wait()
     plan, seconds, tables = read_plan(cells), {1: [], workers: []}, []
     for _ in range(repeats):
         for number in seconds:
             root = folder / f"with{number}-{len(seconds[number])}"
             shutil.copytree(folder / "warm", root)
             begin = time.perf_counter()
-            run_many(plan.specs(root), workers=number, threads=1)
+            driver(cells, root, "--workers", str(number), "--threads", "1").wait()
             seconds[number].append(time.perf_counter() - begin)
             tables.append(collect(plan, plan.specs(root)))
     same = all(table.equals(tables[0]) for table in tables)
@@ -234,7 +233,7 @@ def bench_cluster(folder: Path, runs: int) -> None:
             process.wait()
     late = "was used" if workers == 3 else "was NOT used"
     twice = again(plan, root, log)
-    run_many(plan.specs(folder / "serial"))
+    driver(path, folder / "serial").wait()
     print(f"{runs} runs: {runs - finished(root)} lost, {twice} done again, {wrong(plan, root, folder / 'serial')} runs "
           f"unlike serial; the late worker {late}, the first one died in the middle of a run")  # fmt: skip
 

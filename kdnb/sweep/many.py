@@ -78,6 +78,8 @@ def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[
 
     futures = {client.submit(run_one, spec, threads, pure=False): spec.run.id for spec in specs}
     for future in as_completed(futures, loop=client.loop):
+        if future.cancelled():
+            raise UserError("the connection to the scheduler is lost: once it is back, run again, which goes on")
         error = future.exception()
         if isinstance(error, KilledWorker):
             yield Outcome(futures[future], "killed", message="its worker died too often: the next call tries again")
@@ -116,6 +118,7 @@ def _remote(address: str, root: Path) -> Iterator[Client]:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"no Dask scheduler answers at '{address}' ({reason}): start one with 'dask scheduler', give "
                         "the address that it prints, such as tcp://127.0.0.1:8786") from None  # fmt: skip
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what matters is told in one line
     with client:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".probe-{uuid.uuid4().hex}"

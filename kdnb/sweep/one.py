@@ -85,8 +85,10 @@ def run_one(spec: Spec, threads: int = 0, log: Progress | None = None) -> Outcom
     except (_Failed, _Killed) as error:
         state = "failed" if isinstance(error, _Failed) else "killed"
         return Outcome(run.id, state, time.perf_counter() - start, str(error))
-    except OSError as error:
-        if error.errno in FULL:
+    except UserError:
+        raise
+    except Exception as error:  # whatever it is, it stops no other run
+        if isinstance(error, OSError) and error.errno in FULL:
             raise UserError(f"the disk of '{spec.root}' is full ({os.strerror(error.errno)}): free some space and run "
                             "again, which goes on where it stopped") from None  # fmt: skip
         return Outcome(run.id, "killed", time.perf_counter() - start, f"{type(error).__name__}: {error}")

@@ -131,7 +131,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(address, specs, monkeypatc
 
 @pytest.fixture
 def cluster(folder):
-    """A scheduler started by hand on loopback; returns its address and how to start a worker."""
+    """A scheduler started by hand on loopback; returns its address, its process and how to start a worker."""
     processes = []
 
     def start(*command):
@@ -143,7 +143,8 @@ def cluster(folder):
     start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
     wait_for(file.is_file)
     address = json.loads(file.read_text())["address"]
-    yield address, lambda: start("worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
+    worker = ("worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
+    yield address, processes[0], partial(start, *worker)
     for process in processes:
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -154,7 +155,7 @@ def cluster(folder):
 
 @pytest.mark.slow
 def test_a_cluster_by_hand_equals_serial_a_late_worker_helps_and_a_dead_one_loses_nothing(cluster, write, folder):
-    address, start_worker = cluster
+    address, _, start_worker = cluster
     path = write(LOGGED.format(log=folder / "log.txt") + "delay = 0.5\n[grid]\nx = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")
     plan, first = read_plan(path), start_worker()
     driver = sweep(path, folder / "runs", "--scheduler", address)
@@ -168,6 +169,18 @@ def test_a_cluster_by_hand_equals_serial_a_late_worker_helps_and_a_dead_one_lose
     assert not [x for x, at in started(folder) if at > times[x]]  # nothing done twice
     run_many(plan.specs(folder / "serial"))
     assert collect(plan, plan.specs(folder / "runs")).equals(collect(plan, plan.specs(folder / "serial")))
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_one_line(cluster, write, folder):
+    address, scheduler, start_worker = cluster
+    start_worker()
+    driver = sweep(write("[fixed]\ndelay = 60.0\n[grid]\nx = [1, 2]"), folder / "runs", "--scheduler", address)
+    wait_for(partial(kernels, folder / "runs"))
+    os.killpg(scheduler.pid, signal.SIGKILL)
+    out = driver.communicate(timeout=60)[0]
+    assert driver.returncode == 2 and "Traceback" not in out
+    assert out.splitlines()[-1].startswith("kdnb: the connection to the scheduler is lost")
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ def test_an_error_is_kept_with_its_last_lines_and_not_tried_again(spec, folder):
     assert run_one(wrong).state == "failed" and executions(folder) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_kernel_is_tried_again_but_not_for_ever(spec, folder):
     deadly = dataclasses.replace(spec('fail = "die"'), attempts=2)
     outcome = run_one(deadly)
@@ -171,6 +172,27 @@ def test_gpus_that_this_process_may_use(visible, wanted, monkeypatch):
     one.visible_gpus.cache_clear()
 
 
+def test_gpus_are_found_by_the_driver_s_own_tool(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    one.visible_gpus.cache_clear()
+    assert one.visible_gpus() == ("0", "1")
+    one.visible_gpus.cache_clear()
+
+
+def test_a_surprise_is_an_outcome_too(spec, monkeypatch):
+    def surprise(*_, **__):
+        raise KeyError("no such kernel")
+
+    monkeypatch.setattr(one, "execute", surprise)
+    outcome = run_one(spec())
+    assert (outcome.state, outcome.message) == ("killed", "KeyError: 'no such kernel'")
+
+
+@pytest.mark.slow
 def test_run_one_on_the_command_line_needs_no_engine(spec, folder):
     planned = spec()
     (folder / "spec.json").write_text(json.dumps(planned.asdict()))
