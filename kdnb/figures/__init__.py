@@ -13,6 +13,7 @@ from kdnb.figures.charts import (
     learning_curves,
     reliability,
     score_bars,
+    tau_heatmap,
 )
 from kdnb.figures.output import Picture, Results, png_uri, show
 from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
@@ -20,5 +21,5 @@ from kdnb.figures.pictures import attribution_grid, map_grid, sample_grid
 __all__ = [
     "Picture", "Results", "attribution_grid", "class_balance", "confusion_heatmap", "cost_ratios", "cost_ratios_live",
     "grid_heatmap", "ladder", "leak_dots", "learning_curves", "map_grid", "png_uri", "reliability", "sample_grid",
-    "score_bars", "show",
+    "score_bars", "show", "tau_heatmap",
 ]  # fmt: skip
