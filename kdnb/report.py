@@ -22,7 +22,7 @@ SECTIONS = {
     "02": "The teacher",
     "03": "Distillation",
     "04": "Feature maps, layer by layer",
-    "05": "Grad-CAM and SHAP",
+    "05": "Explanations put to the test",
     "06": "What it costs",
 }  # files are named after their notebook: "03_scores.csv"
 

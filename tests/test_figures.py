@@ -52,6 +52,9 @@ CHARTS = {
         "1 of 2 answers",
     ),
     "ladder": (figures.ladder(LADDER), "KD 1e+08 MACs 0.900 (0.850 to 0.950)"),
+    "score_bars of other values": (figures.score_bars(SCORES, label="energy in mask"), "Energy in mask with 95 %"),
+    "tau_heatmap": (figures.tau_heatmap(SCORES.T.corr(method="kendall").loc[list(SCORES.index), list(SCORES.index)]),
+                    "student and teacher 1.0"),
     "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.0 (2.5 to 3.5)"),
     "pareto": (
         figures.pareto(COSTS, "energy"),

@@ -13,7 +13,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from kdnb.errors import UserError
-from kdnb.phantoms import FAMILIES, PhantomPlan, classes, distractor_mask, render, render_all, table
+from kdnb.phantoms import FAMILIES, PhantomPlan, classes, distractor_mask, mark_mask, render, render_all, table
 from kdnb.phantoms.render import _draw, _rows
 
 HEALTHY = {"brain": "notumor", "fundus": "normal"}
@@ -156,8 +156,24 @@ def test_mark_shows_in_the_corner_alone():
     plain, marked = render_all(SMALL, 64)[0], render_all(plan, 64)[0]
     change = (plain != marked).any(axis=3)
     assert change[:, 44:, :8].any(axis=(1, 2)).all()
+    mask = np.stack([mark_mask(plan, image_id, 64) for image_id in table(plan).image_id])
+    assert (change & mask).sum() == mask.sum() > 0, "the mask holds pixels of the mark alone"
     change[:, 44:, :8] = False
     assert not change.any() and (table(SMALL).mark == "").all()
+    assert not mark_mask(SMALL, table(SMALL).image_id[0], 64).any()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_colour_of_the_mark_names_the_class(family):
+    plan = PhantomPlan(family, patients=8, slices=1, shortcut=0.5)
+    colours = {}
+    for row in table(plan).itertuples():
+        image, place = render(plan, row.image_id, 64)[0], mark_mask(plan, row.image_id, 64)
+        colours.setdefault(row.mark, []).append(np.median(image[place], axis=0))
+    means = {mark: np.mean(of, axis=0) for mark, of in colours.items()}
+    assert all(np.ptp(of, axis=0).max() < 12 for of in colours.values())
+    apart = [np.abs(means[a] - means[b]).max() for a in means for b in means if a != b]
+    assert len(means) > 1 and min(apart) > 60
 
 
 def test_nearest_neighbour_sees_patients_not_classes():

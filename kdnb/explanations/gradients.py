@@ -19,7 +19,7 @@ from kdnb.progress import track
 
 __all__ = ["integrated_gradients"]
 
-FIRST = 32  # equal intervals to begin with, and how many are halved at once
+FIRST = 16  # equal intervals to begin with, and how many are halved at once
 LIMIT = 4096  # gradients per image
 
 
@@ -59,7 +59,7 @@ def _refined(logit: nn.Module, image: Tensor, baseline: Tensor) -> Tensor:
     middle, slope = _gradients(logit, image, baseline, left + width / 2)  # (K,), (K, 3, H, W)
     while True:
         rest = high - low - width * slope.sum((1, 2, 3)).double().cpu()
-        if abs(rest.sum()) <= AXIOM / 2 * max(1, abs(gain)) or 2 * len(rest) > LIMIT:
+        if abs(rest.sum()) <= 0.9 * AXIOM * max(1, abs(gain)) or 2 * len(rest) > LIMIT:
             return torch.einsum("k,kchw->chw", width.to(slope), slope)
         worst = torch.zeros(len(rest), dtype=torch.bool)
         worst[rest.abs().topk(FIRST).indices] = True

@@ -61,8 +61,8 @@ METHODS: dict[str, Method] = {
 def explain(method: str, model: nn.Module, images: Tensor, targets: Tensor, context: Context) -> Attribution:
     """Raw, signed maps of the target logit at the size of the images, by any method of the study.
 
-    A model that answers differently when asked again is refused. Modes are restored, nothing is stretched to [0, 1], and
-    the same seed gives the same map.
+    A model that answers differently when asked again is refused. Modes are restored, nothing is stretched to [0, 1],
+    and the same seed gives the same map.
 
     Args:
         method: One of ``METHODS``.

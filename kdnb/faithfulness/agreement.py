@@ -60,8 +60,8 @@ def top_overlap(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np
     count = max(1, round(share * flat[0].shape[1]))
     # a tie at the edge brings in all that are tied, so that no place in the image is preferred
     tops = [m >= np.partition(m, -count, axis=1)[:, -count, None] for m in flat]
-    constant = np.any([np.ptp(m, axis=1) == 0 for m in flat], axis=0)
-    return np.where(constant, np.nan, (tops[0] & tops[1]).sum(1) / (tops[0] | tops[1]).sum(1))
+    constant = np.any([~(np.ptp(m, axis=1) > 0) for m in flat], axis=0)  # also where there is no map
+    return np.where(constant, np.nan, (tops[0] & tops[1]).sum(1) / np.maximum((tops[0] | tops[1]).sum(1), 1))
 
 
 def structural_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:

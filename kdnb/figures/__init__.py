@@ -11,6 +11,7 @@ from kdnb.figures.charts import (
     learning_curves,
     reliability,
     score_bars,
+    tau_heatmap,
 )
 from kdnb.figures.costs import cost_ratios, cost_ratios_live, pareto, pareto_live
 from kdnb.figures.layers import ablation_curves, cka_heatmaps, ledger_bars, probe_curves
@@ -21,4 +22,5 @@ __all__ = [
     "Picture", "Results", "ablation_curves", "attribution_grid", "cka_heatmaps", "class_balance", "confusion_heatmap",
     "cost_ratios", "cost_ratios_live", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "ledger_bars",
     "map_grid", "pareto", "pareto_live", "png_uri", "probe_curves", "reliability", "sample_grid", "score_bars", "show",
+    "tau_heatmap",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from kdnb.figures.output import PALETTE, Picture
 
 __all__ = [
     "class_balance", "confusion_heatmap", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "reliability",
-    "score_bars",
+    "score_bars", "tau_heatmap",
 ]  # fmt: skip
 
 HATCHES = ("", "//", "..", "xx")
@@ -110,14 +110,16 @@ def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
 
 
 def score_bars(
-    scores: pd.DataFrame, reference: float | None = None, reference_name: str = "1-NN on raw pixels"
-) -> Picture:
+    scores: pd.DataFrame, reference: float | None = None, reference_name: str = "1-NN on raw pixels",
+    label: str = "accuracy on the test part",
+) -> Picture:  # fmt: skip
     """Values with 95 % intervals as dots with bars, one row per model, and the leak meter as a line.
 
     Args:
         scores: Index = model, columns value, low, high.
         reference: Where to draw the vertical line.
         reference_name: What the line is.
+        label: What the values are.
     """
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
     rows = np.arange(len(scores))
@@ -132,12 +134,23 @@ def score_bars(
     axes.set(
         yticks=rows,
         yticklabels=scores.index,
-        xlabel="accuracy on the test part (95 % interval)",
+        xlabel=f"{label} (95 % interval)",
         ylim=(len(rows) - 0.4, -0.6),
     )
     said = "; ".join(f"{n} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for n, r in scores.iterrows())
     extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
-    return Picture(figure, f"Accuracy with 95 % intervals: {said}.{extra}")
+    return Picture(figure, f"{label[:1].upper()}{label[1:]} with 95 % intervals: {said}.{extra}")
+
+
+def tau_heatmap(tau: pd.DataFrame) -> Picture:
+    """How alike metrics rank the explanations: Kendall's tau of every pair (square table), red alike, blue opposed."""
+    figure, axes = plt.subplots(figsize=(0.62 * len(tau) + 2.6, 0.5 * len(tau) + 2))
+    sns.heatmap(tau, annot=True, fmt=".1f", cmap="RdBu_r", vmin=-1, vmax=1, linewidths=1, ax=axes,
+                annot_kws={"fontsize": 8}, cbar_kws={"label": "Kendall's tau"})  # fmt: skip
+    axes.set(xlabel="", ylabel="")
+    below = tau.where(np.tril(np.ones(tau.shape, bool), -1)).stack()
+    said = "; ".join(f"{a} and {b} {value:.1f}" for (a, b), value in below.sort_values().items())
+    return Picture(figure, f"Heatmap of Kendall's tau between metrics, from opposed to alike: {said}.")
 
 
 def grid_heatmap(table: pd.DataFrame) -> Picture:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kdnb import phantoms
-from kdnb.data import load
+from kdnb.data import load, phantom_plan
 from kdnb.data.decode import decode
 from kdnb.data.registry import open_source
 from kdnb.data.sources import phantom_source
@@ -46,6 +46,24 @@ def test_phantoms(tmp_path):
     assert found.table["patient"].nunique() == 24 and len(found.broken) == 0
     assert sorted(np.concatenate([found.rows(part) for part in ("train", "val", "test")])) == list(range(48))
     assert (found.table["target"] == found.table["label"].map(found.classes.index)).all()
+
+
+@pytest.mark.parametrize(
+    ("ending", "planted"), [("_shortcut", {"shortcut": 1.0}), ("_distractor", {"distractor": True})]
+)
+def test_phantoms_with_a_planted_trap_are_data_sets_of_their_own(tmp_path, ending, planted):
+    chosen = settings(tmp_path, dataset=f"phantom_fundus{ending}")
+    plan, found = phantom_plan(chosen), load(chosen)
+    assert plan == phantoms.PhantomPlan("fundus", 24, 2, 0, **planted) and found.classes == phantoms.classes("fundus")
+    np.testing.assert_array_equal(found.pixels[5], phantoms.render(plan, found.table["image_id"][5], 32)[0])
+    plain = load(settings(tmp_path, dataset="phantom_fundus"))
+    assert plain.hash != found.hash and (plain.pixels != found.pixels).any(axis=(1, 2, 3)).all()
+    assert plain.table["part"].equals(found.table["part"]), "the same patients are tested"
+
+
+def test_only_phantoms_have_a_plan(tmp_path):
+    with pytest.raises(UserError, match="'custom' is not drawn by kdnb: accepted here are phantom_brain, "):
+        phantom_plan(settings(tmp_path, dataset="custom"))
 
 
 def test_planted_exact_copies_are_equal_bytes(tmp_path):

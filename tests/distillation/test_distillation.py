@@ -200,6 +200,9 @@ def test_label_only_student_needs_no_teacher_and_temperature_changes_the_kd_stud
     warmer = study.settings.model_copy(update={"temperature": 2.0})
     assert distil(warmer, study.image_set, study.teacher, study.device, alpha=1.0).id == control.id
     assert distil(warmer, study.image_set, study.teacher, study.device).id != study.student.id
+    assert distil(warmer, study.image_set, None, study.device, alpha=1.0).id == control.id
+    with pytest.raises(UserError, match="alpha 0.7 needs a teacher"):
+        distil(warmer, study.image_set, None, study.device)
     spec = control.json("spec.json")
     assert spec["upstream"] == [study.image_set.hash] and spec["parameters"]["loss"] == "labels"
 

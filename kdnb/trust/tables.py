@@ -1,41 +1,35 @@
-"""Which explanation of which model can be trusted, and does distillation change the reasons? The tables of notebook 05.
+"""Every explanation of every model graded, verdicts, agreement with the teacher, the KD question (notebook 05).
 
 Every explanation of every model is computed and graded once, in a run of its own; what is here reads these runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from kdnb.data import ImageSet, load, phantom_plan, to_tensor
-from kdnb.data.sources import phantom_source
-from kdnb.distillation import control_runs, distil, load_student
+from kdnb.distillation import control_runs, load_student
+from kdnb.errors import UserError
 from kdnb.explanations import Context, explain
 from kdnb.faithfulness import (
     AGREEMENTS,
     BASELINES,
     METRICS,
     Explainer,
-    distractor_shares,
-    energy_in_mask,
     grade,
     share_interval,
 )
 from kdnb.metrics import Interval, seed_interval
-from kdnb.phantoms import distractor_mask, mark_mask
 from kdnb.progress import say
 from kdnb.runs import Run, atomic_path, get_or_make
 from kdnb.study import Study
-from kdnb.training import load_teacher, predict, saved_logits
+from kdnb.training import load_teacher, saved_logits
 
-__all__ = ["EXPLANATIONS", "agreement", "agreement_table", "distractor", "graded", "kd_question", "scores", "shortcut",
-           "trained", "verdicts"]  # fmt: skip
+__all__ = ["EXPLANATIONS", "STUDENTS", "agreement", "agreement_table", "explainer", "explanations", "graded",
+           "interval", "kd_question", "places", "scores", "trained", "verdicts"]  # fmt: skip
 
 EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
     "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
@@ -47,12 +41,6 @@ EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the ta
 }  # fmt: skip
 TEACHER, STUDENTS = "teacher", ("KD student", "label-only student")
 STEPS = 8  # of deletion and insertion
-SMALL = {
-    "data": "", "split": "grouped", "image_size": 32, "patients": 64, "slices": 4, "fraction": 1.0, "precision": "float32",
-    "student": "five_conv", "width": 1.0, "student_epochs": 8, "views": 2, "batch_size": 16, "learning_rate": 2e-3,
-}  # fmt: skip
-CHEATED = "phantom_dementia_shortcut"  # the true sign is hard to see there, and the mark is easy
-SHOWN = 8  # images of a small study that are explained
 
 
 def trained(study: Study) -> dict[str, list[Run]]:
@@ -66,7 +54,8 @@ def explanations(kind: str) -> list[str]:
     return [name for name in EXPLANATIONS if (kind, name) != (TEACHER, "SHAP deep")] + list(BASELINES)
 
 
-def _explainer(study: Study, name: str) -> Explainer:
+def explainer(study: Study, name: str) -> Explainer:
+    """The explanation or baseline of that name, with the study's background, samples and seed."""
     if name in BASELINES:
         return BASELINES[name]
     method, tap = EXPLANATIONS[name]
@@ -78,13 +67,15 @@ def _rows(study: Study) -> np.ndarray:
     return study.sample(study.settings.graded_images)
 
 
-def _places(study: Study, rows: np.ndarray) -> np.ndarray:
+def places(study: Study, rows: np.ndarray) -> np.ndarray:
     """(N,) where rows of test images stand in the test part."""
     return np.searchsorted(study.image_set.rows("test"), rows)
 
 
 def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
     """Maps and all metrics of one explanation of one model, computed now or found, see `kdnb.faithfulness.grade`.
+
+    All NaN where the explanation is refused, because it breaks its own axiom.
 
     Args:
         study: Images and settings.
@@ -97,8 +88,13 @@ def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndar
 
     def make(made: Run) -> None:
         masks = None if study.image_set.masks is None else study.image_set.masks[rows]
-        found = grade(_explainer(study, name), _model(study, kind, run), study.images(rows), study.targets(rows), masks,
-                      steps=STEPS, checked=checked)  # fmt: skip
+        given = explainer(study, name), _model(study, kind, run), study.images(rows), study.targets(rows), masks
+        try:
+            found = grade(*given, steps=STEPS, checked=checked)
+        except UserError as refusal:
+            say(f"  {refusal}")
+            found = {"maps": np.full((len(rows), *given[2].shape[2:]), np.nan)}
+            found |= {metric: np.full(len(rows), np.nan) for metric in METRICS}
         with atomic_path(made.path("grades.npz")) as path, path.open("wb") as file:
             np.savez(file, **found)
 
@@ -120,22 +116,24 @@ def scores(study: Study) -> pd.DataFrame:
         Index (model, explanation, metric); ``value`` with its 95 % interval over seeds and groups (low, high), and on
         how many images it is known.
     """
-    found, groups = {}, study.test_groups[_places(study, _rows(study))]
+    found, groups = {}, study.test_groups[places(study, _rows(study))]
     for kind, runs in trained(study).items():
         for name in explanations(kind):
             say(f"  grading the {kind}: {name}")
             seeds = [graded(study, kind, run, name) for run in runs]
             for metric in METRICS:
                 values = np.stack([seed[metric] for seed in seeds])
-                value, low, high = _interval(values, groups, share=metric == "peak in mask")
+                value, low, high = interval(values, groups, share=metric == "peak in mask")
                 known = int((~np.isnan(values).any(0)).sum())
                 found[kind, name, metric] = {"value": value, "low": low, "high": high, "images": known}
     return pd.DataFrame(found).T.astype({"images": int}).rename_axis(["model", "explanation", "metric"])
 
 
-def _interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:
+def interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:
     """Mean of values (S, N) with its interval over seeds and groups; images that a seed does not know are left out."""
     known = ~np.isnan(values).any(axis=0)
+    if known.any() and len(np.unique(groups[known])) < 2 and values.shape[1] > 1:
+        return Interval((float(values[:, known].mean()), np.nan, np.nan))  # one patient has no spread
     if share or not known.any():
         return share_interval(values, groups)
     if np.ptp(values[:, known]) < 1e-6:  # the same by construction, as a class-blind map under another class
@@ -187,13 +185,13 @@ def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarra
     Returns:
         Index (student, explanation, measure), columns (cases, value · low · high).
     """
-    place = _places(study, _rows(study))
+    place = places(study, _rows(study))
     answers = np.stack([saved_logits(run)[place].argmax(1) for runs in trained(study).values() for run in runs])
     right, groups = (answers == study.test_targets[place]).all(axis=0), study.test_groups[place]
     rows = {
         key: {(case, part): number for case, chosen in (("all right", right), ("one wrong", ~right))
               for part, number in zip(("value", "low", "high"),
-                                      _interval(values[:, chosen], groups[chosen], share=False), strict=True)}
+                                      interval(values[:, chosen], groups[chosen], share=False), strict=True)}
         for key, values in found.items()
     }  # fmt: skip
     return pd.DataFrame(rows).T.rename_axis(["student", "explanation", "measure"])
@@ -214,7 +212,7 @@ def kd_question(
         Index ``measure``; columns KD student, label-only student, difference with its 95 % interval, paired over
         images and seeds (low, high), seeds.
     """
-    runs, groups = trained(study), study.test_groups[_places(study, _rows(study))]
+    runs, groups = trained(study), study.test_groups[places(study, _rows(study))]
     right = [
         np.stack([saved_logits(r).argmax(1) == study.test_targets for r in runs[k]]).astype(float) for k in STUDENTS
     ]
@@ -225,80 +223,9 @@ def kd_question(
         pairs[name] = np.reshape(ours, (-1, 1)), np.reshape(theirs, (-1, 1)), np.zeros(1)
     rows = {}
     for name, (ours, theirs, of) in pairs.items():
-        value, low, high = _interval(ours - theirs, of, share=False)
+        value, low, high = interval(ours - theirs, of, share=False)
         known = ~np.isnan(ours - theirs).any(axis=0)
         means = [float(part[:, known].mean()) if known.any() else np.nan for part in (ours, theirs)]
         rows[name] = {**dict(zip(STUDENTS, means, strict=True)), "difference": value, "low": low, "high": high,
                       "seeds": len(ours)}  # fmt: skip
     return pd.DataFrame(rows).T.astype({"seeds": int}).rename_axis("measure")
-
-
-def _small(study: Study, dataset: str) -> Study:
-    """A small study of its own on other phantoms, the same in every profile: seconds."""
-    return Study(study.settings.model_copy(update=SMALL | {"dataset": dataset}))
-
-
-def _students(study: Study, image_set: ImageSet) -> list[nn.Module]:
-    """Label-only students of every seed, trained on these images."""
-    seeds = [study.settings.model_copy(update={"student_seed": study.settings.student_seed + i})
-             for i in range(study.settings.student_seeds)]  # fmt: skip
-    runs = [distil(one, image_set, None, study.device, alpha=1.0) for one in seeds]
-    return [load_student(run, len(image_set.classes), study.device) for run in runs]
-
-
-def distractor(study: Study) -> pd.DataFrame:
-    """Where the first layer points in phantoms with a bright thing that tells nothing, see `distractor_shares`."""
-    small = _small(study, "phantom_brain_distractor")
-    rows, plan = small.image_set.rows("test"), phantom_plan(small.settings)
-    masks = np.stack(
-        [distractor_mask(plan, i, small.settings.image_size) for i in small.image_set.table["image_id"].iloc[rows]]
-    )
-    models = _students(small, small.image_set)
-    return distractor_shares(models, small.images(rows), small.targets(rows), masks, small.test_groups)
-
-
-def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Students that cheat: which explanations show it?
-
-    One student learns from phantoms whose corner mark names the class, its honest twin from the same phantoms with
-    marks that say nothing. Both see test images whose mark says nothing, and explain the class that they name.
-
-    Returns:
-        Accuracy: index ``student``, columns (marks, value · low · high). Energy of each explanation's map in the mark:
-        index ``explanation``; ``cheating`` and ``honest``, their ``difference`` with its 95 % interval over seeds and
-        patients (low, high), ``chance`` (the mark's share of the image), and whether it ``reveals`` the cheat (1, 0).
-    """
-    small = _small(study, CHEATED)
-    plan = replace(phantom_plan(small.settings), shortcut=0.25)  # any class as often as any other
-    fair = load(small.settings, phantom_source(plan))
-    students = {"cheating": _students(small, small.image_set), "honest": _students(small, fair)}
-    marks = {"mark names the class": small.image_set, "mark says nothing": fair}
-    accuracy = {
-        name: {(told, part): number for told, images in marks.items()
-               for part, number in zip(("value", "low", "high"), _accuracy(small, models, images), strict=True)}
-        for name, models in students.items()
-    }  # fmt: skip
-    rows = small.sample(SHOWN)
-    masks = np.stack([mark_mask(plan, i, fair.size) for i in fair.table["image_id"].iloc[rows]])
-    images, groups = to_tensor(fair.pixels[rows]).to(study.device), small.test_groups[_places(small, rows)]
-    energy = {}
-    for name in explanations(STUDENTS[1]):
-        inside = {who: np.stack([_energy(small, name, m, images, masks) for m in models])
-                  for who, models in students.items()}  # fmt: skip
-        value, low, high = _interval(inside["cheating"] - inside["honest"], groups, share=False)
-        means = {who: np.nanmean(values) for who, values in inside.items()}
-        energy[name] = {**means, "difference": value, "low": low, "high": high, "chance": masks.mean(),
-                        "reveals": float(low > 0 and means["cheating"] > masks.mean())}  # fmt: skip
-    return pd.DataFrame(accuracy).T.rename_axis("student"), pd.DataFrame(energy).T.rename_axis("explanation")
-
-
-def _energy(study: Study, name: str, model: nn.Module, images: Tensor, masks: np.ndarray) -> np.ndarray:
-    with torch.inference_mode():
-        said = model(images).argmax(1).cpu()
-    return energy_in_mask(_explainer(study, name)(model, images, said.clone()), masks)
-
-
-def _accuracy(study: Study, models: Sequence[nn.Module], image_set: ImageSet) -> Interval:
-    rows, size = image_set.rows("test"), study.settings.batch_size
-    right = [predict(m, image_set, rows, size, study.device).argmax(1) == study.test_targets for m in models]
-    return share_interval(np.stack(right).astype(float), study.test_groups)

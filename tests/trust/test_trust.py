@@ -1,0 +1,112 @@
+"""The tables of notebook 05: verdicts and intervals on made-up numbers, the whole chain on one small study."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb import trust
+from kdnb.faithfulness import BASELINES, METRICS
+from kdnb.trust.tables import interval
+
+GOOD = {"energy in mask": 0.6, "ROAD": 0.8, "insertion, mean colour": 0.9, "insertion, blur": 0.9, "class switch": 0.0,
+        "randomisation": 0.0, "stability": 0.95}  # fmt: skip
+BLIND = {**GOOD, "energy in mask": 0.05, "class switch": 1.0}
+NOTHING = {"energy in mask": 0.1, "ROAD": 0.1, "insertion, mean colour": 0.5, "insertion, blur": 0.5,
+           "class switch": 1.0, "randomisation": 1.0, "stability": 1.0}  # fmt: skip
+
+
+def table(spread, **explanations):
+    rows = {
+        ("student", name, metric): {"value": v, "low": v - spread, "high": v + spread, "images": 9}
+        for name, values in explanations.items() for metric, v in values.items()
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis(["model", "explanation", "metric"])
+
+
+@pytest.fixture
+def baselines():
+    return {name: NOTHING for name in BASELINES}
+
+
+def test_verdicts_pass_the_good_and_name_what_the_class_blind_map_lacks(baselines):
+    found = trust.verdicts(table(0.05, good=GOOD, blind=BLIND, **baselines)).loc["student"]
+    assert found.loc["good", "passed"] == 5
+    assert found.loc["blind", ["points at the lesion", "knows the class"]].tolist() == [0, 0]
+    assert found.loc["blind", "passed"] == 3
+    assert found.loc["random", "passed"] == 1, "noise that never changes is stable and nothing else"
+
+
+def test_wide_intervals_pass_nothing_and_unknown_is_not_failed(baselines):
+    wide = trust.verdicts(table(0.7, good=GOOD, **baselines)).loc["student"]
+    assert wide.loc["good", "passed"] == 0
+    unmasked = table(0.05, good=GOOD, **baselines).drop("energy in mask", level="metric")
+    unmasked = pd.concat([unmasked, table(np.nan, **{n: {"energy in mask": np.nan} for n in ("good", *BASELINES)})])
+    found = trust.verdicts(unmasked).loc["student"].loc["good"]
+    assert np.isnan(found["points at the lesion"]) and found["passed"] == 4
+
+
+def test_interval_leaves_out_what_a_seed_does_not_know():
+    values = np.array([[0.1, 0.2, np.nan, 0.4], [0.3, 0.2, 0.9, 0.4]])
+    value, low, high = interval(values, np.arange(4), share=False)
+    assert value == pytest.approx(np.mean([0.1, 0.2, 0.4, 0.3, 0.2, 0.4])) and low < value < high
+    assert interval(np.ones((2, 4)), np.arange(4), share=False) == (1, 1, 1), "by construction, not by luck"
+    assert np.isnan(interval(values[:, :2], np.zeros(2), share=False)[1]), "one patient has no spread"
+    assert np.isnan(interval(np.full((2, 3), np.nan), np.arange(3), share=False)).all()
+
+
+def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(3, 40))
+    gain = 0.1 + 0.001 * rng.normal(size=(3, 40))
+    runs = {
+        kind: [SimpleNamespace(kind=kind, seed=s) for s in range(3)] for kind in ("KD student", "label-only student")
+    }
+    study = SimpleNamespace(
+        settings=SimpleNamespace(graded_images=40), sample=np.arange, test_groups=np.arange(40),
+        image_set=SimpleNamespace(rows=lambda _part: np.arange(40)), test_targets=np.zeros(40, int),
+    )  # fmt: skip
+    monkeypatch.setattr(trust.tables, "trained", lambda _study: runs)
+    monkeypatch.setattr(trust.tables, "saved_logits", lambda run: np.tile([1.0, 0], (40, 1)))
+    found = {("KD student", "x", "Spearman"): shared + gain, ("label-only student", "x", "Spearman"): shared}
+    more = {"CKA, last tap": (np.array([0.8, 0.82, 0.81]), np.array([0.7, 0.71, 0.72]))}
+    answer = trust.kd_question(study, found, more)
+    row = answer.loc["Spearman with the teacher: x"]
+    assert 0.09 < row["low"] < row["difference"] < row["high"] < 0.11, "the images' own spread cancels"
+    assert answer.loc["accuracy", "difference"] == 0
+    cka = answer.loc["CKA, last tap"]
+    assert cka["difference"] == pytest.approx(0.1) and cka["low"] < 0.1 < cka["high"] and (answer["seeds"] == 3).all()
+
+
+@pytest.mark.slow
+def test_every_explanation_of_every_model_is_graded_once(study):
+    grades = trust.scores(study)
+    models = {"teacher": 12, "KD student": 13, "label-only student": 13}
+    expected = {(m, n) for m, count in models.items() for n in trust.explanations(m)}
+    assert set(grades.index.droplevel("metric")) == expected
+    assert all(len(trust.explanations(m)) == count + len(BASELINES) for m, count in models.items())
+    assert set(grades.index.unique("metric")) == set(METRICS)
+    known = grades.dropna()
+    assert ((known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)).all()
+    blind = grades.loc[("KD student", "average map, middle", "class switch"), "value"]
+    assert blind == pytest.approx(1), "no class occurs in the average map"
+    made = sorted((study.settings.runs / "grades").glob("*/done.json"))
+    assert trust.scores(study).equals(grades)
+    assert sorted((study.settings.runs / "grades").glob("*/done.json")) == made
+    alike = trust.agreement(study)
+    assert trust.agreement_table(study, alike).shape == (2 * 12 * 3, 6)
+    assert np.isfinite(trust.kd_question(study, alike).loc["accuracy", "difference"])
+
+
+@pytest.mark.slow
+def test_explanations_reveal_the_cheat_and_a_class_blind_map_the_distractor(study):
+    accuracy, energy = trust.shortcut(study)
+    value = accuracy.xs("value", axis=1, level=1)
+    assert value.loc["cheating", "mark names the class"] > value.loc["cheating", "mark says nothing"] + 0.2
+    assert energy.loc["integrated gradients", "reveals"] == 1
+    assert energy.loc[list(BASELINES), "reveals"].sum() == 0 and (energy.loc[list(BASELINES), "difference"] == 0).all()
+    lured = trust.distractor(study)
+    assert lured.loc["average map", "share"] > lured.loc["class evidence", "share"]
