@@ -72,8 +72,7 @@ def test_notebooks_agree_on_what_is_trained():
     """What one notebook lets a reader change, every later one must take too, or it would show other models."""
     declared = {p.stem: set(parameters_of(p)) for p in NOTEBOOKS[1:]}
     own = {"explained_images", "graded_images", "shap_samples", "timing_repeats", "timing_seconds", "threads", "alphas",
-           "temperatures",
-           "controls", "widths", "student_seeds"}  # fmt: skip
+           "temperatures", "controls", "widths", "student_seeds"}  # fmt: skip
     order = [declared[p.stem] - own for p in NOTEBOOKS[1:]]
     assert all(a <= b for a, b in zip(order, order[1:], strict=False))
     machine = {"device", "runs_dir", "threads", "student_seed"}
