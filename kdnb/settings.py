@@ -50,7 +50,7 @@ PROFILES: dict[str, Profile] = {
     ),
     "quick": Profile(
         image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=8, batch_size=16, learning_rate=2e-3,
-        views=4, explained_images=4, graded_images=6, shap_samples=200, timing_repeats=30, weights="none",
+        views=4, explained_images=4, graded_images=4, shap_samples=200, timing_repeats=30, weights="none",
     ),
     "standard": Profile(
         image_size=128, patients=480, slices=8, teacher_epochs=20, student_epochs=40, batch_size=32, learning_rate=1e-3,
