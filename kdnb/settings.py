@@ -47,12 +47,12 @@ class Profile(BaseModel):
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
         image_size=32, patients=64, slices=4, teacher_epochs=4, student_epochs=4, batch_size=16, learning_rate=2e-3,
-        views=2, explained_images=2, graded_images=4, shap_samples=40, timing_repeats=5, timing_seconds=0.3,
+        views=2, explained_images=2, graded_images=2, shap_samples=40, timing_repeats=5, timing_seconds=0.3,
         weights="none",
     ),
     "quick": Profile(
         image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=8, batch_size=16, learning_rate=2e-3,
-        views=4, explained_images=4, graded_images=6, shap_samples=200, timing_repeats=30, timing_seconds=3,
+        views=4, explained_images=4, graded_images=4, shap_samples=200, timing_repeats=30, timing_seconds=3,
         weights="none",
     ),
     "standard": Profile(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from kdnb.errors import UserError
 from kdnb.explanations.attribution import (
     Attribution,
     TargetLogit,
@@ -73,7 +74,8 @@ def shap_deep(model: nn.Module, images: Tensor, targets: Tensor, background: Ten
     For the student only. Works on a copy, as the explainer leaves its own attributes in a model.
 
     Raises:
-        UserError: If additivity fails by more than 0.1 %, as it does on a DenseNet: the attribution is refused.
+        UserError: If additivity fails by more than 0.1 %, as it does on a DenseNet, or the network works in place: the
+            attribution is refused.
     """
     import shap
 
@@ -83,8 +85,11 @@ def shap_deep(model: nn.Module, images: Tensor, targets: Tensor, background: Ten
     for target in track(sorted(set(targets.tolist())), "SHAP (deep)"):
         rows = (targets == target).numpy()
         explainer = shap.DeepExplainer(TargetLogit(copy.deepcopy(model).eval(), target), background)
-        # shap's own check stops without the number; ours follows below
-        part = explainer.shap_values(images[torch.as_tensor(rows)], check_additivity=False)
+        try:  # shap's own check stops without the number; ours follows below
+            part = explainer.shap_values(images[torch.as_tensor(rows)], check_additivity=False)
+        except RuntimeError as error:  # its hooks and a network that works in place
+            reason = str(error).partition(".")[0]
+            raise UserError(f"Deep SHAP is refused on {type(model).__name__}: {reason}; use shap_gradient") from None
         values[rows] = np.asarray(part).reshape(-1, *images.shape[1:])
     delta = completeness(model, images, targets, background, values)
     require(delta, "Deep SHAP", model, "its attributions miss the logit by", "use shap_gradient")

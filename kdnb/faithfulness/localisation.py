@@ -85,7 +85,7 @@ def share_interval(hits: np.ndarray, groups: np.ndarray) -> Interval:
     if not hits[:, known].any():
         value, low, high = share_interval(1 - hits, groups)
         return Interval((1 - value, 1 - high, 1 - low))
-    return seed_interval(hits[:, known], np.asarray(groups)[known])
+    return Interval(np.clip(seed_interval(hits[:, known], np.asarray(groups)[known]), 0, 1).tolist())
 
 
 def distractor_shares(

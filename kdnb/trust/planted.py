@@ -64,7 +64,8 @@ def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns:
         Accuracy: index ``student``, columns (marks, value · low · high). Energy of each explanation's map in the mark:
         index ``explanation``; ``cheating`` and ``honest``, their ``difference`` with its 95 % interval over seeds and
-        patients (low, high), ``chance`` (the mark's share of the image), and whether it ``reveals`` the cheat (1, 0).
+        patients (low, high), ``chance`` (the mark's share of the image), and whether it ``reveals`` the cheat (1, 0):
+        the whole interval of the difference lies above ``chance``, so that an eye may see it.
     """
     small = _small(study, CHEATED)
     plan = replace(phantom_plan(small.settings), shortcut=0.25)  # any class as often as any other
@@ -86,7 +87,7 @@ def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         value, low, high = interval(inside["cheating"] - inside["honest"], groups, share=False)
         means = {who: np.nanmean(values) for who, values in inside.items()}
         energy[name] = {**means, "difference": value, "low": low, "high": high, "chance": masks.mean(),
-                        "reveals": float(low > 0 and means["cheating"] > masks.mean())}  # fmt: skip
+                        "reveals": float(low > masks.mean())}  # fmt: skip
     return pd.DataFrame(accuracy).T.rename_axis("student"), pd.DataFrame(energy).T.rename_axis("explanation")
 
 
