@@ -9,21 +9,15 @@ Run: python benchmarks/ledger.py [--size 64] [--batch 32] [--repeats 30] [--thre
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 import torch
 from common import ratio
 
+from kdnb.efficiency import interleaved
 from kdnb.explanations import grad_cam
 from kdnb.feature_maps import decision_ledger
 from kdnb.models import make_student, make_teacher
-
-
-def seconds(call) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -47,7 +41,7 @@ def main() -> None:
             tap = dict([list(model.taps.items())[where]])
             single = lambda tap=tap: grad_cam(model, images, targets, tap)  # noqa: B023, E731
             whole = lambda: decision_ledger(model, images, targets)  # noqa: B023, E731
-            times = np.array([[seconds(whole), seconds(single)] for _ in range(options.repeats + 3)][3:]).T
+            times = interleaved(whole, single, repeats=options.repeats)
             print(f"{name}, {options.size} px, batch {options.batch}: ledger of 5 taps / Grad-CAM at "
                   f"{next(iter(tap))} = {ratio(*times)} (median {1000 * np.median(times[0]):.0f} ms; largest residual "
                   f"{worst:.1e})")  # fmt: skip
