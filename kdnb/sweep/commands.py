@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from kdnb.sweep.plan import Plan, Spec
+    from kdnb.sweep.plan import Plan
+    from kdnb.sweep.spec import Spec
 
 __all__ = ["sweep_app"]
 
@@ -72,7 +73,7 @@ def run_one(
     """Make one run; needs no engine, so a shell loop, a Slurm array or Snakemake can drive it."""
     from kdnb.batch import Progress
     from kdnb.sweep.one import run_one as make
-    from kdnb.sweep.plan import read_spec
+    from kdnb.sweep.spec import read_spec
 
     chosen = read_spec(spec)
     outcome = make(chosen, threads, Progress())

@@ -14,7 +14,7 @@ from kdnb.batch import Progress
 from kdnb.errors import UserError
 from kdnb.progress import say, track
 from kdnb.sweep.one import Outcome, run_one
-from kdnb.sweep.plan import Spec
+from kdnb.sweep.spec import Spec
 from kdnb.sweep.table import state_of
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from kdnb.batch import Progress, code_digest, execute, load_papermill, parameters_of
 from kdnb.errors import UserError
 from kdnb.runs import Run, get_or_make, write_json
-from kdnb.sweep.plan import Spec
+from kdnb.sweep.spec import Spec
 
 __all__ = ["Outcome", "forget_failure", "one_gpu", "run_one", "visible_gpus"]
 

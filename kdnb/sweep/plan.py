@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,82 +14,56 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from kdnb.batch import code_digest, parameters_of
 from kdnb.errors import UserError
-from kdnb.runs import Run, digest, read_json, run_of
+from kdnb.runs import digest
 from kdnb.settings import Settings, project_root
+from kdnb.sweep.spec import VERSION, Spec
 
-__all__ = ["Plan", "Spec", "read_plan", "read_spec"]
+__all__ = ["Part", "Plan", "read_plan"]
 
-VERSION = 1
 MAX_RUNS = 100_000
-PLACES = ("data", "runs_dir")  # where things lie; the same content elsewhere is the same run
 Values = Annotated[list[Any], Field(min_length=1)]
 
 
-class _File(BaseModel):
-    """What a plan's file may hold."""
+class _Part(BaseModel):
+    """Runs of one notebook."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    version: int
-    notebook: str
+    name: str = ""
+    notebook: str = ""
     table: str = ""
     seeds: Values = []
-    start_timeout: PositiveInt = 120
-    cell_timeout: NonNegativeInt = 0
-    attempts: PositiveInt = 3
     fixed: dict[str, Any] = {}
     grid: dict[str, Values] = {}
     zip: dict[str, Values] = {}
     exclude: list[dict[str, Any]] = []
 
 
-@dataclass(frozen=True)
-class Spec:
-    """One run: all that a process on any machine with the same folders needs to make it.
+class _File(_Part):
+    """What a plan's file may hold: runs of one notebook, or several parts, for which notebook, table, fixed hold."""
 
-    Attributes:
-        notebook: Absolute path of the notebook.
-        parameters: What papermill injects, without ``runs_dir``.
-        code: Digest of the notebook's code and of the package when the plan was made.
-        root: Absolute path of the folder of all runs.
-        upstream: What identifies the data.
-        varied: The parameters in which this run differs from others of its plan.
-        start_timeout: Seconds that the kernel may take to start.
-        cell_timeout: Seconds that a cell may take; 0 for no limit.
-        attempts: How often a killed kernel is started again within one call, at most.
-    """
-
-    notebook: str
-    parameters: dict[str, Any]
-    code: str
-    root: str
-    upstream: list[str] = field(default_factory=list)
-    varied: list[str] = field(default_factory=list)
-    start_timeout: int = 120
-    cell_timeout: int = 0
-    attempts: int = 3
+    version: int
+    start_timeout: PositiveInt = 120
+    cell_timeout: NonNegativeInt = 0
+    attempts: PositiveInt = 3
+    part: list[_Part] = []
 
     @property
-    def content(self) -> dict[str, Any]:
-        """What the result depends on besides the data."""
-        chosen = {name: value for name, value in self.parameters.items() if name not in PLACES}
-        return {"notebook": Path(self.notebook).stem, "parameters": chosen, "code": self.code}
-
-    @property
-    def run(self) -> Run:
-        """The run's folder and id, finished or not."""
-        return run_of("sweep", self.content, root=Path(self.root), upstream=self.upstream)
-
-    def __str__(self) -> str:
-        return " ".join(f"{name}={self.parameters[name]}" for name in self.varied) or Path(self.notebook).stem
-
-    def asdict(self) -> dict[str, Any]:
-        """Plain values for a spec file, with the run's id."""
-        return {"version": VERSION, "id": self.run.id, **asdict(self)}
+    def parts(self) -> list[_Part]:
+        """The parts with what the file says for all of them; the file itself where it names none."""
+        if not self.part:
+            return [self]
+        if stray := [name for name in ("seeds", "grid", "zip", "exclude") if getattr(self, name)]:
+            raise UserError(f"{', '.join(stray)} beside [[part]]: move it into the parts it is for")
+        return [
+            part.model_copy(update={"fixed": {**self.fixed, **part.fixed}, "notebook": part.notebook or self.notebook,
+                                    "table": part.table or self.table})
+            for part in self.part
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A checked plan: its runs in order, without the folder that they go to."""
+class Part:
+    """Checked runs of one notebook in order, without the folder that they go to."""
 
     name: str
     notebook: Path
@@ -97,6 +71,14 @@ class Plan:
     varied: tuple[str, ...]
     named: tuple[str, ...]  # what the plan sets, varied or not
     runs: tuple[dict[str, Any], ...]  # every parameter of the notebook but runs_dir
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked plan."""
+
+    name: str
+    parts: tuple[Part, ...]
     limits: dict[str, int]
 
     def specs(self, root: Path) -> list[Spec]:
@@ -105,12 +87,13 @@ class Plan:
         Raises:
             UserError: If a data set cannot be found, or two runs are the same.
         """
-        root, code, identities = Path(root).expanduser().absolute(), code_digest(self.notebook), {}
-        specs = []
-        for parameters in self.runs:
-            upstream = [_identity(parameters, identities)] if "dataset" in parameters else []
-            specs.append(Spec(str(self.notebook), parameters, code, str(root), upstream, list(self.varied),
-                              **self.limits))  # fmt: skip
+        root, identities, specs = Path(root).expanduser().absolute(), {}, []
+        for part in self.parts:
+            code = code_digest(part.notebook)
+            for parameters in part.runs:
+                upstream = [_identity(parameters, identities)] if "dataset" in parameters else []
+                specs.append(Spec(str(part.notebook), parameters, code, str(root), upstream, list(part.varied),
+                                  part.name, **self.limits))  # fmt: skip
         names = Counter(spec.run.id for spec in specs)
         if same := [str(spec) for spec in specs if names[spec.run.id] > 1]:
             raise UserError(f"plan '{self.name}' has the same run {len(same)} times ({same[0]}): remove what repeats")
@@ -158,22 +141,33 @@ def _plan(path: Path, found: Mapping[str, Any]) -> Plan:
         file = _File(**found)
     except ValidationError as error:
         raise UserError("; ".join(map(_explain, error.errors()))) from None
-    notebook = _find(file.notebook, path.parent)
+    parts = [_checked(part, path.parent) for part in file.parts]
+    names = Counter(part.name for part in parts)
+    if len(parts) > 1 and (twice := [name for name, count in names.items() if count > 1 or not name]):
+        raise UserError(f"every part needs a name of its own, got {twice[0]!r} {names[twice[0]]} times")
+    if (total := sum(len(part.runs) for part in parts)) > MAX_RUNS:
+        raise UserError(f"{total:,} runs are too many: accepted are {MAX_RUNS:,}")
+    limits = {name: getattr(file, name) for name in ("start_timeout", "cell_timeout", "attempts")}
+    return Plan(path.stem, tuple(parts), limits)
+
+
+def _checked(file: _Part, folder: Path) -> Part:
+    notebook = _find(file.notebook, folder)
     declared = {name: value for name, value in parameters_of(notebook).items() if name != "runs_dir"}
     varied = _varied(file, declared)
     runs = []
     for chosen in _combinations(file):
         values = {name: _cast(name, chosen.get(name, default), default) for name, default in declared.items()}
         Settings.checked({name: value for name, value in values.items() if name in Settings.model_fields})
-        runs.append(_located(values, path.parent))
-    limits = {name: getattr(file, name) for name in ("start_timeout", "cell_timeout", "attempts")}
-    return Plan(path.stem, notebook, file.table, varied, (*file.fixed, *varied), tuple(runs), limits)
+        runs.append(_located(values, folder))
+    return Part(file.name, notebook, file.table, varied, (*file.fixed, *varied), tuple(runs))
 
 
 def _explain(item: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"unknown key {name!r}: accepted are {', '.join(_File.model_fields)}"
+        accepted = _Part if item["loc"][0] == "part" else _File
+        return f"unknown key {name!r}: accepted are {', '.join(accepted.model_fields)}"
     if item["type"] == "missing":
         return f"{name} is missing"
     if item["type"] == "too_short":
@@ -183,6 +177,8 @@ def _explain(item: Mapping[str, Any]) -> str:
 
 def _find(name: str, folder: Path) -> Path:
     """A notebook of the study by its name, or any by its path from the plan's folder."""
+    if not name:
+        raise UserError("notebook is missing")
     places = (project_root() / "notebooks" / f"{name}.ipynb", folder / name)
     for place in places:
         if place.is_file():
@@ -190,7 +186,7 @@ def _find(name: str, folder: Path) -> Path:
     raise UserError(f"notebook '{name}' is not found: give a name such as 03_distillation, or a path from the plan")
 
 
-def _varied(file: _File, declared: Mapping[str, Any]) -> tuple[str, ...]:
+def _varied(file: _Part, declared: Mapping[str, Any]) -> tuple[str, ...]:
     """The parameters in which the runs differ, the slowest first."""
     parts = [file.zip, file.grid, {"seed": None} if file.seeds else {}]
     names = Counter(name for part in (*parts, file.fixed) for name in part)
@@ -208,7 +204,7 @@ def _varied(file: _File, declared: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for part in parts for name in part)
 
 
-def _count(file: _File) -> int:
+def _count(file: _Part) -> int:
     """How many runs there are before exclusions."""
     count = len(next(iter(file.zip.values()), [0])) * max(1, len(file.seeds))
     for values in file.grid.values():
@@ -216,7 +212,7 @@ def _count(file: _File) -> int:
     return count
 
 
-def _combinations(file: _File) -> Iterator[dict[str, Any]]:
+def _combinations(file: _Part) -> Iterator[dict[str, Any]]:
     """The chosen parameters of every run that is left; the last key changes fastest."""
     rows = [dict(zip(file.zip, row, strict=True)) for row in zip(*file.zip.values(), strict=True)] or [{}]
     seeds = [{"seed": seed} for seed in file.seeds] or [{}]
@@ -255,22 +251,3 @@ def _located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         there = [place.absolute() for place in places if place.exists()]
         return values | {"data": str(there[0]) if there else data}
     return values
-
-
-def read_spec(path: Path) -> Spec:
-    """One run from its JSON file, as ``kdnb sweep plan --specs`` writes it.
-
-    Raises:
-        UserError: If it is no such file, or of another version.
-    """
-    try:
-        found = read_json(path)
-        version, id_ = found.pop("version"), found.pop("id")
-        spec = Spec(**found)
-    except OSError as error:
-        raise UserError(f"spec '{path}' cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"'{path}' is no spec of a run: write specs with kdnb sweep plan PLAN --specs FOLDER") from None
-    if version != VERSION or spec.run.id != id_:
-        raise UserError(f"spec '{path}' is of another kdnb, or was edited: write specs again with kdnb sweep plan")
-    return spec

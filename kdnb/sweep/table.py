@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from kdnb.errors import UserError
 from kdnb.runs import Run, finished_runs
-from kdnb.sweep.plan import Plan, Spec
+from kdnb.sweep.plan import Plan
+from kdnb.sweep.spec import Spec
 
 __all__ = ["collect", "estimate", "state_of", "status"]
 
@@ -42,7 +43,7 @@ def status(specs: Sequence[Spec]) -> pd.DataFrame:
         run, state = spec.run, state_of(spec.run)
         seconds = run.json("done.json")["seconds"] if state == "done" else None
         note = run.json("failed.json")["message"] if state == "failed" else ""
-        rows.append({"run": run.id, **_shown(spec, spec.varied), "state": state, "seconds": seconds, "note": note})
+        rows.append({**_front(spec, spec.varied), "state": state, "seconds": seconds, "note": note})
     return pd.DataFrame(rows)
 
 
@@ -60,11 +61,14 @@ def collect(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.DataFrame:
     Raises:
         UserError: If no run is finished, or the table is not there.
     """
-    frames = []
+    frames, parts = [], {part.name: part for part in plan.parts}
     for spec in specs:
+        part = parts[spec.part]
+        if len(parts) > 1 and table and part.table != table:
+            continue  # the notebook of this part writes others
         if state_of(spec.run) == "done":
-            found = pd.read_csv(_path(spec.run, table or plan.table))
-            front = {"run": spec.run.id, **_shown(spec, plan.named)}
+            found = pd.read_csv(_path(spec.run, table or part.table))
+            front = _front(spec, part.named)
             front = {f"plan_{name}" if name in found else name: value for name, value in front.items()}
             frames.append(pd.DataFrame(front, index=found.index).join(found))
     if not frames:
@@ -82,9 +86,11 @@ def _path(run: Run, table: str) -> Path:
     return run.path("results") / f"{table}.csv"
 
 
-def _shown(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
+def _front(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
+    """The first columns of a row: run, part of the plan (if it has parts), parameters."""
     values = {name: spec.parameters[name] for name in names}
-    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
+    shown = {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {"run": spec.run.id, **({"part": spec.part} if spec.part else {}), **shown}
 
 
 def estimate(specs: Sequence[Spec], workers: int = 1) -> float | None:

@@ -9,7 +9,8 @@ import pytest
 
 from kdnb.errors import UserError
 from kdnb.runs import digest
-from kdnb.sweep.plan import read_plan, read_spec
+from kdnb.sweep.plan import read_plan
+from kdnb.sweep.spec import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = 'version = 1\nnotebook = "03_distillation"\n'
@@ -76,7 +77,7 @@ def test_a_saved_notebook_is_the_same_run(specs, folder):
         ("[grid]\nx = [1]\n[[exclude]]\nx = 2", "exclude {'x': 2} matches no run"),
         ("[grid]\nx = [1]\n[[exclude]]\ny = 2", "unknown parameter 'y'"),
         ("seeds = [0, 1]", "unknown parameter 'seed'"),
-        ("gird = 3", "unknown key 'gird': accepted are version, notebook, table, seeds"),
+        ("gird = 3", "unknown key 'gird': accepted are name, notebook, table, seeds"),
         ("cell_timeout = -1", "cell_timeout should be greater than or equal to 0, got -1"),
         ("[grid", "is no TOML file"),
     ],
@@ -158,10 +159,47 @@ def test_a_spec_file_comes_back(specs, tmp_path):
         read_spec(tmp_path / "other.json")
 
 
+PARTS = """
+    [fixed]
+    delay = 0.5
+    [[part]]
+    name = "one"
+    [part.grid]
+    x = [1, 2]
+    [[part]]
+    name = "other"
+    [part.fixed]
+    scale = 2
+    delay = 1.5
+    [part.grid]
+    x = [1]
+"""
+
+
+def test_parts_share_what_stands_above_them(specs):
+    runs = specs(PARTS)
+    assert xs(runs, "x", "scale", "delay") == [(1, 1.0, 0.5), (2, 1.0, 0.5), (1, 2.0, 1.5)]
+    assert [run.part for run in runs] == ["one", "one", "other"]
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (("[fixed]", "[grid]\nx = [1]\n[fixed]"), "grid beside .*move it into the parts"),
+    (('name = "other"', 'name = "one"'), "every part needs a name of its own, got 'one' 2 times"),
+    (('name = "other"', ""), "every part needs a name of its own, got '' 1 times"),
+    (('name = "other"', 'nane = "other"'), "unknown key 'part.1.nane': accepted are name, notebook"),
+    (("scale = 2", "scael = 2"), "unknown parameter 'scael'"),
+    (("scale = 2\n    delay = 1.5", ""), "has the same run"),
+])  # fmt: skip
+def test_wrong_parts_are_refused_in_one_line(specs, wrong, message):
+    with pytest.raises(UserError, match=message):
+        specs(PARTS.replace(*wrong))
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.toml")), ids=lambda p: p.stem)
 def test_plans_of_the_project_are_valid(path):
     plan = read_plan(path)
-    assert len({digest(run) for run in plan.runs}) == len(plan.runs) > 1
+    runs = [run for part in plan.parts for run in part.runs]
+    assert len({digest(run) for run in runs}) == len(runs) > 1
 
 
 def test_a_typo_is_told_before_torch_loads(write):

@@ -1,0 +1,81 @@
+"""One run of a sweep: what any process needs to make it, and the file that hands it over (``kdnb sweep run-one``)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdnb.errors import UserError
+from kdnb.runs import Run, read_json, run_of
+
+__all__ = ["VERSION", "Spec", "read_spec"]
+
+VERSION = 1  # of plans and spec files
+PLACES = ("data", "runs_dir")  # where things lie; the same content elsewhere is the same run
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: all that a process on any machine with the same folders needs to make it.
+
+    Attributes:
+        notebook: Absolute path of the notebook.
+        parameters: What papermill injects, without ``runs_dir``.
+        code: Digest of the notebook's code and of the package when the plan was made.
+        root: Absolute path of the folder of all runs.
+        upstream: What identifies the data.
+        varied: The parameters in which this run differs from others of its part.
+        part: Name of the part of the plan that it belongs to.
+        start_timeout: Seconds that the kernel may take to start.
+        cell_timeout: Seconds that a cell may take; 0 for no limit.
+        attempts: How often a killed kernel is started again within one call, at most.
+    """
+
+    notebook: str
+    parameters: dict[str, Any]
+    code: str
+    root: str
+    upstream: list[str] = field(default_factory=list)
+    varied: list[str] = field(default_factory=list)
+    part: str = ""
+    start_timeout: int = 120
+    cell_timeout: int = 0
+    attempts: int = 3
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the result depends on besides the data."""
+        chosen = {name: value for name, value in self.parameters.items() if name not in PLACES}
+        return {"notebook": Path(self.notebook).stem, "parameters": chosen, "code": self.code}
+
+    @property
+    def run(self) -> Run:
+        """The run's folder and id, finished or not."""
+        return run_of("sweep", self.content, root=Path(self.root), upstream=self.upstream)
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={self.parameters[name]}" for name in self.varied) or Path(self.notebook).stem
+
+    def asdict(self) -> dict[str, Any]:
+        """Plain values for a spec file, with the run's id."""
+        return {"version": VERSION, "id": self.run.id, **asdict(self)}
+
+
+def read_spec(path: Path) -> Spec:
+    """One run from its JSON file, as ``kdnb sweep plan --specs`` writes it.
+
+    Raises:
+        UserError: If it is no such file, or of another version.
+    """
+    try:
+        found = read_json(path)
+        version, id_ = found.pop("version"), found.pop("id")
+        spec = Spec(**found)
+    except OSError as error:
+        raise UserError(f"spec '{path}' cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"'{path}' is no spec of a run: write specs with kdnb sweep plan PLAN --specs FOLDER") from None
+    if version != VERSION or spec.run.id != id_:
+        raise UserError(f"spec '{path}' is of another kdnb, or was edited: write specs again with kdnb sweep plan")
+    return spec
