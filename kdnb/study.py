@@ -142,30 +142,6 @@ class Study:
         """Places in the test part, (M,) int64, of the images on which the teacher is least sure, in this order."""
         return np.argsort(softmax(self.test_logits("teacher")).max(1), kind="stable")[:count]
 
-    @cached_property
-    def answers(self) -> pd.DataFrame:
-        """The class that each of ``MODELS``, and memory alone (1-NN), names for each test image; its group and target.
-
-        One row per test image, whole numbers only; the groups are numbered.
-        """
-        numbered = np.unique(self.test_groups, return_inverse=True)[1]
-        known = {"group": numbered, "target": self.test_targets, "1-NN": self.leak_meter["predictions"]}
-        return pd.DataFrame(known | {model: self.test_logits(model).argmax(1) for model in MODELS})
-
-    @cached_property
-    def trainings(self) -> pd.DataFrame:
-        """Where the answers of each of ``MODELS`` come from: run, validation accuracy, training images and s, size."""
-        rows, loaders = {}, (load_teacher, load_student, load_student)
-        for model, load_model, run in zip(MODELS, loaders, (self.teacher, self.student, self.label_only), strict=True):
-            network, made = load_model(run, len(self.image_set.classes), self.device), run.json("env.json")
-            rows[model] = {
-                "run": f"{run.kind}/{run.id}", "val_accuracy": run.json("metrics.json")["val_accuracy"],
-                "images": len(self.image_set.rows("train")), "seconds": run.seconds,
-                "parameters": count_parameters(network), "macs": efficiency.macs(network, self.settings.image_size),
-                "data": self.image_set.hash, **{name: made[name] for name in ("kdnb", "commit", "processor")},
-            }  # fmt: skip
-        return pd.DataFrame(rows).T.rename_axis("model")
-
     def ladder(self, widths: Sequence[float]) -> pd.DataFrame:
         """Students of several widths, distilled and on labels alone.
 

@@ -1,6 +1,6 @@
 """Distillation: the losses, what teaches (cached, controls), the student's training, the grid (notebook 03)."""
 
-from kdnb.distillation.grid import answer, compare, control_runs, grid_runs, grid_table
+from kdnb.distillation.grid import Cell, answer, compare, control_runs, grid_runs, grid_table
 from kdnb.distillation.losses import (
     LOSSES,
     as_coded_loss,
@@ -16,7 +16,7 @@ from kdnb.distillation.losses import (
 from kdnb.distillation.students import distil, load_student, named_student
 from kdnb.distillation.teaching import CONTROLS, cached_logits, controlled, teacher_of
 
-__all__ = ["CONTROLS", "LOSSES", "answer", "as_coded_loss", "attention_loss", "cached_logits", "compare",
+__all__ = ["CONTROLS", "Cell", "LOSSES", "answer", "as_coded_loss", "attention_loss", "cached_logits", "compare",
            "control_runs", "controlled", "distil", "dkd_loss", "grid_runs", "grid_table", "kd_loss", "load_student",
            "matched", "named_student", "soft_gradient", "soft_loss", "standardised_loss", "teacher_of",
            "usable_losses"]  # fmt: skip

@@ -19,7 +19,7 @@ from kdnb.runs import Run
 from kdnb.settings import Settings
 from kdnb.training import saved_logits
 
-__all__ = ["answer", "compare", "control_runs", "grid_runs", "grid_table"]
+__all__ = ["Cell", "answer", "compare", "control_runs", "grid_runs", "grid_table"]
 
 Cell = tuple[float, float]  # alpha, temperature; alpha 1 is training on labels alone
 LABELS: Cell = (1.0, 1.0)

@@ -1,0 +1,68 @@
+"""What a run of notebook 03 leaves for the results: every model's answer to every test image, and its training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from kdnb.distillation import Cell, load_student
+from kdnb.efficiency import macs
+from kdnb.models import count_parameters
+from kdnb.runs import Run
+from kdnb.study import Study
+from kdnb.training import load_teacher, saved_logits
+
+__all__ = ["answers", "trainings"]
+
+LABELS: Cell = (1.0, 1.0)
+
+
+def answers(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+    """The class that teacher, students and memory alone (1-NN) name for each test image; its group and target.
+
+    Args:
+        study: Data and teacher.
+        grid: Of `kdnb.distillation.grid_runs`.
+
+    Returns:
+        One row per test image, whole numbers only: group, target, 1-NN, teacher, and a column per student, such as
+        ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups are numbered.
+    """
+    numbered = np.unique(study.test_groups, return_inverse=True)[1]
+    known = {"group": numbered, "target": study.test_targets, "1-NN": study.leak_meter["predictions"]}
+    runs = {"teacher": study.teacher} | {name: run for name, (*_, run) in _students(study, grid).items()}
+    return pd.DataFrame(known | {name: saved_logits(run).argmax(1) for name, run in runs.items()})
+
+
+def trainings(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+    """Where the answers come from.
+
+    Returns:
+        Index model (the columns of `answers`); alpha, temperature, seed, run, val_accuracy, images (of the training
+        part), seconds, parameters, macs, data (hash), kdnb, commit, processor.
+    """
+    rows = {"teacher": _training(study, study.teacher, load_teacher, (np.nan, np.nan), study.settings.seed)}
+    for name, (cell, seed, run) in _students(study, grid).items():
+        rows[name] = _training(study, run, load_student, cell, seed)
+    return pd.DataFrame(rows).T.rename_axis("model")
+
+
+def _students(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> dict[str, tuple[Cell, int, Run]]:
+    named = {LABELS: "labels alone"}
+    return {
+        f"{named.get(cell, f'alpha {cell[0]:g}, T {cell[1]:g}')}, seed {seed}": (cell, seed, run)
+        for cell, runs in grid.items() for seed, run in enumerate(runs, study.settings.student_seed)
+    }  # fmt: skip
+
+
+def _training(study: Study, run: Run, load_model: Callable, cell: Cell, seed: int) -> dict[str, object]:
+    model, made = load_model(run, len(study.image_set.classes), study.device), run.json("env.json")
+    return {
+        "alpha": cell[0], "temperature": cell[1], "seed": seed, "run": f"{run.kind}/{run.id}",
+        "val_accuracy": run.json("metrics.json")["val_accuracy"], "images": len(study.image_set.rows("train")),
+        "seconds": run.seconds, "parameters": count_parameters(model),
+        "macs": macs(model, study.settings.image_size), "data": study.image_set.hash,
+        **{name: made[name] for name in ("kdnb", "commit", "processor")},
+    }  # fmt: skip
