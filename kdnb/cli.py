@@ -112,17 +112,41 @@ def report(
 
 
 @app.command()
-def figures(
+def publish(
     dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
     split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
 ) -> None:  # fmt: skip
     """Copy a finished study's tables and pictures into figures/ (of real data: no pixels)."""
-    from kdnb.report import publish
+    from kdnb.report import publish as copy
     from kdnb.settings import project_root
     from kdnb.study import Study
 
     results = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results
-    print(f"{len(publish(results, project_root() / 'figures'))} files in {project_root() / 'figures'}")
+    print(f"{len(copy(results, project_root() / 'figures'))} files in {project_root() / 'figures'}")
+
+
+@app.command()
+def figures(
+    collect: Annotated[bool, typer.Option("--collect", help="first collect the finished runs of the plan")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="accept that runs of the plan are missing")] = False,
+    plan: Annotated[str, typer.Option(help="the plan of the results; empty: sweeps/results.toml")] = "",
+    runs_dir: RunsDir = "",
+) -> None:
+    """Make the tables and charts of figures/results, and the findings in the README, from the collected runs."""
+    from pathlib import Path
+
+    from kdnb.results.build import COLLECTED, build, write_findings
+    from kdnb.results.records import collect as collected
+    from kdnb.settings import project_root
+    from kdnb.sweep.plan import read_plan
+
+    root, path = project_root(), Path(plan) if plan else project_root() / "sweeps" / "results.toml"
+    if collect:
+        runs = collected(read_plan(path), Settings.checked({"runs_dir": runs_dir}).runs, root / "figures" / COLLECTED)
+        print(f"{len(runs['runs'])} runs collected")
+    tables = build(path, root / "figures", partial=partial)
+    print(f"{len(tables)} tables in {root / 'figures' / 'results'}")
+    print(write_findings(tables, root / "README.md"), end="")
 
 
 @app.command()

@@ -1,0 +1,73 @@
+"""Charts of the published results: accuracy beside memory, and the effect of data set size (notebook 07)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from kdnb.figures.output import PALETTE, Picture
+
+__all__ = ["accuracy_summary", "size_curves"]
+
+MARKS = {"teacher": ("s", PALETTE[1]), "KD student": ("o", PALETTE[0]), "label-only student": ("D", PALETTE[2]),
+         "as-coded student": ("^", PALETTE[3])}  # fmt: skip
+
+
+def accuracy_summary(table: pd.DataFrame) -> Picture:
+    """Accuracy of every model under every split, with what memory alone reaches and what the paper reports.
+
+    Args:
+        table: Columns dataset, split, model, accuracy with low and high, leak_meter, paper (or NaN).
+    """
+    places = list(table.groupby(["dataset", "split"], sort=False).groups)
+    figure, axes = plt.subplots(figsize=(8, 0.95 * len(places) + 1.5))
+    said, half = [], 0.32
+    for row, place in enumerate(places):
+        part = table[(table["dataset"] == place[0]) & (table["split"] == place[1])]
+        memory = part["leak_meter"].iloc[0]
+        axes.barh(row, memory, height=2.4 * half, color="#e6e6e6", label="memory alone (1-NN)" if row == 0 else None)
+        words = [f"memory alone {memory:.3f}"]
+        for one in part.itertuples():
+            shape, colour = MARKS[one.model]
+            at = row + half * (list(MARKS).index(one.model) - 1.5) / 1.5
+            reach = np.abs(np.array([[one.accuracy_low], [one.accuracy_high]]) - one.accuracy)
+            axes.errorbar(one.accuracy, at, xerr=reach, fmt=shape, ms=5, capsize=3, color=colour, label=one.model)
+            words.append(f"{one.model} {one.accuracy:.3f} ({one.accuracy_low:.3f} to {one.accuracy_high:.3f})")
+            if one.paper == one.paper:  # not NaN
+                axes.plot(one.paper, at, shape, ms=9, mfc="none", color=colour, label="the paper's (hollow)")
+                words.append(f"the paper's {one.paper:.3f}")
+        said.append(f"{place[0]}, {place[1]}: {', '.join(words)}")
+    labels = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    axes.legend(labels.values(), labels, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
+    axes.set(yticks=range(len(places)), yticklabels=[f"{d.replace('_', ' ')}\n{s}" for d, s in places],
+             xlabel="accuracy on the test part (95 % interval)", xlim=(0.3, 1.01))  # fmt: skip
+    axes.invert_yaxis()
+    return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
+
+
+def size_curves(table: pd.DataFrame) -> Picture:
+    """Accuracy against the number of training images, one panel per data set.
+
+    Args:
+        table: Columns dataset, images, model, accuracy with low and high, leak_meter.
+    """
+    names = list(table["dataset"].unique())
+    figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 0.6, 3.4), squeeze=False, sharey=True)
+    said = []
+    for axes, name in zip(panels[0], names, strict=True):
+        rows = table[table["dataset"] == name].sort_values("images")
+        memory = rows.groupby("images")["leak_meter"].first()
+        axes.plot(memory.index, memory, color="#777777", ls="--", label="memory alone (1-NN)")
+        for model, part in rows.groupby("model", sort=False):
+            shape, colour = MARKS[model]
+            reach = np.abs(part[["accuracy_low", "accuracy_high"]].to_numpy().T - part["accuracy"].to_numpy())
+            axes.errorbar(part["images"], part["accuracy"], yerr=reach, marker=shape, ms=5, capsize=3, color=colour,
+                          label=model)  # fmt: skip
+            ends = [f"{r.accuracy:.3f} with {r.images} images" for r in part.iloc[[0, -1]].itertuples()]
+            said.append(f"{name}, {model}: {' to '.join(ends)}")
+        axes.set(xscale="log", title=name.replace("_", " "), xlabel="training images")
+    panels[0][0].set_ylabel("accuracy on the test part")
+    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return Picture(figure, f"Accuracy against the number of training images, with 95 % intervals. {'; '.join(said)}.")

@@ -1,0 +1,89 @@
+"""Published tables and charts from the record of all runs, and the findings in words (07, ``kdnb figures``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from kdnb.errors import UserError
+from kdnb.figures import Picture, Results, accuracy_summary, grid_heatmap, score_bars, size_curves
+from kdnb.report import publish
+from kdnb.results.findings import findings
+from kdnb.results.records import load
+from kdnb.results.tables import make_tables
+from kdnb.runs import digest, environment, read_json, write_json
+from kdnb.sweep.plan import read_plan
+
+__all__ = ["COLLECTED", "build", "write_findings"]
+
+COLLECTED = Path("results", "collected")
+MARKS = "<!-- findings -->\n", "<!-- /findings -->"
+
+
+def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.DataFrame]:
+    """Write ``folder/results/`` from ``folder/results/collected/``: the same bytes of tables each time.
+
+    Args:
+        plan: The plan of the collected runs.
+        folder: The project's ``figures/``.
+        partial: Accept that runs of the plan are missing; the table ``missing`` lists them.
+
+    Returns:
+        The tables by name.
+
+    Raises:
+        UserError: If the record is refused, see `kdnb.results.records.load`.
+    """
+    read = read_plan(plan)
+    records = load(folder / COLLECTED, read, partial=partial)
+    tables, data = make_tables(records), digest(sorted(map(str, records["03_trainings"]["data"].unique())))
+    with TemporaryDirectory() as temporary:
+        facts = {"dataset": "brain_tumor, eye_disease, alzheimer", "plan": plan.name}
+        results = Results(Path(temporary), facts, data)
+        for name, table in tables.items():
+            results.table(name, table.set_index(table.columns[0]), sorted(set(table.get("run", []))))
+        for name, picture in _pictures(tables):
+            results.picture(name, picture, sorted(records["runs"]["run"]))
+        publish(results, folder, "results")
+    manifest = read_json(folder / "manifest.json")
+    for path in sorted((folder / COLLECTED).glob("*.csv.gz")):
+        manifest[str(COLLECTED / path.name)] = {
+            "alt": "", "pixels": False, "order": len(manifest), "parameters": facts, "data": data,
+            "runs": sorted(records["runs"]["run"]), "kdnb": environment()["kdnb"],
+            "commit": ", ".join(sorted(map(str, records["03_trainings"]["commit"].unique()))),
+        }  # fmt: skip
+    write_json(folder / "manifest.json", manifest)
+    return tables
+
+
+def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture]]:
+    if "a_accuracy" in tables:
+        table = tables["a_accuracy"]
+        yield "summary", accuracy_summary(table[table["counted"] == "all classes"])
+    for dataset, table in tables["b_grid"].groupby("dataset") if "b_grid" in tables else ():
+        yield f"grid_{dataset}", grid_heatmap(table)
+    if "c_gains" in tables:
+        rows = tables["c_gains"]
+        names = [f"{r.dataset}, {r.split}, {r.taught_by}" for r in rows.itertuples()]
+        bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
+            ["value", "low", "high"], axis=1)  # fmt: skip
+        yield "gains", score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
+    if "d_sizes" in tables and tables["d_sizes"]["fraction"].nunique() > 1:
+        yield "sizes", size_curves(tables["d_sizes"])
+
+
+def write_findings(tables: Mapping[str, pd.DataFrame], readme: Path) -> str:
+    """Put the findings between the marks of the README; returns them.
+
+    Raises:
+        UserError: If the marks are not there.
+    """
+    text, lines = readme.read_text(encoding="utf-8"), "".join(f"- {line}\n" for line in findings(tables))
+    before, mark, rest = text.partition(MARKS[0])
+    if not mark or MARKS[1] not in rest:
+        raise UserError(f"'{readme}' has no place for the findings: put {MARKS[0].strip()} and {MARKS[1]} on two lines")
+    readme.write_text(before + mark + lines + MARKS[1] + rest.partition(MARKS[1])[2], encoding="utf-8")
+    return lines

@@ -1,0 +1,78 @@
+"""What the published tables say, in one line per finding, each with its interval (README, notebook 07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from kdnb.metrics import Interval
+
+__all__ = ["findings"]
+
+NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
+LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "random"}
+
+
+def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """One sentence per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing."""
+    makers = {_leaks: "a_accuracy", _memory: "a_accuracy", _gain: "c_gains", _average_map: "f_distractor",
+              _cheat: "f_shortcut", _cost: "e_explanations"}  # fmt: skip
+    return [line for make, needed in makers.items() if needed in tables and (line := make(tables[needed]))]
+
+
+def _interval(row: pd.Series, name: str, sign: str = "") -> str:
+    value, low, high = (row[column] for column in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    rows = table[(table["model"] == model) & (table["counted"] == "all classes")]
+    return rows.set_index(["dataset", "split"])
+
+
+def _leaks(table: pd.DataFrame) -> str:
+    rows = _of(table, "KD student")
+    there = [name for name, leaky in LEAKY.items() if {(name, leaky), (name, "grouped")} <= set(rows.index)]
+    both = [[_interval(rows.loc[name, split], "accuracy") for split in (LEAKY[name], "grouped")] for name in there]
+    said = [f"{NAMES[name]} {leaky} and {honest}" for name, (leaky, honest) in zip(there, both, strict=True)]
+    return _line("Leaks", "the distilled student's accuracy under the paper's kind of split, and with patients and "
+                 "copies kept apart", said)  # fmt: skip
+
+
+def _memory(table: pd.DataFrame) -> str:
+    rows = _of(table, "KD student").query("split == 'grouped'")
+    said = [f"{NAMES[name]} {_interval(row, 'above', '+')}" for (name, _), row in rows.iterrows()]
+    return _line("Above memory", "the distilled student's accuracy minus that of the nearest neighbour on raw pixels, "
+                 "with patients and copies kept apart", said)  # fmt: skip
+
+
+def _gain(table: pd.DataFrame) -> str:
+    rows = table[(table["taught_by"] == "the teacher") & (table["split"] == "grouped")]
+    many = f"{rows['seeds'].min()} seeds" if len(rows) and rows["seeds"].min() > 1 else "one seed"
+    said = [f"{NAMES[row.dataset]} {_interval(row, 'difference', '+')}" for _, row in rows.iterrows()]
+    return _line("What distillation adds", f"accuracy of its student minus that on labels alone, {many}", said)
+
+
+def _average_map(table: pd.DataFrame) -> str:
+    rows = table.drop_duplicates("map").set_index("map")
+    said = [f"{name} {Interval(row[['share', 'low', 'high']])}" for name, row in rows.iterrows()]
+    return _line("Average maps", "share of phantoms in which the first layer points at a blob that means nothing", said)
+
+
+def _cheat(table: pd.DataFrame) -> str:
+    rows = table.drop_duplicates("explanation").set_index("explanation")
+    shown = [rows["difference"].idxmax(), *rows.filter(like="average map", axis=0).index[:1]]
+    rows = rows.rename(columns={"low": "difference_low", "high": "difference_high"})
+    said = [f"{name} {_interval(rows.loc[name], 'difference', '+')}" for name in shown]
+    return _line("A student that cheats", "energy of its map in the mark that it cheats by, minus an honest student's",
+                 said)  # fmt: skip
+
+
+def _cost(table: pd.DataFrame) -> str:
+    row = table[table["method"] == "shap_gradient"].iloc[0]
+    return _line("Cost", "the teacher's time over the student's", [f"the same SHAP {_interval(row, 'ratio')}"])
+
+
+def _line(title: str, what: str, said: list[str]) -> str:
+    return f"**{title}** ({what}): {'; '.join(said)}." if said else ""

@@ -1,0 +1,128 @@
+"""The record of many runs: collected from their folders into a few compressed tables, and read with checks (07)."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kdnb.errors import UserError
+from kdnb.runs import atomic_path
+from kdnb.sweep.plan import Plan
+from kdnb.sweep.spec import PLACES, Spec
+from kdnb.sweep.table import state_of
+
+__all__ = ["RECORDED", "Records", "collect", "load"]
+
+Records = Mapping[str, pd.DataFrame]
+
+RECORDED = {  # notebook -> the tables of it that are kept
+    "03_distillation": ("03_answers", "03_trainings"),
+    "05_xai": ("05_grades", "05_verdicts", "05_kd_question", "05_shortcut", "05_distractor", "05_quality"),
+    "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
+}
+ANSWERS = "03_answers"
+
+
+def collect(plan: Plan, root: Path, folder: Path) -> Records:
+    """Write the tables of every finished run of a plan to ``folder/<table>.csv.gz``, the same bytes for the same runs.
+
+    ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished. Every other table starts
+    with the column ``run``. Answers are kept as one row per model, with the numbers of all images in one text.
+
+    Raises:
+        UserError: If no run is finished.
+    """
+    done = [spec for spec in plan.specs(root) if state_of(spec.run) == "done"]
+    if not done:
+        raise UserError(f"no run of plan '{plan.name}' is finished in '{root}': kdnb sweep run does that")
+    tables = {"runs": pd.DataFrame([_row(spec) for spec in done])}
+    for notebook, names in RECORDED.items():
+        specs = [spec for spec in done if Path(spec.notebook).stem == notebook]
+        for name in names if specs else ():
+            tables[name] = pd.concat([_table(spec, name) for spec in specs], ignore_index=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        text = table.to_csv(index=False, lineterminator="\n")
+        with atomic_path(folder / f"{name}.csv.gz") as path:
+            path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    return tables
+
+
+def _row(spec: Spec) -> dict[str, Any]:
+    made = spec.run.json("done.json")
+    chosen = {name: value for name, value in spec.parameters.items() if name not in PLACES}
+    return {"run": spec.run.id, "part": spec.part, "notebook": Path(spec.notebook).stem,
+            "parameters": json.dumps(chosen, sort_keys=True), "seconds": made["seconds"],
+            "finished": made["finished"]}  # fmt: skip
+
+
+def _table(spec: Spec, name: str) -> pd.DataFrame:
+    table = pd.read_csv(spec.run.path("results") / f"{name}.csv")
+    if name == ANSWERS:
+        table = pd.DataFrame({"model": table.columns, "values": [" ".join(map(str, table[c])) for c in table.columns]})
+    table.insert(0, "run", spec.run.id)
+    return table
+
+
+def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
+    """What `collect` wrote, if it is the whole plan's, of one version and one image size.
+
+    Args:
+        folder: Of the collected tables.
+        plan: What should be there.
+        partial: Accept that runs are missing.
+
+    Raises:
+        UserError: Naming the runs that are missing, are not of the plan, mix versions or image sizes, or rows of which
+            no run is known.
+    """
+    if not (folder / "runs.csv.gz").is_file():
+        raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
+    tables = {path.name.removesuffix(".csv.gz"): _read(path) for path in sorted(folder.glob("*.csv.gz"))}
+    runs = tables["runs"]
+    planned = {_key(part.notebook.stem, run): f"{part.name} ({_short(part.varied, run)})"
+               for part in plan.parts for run in part.runs}  # fmt: skip
+    known = [_key(*row) for row in zip(runs["notebook"], map(json.loads, runs["parameters"]), strict=True)]
+    problems = {
+        "are not of the plan": [run for run, key in zip(runs["run"], known, strict=True) if key not in planned],
+        "are missing": [] if partial else [name for key, name in planned.items() if key not in known],
+        "have rows but no provenance": sorted({r for t in tables.values() for r in t["run"]} - set(runs["run"])),
+        "mix versions of kdnb": _mixed(tables.get("03_trainings", pd.DataFrame({"run": [], "kdnb": []})), "kdnb"),
+        "mix image sizes": _mixed(runs.assign(size=_sizes(runs)), "size"),
+    }
+    if found := [f"{len(names)} runs {what}: {'; '.join(names)}" for what, names in problems.items() if names]:
+        raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")
+    return tables
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(gzip.decompress(path.read_bytes())), keep_default_na=False, na_values=[""])
+
+
+def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
+    chosen = {name: value for name, value in parameters.items() if name not in PLACES}
+    return f"{notebook} {json.dumps(chosen, sort_keys=True)}"
+
+
+def _short(varied: tuple[str, ...], run: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={run[name]}" for name in varied)
+
+
+def _sizes(runs: pd.DataFrame) -> list[int | None]:
+    """Image sizes of the runs that the accuracies come from."""
+    return [
+        json.loads(parameters).get("image_size") if notebook == "03_distillation" else None
+        for notebook, parameters in zip(runs["notebook"], runs["parameters"], strict=True)
+    ]
+
+
+def _mixed(table: pd.DataFrame, column: str) -> list[str]:
+    """``run: value`` for all runs if there is more than one value."""
+    pairs = table.dropna(subset=[column]).drop_duplicates(["run", column])
+    return [f"{row.run}: {getattr(row, column)}" for row in pairs.itertuples()] if pairs[column].nunique() > 1 else []

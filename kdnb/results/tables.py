@@ -1,0 +1,202 @@
+"""The published tables, made from the record of all runs: accuracy, grid, gain, data set size, cost, explanations (07).
+
+The tables look for parts of ``sweeps/results.toml`` by name: paper, as_coded, grid, controls, size, explanations, cost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+
+from kdnb.data.registry import registered
+from kdnb.leakage import skill
+from kdnb.metrics import paired_test, seed_interval
+from kdnb.results.records import Records
+
+__all__ = ["Answered", "answered", "make_tables"]
+
+LABELS = (1.0, 1.0)
+MODERATE = "ModerateDemented"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one run of notebook 03 answered on its test part.
+
+    Attributes:
+        run: The run's id.
+        part: The part of the plan.
+        parameters: Those of the notebook.
+        trainings: Index model, see `kdnb.results.answers.trainings`.
+        values: Column of `kdnb.results.answers.answers` → (N,) whole numbers.
+    """
+
+    run: str
+    part: str
+    parameters: Mapping[str, Any]
+    trainings: pd.DataFrame
+    values: Mapping[str, np.ndarray]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Data set and split, the first columns of most tables."""
+        return {name: self.parameters[name] for name in ("dataset", "split")}
+
+    @property
+    def cells(self) -> dict[tuple[float, float], list[str]]:
+        """(alpha, T) → its students, by seed; (1, 1) is labels alone."""
+        students = self.trainings.drop("teacher")
+        return {cell: list(of.sort_values("seed").index) for cell, of in students.groupby(["alpha", "temperature"])}
+
+    def right(self, *models: str) -> np.ndarray:
+        """(S, N) float64: whether each model names each image's class."""
+        return np.stack([self.values[model] == self.values["target"] for model in models]).astype(float)
+
+
+def answered(records: Records, *parts: str) -> list[Answered]:
+    """The runs of notebook 03 in some parts of the plan."""
+    runs = records["runs"]
+    chosen = runs[(runs["notebook"] == "03_distillation") & runs["part"].isin(parts)]
+    trained = dict(list(records["03_trainings"].groupby("run")))
+    said = dict(list(records["03_answers"].groupby("run")))
+    return [
+        Answered(row.run, row.part, json.loads(row.parameters), trained[row.run].set_index("model").drop(columns="run"),
+                 {m: np.array(v.split(), dtype=np.int64) for m, v in said[row.run][["model", "values"]].to_numpy()})
+        for row in chosen.itertuples()
+    ]  # fmt: skip
+
+
+def accuracy(records: Records) -> pd.DataFrame:
+    """(a) The paper's accuracies beside ours, under its splits and under honest ones, and the leak meter beside each.
+
+    One row per data set, split, way to count the classes, and model: paper, accuracy with its 95 % interval over seeds
+    and groups, macro_f1, leak_meter (1-NN), ``above`` it with interval, skill, seeds, images, groups, run. Alzheimer's
+    "Moderate" class is two people: a three-class count merges it into "Mild", and its recall stands apart.
+    """
+    rows = []
+    for one in answered(records, "paper", "as_coded"):
+        models = {"teacher": ["teacher"]} if one.part == "paper" else {}
+        for cell, students in one.cells.items():
+            kind = ("KD student", "label-only student")[cell == LABELS]
+            models["as-coded student" if one.part == "as_coded" else kind] = students
+        for counted, of in _counts(one):
+            rows += [_score(one, of, counted, kind, names) for kind, names in models.items()]
+    order = ["teacher", "KD student", "label-only student", "as-coded student"]
+    table = pd.DataFrame(rows, columns=None if rows else ["dataset", "split", "counted", "model"])
+    return table.assign(rank=table["model"].map(order.index)).sort_values(
+        ["dataset", "split", "counted", "rank"], kind="stable").drop(columns="rank")  # fmt: skip
+
+
+def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
+    """The answers as they are; for Alzheimer also with three classes, and those on the smallest class alone."""
+    yield "all classes", one
+    classes = [name.lower() for name in registered().get(one.parameters["dataset"], {}).get("classes", [])]
+    if MODERATE.lower() in classes:
+        small, mild = classes.index(MODERATE.lower()), classes.index("milddemented")
+        merged = {k: v if k == "group" else np.where(v == small, mild, v) for k, v in one.values.items()}
+        yield "three classes", Answered(one.run, one.part, one.parameters, one.trainings, merged)
+        alone = {k: v[one.values["target"] == small] for k, v in one.values.items()}
+        if len(alone["target"]):
+            yield "Moderate alone", Answered(one.run, one.part, one.parameters, one.trainings, alone)
+
+
+def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str]) -> dict[str, Any]:
+    entry, target, groups = registered().get(one.parameters["dataset"], {}), of.values["target"], of.values["group"]
+    claimed = entry.get("paper", {}).get({"teacher": "teacher", "KD student": "student"}.get(kind, ""), np.nan)
+    told = claimed if entry.get("protocol") == one.parameters["split"] and counted == "all classes" else np.nan
+    memory = float(of.right("1-NN").mean())
+    right = of.right(*names)
+    return {
+        **one.place, "counted": counted, "model": kind, "paper": told,
+        **named("accuracy", seed_interval(right, groups)),
+        "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names]),
+        "leak_meter": memory, **named("above", seed_interval(right - of.right("1-NN"), groups)),
+        "skill": skill(right.mean(), memory), "seeds": len(names), "images": len(target),
+        "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"], "run": one.run,
+    }  # fmt: skip
+
+
+def grid(records: Records) -> pd.DataFrame:
+    """(b) Every cell of α × T: accuracy, its gain over labels alone, p, and which cell the validation part chooses."""
+    rows = []
+    for one in answered(records, "grid"):
+        groups, alone = one.values["group"], one.cells[LABELS]
+        found = [
+            {**one.place, "alpha": cell[0], "temperature": cell[1], "seeds": len(names),
+             "val_accuracy": one.trainings.loc[names, "val_accuracy"].astype(float).mean(),
+             **named("accuracy", seed_interval(one.right(*names), groups)),
+             **_difference("gain", one.right(*names) - one.right(*alone), groups), "run": one.run}
+            for cell, names in one.cells.items()
+        ]  # fmt: skip
+        best = max((row for row in found if row["alpha"] < 1), key=lambda row: row["val_accuracy"])
+        rows += [row | {"chosen": int(row is best)} for row in found]
+    return pd.DataFrame(rows)
+
+
+def gains(records: Records) -> pd.DataFrame:
+    """(c) Distilled against labels alone and against the controls, on the same images, seed by seed: difference, p."""
+    rows = []
+    for one in answered(records, "paper", "controls"):
+        name = one.parameters["control"] or "the teacher"
+        alone, groups = one.right(*one.cells[LABELS]), one.values["group"]
+        for cell, students in one.cells.items():
+            if cell != LABELS:
+                rows.append({**one.place, "taught_by": name, "alpha": cell[0], "temperature": cell[1],
+                             **_difference("difference", one.right(*students) - alone, groups),
+                             "seeds": len(students), "run": one.run})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def sizes(records: Records) -> pd.DataFrame:
+    """(d) The effect of data set size: accuracy and agreement with the teacher, by the share of training patients."""
+    rows = []
+    for one in answered(records, "size", "paper"):
+        if one.parameters["split"] != "grouped":
+            continue
+        kinds = {"teacher": ["teacher"]} | {
+            ("KD student", "label-only student")[cell == LABELS]: names for cell, names in one.cells.items()
+        }
+        for kind, names in kinds.items():
+            same = np.stack([one.values[n] == one.values["teacher"] for n in names]).astype(float)
+            rows.append({**one.place, "fraction": one.parameters["fraction"],
+                         "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
+                         **named("accuracy", seed_interval(one.right(*names), one.values["group"])),
+                         **named("agreement", seed_interval(same, one.values["group"])),
+                         "leak_meter": one.right("1-NN").mean(), "seeds": len(names), "run": one.run})  # fmt: skip
+    return pd.DataFrame(rows).sort_values(["dataset", "fraction"], kind="stable") if rows else pd.DataFrame()
+
+
+def beside(records: Records, name: str) -> pd.DataFrame:
+    """The table ``name`` of every run that has it, with data set and split in front."""
+    places = [json.loads(text) for text in records["runs"]["parameters"]]
+    front = pd.DataFrame([{k: p.get(k) for k in ("dataset", "split")} for p in places], index=records["runs"]["run"])
+    table = records[name]
+    return pd.concat([front.loc[table["run"]].reset_index(drop=True), table.reset_index(drop=True)], axis=1)
+
+
+ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes}
+KEPT = {"e_work": "06_work", "e_latency": "06_latency", "e_explanations": "06_explanations", "e_claims": "06_claims",
+        "f_grades": "05_grades", "f_verdicts": "05_verdicts", "f_kd_question": "05_kd_question",
+        "f_shortcut": "05_shortcut", "f_distractor": "05_distractor"}  # fmt: skip
+
+
+def make_tables(records: Records) -> dict[str, pd.DataFrame]:
+    """Every published table of which the record holds something, by file name."""
+    made = {name: make(records) for name, make in ANSWERED.items()}
+    made |= {name: beside(records, table) for name, table in KEPT.items() if table in records}
+    return {name: table for name, table in made.items() if len(table)}
+
+
+def named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
+    """An interval as three columns."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+
+
+def _difference(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    return {**named(name, seed_interval(values, groups)), "p": paired_test(values, groups)}
