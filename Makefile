@@ -45,7 +45,7 @@ lint: install
 	$(BIN)/ruff check .
 
 figures: install
-	$(BIN)/kdnb figures --runs-dir "$(RUNS)"
+	$(BIN)/kdnb figures
 
 clean:
 	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -175,7 +175,7 @@ def test_committed_figures_are_listed():
 
     folder = project_root() / "figures"
     listed = read_json(folder / "manifest.json")
-    files = {str(p.relative_to(folder)) for p in folder.glob("*/*")}
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {"manifest.json"}
     assert files == set(listed)
     assert not [name for name, facts in listed.items() if facts["pixels"] and not name.startswith("phantom_")]
 

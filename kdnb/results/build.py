@@ -15,9 +15,10 @@ from kdnb.results.findings import findings
 from kdnb.results.records import load
 from kdnb.results.tables import make_tables
 from kdnb.runs import digest, environment, read_json, write_json
+from kdnb.settings import project_root
 from kdnb.sweep.plan import read_plan
 
-__all__ = ["COLLECTED", "build", "write_findings"]
+__all__ = ["COLLECTED", "build", "published", "write_findings"]
 
 COLLECTED = Path("results", "collected")
 MARKS = "<!-- findings -->\n", "<!-- /findings -->"
@@ -73,6 +74,19 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
         yield "gains", score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
     if "d_sizes" in tables and tables["d_sizes"]["fraction"].nunique() > 1:
         yield "sizes", size_curves(tables["d_sizes"])
+
+
+def published() -> dict[str, pd.DataFrame]:
+    """The tables of the project's ``figures/results/`` by name.
+
+    Raises:
+        UserError: If there are none.
+    """
+    folder = project_root() / "figures" / "results"
+    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    if not tables:
+        raise UserError(f"'{folder}' holds no tables: make figures writes them")
+    return tables
 
 
 def write_findings(tables: Mapping[str, pd.DataFrame], readme: Path) -> str:

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb.distillation import grid_runs
+from kdnb.errors import UserError
+from kdnb.results.answers import answers, trainings
+from kdnb.results.build import COLLECTED, build, write_findings
+from kdnb.results.findings import findings
+from kdnb.results.records import collect, load
+from kdnb.results.tables import answered, make_tables
+from kdnb.runs import digest, write_json
+from kdnb.sweep.plan import read_plan
+
+PLAN = """
+version = 1
+notebook = "03_distillation"
+[fixed]
+profile = "smoke"
+alpha = 0.4
+temperature = 5
+student_seeds = 2
+dataset = "{dataset}"
+[[part]]
+name = "paper"
+[part.grid]
+split = ["grouped", "random"]
+[[part]]
+name = "size"
+[part.fixed]
+fraction = 0.5
+"""
+TARGET = np.array([0, 1, 2, 3] * 25)
+GROUP = np.repeat(np.arange(25), 4)
+SAID = {  # how many of every four images each model has right, by their place
+    "1-NN": [1, 1, 0, 0], "teacher": [1, 1, 1, 1], "labels alone, seed 0": [1, 1, 0, 0],
+    "labels alone, seed 1": [1, 1, 0, 0], "alpha 0.4, T 5, seed 0": [1, 1, 1, 0],
+    "alpha 0.4, T 5, seed 1": [1, 1, 1, 0],
+}  # fmt: skip
+
+
+def tables_of_a_run(version="0.2.0"):
+    said = {name: np.where(np.tile(right, 25) == 1, TARGET, (TARGET + 1) % 4) for name, right in SAID.items()}
+    given = pd.DataFrame({"group": GROUP, "target": TARGET} | said)
+    rows = [
+        {"model": name, "alpha": 1.0 if "labels" in name else 0.4, "temperature": 1.0 if "labels" in name else 5.0,
+         "seed": int(name[-1]) if name[-1].isdigit() else 0, "run": f"student/{name}", "val_accuracy": 0.7,
+         "images": 400, "seconds": 1.0, "parameters": 10, "macs": 10, "data": "d", "kdnb": version, "commit": "c"}
+        for name in list(SAID)[1:]
+    ]  # fmt: skip
+    rows[0] |= {"alpha": np.nan, "temperature": np.nan}
+    return {"03_answers": given, "03_trainings": pd.DataFrame(rows).drop(columns="run")}
+
+
+@pytest.fixture
+def plan(tmp_path):
+    def write(dataset="phantom_brain", name="results"):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(PLAN.format(dataset=dataset))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def finished(tmp_path, plan):
+    """Runs as a sweep leaves them, each with the tables above."""
+
+    def make(**changed):
+        read = read_plan(plan())
+        for number, spec in enumerate(read.specs(tmp_path / "runs")):
+            folder = spec.run.folder / "results"
+            folder.mkdir(parents=True)
+            for name, table in tables_of_a_run(changed.get("versions", ["0.2.0"] * 3)[number]).items():
+                table.to_csv(folder / f"{name}.csv", index=False)
+            write_json(spec.run.path("done.json"), {"seconds": 5.0, "finished": "2026-01-01", "id": spec.run.id})
+        return read
+
+    return make
+
+
+@pytest.fixture
+def figures(tmp_path):
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    write_json(folder / "manifest.json", {})
+    return folder
+
+
+def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
+    tables = make_tables(collect(finished(), tmp_path / "runs", figures / COLLECTED))
+    rows = tables["a_accuracy"].query("split == 'grouped'").set_index("model")
+    assert rows["accuracy"].to_dict() == pytest.approx({"teacher": 1, "KD student": 0.75, "label-only student": 0.5})
+    shown = rows.loc["KD student", ["leak_meter", "skill", "above", "seeds"]]
+    assert shown.tolist() == pytest.approx([0.5, 0.5, 0.25, 2])
+    gain = tables["c_gains"].set_index("split").loc["random"]
+    assert gain["difference"] == pytest.approx(0.25) and gain["difference_low"] <= 0.25 and gain["p"] < 0.001
+    sizes = tables["d_sizes"].query("model == 'KD student'").set_index("fraction")
+    assert sizes["agreement"].to_dict() == pytest.approx({0.5: 0.75, 1.0: 0.75})
+    assert "b_grid" not in tables  # no run of that part
+
+
+def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
+    records = dict(collect(finished(), tmp_path / "runs", figures / COLLECTED))
+    records["runs"] = records["runs"].assign(
+        parameters=records["runs"]["parameters"].str.replace("phantom_brain", "alzheimer")
+    )
+    table = make_tables(records)["a_accuracy"].query("split == 'grouped'")
+    # classes in order: mild, moderate, non, very mild; wrong answers are one class further
+    rows = table.query("model == 'KD student'").set_index("counted")
+    expected = {"all classes": 0.75, "three classes": 0.75, "Moderate alone": 1}
+    assert rows["accuracy"].to_dict() == pytest.approx(expected)
+    assert rows["images"].to_dict() == {"all classes": 100, "three classes": 100, "Moderate alone": 25}
+
+
+def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
+    finished()
+    first = collect(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+    packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    collect(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+    assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    tables = build(plan(), figures)
+    made = {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
+    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 3
+    for path in (figures / "results").glob("*.csv"):
+        path.unlink()
+    build(plan(), figures)
+    assert made == {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
+    again = load(figures / COLLECTED, read_plan(plan()))
+    pd.testing.assert_frame_equal(again["runs"], first["runs"], check_dtype=False)
+    manifest = json.loads((figures / "manifest.json").read_text())
+    there = {str(p.relative_to(figures)) for p in (figures / "results").rglob("*") if p.is_file()}
+    assert set(manifest) == there and all(facts["runs"] for facts in manifest.values())
+
+
+def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_path, plan):
+    read = finished()
+    read.specs(tmp_path / "runs")[1].run.path("done.json").unlink()
+    collect(read, tmp_path / "runs", figures / COLLECTED)
+    with pytest.raises(UserError, match=r"1 runs are missing: paper \(split=random\)"):
+        build(plan(), figures)
+    assert set(build(plan(), figures, partial=True)["a_accuracy"]["split"]) == {"grouped"}
+
+
+def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
+    read = finished(versions=["0.2.0", "0.1.0", "0.2.0"])
+    collect(read, tmp_path / "runs", figures / COLLECTED)
+    with pytest.raises(UserError, match=r"3 runs mix versions of kdnb: \w+: 0.2.0; \w+: 0.1.0"):
+        build(plan(), figures)
+    path = figures / COLLECTED / "runs.csv.gz"
+    other = gzip.decompress(path.read_bytes()).decode().replace('""image_size"": 0', '""image_size"": 96', 1)
+    path.write_bytes(gzip.compress(other.encode()))
+    with pytest.raises(UserError, match=r"1 runs are not of the plan: .*1 runs are missing: .*mix image sizes: .*: 96"):
+        build(plan(), figures)
+
+
+def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
+    collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "03_trainings.csv.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(gzip.compress(f"{text}{'f' * 16}{text.splitlines()[-1][16:]}\n".encode()))
+    with pytest.raises(UserError, match="1 runs have rows but no provenance: ffffffffffffffff"):
+        build(plan(), figures)
+
+
+def test_nothing_collected_and_nothing_finished(figures, tmp_path, plan):
+    with pytest.raises(UserError, match="holds no collected runs: kdnb figures --collect"):
+        build(plan(), figures)
+    with pytest.raises(UserError, match="no run of plan 'results' is finished"):
+        collect(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+
+
+def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
+    records = dict(collect(finished(), tmp_path / "runs", figures / COLLECTED))
+    records["runs"] = records["runs"].assign(
+        parameters=records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
+    )
+    tables = make_tables(records)
+    lines = findings(tables)
+    assert [line.split("**")[1] for line in lines] == ["Leaks", "Above memory", "What distillation adds"]
+    assert "eye 0.750 [0.750, 0.750] and 0.750" in lines[0] and "eye +0.250 [+0.250, +0.250]" in lines[2]
+    readme = tmp_path / "README.md"
+    readme.write_text("# A\n<!-- findings -->\nold\n<!-- /findings -->\nB\n")
+    write_findings(tables, readme)
+    listed = "".join(f"- {line}\n" for line in lines)
+    assert readme.read_text() == f"# A\n<!-- findings -->\n{listed}<!-- /findings -->\nB\n"
+    readme.write_text("# A\n")
+    with pytest.raises(UserError, match="has no place for the findings"):
+        write_findings(tables, readme)
+
+
+def test_answers_are_those_of_the_models(study):
+    grid = grid_runs(study.settings, study.image_set, study.teacher, study.device)
+    table, rows = answers(study, grid), trainings(study, grid)
+    assert list(table.columns[3:]) == list(rows.index) and len(table) == len(study.test_targets)
+    shares = (table[rows.index].to_numpy() == table[["target"]].to_numpy()).mean(0)
+    assert shares[0] == study.scores.loc[("teacher", "accuracy"), "value"]
+    assert shares[-1] == study.scores.loc[("KD student", "accuracy"), "value"]
+    assert (table["1-NN"] == table["target"]).mean() == pytest.approx(study.leak_meter["accuracy"])
+    assert rows.loc["teacher", "run"] == f"teacher/{study.teacher.id}" and rows["kdnb"].nunique() == 1
+
+
+def test_one_run_is_read_whole(finished, figures, tmp_path):
+    records = collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    one = answered(records, "size")[0]
+    assert one.parameters["fraction"] == 0.5 and one.cells[1.0, 1.0] == ["labels alone, seed 0", "labels alone, seed 1"]
+    assert digest(one.values["group"].tolist()) == digest(GROUP.tolist())
