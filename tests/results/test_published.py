@@ -1,0 +1,66 @@
+"""What is committed in figures/results is what its record makes, and prose repeats it without a typed number."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import nbformat
+import pytest
+
+from kdnb.results.build import COLLECTED, build, published
+from kdnb.results.findings import findings
+from kdnb.runs import read_json, write_json
+from kdnb.settings import project_root
+
+ROOT = project_root()
+PLAN = ROOT / "sweeps" / "results.toml"
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    shutil.copytree(ROOT / "figures" / COLLECTED, folder / COLLECTED)
+    write_json(folder / "manifest.json", {})
+    build(PLAN, folder)
+    return folder
+
+
+def test_tables_are_made_again_byte_for_byte(rebuilt):
+    made = {p.name: p.read_bytes() for p in (rebuilt / "results").glob("*.csv")}
+    assert made == {p.name: p.read_bytes() for p in (ROOT / "figures" / "results").glob("*.csv")} and made
+
+
+def test_every_file_names_its_runs(rebuilt):
+    manifest, made = read_json(ROOT / "figures" / "manifest.json"), read_json(rebuilt / "manifest.json")
+    assert {name: manifest[name]["runs"] for name in made} == {name: facts["runs"] for name, facts in made.items()}
+    assert all(facts["runs"] for facts in made.values())
+
+
+def test_no_row_is_without_provenance():
+    for name, table in published().items():
+        assert table["run"].notna().all(), name
+
+
+def test_the_readme_says_what_the_tables_say():
+    text = (ROOT / "README.md").read_text()
+    said = text.partition("<!-- findings -->\n")[2].partition("<!-- /findings -->")[0]
+    assert said == "".join(f"- {line}\n" for line in findings(published()))
+
+
+def prose():
+    """README and docs without code, notebooks' text without formulas: (name, text)."""
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = path.read_text().partition("<!-- findings -->")
+        yield path.name, text[0] + text[2].partition("<!-- /findings -->")[2]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        yield path.stem, "\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("name, text", list(prose()), ids=lambda value: value if len(str(value)) < 40 else "")
+def test_no_result_is_typed_by_hand(name, text):
+    """An interval, a signed difference or an accuracy of three digits belongs to a table."""
+    code, source = r"```.*?```|`[^`]*`|\$[^$]*\$", r"\]\([^)]*\)|arXiv[: ][\d.]+|doi[: ][\w./-]+"
+    quiet = re.sub(f"{code}|{source}", "", text, flags=re.DOTALL)
+    assert not re.findall(r"\d\.\d+ \[|[+−-]0\.\d{2,}|\b0?\.\d{3}\b", quiet)
