@@ -7,6 +7,7 @@ answer of the exercise it names; a Markdown cell tagged ``instructor`` is a note
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 import textwrap
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from kdnb.errors import UserError
-from kdnb.runs import atomic_path, environment
+from kdnb.runs import atomic_path
 
 __all__ = ["build", "exercises", "instructor_copy", "load_json", "source_of", "student_copy", "tags_of", "write_times"]
 
 SOLUTION = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)^[ \t]*# END SOLUTION$", re.M | re.S)
+MARK = re.compile("# (BEGIN|END) SOLUTION")
 NAMED = re.compile(r"""\bexercise=["']([^"']+)["']""")
 MINUTES = re.compile(r"^### Exercise .*about (\d+) minutes", re.M)
 WORDS_PER_MINUTE = 100  # reading to understand, with code and tables beside the words
@@ -36,11 +38,11 @@ def load_json(path: Path) -> Notebook:
     try:
         found = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}") from None
+        raise UserError(f"'{path.name}' cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise UserError(f"broken JSON: {error}") from None
+        raise UserError(f"'{path.name}' is broken JSON: {error}") from None
     if not isinstance(found, dict) or not isinstance(found.get("cells"), list):
-        raise UserError("no notebook of format 4: it has no list of cells")
+        raise UserError(f"'{path.name}' is no notebook of format 4: it has no list of cells")
     return found
 
 
@@ -71,14 +73,15 @@ def stub(solution: str) -> str:
     ('total = None  # your turn', 'return None  # your turn')
     """
     last = ast.parse(textwrap.dedent(solution)).body[-1]
-    start = "return" if isinstance(last, ast.Return) else f"{ast.unparse(last.targets[0])} ="
-    return f"{start} None  # your turn"
+    if not isinstance(last, ast.Assign | ast.Return):
+        raise UserError(f"a solution must end in 'name = …' or 'return …', got '{ast.unparse(last)}'")
+    return f"{'return' if isinstance(last, ast.Return) else ast.unparse(last.targets[0]) + ' ='} None  # your turn"
 
 
 def student_copy(notebook: Notebook, stem: str, times: Mapping[str, Any]) -> Notebook:
     """Without solutions and notes; the checks are folded and cannot be edited by accident."""
     cells = [_student_cell(cell) for cell in notebook["cells"] if "instructor" not in tags_of(cell)]
-    if any("SOLUTION" in source_of(cell) for cell in cells):
+    if any(MARK.search(source_of(cell)) for cell in cells):
         raise UserError(f"{stem}: '# BEGIN SOLUTION' without '# END SOLUTION' on a line of its own, or the reverse")
     return _course_copy(notebook, cells, stem, times, "student")
 
@@ -90,15 +93,13 @@ def _student_cell(cell: Notebook) -> Notebook:
     return cell | {"metadata": metadata, "source": SOLUTION.sub(lambda found: found[1] + stub(found[2]), text)}
 
 
-def instructor_copy(
-    notebook: Notebook, stem: str, times: Mapping[str, Any], executed: Notebook | None = None
-) -> Notebook:
+def instructor_copy(notebook: Notebook, stem: str, times: Mapping[str, Any], executed: Notebook) -> Notebook:
     """With solutions, notes, and the outputs that an executed copy has for the same cells."""
-    known = {(c.get("id"), source_of(c)): c.get("outputs", []) for c in executed["cells"]} if executed else {}
-    cells = [
-        cell | ({"outputs": known.get((cell["id"], source_of(cell)), [])} if cell["cell_type"] == "code" else {})
-        for cell in notebook["cells"]
-    ]
+    known = {(c.get("id"), source_of(c)): c.get("outputs", []) for c in executed["cells"]}
+    cells = [dict(cell) for cell in notebook["cells"]]
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = known.get((cell["id"], source_of(cell)), [])
     outputs = [o for cell in cells for o in cell.get("outputs", []) if "execution_count" in o]
     for place, output in enumerate(outputs, 1):  # or two runs of the same study would give two builds
         output["execution_count"] = place
@@ -120,7 +121,7 @@ def _times_sentence(notebook: Notebook, stem: str, times: Mapping[str, Any]) -> 
         parts.append(f"Exercises: about {minutes} minutes.")
     if stem in times.get("seconds", {}):
         parts.append(f"A run at profile {times['profile']} took {times['seconds'][stem]:.0f} s on "
-                     f"{times['cores']} cores ({times['processor']}).")  # fmt: skip
+                     f"{times['processor']}, threads: {times['threads']}.")  # fmt: skip
     return " ".join(parts)
 
 
@@ -132,21 +133,17 @@ def build(notebooks: list[Path], out: Path, executed: Path | None = None) -> lis
         out: Folder to write to.
         executed: Folder with executed copies, for the expected output; none: without output.
     """
-    file, written = notebooks[0].parent / "times.toml", []
+    file, copies = notebooks[0].parent / "times.toml", {}
     times = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
     for path in notebooks:
-        notebook, ran = load_json(path), executed / path.name if executed else None
-        copies = {
-            "student": student_copy(notebook, path.stem, times),
-            "instructor": instructor_copy(notebook, path.stem, times, load_json(ran) if ran else None),
-        }
-        for kind, copy in copies.items():
-            target = out / kind / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(target) as temporary:
-                temporary.write_text(json.dumps(copy, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
-            written.append(target)
-    return written
+        notebook, ran = load_json(path), load_json(executed / path.name) if executed else {"cells": []}
+        copies[out / "student" / path.name] = student_copy(notebook, path.stem, times)
+        copies[out / "instructor" / path.name] = instructor_copy(notebook, path.stem, times, ran)
+    for target, copy in copies.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target) as temporary:
+            temporary.write_text(json.dumps(copy, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    return list(copies)
 
 
 def write_times(folder: Path, notebooks: list[Path]) -> Path:
@@ -155,23 +152,19 @@ def write_times(folder: Path, notebooks: list[Path]) -> Path:
     Raises:
         UserError: If a copy is missing, or holds no finished papermill run.
     """
-    seconds, profiles = {}, set()
-    for path in notebooks:
-        try:
-            record = load_json(folder / path.name)["metadata"]["papermill"]
-        except (UserError, KeyError, TypeError):
-            record = {}
-        if not record.get("duration") or record.get("exception"):
-            raise UserError(f"'{folder / path.name}' is no finished copy by papermill: run `make study` first")
-        seconds[path.stem] = record["duration"]
-        profiles.add(record["parameters"].get("profile", "quick"))
-    if len(profiles) > 1:
-        raise UserError(f"the copies in '{folder}' ran at several profiles: {', '.join(sorted(profiles))}")
-    machine = environment()
+    try:
+        records = {path.stem: load_json(folder / path.name)["metadata"]["papermill"] for path in notebooks}
+        seconds = {stem: float(r["duration"]) for stem, r in records.items() if not r["exception"]}
+        profile = records[notebooks[-1].stem]["parameters"].get("profile", "quick")
+        machine = dict(csv.reader((folder / "06_machine.csv").read_text("utf-8").splitlines()))
+    except (AttributeError, KeyError, OSError, TypeError, UserError):
+        seconds = {}
+    if len(seconds) < len(notebooks):
+        raise UserError(f"'{folder}' holds no finished study: run `make study` first, and give its folder")
     lines = ["# Seconds that each notebook took in a study from nothing, in order: what an earlier one made is found.",
              "# Written by `kdnb course times FOLDER` from papermill's record in the executed copies; not by hand.",
-             f'profile = "{profiles.pop()}"', f'processor = "{machine["processor"]}"', f"cores = {machine['cores']}",
-             "", "[seconds]", *(f'"{stem}" = {value:.1f}' for stem, value in seconds.items())]  # fmt: skip
+             f'profile = "{profile}"', f'processor = "{machine["processor"]}"', f"threads = {machine['threads']}", "",
+             "[seconds]", *(f'"{stem}" = {value:.1f}' for stem, value in seconds.items())]  # fmt: skip
     target = notebooks[0].parent / "times.toml"
     target.write_text("\n".join(lines) + "\n", "utf-8")
     return target

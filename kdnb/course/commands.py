@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from kdnb.errors import UserError
-
 __all__ = ["course_app"]
 
 course_app = typer.Typer(help="Course material: student and instructor copies, grades.", no_args_is_help=True)
@@ -25,8 +23,6 @@ def build(
     from kdnb.course.building import build as make
 
     folder = Path(out) if out else _course_folder()
-    if executed and not Path(executed).is_dir():
-        raise UserError(f"'{executed}' is no folder: give the folder of a finished study, runs/study/…")
     written = make(notebooks(), folder, Path(executed) if executed else None)
     print(f"{len(written)} notebooks in {folder}/student and {folder}/instructor")
     if not executed:
@@ -44,6 +40,7 @@ def grade(
     from kdnb.runs import atomic_path
 
     rows = graded(folder, notebooks())
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
         rows.to_csv(temporary, index=False, lineterminator="\n")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in rows["outcome"].value_counts().items())

@@ -1,55 +1,51 @@
-"""The cells of a notebook that its exercises need, run in this process."""
-
-from __future__ import annotations
+"""What the exercises of a notebook need, run in this process: no kernel, and nothing that they do not depend on."""
 
 import ast
-from contextlib import suppress
 
-from kdnb.course.building import exercises, load_json, source_of
-
-
-def names(source, context):
-    """Names that a cell's top level and its functions read (ast.Load) or set (ast.Store)."""
-    nodes = list(ast.walk(ast.parse(source)))
-    found = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
-    if context is ast.Store:
-        found |= {(a.asname or a.name).split(".")[0] for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)
-                  for a in n.names}  # fmt: skip
-        found |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
-    return found
+import kdnb.course
+from kdnb.course.building import exercises, load_json, source_of, student_copy
 
 
-def slice_of(notebook):
-    """The sources of all code cells that answers and checks depend on, in order, with the checks themselves."""
-    wanted = {c["id"] for pair in exercises(notebook).values() for c in pair}
-    needed, chosen = set(), []
+def bound(tree):
+    """Names that a cell defines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).split(".")[0]
+
+
+def needed_cells(notebook):
+    """Sources of the cells that answers and checks depend on, and of answers and checks, both in order."""
+    own = {cell["id"] for pair in exercises(notebook).values() for cell in pair}
+    names, before, within = set(), [], []
     for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
-        source = source_of(cell)
-        if cell["id"] in wanted or names(source, ast.Store) & needed:
-            needed |= names(source, ast.Load)
-            chosen.append((cell["id"], source))
-    return chosen[::-1]
+        tree = ast.parse(source_of(cell))
+        if cell["id"] in own or names & set(bound(tree)):
+            names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            (within if cell["id"] in own else before).insert(0, source_of(cell))
+    return before, within
 
 
-def replayed(path, settings, checked):
-    """Run what the exercises of a notebook need, with ``checked`` in place of ``kdnb.course.check``."""
-    return run(load_json(path), settings, checked)
+def replay(path, settings, check, monkeypatch):
+    """Run a notebook's exercises with ``check`` in place of the real one: as committed, then as students get them.
 
-
-def run(notebook, settings, checked):
-    import kdnb.course
-
-    space, original = {"In": [], "Out": {}, "display": print}, kdnb.course.check
-    kdnb.course.check = checked
-    try:
-        for id_, source in slice_of(notebook):
-            tree = ast.parse(source)
-            exec(compile(tree, id_, "exec"), space)  # noqa: S102
-            if "parameters" in source[:60]:
-                space |= {name: value for name, value in settings.items() if name in space}
-    finally:
-        kdnb.course.check = original
-    return space
-
-
-__all__ = ["replayed", "run", "slice_of", "suppress"]
+    Yields "solutions", then "stubs", each after its cells have run.
+    """
+    notebook, space = load_json(path), {"In": [], "Out": {}, "display": print}
+    before, within = needed_cells(notebook)
+    monkeypatch.setattr(kdnb.course, "check", check)
+    for number, source in enumerate(before):
+        exec(source, space)
+        if number == 0:  # the parameters
+            space |= {name: value for name, value in settings.items() if name in space}
+    for kind, cells in (
+        ("solutions", within),
+        ("stubs", needed_cells(student_copy(notebook, path.stem, {}))[1]),
+    ):
+        own = dict(space)
+        for source in cells:
+            exec(source, own)
+        yield kind
