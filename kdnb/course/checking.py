@@ -39,9 +39,9 @@ class Outcome:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """IPython's hook: words, a coloured line, and the record that grading reads."""
-        title = f"Exercise {escape(self.exercise)} · " if self.exercise else ""
+        title = f"Exercise {escape(self.exercise)}" if self.exercise else ""
         line = (f'<div role="status" style="border-left: 4px solid {COLOURS[self.state]}; padding: 6px 12px">'
-                f"<strong>{MARKS[self.state]} {title}{escape(self.said)}</strong></div>")  # fmt: skip
+                f"<strong>{MARKS[self.state]} {title}</strong> {escape(self.said)}</div>")  # fmt: skip
         return {"text/plain": self.said, "text/html": line, MIME: asdict(self)}
 
 

@@ -58,6 +58,17 @@ def test_student_copies_hold_stubs_and_folded_checks_and_no_notes(built):
             ast.parse(source_of(answer))
 
 
+@pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
+def test_up_to_its_first_exercise_a_student_copy_runs_the_very_code_of_the_study(built, path):
+    """Which the run of the whole study proves; the stubs are run in test_exercises."""
+    own = {a["id"] for a, _ in exercises(load_json(path)).values()}
+    committed, given = (
+        [source_of(c) for c in load_json(p)["cells"] if c["cell_type"] == "code" and c["id"] not in own]
+        for p in (path, built / "student" / path.name)
+    )
+    assert given == committed
+
+
 def test_instructor_copies_hold_solutions_notes_and_the_expected_output(built, tmp_path):
     output = {"data": {"text/plain": "Right."}, "execution_count": 99, "metadata": {}, "output_type": "execute_result"}
     for path in notebooks():
