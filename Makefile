@@ -9,13 +9,14 @@ SEED ?= 0
 SPLIT ?= grouped
 RUNS ?=
 PLAN ?= sweeps/phantoms.toml
+EXECUTED ?=
 WORKERS ?= 1
 SCHEDULER ?=
 TESTERS ?= 2
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
-.PHONY: install study sweep lab test test-fast lint figures clean
+.PHONY: install study sweep lab test test-fast lint figures course clean
 
 install: $(VENV)/installed
 
@@ -46,6 +47,9 @@ lint: install
 
 figures: install
 	$(BIN)/kdnb figures
+
+course: install
+	$(BIN)/kdnb course build --executed "$(EXECUTED)"
 
 clean:
 	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study · data · sweep · report · explain · export``; a mistake is one line, exit code 2."""
+"""The command line, ``kdnb study · data · sweep · course · …``; a mistake is one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from kdnb.course.commands import course_app
 from kdnb.errors import UserError
 from kdnb.settings import Settings
 from kdnb.sweep.commands import sweep_app
@@ -21,6 +22,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(course_app, name="course")
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")]

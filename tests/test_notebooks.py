@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from kdnb.batch import notebooks, parameters_of
+from kdnb.course.grading import grade
 from kdnb.settings import Settings
 
 NOTEBOOKS = notebooks()
@@ -142,6 +143,14 @@ def test_every_output_picture_has_alt_text(sequence):
                 data = output.get("data", {})
                 assert "image/png" not in data, (path.name, cell.source)
                 assert data.get("text/html", "").count("<img") == data.get("text/html", "").count("<img alt=")
+
+
+@pytest.mark.slow
+def test_solutions_of_all_exercises_pass_in_the_whole_study(sequence):
+    folder, _ = sequence
+    rows = grade(next((folder / "runs" / "study").iterdir()), NOTEBOOKS)
+    rows = rows[rows["exercise"] != ""]
+    assert len(rows) >= 18 and (rows["outcome"] == "passed").all(), rows.to_string()
 
 
 @pytest.mark.slow

@@ -1,0 +1,51 @@
+"""What the exercises of a notebook need, run in this process: no kernel, and nothing that they do not depend on."""
+
+import ast
+
+import kdnb.course
+from kdnb.course.building import exercises, load_json, source_of, student_copy
+
+
+def bound(tree):
+    """Names that a cell defines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).split(".")[0]
+
+
+def needed_cells(notebook):
+    """Sources of the cells that answers and checks depend on, and of answers and checks, both in order."""
+    own = {cell["id"] for pair in exercises(notebook).values() for cell in pair}
+    names, before, within = set(), [], []
+    for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
+        tree = ast.parse(source_of(cell))
+        if cell["id"] in own or names & set(bound(tree)):
+            names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            (within if cell["id"] in own else before).insert(0, source_of(cell))
+    return before, within
+
+
+def replay(path, settings, check, monkeypatch):
+    """Run a notebook's exercises with ``check`` in place of the real one: as committed, then as students get them.
+
+    Yields "solutions", then "stubs", each after its cells have run.
+    """
+    notebook, space = load_json(path), {"In": [], "Out": {}, "display": print}
+    before, within = needed_cells(notebook)
+    monkeypatch.setattr(kdnb.course, "check", check)
+    for number, source in enumerate(before):
+        exec(source, space)
+        if number == 0:  # the parameters
+            space |= {name: value for name, value in settings.items() if name in space}
+    for kind, cells in (
+        ("solutions", within),
+        ("stubs", needed_cells(student_copy(notebook, path.stem, {}))[1]),
+    ):
+        own = dict(space)
+        for source in cells:
+            exec(source, own)
+        yield kind

@@ -1,0 +1,133 @@
+"""Student and instructor copies, and the run times in them."""
+
+import ast
+import hashlib
+import json
+import subprocess
+import sys
+import tomllib
+
+import nbformat
+import pytest
+
+from kdnb.batch import notebooks
+from kdnb.course.building import build, exercises, load_json, source_of, student_copy, write_times
+from kdnb.errors import UserError
+
+TAUGHT = notebooks()[1:7]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("built")
+    build(notebooks(), out)
+    return out
+
+
+def digests(folder):
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*.ipynb")}
+
+
+def test_two_builds_are_byte_equal(built, tmp_path):
+    again = subprocess.run([sys.executable, "-m", "kdnb.cli", "course", "build", "--out", str(tmp_path)],
+                           capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert again.returncode == 0 and "16 notebooks" in again.stdout, again.stderr
+    assert digests(tmp_path) == digests(built) and len(digests(built)) == 16
+
+
+@pytest.mark.parametrize("kind", ["student", "instructor"])
+def test_copies_are_valid_notebooks_with_the_parameters_cell(built, kind):
+    for path in (built / kind).glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        assert sum("parameters" in c.metadata.get("tags", []) for c in notebook.cells) == 1
+        assert notebook.metadata.kdnb == {"copy": kind, "notebook": path.stem}
+
+
+def test_student_copies_hold_stubs_and_folded_checks_and_no_notes(built):
+    for path in TAUGHT:
+        text = (built / "student" / path.name).read_text("utf-8")
+        assert "SOLUTION" not in text and "For the instructor" not in text
+        committed, given = load_json(path), load_json(built / "student" / path.name)
+        for name, (answer, check) in exercises(given).items():
+            solution = source_of(exercises(committed)[name][0])
+            assert "# BEGIN SOLUTION\n" in solution and "None  # your turn" in source_of(answer)
+            hidden = solution.partition("# BEGIN SOLUTION\n")[2].partition("# END")[0]
+            assert not [line for line in hidden.splitlines() if len(line) > 12 and line in text]
+            assert check["metadata"]["jupyter"]["source_hidden"] and not check["metadata"]["editable"]
+            ast.parse(source_of(answer))
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
+def test_up_to_its_first_exercise_a_student_copy_runs_the_very_code_of_the_study(built, path):
+    """Which the run of the whole study proves; the stubs are run in test_exercises."""
+    own = {a["id"] for a, _ in exercises(load_json(path)).values()}
+    committed, given = (
+        [source_of(c) for c in load_json(p)["cells"] if c["cell_type"] == "code" and c["id"] not in own]
+        for p in (path, built / "student" / path.name)
+    )
+    assert given == committed
+
+
+def test_instructor_copies_hold_solutions_notes_and_the_expected_output(built, tmp_path):
+    output = {"data": {"text/plain": "Right."}, "execution_count": 99, "metadata": {}, "output_type": "execute_result"}
+    for path in notebooks():
+        executed = load_json(path)
+        for _, check in exercises(executed).values():
+            check["outputs"] = [dict(output)]
+        (tmp_path / path.name).write_text(json.dumps(executed))
+        text = (built / "instructor" / path.name).read_text("utf-8")
+        assert path not in TAUGHT or ("# BEGIN SOLUTION" in text and "For the instructor" in text)
+    build(notebooks(), tmp_path / "out", tmp_path)
+    for path in TAUGHT:
+        copy = nbformat.read(tmp_path / "out" / "instructor" / path.name, as_version=4)
+        nbformat.validate(copy)
+        shown = [c for c in copy.cells if c.cell_type == "code" and c.outputs]
+        assert len(shown) == 3 and shown[0].outputs[0].execution_count == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("# BEGIN SOLUTION\nx = 1", "without '# END SOLUTION'"),
+        ("x = 1\n# END SOLUTION", "without '# END SOLUTION'"),
+        ("# BEGIN SOLUTION\nprint(1)\n# END SOLUTION", "must end in 'name = …'"),
+    ],
+)
+def test_marks_that_do_not_fit_are_refused(source, word):
+    cells = [{"cell_type": "code", "id": "a", "metadata": {}, "source": source}]
+    with pytest.raises(UserError, match=word):
+        student_copy({"cells": cells, "metadata": {}}, "01_data", {})
+
+
+def test_a_missing_executed_copy_is_named_and_nothing_is_written(tmp_path):
+    with pytest.raises(UserError, match="'00_start_here.ipynb' cannot be read"):
+        build(notebooks(), tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def executed_copies(folder, **record):
+    record = {"duration": 12.34, "exception": None, "parameters": {"profile": "smoke"}} | record
+    for path in notebooks():
+        (folder / path.name).write_text(json.dumps(load_json(path) | {"metadata": {"papermill": record}}))
+    (folder / "06_machine.csv").write_text("measured on,value\nprocessor,Abacus 1\ncores,2\nthreads,1\n")
+    project = folder / "notebooks"
+    project.mkdir()
+    for path in notebooks():
+        (project / path.name).write_bytes(path.read_bytes())
+    return sorted(project.glob("*.ipynb"))
+
+
+def test_run_times_come_from_executed_copies_and_reach_the_builds(tmp_path):
+    project = executed_copies(tmp_path)
+    times = tomllib.loads(write_times(tmp_path, project).read_text())
+    assert times["profile"] == "smoke" and times["seconds"] == {p.stem: 12.3 for p in project}
+    build(project, tmp_path / "out")
+    first = source_of(load_json(tmp_path / "out" / "student" / "04_feature_maps.ipynb")["cells"][0])
+    assert "A run at profile smoke took 12 s on Abacus 1, threads: 1." in first
+    assert "Exercises: about 35 minutes." in first and "Reading: about" in first
+
+
+def test_run_times_of_a_stopped_study_are_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no finished study"):
+        write_times(tmp_path, executed_copies(tmp_path, exception=True))

@@ -1,0 +1,129 @@
+"""Grades of submissions that are fine, half done, broken, renamed or tampered with."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from kdnb.batch import notebooks
+from kdnb.course.building import build, exercises, load_json, source_of
+from kdnb.course.checking import Outcome
+from kdnb.course.grading import COLUMNS, grade
+from kdnb.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    out = tmp_path_factory.mktemp("given")
+    build(notebooks(), out)
+    return load_json(out / "student" / "01_data.ipynb")
+
+
+def solved(given, **states):
+    """A submission: states such as ``passed`` for ``e1``, ``e2``, ``e3``; the others were never run."""
+    notebook = copy.deepcopy(given)
+    for place, (name, (answer, check)) in enumerate(exercises(notebook).items(), 1):
+        if state := states.get(f"e{place}"):
+            outcome = Outcome(name, state, {"passed": "Right."}.get(state, "Not yet: too large."))
+            data = outcome._repr_mimebundle_()
+            check["outputs"] = [{"data": data, "execution_count": 7, "metadata": {}, "output_type": "execute_result"}]
+            check["execution_count"] = 7
+            if state != "not tried":
+                answer["source"] = [source_of(answer).replace("None  # your turn", "3")]
+    return notebook
+
+
+def check_cell(notebook, name="01.1"):
+    return exercises(notebook)[name][1]
+
+
+def submit(folder, **notebooks_by_name):
+    for name, notebook in notebooks_by_name.items():
+        (folder / name).mkdir()
+        text = notebook if isinstance(notebook, str) else json.dumps(notebook)
+        (folder / name / "my answers (final).ipynb").write_text(text)
+    return grade(folder, notebooks())
+
+
+def only(rows, learner, exercise="01.1"):
+    (row,) = rows[rows["file"].str.startswith(learner) & (rows["exercise"] == exercise)].to_dict("records")
+    return row["outcome"], row["note"]
+
+
+def test_a_renamed_half_executed_submission_is_graded_as_far_as_it_goes(given, tmp_path):
+    rows = submit(tmp_path, ann=solved(given, e1="passed", e2="not passed"))
+    assert list(rows.columns) == list(COLUMNS) and list(rows["notebook"]) == ["01_data"] * 3
+    assert list(rows["outcome"]) == ["passed", "not passed", "not tried"]
+    assert list(rows["note"]) == ["", "", "the check was not run"]
+    assert rows["said"][1] == "Not yet: too large."
+
+
+def test_broken_files_are_named_and_leave_the_others_alone(given, tmp_path):
+    whole = json.dumps(solved(given, e1="passed"))
+    odd = solved(given, e1="passed")
+    check_cell(odd)["outputs"] = [None, {"data": {}}, {"output_type": "stream"}]
+    rows = submit(tmp_path, cut=whole[: len(whole) // 2], empty="", listed="[1]", other='{"cells": [], "metadata": {}}',
+                  odd=odd, deep="[" * 100_000, nothing='{"cells": [null, {"cell_type": "code"}], "metadata": null}',
+                  fine=solved(given, e1="passed", e2="passed", e3="passed"))  # fmt: skip
+    notes = rows[rows["outcome"] == "not graded"].set_index("file")["note"].rename(lambda f: f.partition("/")[0])
+    assert set(notes.index) == {"cut", "empty", "listed", "other", "deep", "nothing"}
+    assert "broken JSON" in notes["cut"] and "broken JSON" in notes["empty"] and "no list of cells" in notes["listed"]
+    assert "no exercise of this study" in notes["other"] and "no notebook as Jupyter writes it" in notes["nothing"]
+    assert only(rows, "odd") == ("not tried", "the check was not run")
+    assert (rows[rows["file"].str.startswith("fine")]["outcome"] == "passed").all()
+
+
+def test_tampering_is_told(given, tmp_path):
+    every = {"e1": "passed", "e2": "passed", "e3": "passed"}
+    changed, gone, stub, copied, unrun, invented = (solved(given, **every) for _ in range(6))
+    check_cell(changed)["source"] = ['from kdnb.course import check\ncheck(1, expected=1, exercise="01.1")']
+    gone["cells"] = [c for c in gone["cells"] if c["id"] != check_cell(gone)["id"]]
+    exercises(stub)["01.1"][0]["source"] = exercises(given)["01.1"][0]["source"]
+    check_cell(copied)["outputs"] = check_cell(copied, "01.2")["outputs"]
+    check_cell(unrun)["execution_count"] = None
+    record = check_cell(invented)["outputs"][0]["data"]
+    record[next(k for k in record if "kdnb" in k)]["state"] = "brilliant"
+    rows = submit(tmp_path, changed=changed, gone=gone, stub=stub, copied=copied, unrun=unrun, invented=invented)
+    assert only(rows, "changed") == ("doubtful", "the check cell was changed")
+    assert only(rows, "gone") == ("not tried", "the check cell is missing")
+    assert only(rows, "stub") == ("doubtful", "passed, but the answer cell is untouched")
+    assert only(rows, "copied") == ("doubtful", "the outcome belongs to another exercise")
+    assert only(rows, "unrun") == ("doubtful", "it has an outcome, but was not run")
+    assert only(rows, "invented") == ("doubtful", "the outcome is none that a check gives")
+    assert (rows[rows["exercise"] != "01.1"]["outcome"] == "passed").all()
+
+
+def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
+    """New cell ids, text in one string, a missing stamp, a check that stopped, a formula where text belongs."""
+    moved, stopped, formula = (solved(given, e1="passed", e2="passed", e3="passed") for _ in range(3))
+    for number, cell in enumerate(moved["cells"]):
+        cell |= {"id": f"x{number}", "source": source_of(cell) + " \n"}
+    moved["metadata"] = {}
+    check_cell(stopped)["outputs"] = [{"output_type": "error", "ename": "NameError", "evalue": "name 'x'"}]
+    record = check_cell(formula)["outputs"][0]["data"]
+    record[next(k for k in record if "kdnb" in k)]["said"] = "=HYPERLINK(1)"
+    rows = submit(tmp_path, moved=moved, stopped=stopped, formula=formula)
+    assert (rows[rows["file"].str.startswith("moved")]["outcome"] == "passed").all()
+    assert only(rows, "stopped") == ("not passed", "the check stopped with NameError: name 'x'")
+    assert "'=HYPERLINK(1)" in set(rows["said"])
+
+
+def test_the_command_writes_a_csv_and_progress_reads_the_same(given, tmp_path):
+    (tmp_path / "ann.ipynb").write_text(json.dumps(solved(given, e1="passed", e2="not passed")))
+    command = [sys.executable, "-m", "kdnb.cli", "course"]
+    done = subprocess.run([*command, "grade", ".", "--out", "g.csv"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "can be edited" in done.stdout, done.stderr
+    table = pd.read_csv(tmp_path / "g.csv", dtype=str)
+    assert list(table["outcome"]) == ["passed", "not passed", "not tried"] and set(table["exercise"]) >= {"01.1"}
+    shown = subprocess.run([*command, "progress", "."], cwd=tmp_path, capture_output=True, text=True)
+    assert "1 of 3 exercises passed" in shown.stdout
+
+
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir()])
+def test_a_folder_without_submissions_is_one_clear_line(make, tmp_path):
+    make(tmp_path / "work")
+    with pytest.raises(UserError, match="work'"):
+        grade(tmp_path / "work", notebooks())
