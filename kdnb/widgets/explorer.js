@@ -3,12 +3,23 @@
 const HELP = [["A B", "side that the keys change"], ["← →", "method"], ["M", "model"], ["C", "class"], ["↑ ↓", "image"],
   ["X", "swap"], ["+ −", "opacity"]];
 const NAMES = ["image", "a", "b", "opacity"];
-const OUTLINE = new Uint32Array([0, 0xffffffff]); // RGBA words: nothing, white
+const FINE = 8; // pixels of an outline's canvas to one of the image
+
+function drawOutline(canvas, mask, side) { // white lines between what is inside the mask and what is not
+  canvas.width = canvas.height = FINE * side;
+  const pen = canvas.getContext("2d"), at = (y, x) => x >= 0 && x < side && mask[y * side + x] > 0;
+  if (mask.every((v) => v)) return;
+  [pen.fillStyle, pen.shadowColor, pen.shadowBlur] = ["#fff", "#000", 2];
+  for (let y = 0; y <= side; y++) for (let x = 0; x <= side; x++) {
+    if (at(y, x) !== at(y, x - 1)) pen.fillRect(FINE * x - 1, FINE * y, 2, FINE);
+    if (at(y, x) !== at(y - 1, x)) pen.fillRect(FINE * x, FINE * y - 1, FINE, 2);
+  }
+}
 
 function side(name, spec, choose) {
   const parts = {
     image: h("canvas", { "aria-hidden": true }), map: h("canvas", { class: "map", role: "img" }),
-    edge: h("canvas", { "aria-hidden": true }), refusal: h("p", { class: "refusal" }),
+    edge: h("canvas", { class: "smooth", "aria-hidden": true }), refusal: h("p", { class: "refusal" }),
     bar: h("canvas", { class: "bar", "aria-hidden": true }), legend: [h("span"), h("span", { class: "unit" }), h("span")],
     facts: h("dl", {}), badge: h("strong", { class: "badge" }, name), about: h("span", { class: "about" }),
     method: select(`method of side ${name}`, Object.entries(spec.methods).map(([key, { label }]) => [key, label]), (v) => choose(0, v)),
@@ -45,7 +56,7 @@ function render({ model, el }) {
 
   const sides = { a: side("A", spec, (i, v) => choose("a", i, v)), b: side("B", spec, (i, v) => choose("b", i, v)) };
   for (const [name, parts] of Object.entries(sides)) parts.node.addEventListener("focusin", () => activate(name));
-  const original = h("canvas", { role: "img" }), edge = h("canvas", { "aria-hidden": true });
+  const original = h("canvas", { role: "img" }), edge = h("canvas", { class: "smooth", "aria-hidden": true });
   const title = h("p", { class: "title" }), truth = h("p", { class: "truth" }), alike = h("dl", {});
   const place = h("span", { class: "place" }), live = h("p", { class: "live", role: "status", "aria-live": "polite" });
   const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1));
@@ -94,7 +105,7 @@ function render({ model, el }) {
 
   const facts = (node, lines) => node.replaceChildren(...lines.flatMap(([what, text]) => [h("dt", {}, what), h("dd", {}, text)]));
 
-  function drawSide(parts, view, choice, indices, pixels, outline) {
+  function drawSide(parts, view, choice, indices, pixels, mask) {
     const kind = spec.methods[choice[0]], colour = palettes[+kind.signed], refused = view.refusal !== "";
     paint(parts.image, spec.side, spec.side, opaque(pixels));
     parts.node.classList.toggle("refused", refused);
@@ -104,7 +115,7 @@ function render({ model, el }) {
     if (refused) return;
     paintMap(parts.map, spec.side, spec.side, indices, colour);
     parts.map.setAttribute("aria-label", view.sentence);
-    paintMap(parts.edge, spec.side, spec.side, outline, OUTLINE);
+    drawOutline(parts.edge, mask, spec.side);
     paintMap(parts.bar, 255, 1, Uint8Array.from({ length: 255 }, (_, i) => i + 1), colour);
     [view.low, kind.unit, view.high].forEach((text, i) => (parts.legend[i].textContent = text));
   }
@@ -114,6 +125,7 @@ function render({ model, el }) {
     const question = now(), id = JSON.stringify(question), known = store.get(id), faded = model.get("opacity");
     for (const [name, parts] of Object.entries(sides)) {
       [parts.method.value, parts.model.value, parts.target.value] = question[name];
+      parts.target.options[0].textContent = `true class (${spec.classes[spec.targets[question.image]]})`;
       parts.about.textContent = spec.methods[question[name][0]].per_class ? "" : "knows no class";
       parts.map.style.opacity = faded;
     }
@@ -121,11 +133,11 @@ function render({ model, el }) {
     percent.textContent = `${Math.round(100 * faded)} %`;
     root.setAttribute("aria-busy", !known);
     if (!known) return ask(question, id);
-    const [pixels, outline, ...maps] = known.arrays, truthName = spec.classes[spec.targets[question.image]];
+    const [pixels, mask, ...maps] = known.arrays, truthName = spec.classes[spec.targets[question.image]];
     paint(original, spec.side, spec.side, opaque(pixels));
     original.setAttribute("aria-label", `${spec.titles[question.image]}, true class ${truthName}`);
-    paintMap(edge, spec.side, spec.side, outline, OUTLINE);
-    Object.values(sides).forEach((parts, i) => drawSide(parts, known.views[i], question["ab"[i]], maps[i], pixels, outline));
+    drawOutline(edge, mask, spec.side);
+    Object.values(sides).forEach((parts, i) => drawSide(parts, known.views[i], question["ab"[i]], maps[i], pixels, mask));
     facts(alike, known.agreement);
     title.textContent = spec.titles[question.image];
     truth.textContent = `✓ true class: ${truthName}`;

@@ -11,7 +11,6 @@ import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.ndimage import binary_erosion
 from traitlets import Dict, Float, Int, Tuple, Unicode, validate
 
 from kdnb.figures.output import Picture
@@ -83,14 +82,14 @@ class ExplanationExplorer(anywidget.AnyWidget):
 
 
 def _message(data: ExplorerData, state: ExplorerState, to: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-    """What the browser draws: words and numbers; pixels, the mask's outline, colour numbers of A and B."""
+    """What the browser draws: words and numbers; pixels, mask, colour numbers of A and B."""
     found, mask = explorer_panel(data, state), np.zeros(data.pixels.shape[1:3], bool)
     if data.masks is not None:
         mask = data.masks[state.image]
     views = [{"title": v.title, "lines": v.lines, "refusal": v.refusal, "low": number(v.low), "high": number(v.high),
               "sentence": v.sentence} for v in found.views]  # fmt: skip
     alike = [[m, "unknown" if np.isnan(v) else f"{v:z.2f}"] for m, v in found.agreement.items()]
-    arrays = data.pixels[state.image], mask & ~binary_erosion(mask), *(v.indices for v in found.views)
+    arrays = data.pixels[state.image], mask, *(v.indices for v in found.views)
     return {"to": to, "views": views, "agreement": alike, "sentence": found.sentence}, [a.tobytes() for a in arrays]
 
 
