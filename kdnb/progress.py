@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from operator import length_hint
 from typing import TypeVar
 
 from tqdm.auto import tqdm as notebook_bar
@@ -17,13 +18,14 @@ T = TypeVar("T")
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Iterate with a progress bar where a person watches, silently in a log.
+    """Iterate with a progress bar where a person watches, silently in a log or where there is one step.
 
     >>> sum(track([1, 2, 3], "adding"))
     6
     """
-    bar = notebook_bar if is_live() else terminal_bar
-    return iter(bar(items, desc=label, total=total, leave=False, disable=not (is_live() or sys.stderr.isatty())))
+    bar, steps = notebook_bar if is_live() else terminal_bar, length_hint(items, 2) if total is None else total
+    hidden = steps < 2 or not (is_live() or sys.stderr.isatty())
+    return iter(bar(items, desc=label, total=total, leave=False, disable=hidden))
 
 
 def say(line: str) -> None:

@@ -89,6 +89,11 @@ class Study:
         """The distilled student in eval mode."""
         return load_student(self.student, len(self.image_set.classes), self.device)
 
+    @cached_property
+    def label_only_model(self) -> nn.Module:
+        """The control in eval mode."""
+        return load_student(self.label_only, len(self.image_set.classes), self.device)
+
     @property
     def run_ids(self) -> list[str]:
         """``kind/id`` of the three trainings, for provenance."""

@@ -14,6 +14,7 @@ import pandas as pd
 from filelock import FileLock
 from IPython.display import HTML
 from matplotlib.figure import Figure
+from PIL import Image
 
 from kdnb.errors import UserError
 from kdnb.runs import atomic_path, environment, read_json, write_json
@@ -44,10 +45,12 @@ def png_uri(picture: Picture) -> str:
 
 
 def _png(picture: Picture) -> bytes:
-    buffer = io.BytesIO()
-    # no software version in the file, so that the same figure gives the same bytes
-    picture.figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
-    return buffer.getvalue()
+    """The same bytes for the same figure; a chart in 256 colours is less than half as large and looks the same."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    picture.figure.savefig(drawn, format="png", bbox_inches="tight")
+    image = Image.open(drawn).convert("RGB")
+    (image if picture.pixels else image.quantize(256)).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def show(picture: Picture) -> HTML:

@@ -36,7 +36,7 @@ from kdnb.settings import Settings
 from kdnb.study import Study
 from kdnb.training import load_teacher
 
-__all__ = ["KS", "Reading", "found_reading", "reading_of"]
+__all__ = ["COMPARED", "KS", "Reading", "found_reading", "reading_of"]
 
 FITTED, SCORED, COMPARED, CUT = 600, 400, 200, 24  # images: of a probe's fit, of its score, of CKA, of ablation
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
@@ -129,7 +129,7 @@ def _measure(study: Study, run: Run) -> None:
     untrained = make_student(classes, name=study.settings.student, seed=study.settings.seed + 1,
                              width=study.settings.width, image_size=study.settings.image_size).to(device)  # fmt: skip
     models = {
-        "KD student": study.student_model, "label-only student": load_student(study.label_only, classes, device),
+        "KD student": study.student_model, "label-only student": study.label_only_model,
         "teacher": study.teacher_model, "untrained student": untrained,
     }  # fmt: skip
     seen = {name: [_examples(study, model, rows) for rows in (train, test)] for name, model in models.items()}

@@ -8,10 +8,12 @@ from kdnb.trust.tables import (
     explanations,
     graded,
     kd_question,
+    likeness,
+    quality,
     scores,
     trained,
     verdicts,
 )
 
 __all__ = ["EXPLANATIONS", "agreement", "agreement_table", "distractor", "explanations", "graded", "kd_question",
-           "scores", "shortcut", "trained", "verdicts"]  # fmt: skip
+           "likeness", "quality", "scores", "shortcut", "trained", "verdicts"]  # fmt: skip

@@ -22,14 +22,16 @@ from kdnb.faithfulness import (
     grade,
     share_interval,
 )
+from kdnb.feature_maps import gram_cka, grams
 from kdnb.metrics import Interval, seed_interval
 from kdnb.progress import say
+from kdnb.reading.measured import COMPARED
 from kdnb.runs import Run, atomic_path, get_or_make
 from kdnb.study import Study
 from kdnb.training import load_teacher, saved_logits
 
 __all__ = ["EXPLANATIONS", "STUDENTS", "agreement", "agreement_table", "explainer", "explanations", "graded",
-           "interval", "kd_question", "places", "scores", "trained", "verdicts"]  # fmt: skip
+           "interval", "kd_question", "likeness", "places", "quality", "scores", "trained", "verdicts"]  # fmt: skip
 
 EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
     "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
@@ -40,6 +42,11 @@ EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the ta
     "occlusion": ("occlusion", -1),
 }  # fmt: skip
 TEACHER, STUDENTS = "teacher", ("KD student", "label-only student")
+TIMED = {  # method in notebook 06's table of costs -> the explanation whose grade stands for it
+    "average_map": "average map, middle", "gradcam": "Grad-CAM", "hirescam": "HiResCAM, middle",
+    "layercam": "LayerCAM, middle", "eigencam": "Eigen-CAM, middle", "evidence": "class evidence, middle",
+    "shap_gradient": "SHAP gradient", "shap_deep": "SHAP deep",
+}  # fmt: skip
 STEPS = 8  # of deletion and insertion
 
 
@@ -132,8 +139,8 @@ def scores(study: Study) -> pd.DataFrame:
 def interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:
     """Mean of values (S, N) with its interval over seeds and groups; images that a seed does not know are left out."""
     known = ~np.isnan(values).any(axis=0)
-    if known.any() and len(np.unique(groups[known])) < 2 and values.shape[1] > 1:
-        return Interval((float(values[:, known].mean()), np.nan, np.nan))  # one patient has no spread
+    if known.any() and len(np.unique(groups[known])) < 2 and (values.shape[1] > 1 or len(values) == 1):
+        return Interval((float(values[:, known].mean()), np.nan, np.nan))  # one patient, or one seed, has no spread
     if share or not known.any():
         return share_interval(values, groups)
     if np.ptp(values[:, known]) < 1e-6:  # the same by construction, as a class-blind map under another class
@@ -165,6 +172,58 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     passed = pd.DataFrame({name: ok.astype(float).where(value[needed[name]].notna()) for name, ok in tests.items()})
     passed = passed.assign(passed=passed.sum(axis=1).astype(int))
     return passed.reindex(table.index.droplevel("metric").unique())
+
+
+def quality(table: pd.DataFrame) -> pd.DataFrame:
+    """One quality of each method that notebook 06 times: energy in the mask, or ROAD where nobody drew a mask.
+
+    Maps of a layer are those of the middle one, Grad-CAM that of the last, as it is defined.
+
+    Args:
+        table: Of `scores`.
+
+    Returns:
+        Index (method, model: "teacher" or "student") as in notebook 06; the quality, named after its metric, with its
+        95 % interval (low, high).
+    """
+    metric = "energy in mask" if table["value"].xs("energy in mask", level="metric").notna().any() else "ROAD"
+    known = table.xs(metric, level="metric")[["value", "low", "high"]].rename(columns={"value": metric})
+    kinds = {"teacher": TEACHER, "student": STUDENTS[0]}
+    found = {(method, model): known.loc[(kind, name)] for method, name in TIMED.items()
+             for model, kind in kinds.items() if (kind, name) in known.index}  # fmt: skip
+    return pd.DataFrame(found).T.dropna(subset=[metric]).rename_axis(["method", "model"])
+
+
+def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Debiased CKA of every tap of the students with the teacher's tap of like depth, on the images of notebook 04.
+
+    Computed once and kept.
+
+    Returns:
+        "CKA with the teacher: …" → one number per seed of the KD students (S,) and of the label-only students (S,), as
+        `kd_question` takes them; empty where there are fewer than the 4 test images that CKA needs.
+    """
+    runs, rows = trained(study), study.sample(COMPARED)
+    if len(rows) < 4:
+        return {}
+
+    def make(made: Run) -> None:
+        batch = max(64, 2**20 // study.settings.image_size**2)  # small images at once: each is then seen once
+        theirs, found = grams(study.teacher_model, study.images(rows), batch=batch), {}
+        for kind in STUDENTS:
+            for run in runs[kind]:
+                say(f"  comparing layers: {kind}")
+                cka = gram_cka(grams(_model(study, kind, run), study.images(rows), batch=batch), theirs)
+                pairs = zip(cka.index, cka.columns, strict=True)
+                found[kind, run.id] = {f"{ours}, {its}": cka.loc[ours, its] for ours, its in pairs}
+        table = pd.DataFrame(found).T.rename_axis(["student", "run"])
+        table.to_csv(made.path("cka.csv"), float_format="%.6g")
+
+    upstream = [study.image_set.hash, *(run.id for kind in runs.values() for run in kind)]
+    done = get_or_make("likeness", {"rows": rows.tolist()}, make, root=study.settings.runs, upstream=upstream)
+    table = pd.read_csv(done.path("cka.csv"), index_col=[0, 1])
+    return {f"CKA with the teacher: {taps}": tuple(table.loc[kind, taps].to_numpy() for kind in STUDENTS)
+            for taps in table}  # fmt: skip
 
 
 def agreement(study: Study) -> dict[tuple[str, str, str], np.ndarray]:

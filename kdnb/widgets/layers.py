@@ -18,7 +18,7 @@ from kdnb.explanations import CAMS
 from kdnb.feature_maps import channel_means, gradients_at_taps, ledgers, receptive_fields
 from kdnb.metrics import softmax
 
-__all__ = ["FILTERS", "KINDS", "Kind", "ModelMaps", "StepperData", "filters", "stepper_data"]
+__all__ = ["FILTERS", "KINDS", "Kind", "ModelMaps", "StepperData", "check_images", "filters", "stepper_data"]
 
 CHUNK = 8  # images per forward and backward pass: bounds the memory, does not change the result
 UNSURE = 0.6  # a student whose largest probability is below is called unsure
@@ -144,18 +144,10 @@ def stepper_data(
     Raises:
         UserError: If shapes or counts do not match, a tap is missing or is no map, or a map is not finite.
     """
-    n, k, shape = len(images), len(classes), tuple(images.shape)
-    titles = [f"image {i + 1}" for i in range(n)] if titles is None else titles
-    if n == 0 or len(shape) != 4 or pixels.shape != (n, *shape[2:], 3) or pixels.dtype != np.uint8:
-        raise UserError("images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
-                        f"got {shape} and {pixels.shape} {pixels.dtype}")  # fmt: skip
-    if len(targets) != n or len(titles) != n or not all(0 <= t < k for t in targets):
-        raise UserError(f"{n} images of {k} classes need {n} targets from 0 to {k - 1} and {n} titles; "
-                        f"got targets {[int(t) for t in targets]} and {len(titles)} titles")  # fmt: skip
-    if masks is not None and masks.shape != pixels.shape[:3]:
-        raise UserError(f"masks must be {pixels.shape[:3]}, one per image, got {masks.shape}")
+    titles = [f"image {i + 1}" for i in range(len(images))] if titles is None else titles
+    check_images(images, pixels, targets, classes, titles, masks)
     named = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
-    known, images = readings or {}, images.detach()
+    known, images, k = readings or {}, images.detach(), len(classes)
     reference = images if reference is None else reference
     models = tuple(_model_maps(name, model, images, k, reference, known.get(name)) for name, model in named.items())
     if len(models[0].taps) != len(models[-1].taps):
@@ -164,6 +156,26 @@ def stepper_data(
     found = None if early is None else tuple(map(int, early))
     return StepperData(pixels, images, tuple(classes), tuple(map(int, targets)), tuple(map(str, titles)), models, masks,
                        found, dict(provenance or {}))  # fmt: skip
+
+
+def check_images(
+    images: Tensor, pixels: np.ndarray, targets: Sequence[int], classes: Sequence[str], titles: Sequence[str],
+    masks: np.ndarray | None,
+) -> None:  # fmt: skip
+    """Whether images (N, 3, S, S) and what is known of them belong together, see `stepper_data`.
+
+    Raises:
+        UserError: If shapes or counts do not match.
+    """
+    n, k, shape = len(images), len(classes), tuple(images.shape)
+    if n == 0 or len(shape) != 4 or pixels.shape != (n, *shape[2:], 3) or pixels.dtype != np.uint8:
+        raise UserError("images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
+                        f"got {shape} and {pixels.shape} {pixels.dtype}")  # fmt: skip
+    if len(targets) != n or len(titles) != n or not all(0 <= t < k for t in targets):
+        raise UserError(f"{n} images of {k} classes need {n} targets from 0 to {k - 1} and {n} titles; "
+                        f"got targets {[int(t) for t in targets]} and {len(titles)} titles")  # fmt: skip
+    if masks is not None and masks.shape != pixels.shape[:3]:
+        raise UserError(f"masks must be {pixels.shape[:3]}, one per image, got {masks.shape}")
 
 
 def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int, reference: Tensor,

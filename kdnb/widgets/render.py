@@ -12,6 +12,7 @@ import pandas as pd
 from kdnb.errors import UserError
 from kdnb.feature_maps import field_box
 from kdnb.widgets.layers import FILTERS, KINDS, StepperData
+from kdnb.widgets.view import colour_numbers
 
 __all__ = ["ORDERS", "SCALES", "Bars", "Pane", "Panel", "StepperState", "box", "cell_at", "check", "number", "palette",
            "panel", "patch", "ranked", "score"]  # fmt: skip
@@ -182,11 +183,7 @@ def _pane(data: StepperData, state: StepperState, m: int) -> Pane:
     model, has_sign = data.models[m], signed(state)
     raw = data.values(m, state.layer, state.kind, state.target, state.versus)[state.image]
     low, high = _colour_range(data, state, m)
-    indices = np.full(raw.shape, 128 * has_sign, np.uint8)  # all zero
-    if low < high:
-        values = raw.astype(np.float64)
-        scaled = 127 * (values / high) + 128 if has_sign else 255 * ((values - low) / (high - low))
-        indices = np.floor(scaled + 0.5).astype(np.uint8)
+    indices = colour_numbers(raw, low, high, signed=has_sign)
     y, x = np.unravel_index((np.abs(raw) if has_sign else raw).argmax(), raw.shape)
     peak = (int(y), int(x)) if raw.min() < raw.max() else None
     cell = cell_at(state.point, raw.shape, data.pixels.shape[1]) if state.point else None

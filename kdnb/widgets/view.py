@@ -1,10 +1,12 @@
-"""What every widget's view shares: its script and style, and the way pixels and maps reach the browser (01, 03, 04)."""
+"""What every widget's view shares: its script and style, and the way pixels and maps reach the browser (01, 03-05)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["STYLE", "script"]
+import numpy as np
+
+__all__ = ["STYLE", "colour_numbers", "script"]
 
 STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
 
@@ -12,3 +14,18 @@ STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
 def script(*names: str) -> str:
     """The browser side of a widget: ``common.js`` followed by the files ``names``, as one module."""
     return "\n".join(Path(__file__).with_name(part).read_text("utf-8") for part in ("common.js", *names))
+
+
+def colour_numbers(raw: np.ndarray, low: float, high: float, *, signed: bool) -> np.ndarray:
+    """Numbers in a palette, (h, w) uint8, of raw values (h, w); those beyond the ends take the ends' colours.
+
+    A signed palette has zero at number 128 and its ends, -``high`` and ``high``, at 1 and 255.
+
+    >>> colour_numbers(np.array([[-1.0, 0.0, 0.5, 9.0]]), -1.0, 1.0, signed=True).tolist()
+    [[1, 128, 192, 255]]
+    """
+    if low >= high:  # all zero
+        return np.full(raw.shape, 128 * signed, np.uint8)
+    values = np.clip(raw.astype(np.float64), low, high)
+    scaled = 127 * (values / high) + 128 if signed else 255 * ((values - low) / (high - low))
+    return np.floor(scaled + 0.5).astype(np.uint8)

@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 
 from kdnb import trust
+from kdnb.distillation import load_student
+from kdnb.efficiency import explanation_methods
 from kdnb.faithfulness import BASELINES, METRICS
-from kdnb.trust.tables import interval
+from kdnb.feature_maps import cka_table
+from kdnb.study import Study
+from kdnb.trust.tables import TIMED, interval
 
 GOOD = {"energy in mask": 0.6, "ROAD": 0.8, "insertion, mean colour": 0.9, "insertion, blur": 0.9, "class switch": 0.0,
         "randomisation": 0.0, "stability": 0.95}  # fmt: skip
@@ -79,6 +83,53 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
     assert answer.loc["accuracy", "difference"] == 0
     cka = answer.loc["CKA, last tap"]
     assert cka["difference"] == pytest.approx(0.1) and cka["low"] < 0.1 < cka["high"] and (answer["seeds"] == 3).all()
+
+
+def test_one_seed_of_one_number_has_no_interval():
+    value, low, high = interval(np.array([[0.3]]), np.zeros(1), share=False)
+    assert value == 0.3 and np.isnan([low, high]).all(), "one network speaks for no other"
+
+
+def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_table():
+    lasting = {"average map, middle": BLIND, "Grad-CAM": GOOD, "SHAP deep": GOOD, "occlusion": GOOD}
+    grades = pd.concat(
+        [table(0.05, **lasting).rename(index={"student": "KD student"}, level="model"),
+         table(0.05, **{"Grad-CAM": BLIND}).rename(index={"student": "teacher"}, level="model")]
+    )  # fmt: skip
+    found = trust.quality(grades)
+    assert found.index.names == ["method", "model"] and list(found) == ["energy in mask", "low", "high"]
+    assert set(found.index) == {
+        ("average_map", "student"), ("gradcam", "student"), ("shap_deep", "student"), ("gradcam", "teacher")
+    }  # fmt: skip
+    assert found.loc[("gradcam", "student")].tolist() == pytest.approx([0.6, 0.55, 0.65])
+    assert found.loc[("gradcam", "teacher"), "energy in mask"] == pytest.approx(0.05)
+    unmasked = grades.copy()
+    unmasked.loc[(slice(None), slice(None), "energy in mask"), ["value", "low", "high"]] = np.nan
+    assert trust.quality(unmasked)["ROAD"].loc[("gradcam", "student")] == pytest.approx(0.8)
+
+
+def test_quality_joins_the_cost_table_that_draws_it(study):
+    timed = set(explanation_methods(study.images(study.explained[:1]), None, study.background, 10))
+    assert set(TIMED) == timed - {"forward"} and set(TIMED.values()) <= set(trust.EXPLANATIONS)
+
+
+@pytest.mark.slow
+def test_likeness_is_the_debiased_cka_of_paired_taps_seed_by_seed(settings):
+    study = Study(settings.model_copy(update={"student_seeds": 2}))
+    found, runs = trust.likeness(study), trust.trained(study)
+    images, teacher = study.images(study.sample(200)), study.teacher_model
+    for place, kind in enumerate(("KD student", "label-only student")):
+        for seed, run in enumerate(runs[kind]):
+            expected = cka_table(load_student(run, len(study.image_set.classes), study.device), teacher, images)
+            taps = zip(expected.index, expected, strict=True)
+            assert list(found) == [f"CKA with the teacher: {a}, {b}" for a, b in taps]
+            seen = [pair[place][seed] for pair in found.values()]
+            np.testing.assert_allclose(seen, np.diag(expected), atol=1e-5)
+    made = sorted((study.settings.runs / "likeness").glob("*/done.json"))
+    assert trust.likeness(study).keys() == found.keys() and len(made) == 1
+    assert sorted((study.settings.runs / "likeness").glob("*/done.json")) == made
+    question = trust.kd_question(study, {}, found)
+    assert (question["low"] < question["high"]).all() and len(question) == 1 + len(found)
 
 
 @pytest.mark.slow

@@ -1,0 +1,166 @@
+// The browser's side of the explanation explorer: two sides A and B over one image. The kernel makes every number.
+
+const HELP = [["A B", "side that the keys change"], ["← →", "method"], ["M", "model"], ["C", "class"], ["↑ ↓", "image"],
+  ["X", "swap"], ["+ −", "opacity"]];
+const NAMES = ["image", "a", "b", "opacity"];
+const FINE = 8; // pixels of an outline's canvas to one of the image
+
+function drawOutline(canvas, mask, side) { // white lines between what is inside the mask and what is not
+  canvas.width = canvas.height = FINE * side;
+  const pen = canvas.getContext("2d"), at = (y, x) => x >= 0 && x < side && mask[y * side + x] > 0;
+  if (mask.every((v) => v)) return;
+  [pen.fillStyle, pen.shadowColor, pen.shadowBlur] = ["#fff", "#000", 2];
+  for (let y = 0; y <= side; y++) for (let x = 0; x <= side; x++) {
+    if (at(y, x) !== at(y, x - 1)) pen.fillRect(FINE * x - 1, FINE * y, 2, FINE);
+    if (at(y, x) !== at(y - 1, x)) pen.fillRect(FINE * x, FINE * y - 1, FINE, 2);
+  }
+}
+
+function side(name, spec, choose) {
+  const parts = {
+    image: h("canvas", { "aria-hidden": true }), map: h("canvas", { class: "map", role: "img" }),
+    edge: h("canvas", { class: "smooth", "aria-hidden": true }), refusal: h("p", { class: "refusal" }),
+    bar: h("canvas", { class: "bar", "aria-hidden": true }), legend: [h("span"), h("span", { class: "unit" }), h("span")],
+    facts: h("dl", {}), badge: h("strong", { class: "badge" }, name), about: h("span", { class: "about" }),
+    method: select(`method of side ${name}`, Object.entries(spec.methods).map(([key, { label }]) => [key, label]), (v) => choose(0, v)),
+    model: select(`model of side ${name}`, spec.models.map((m) => [m, m]), (v) => choose(1, v)),
+    target: select(`class explained on side ${name}`, [[-1, "true class"], ...spec.classes.map((c, k) => [k, c])], (v) => choose(2, +v)),
+  };
+  parts.scale = h("div", { class: "scale" }, parts.bar, h("div", { class: "legend" }, ...parts.legend));
+  parts.node = h("section", { class: "pane", "aria-label": `side ${name}` }, h("header", {}, parts.badge, parts.about),
+    h("div", { class: "choices" }, parts.method, parts.model, parts.target),
+    h("div", { class: "picture" }, parts.image, parts.map, parts.edge, parts.refusal), parts.scale, parts.facts);
+  return parts;
+}
+
+function render({ model, el }) {
+  const spec = model.get("spec"), count = spec.titles.length, methods = Object.keys(spec.methods);
+  const palettes = spec.palettes.map(colours), store = new Map();
+  let active = "a", inFlight = "", queued = false, late = 0;
+  const now = () => ({ ask: "panel", image: model.get("image"), a: [...model.get("a")], b: [...model.get("b")] });
+
+  function set(changes) {
+    for (const [name, value] of Object.entries(changes)) model.set(name, value);
+    model.save_changes();
+  }
+  const choose = (name, i, value) => set({ [name]: model.get(name).map((v, j) => (j === i ? value : v)) });
+  const turn = (by) => set({ image: clamp(model.get("image") + by, 0, count - 1) });
+  const fade = (by) => set({ opacity: clamp(Math.round(10 * model.get("opacity") + by) / 10, 0, 1) });
+  const step = (by) => choose(active, 0, methods[(methods.indexOf(model.get(active)[0]) + by + methods.length) % methods.length]);
+  const swap = () => set({ a: model.get("b"), b: model.get("a") });
+  function activate(name, say) {
+    active = name;
+    for (const [key, parts] of Object.entries(sides)) parts.node.classList.toggle("active", key === name);
+    if (say) live.textContent = `The keys now change side ${name.toUpperCase()}.`;
+  }
+
+  const sides = { a: side("A", spec, (i, v) => choose("a", i, v)), b: side("B", spec, (i, v) => choose("b", i, v)) };
+  for (const [name, parts] of Object.entries(sides)) parts.node.addEventListener("focusin", () => activate(name));
+  const original = h("canvas", { role: "img" }), edge = h("canvas", { class: "smooth", "aria-hidden": true });
+  const title = h("p", { class: "title" }), truth = h("p", { class: "truth" }), alike = h("dl", {});
+  const place = h("span", { class: "place" }), live = h("p", { class: "live", role: "status", "aria-live": "polite" });
+  const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1));
+  const opacity = range("opacity of the maps", 0, 1, 0.05, (v) => set({ opacity: v })), percent = h("output");
+  const exchange = button("swap the sides A and B", "swap A and B", swap);
+  const stage = h("div", { class: "stage", tabindex: 0, role: "application",
+    "aria-label": "explanations: A and B choose the side, left and right arrows its method, up and down the image" },
+    h("section", { class: "pane", "aria-label": "image and agreement" },
+      h("header", {}, h("strong", {}, "image"), h("span", { class: "about" }, `${spec.side} × ${spec.side}`)),
+      h("div", { class: "picture" }, original, edge), h("div", { class: "pager" }, back, place, next), title, truth,
+      h("p", { class: "agree" }, "How alike are A and B?"), alike),
+    sides.a.node, sides.b.node);
+  const root = h("div", { class: "kdnb-widget kdnb-explorer", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
+    h("div", { class: "controls" }, ...field("Opacity", opacity, percent), ...field("Sides", exchange)),
+    h("p", { class: "help" }, ...HELP.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
+
+  function key(event) {
+    event.stopPropagation(); // JupyterLab's shortcuts stay out
+    const own = event.target.tagName === "SELECT" || (event.target === opacity && /^(Arrow|Home|End|Page)/.test(event.key));
+    if (own || event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
+    const acts = { a: () => activate("a", true), b: () => activate("b", true), ArrowLeft: () => step(-1), ArrowRight: () => step(1),
+      ArrowUp: () => turn(-1), ArrowDown: () => turn(1), m: () => choose(active, 1, cycle(spec.models, model.get(active)[1])),
+      c: () => choose(active, 2, ((model.get(active)[2] + 2) % (spec.classes.length + 1)) - 1),
+      x: swap, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1) };
+    const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  function ask(question, id) { // one at a time, so that what is passed over is never computed
+    if (inFlight) return;
+    inFlight = id;
+    model.send(question);
+    late = setTimeout(() => (live.textContent = WAITING), 4000);
+  }
+  function receive(message, buffers) {
+    const id = JSON.stringify(message.to);
+    if (id === inFlight) clearTimeout(late);
+    if (message.busy) return (live.textContent = message.busy);
+    if (!message.to) return;
+    if (id === inFlight) inFlight = "";
+    store.set(id, { ...message, arrays: buffers.map(bytesOf) });
+    draw();
+  }
+
+  const facts = (node, lines) => node.replaceChildren(...lines.flatMap(([what, text]) => [h("dt", {}, what), h("dd", {}, text)]));
+
+  function drawSide(parts, view, choice, indices, pixels, mask) {
+    const kind = spec.methods[choice[0]], colour = palettes[+kind.signed], refused = view.refusal !== "";
+    paint(parts.image, spec.side, spec.side, opaque(pixels));
+    parts.node.classList.toggle("refused", refused);
+    parts.map.hidden = parts.edge.hidden = parts.scale.hidden = refused;
+    parts.refusal.textContent = view.refusal;
+    facts(parts.facts, view.lines);
+    if (refused) return;
+    paintMap(parts.map, spec.side, spec.side, indices, colour);
+    parts.map.setAttribute("aria-label", view.sentence);
+    drawOutline(parts.edge, mask, spec.side);
+    paintMap(parts.bar, 255, 1, Uint8Array.from({ length: 255 }, (_, i) => i + 1), colour);
+    [view.low, kind.unit, view.high].forEach((text, i) => (parts.legend[i].textContent = text));
+  }
+
+  function draw() {
+    queued = false;
+    const question = now(), id = JSON.stringify(question), known = store.get(id), faded = model.get("opacity");
+    for (const [name, parts] of Object.entries(sides)) {
+      [parts.method.value, parts.model.value, parts.target.value] = question[name];
+      parts.target.options[0].textContent = `true class (${spec.classes[spec.targets[question.image]]})`;
+      parts.about.textContent = spec.methods[question[name][0]].per_class ? "" : "knows no class";
+      parts.map.style.opacity = faded;
+    }
+    opacity.value = faded;
+    percent.textContent = `${Math.round(100 * faded)} %`;
+    root.setAttribute("aria-busy", !known);
+    if (!known) return ask(question, id);
+    const [pixels, mask, ...maps] = known.arrays, truthName = spec.classes[spec.targets[question.image]];
+    paint(original, spec.side, spec.side, opaque(pixels));
+    original.setAttribute("aria-label", `${spec.titles[question.image]}, true class ${truthName}`);
+    drawOutline(edge, mask, spec.side);
+    Object.values(sides).forEach((parts, i) => drawSide(parts, known.views[i], question["ab"[i]], maps[i], pixels, mask));
+    facts(alike, known.agreement);
+    title.textContent = spec.titles[question.image];
+    truth.textContent = `✓ true class: ${truthName}`;
+    place.textContent = `${question.image + 1} of ${count}`;
+    back.setAttribute("aria-disabled", question.image === 0); // not disabled: that would drop the focus
+    next.setAttribute("aria-disabled", question.image === count - 1);
+    live.textContent = known.sentence;
+  }
+  const changed = () => {
+    if (!queued) queueMicrotask(draw); // several traits at once: one picture
+    queued = true;
+  };
+
+  el.append(root);
+  activate("a");
+  NAMES.forEach((name) => model.on(`change:${name}`, changed));
+  model.on("msg:custom", receive);
+  draw();
+  return () => {
+    clearTimeout(late);
+    NAMES.forEach((name) => model.off(`change:${name}`, changed));
+    model.off("msg:custom", receive);
+  };
+}
+
+export default { render };
