@@ -62,12 +62,24 @@ def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
     if measured:
         front = rows[rows["front"]].sort_values("ms")
         axes.step(front["ms"], front["place"], where="post", color="#777777", lw=1, ls="--", zorder=0)
-        for row in rows.itertuples():
-            axes.annotate(row.method, (row.ms, row.place), xytext=(5, 4), textcoords="offset points", fontsize=7)
+        _label(axes, rows)
     else:
         axes.set_yticks(range(rows["method"].nunique()), rows["method"].unique())
         axes.invert_yaxis()
     return Picture(figure, _said(rows, quality if measured else ""))
+
+
+def _label(axes: plt.Axes, rows: pd.DataFrame) -> None:
+    """The methods' names beside their points, moved up where they would cover each other."""
+    axes.autoscale_view()  # the limits are final from here on
+    taken: list[tuple[float, float]] = []
+    for row in rows.sort_values("place").itertuples():
+        x, y = start = axes.transData.transform((row.ms, row.place)) * 72 / axes.figure.dpi  # points
+        while any(abs(x - a) < 50 and abs(y - b) < 8 for a, b in taken):
+            y += 1
+        taken.append((x, y))
+        above = y - start[1] + 4
+        axes.annotate(row.method, (row.ms, row.place), xytext=(5, above), textcoords="offset points", fontsize=7)
 
 
 def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
