@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study · data · sweep · report · explain · export``; a mistake is one line, exit code 2."""
+"""The command line: ``kdnb study · data · sweep · book · doctor · …``; a mistake is one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -123,6 +123,30 @@ def figures(
 
     results = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results
     print(f"{len(publish(results, project_root() / 'figures'))} files in {project_root() / 'figures'}")
+
+
+@app.command()
+def book(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Build the book from a study's executed notebooks; where there are none, the study runs first."""
+    settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
+    from kdnb.book import build_book, executed_study
+
+    executed = executed_study(settings, explicit=_pairs(set_))
+    print(f"book: {build_book(executed, settings.runs / 'book' / executed.name)}")
+
+
+@app.command()
+def doctor(runs_dir: RunsDir = "") -> None:
+    """Check this computer: one line per finding, with what to do; exit code 1 if something cannot work."""
+    from kdnb.doctor import examine
+
+    findings = examine(Settings.checked({"runs_dir": runs_dir}).runs)
+    print(*findings, sep="\n")
+    if any(finding.state == "error" for finding in findings):
+        sys.exit(1)
 
 
 @app.command()
