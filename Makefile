@@ -13,10 +13,11 @@ EXECUTED ?=
 WORKERS ?= 1
 SCHEDULER ?=
 TESTERS ?= 2
+REPO ?=
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
-.PHONY: install study sweep lab test test-fast lint figures course clean
+.PHONY: install study sweep lab book doctor badges test test-fast lint figures course clean
 
 install: $(VENV)/installed
 
@@ -24,6 +25,10 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/installed-book: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[book]'
 	touch $@
 
 study: install
@@ -36,7 +41,17 @@ sweep: install
 lab: install
 	$(BIN)/jupyter lab notebooks
 
-test: install
+book: $(VENV)/installed-book
+	@$(BIN)/kdnb book --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
+		--split "$(SPLIT)" --runs-dir "$(RUNS)"
+
+doctor: install
+	@$(BIN)/kdnb doctor --runs-dir "$(RUNS)"
+
+badges: install
+	$(BIN)/python docs/badges.py $(REPO)
+
+test: $(VENV)/installed-book
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 test-fast: install

@@ -1,4 +1,4 @@
-"""The command line, ``kdnb study · data · sweep · course · …``; a mistake is one line, exit code 2."""
+"""The command line: ``kdnb study · data · sweep · course · book · …``; a mistake is one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -149,6 +149,30 @@ def figures(
     tables = build(path, root / "figures", partial=partial)
     print(f"{len(tables)} tables in {root / 'figures' / 'results'}")
     print(write_findings(tables, root / "README.md"), end="")
+
+
+@app.command()
+def book(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Build the book from a study's executed notebooks; where there are none, the study runs first."""
+    settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
+    from kdnb.book import build_book, executed_study
+
+    executed = executed_study(settings, explicit=_pairs(set_))
+    print(f"book: {build_book(executed, settings.runs / 'book' / executed.name)}")
+
+
+@app.command()
+def doctor(runs_dir: RunsDir = "") -> None:
+    """Check this computer: one line per finding, with what to do; exit code 1 if something cannot work."""
+    from kdnb.doctor import examine
+
+    findings = examine(Settings.checked({"runs_dir": runs_dir}).runs)
+    print(*findings, sep="\n")
+    if any(finding.state == "error" for finding in findings):
+        sys.exit(1)
 
 
 @app.command()

@@ -18,7 +18,7 @@ FLOORS = [
     {"data", "leakage", "models", "metrics"},
     {"training", "precision", "distillation", "feature_maps", "explanations", "faithfulness", "efficiency"},
     {"figures", "widgets", "study", "trust", "report", "audit", "reading"},
-    {"batch", "sweep", "results", "course", "cli"},
+    {"batch", "book", "doctor", "sweep", "results", "course", "cli"},
 ]
 MODULES = sorted((ROOT / "kdnb").rglob("*.py"))
 

@@ -11,7 +11,7 @@ from kdnb.errors import UserError
 from kdnb.phantoms import FAMILIES, PhantomPlan
 from kdnb.settings import Settings, project_root
 
-__all__ = ["about", "dataset_names", "download", "open_source", "phantom_plan", "registered"]
+__all__ = ["about", "dataset_names", "download", "locate", "open_source", "phantom_plan", "registered"]
 
 PLANTED = {"": {}, "_shortcut": {"shortcut": 1.0}, "_distractor": {"distractor": True}}
 PHANTOMS = {
@@ -64,7 +64,7 @@ def open_source(settings: Settings) -> Source:
         return medmnist_source(name.removeprefix(PREFIX), place.absolute(), settings.image_size)
     if not known and name != "custom":
         raise UserError(f"dataset {name!r} is not known: accepted are {', '.join(dataset_names())}")
-    path = _find(name, known, settings.data)
+    path = locate(name, known, settings.data)
     try:
         if path.is_dir():
             return folder_source(path, known)
@@ -90,7 +90,7 @@ def download(name: str) -> Path:
         raise UserError(f"no download of '{handle}' ({reason}): check your Kaggle token and the network") from None
 
 
-def _find(name: str, known: dict[str, Any], data: str) -> Path:
+def locate(name: str, known: dict[str, Any], data: str) -> Path:
     """What `data` names, else the set's archive or unpacked folder in KDNB_DATA, data/ or where `download` puts it."""
     if data or not known:
         places = [Path(data).expanduser(), project_root() / data] if data else []
