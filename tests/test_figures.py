@@ -53,8 +53,10 @@ CHARTS = {
     ),
     "ladder": (figures.ladder(LADDER), "KD 1e+08 MACs 0.900 (0.850 to 0.950)"),
     "score_bars of other values": (figures.score_bars(SCORES, label="energy in mask"), "Energy in mask with 95 %"),
-    "tau_heatmap": (figures.tau_heatmap(SCORES.T.corr(method="kendall").loc[list(SCORES.index), list(SCORES.index)]),
-                    "student and teacher 1.0"),
+    "tau_heatmap": (
+        figures.tau_heatmap(SCORES.T.corr(method="kendall").loc[list(SCORES.index), list(SCORES.index)]),
+        "student and teacher 1.0",
+    ),
     "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.0 (2.5 to 3.5)"),
     "pareto": (
         figures.pareto(COSTS, "energy"),
@@ -117,6 +119,27 @@ def test_the_same_figure_gives_the_same_bytes():
     uris = [figures.png_uri(figures.score_bars(SCORES)) for _ in range(2)]
     assert uris[0] == uris[1]
     assert Image.open(io.BytesIO(base64.b64decode(uris[0].split(",")[1]))).size[0] > 300
+
+
+def test_charts_are_saved_in_few_colours_and_pixels_of_data_without_loss():
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    for picture, lossless in (figures.score_bars(SCORES), False), (figures.sample_grid(noise, ["a"]), True):
+        drawn = io.BytesIO()
+        picture.figure.savefig(drawn, format="png", bbox_inches="tight")
+        saved = Image.open(io.BytesIO(base64.b64decode(figures.png_uri(picture).split(",")[1])))
+        seen, wanted = (np.asarray(i.convert("RGB")).astype(int) for i in (saved, Image.open(drawn)))
+        assert (saved.mode == "RGB") == lossless == (seen == wanted).all()
+        assert np.abs(seen - wanted).mean() < 0.2, "no eye sees the difference"
+
+
+def test_names_of_equal_points_do_not_cover_each_other():
+    methods = [(name, "student") for name in ("one", "two", "three")]
+    rows = pd.DataFrame({"ms": [5.0, 5.0, 5.1], "quality": [0.3, 0.3, 0.3]}, index=pd.MultiIndex.from_tuples(
+        methods, names=["method", "model"]))  # fmt: skip
+    figure = figures.pareto(rows, "quality").figure
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 3 and not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 @pytest.fixture
