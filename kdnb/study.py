@@ -241,9 +241,7 @@ class Study:
             tables["onnx"] = efficiency.onnx_latency(self.student_model, onnx, image, self.protocol)
         return tables
 
-    def downstream(
-        self, kind: str, parameters: dict, make: Callable[[Run], None], also: Sequence[str] = ()
-    ) -> Run:
+    def downstream(self, kind: str, parameters: dict, make: Callable[[Run], None], also: Sequence[str] = ()) -> Run:
         """A run that follows from the images, the teacher, the student and what ``also`` names, made now or found."""
         upstream = [self.image_set.hash, self.teacher.id, self.student.id, *also]
         return get_or_make(kind, parameters, make, root=self.settings.runs, upstream=upstream)

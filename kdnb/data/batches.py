@@ -97,9 +97,7 @@ def batches(
 
 
 def _unit(pixels: np.ndarray) -> Tensor:
-    return (
-        torch.from_numpy(np.asarray(pixels)).float().div_(255).permute(0, 3, 1, 2)
-    )  # float first: 5x faster
+    return torch.from_numpy(np.asarray(pixels)).float().div_(255).permute(0, 3, 1, 2)  # float first: 5x faster
 
 
 def _normalise(images: Tensor) -> Tensor:
