@@ -61,7 +61,7 @@ lint: install
 	$(BIN)/ruff check .
 
 figures: install
-	$(BIN)/kdnb figures
+	$(BIN)/kdnb figures --partial
 
 course: install
 	$(BIN)/kdnb course build --executed "$(EXECUTED)"

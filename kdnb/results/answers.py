@@ -40,8 +40,8 @@ def trainings(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     """Where the answers come from.
 
     Returns:
-        Index model (the columns of `answers`); alpha, temperature, seed, run, val_accuracy, images (of the training
-        part), seconds, parameters, macs, data (hash), kdnb, commit, processor.
+        Index model (the columns of `answers`); alpha, temperature, seed, training (its run), val_accuracy, images (of
+        the training part), seconds, parameters, macs, data (hash), kdnb, commit, processor.
     """
     rows = {"teacher": _training(study, study.teacher, load_teacher, (np.nan, np.nan), study.settings.seed)}
     for name, (cell, seed, run) in _students(study, grid).items():
@@ -60,7 +60,7 @@ def _students(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> dict[str, tup
 def _training(study: Study, run: Run, load_model: Callable, cell: Cell, seed: int) -> dict[str, object]:
     model, made = load_model(run, len(study.image_set.classes), study.device), run.json("env.json")
     return {
-        "alpha": cell[0], "temperature": cell[1], "seed": seed, "run": f"{run.kind}/{run.id}",
+        "alpha": cell[0], "temperature": cell[1], "seed": seed, "training": f"{run.kind}/{run.id}",
         "val_accuracy": run.json("metrics.json")["val_accuracy"], "images": len(study.image_set.rows("train")),
         "seconds": run.seconds, "parameters": count_parameters(model),
         "macs": macs(model, study.settings.image_size), "data": study.image_set.hash,

@@ -12,7 +12,7 @@ from kdnb.errors import UserError
 from kdnb.figures import Picture, Results, accuracy_summary, grid_heatmap, score_bars, size_curves
 from kdnb.report import publish
 from kdnb.results.findings import findings
-from kdnb.results.records import load
+from kdnb.results.records import load, missing
 from kdnb.results.tables import make_tables
 from kdnb.runs import digest, environment, read_json, write_json
 from kdnb.settings import project_root
@@ -46,14 +46,17 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
         results = Results(Path(temporary), facts, data)
         for name, table in tables.items():
             results.table(name, table.set_index(table.columns[0]), sorted(set(table.get("run", []))))
+        every = sorted(records["runs"]["run"])
         for name, picture in _pictures(tables):
-            results.picture(name, picture, sorted(records["runs"]["run"]))
+            results.picture(name, picture, every)
+        if left := missing(records, read):
+            results.table("missing", pd.DataFrame({"not finished": left}).set_index("not finished"), every)
         publish(results, folder, "results")
     manifest = read_json(folder / "manifest.json")
     for path in sorted((folder / COLLECTED).glob("*.csv.gz")):
         manifest[str(COLLECTED / path.name)] = {
             "alt": "", "pixels": False, "order": len(manifest), "parameters": facts, "data": data,
-            "runs": sorted(records["runs"]["run"]), "kdnb": environment()["kdnb"],
+            "runs": every, "kdnb": environment()["kdnb"],
             "commit": ", ".join(sorted(map(str, records["03_trainings"]["commit"].unique()))),
         }  # fmt: skip
     write_json(folder / "manifest.json", manifest)
@@ -83,7 +86,7 @@ def published() -> dict[str, pd.DataFrame]:
         UserError: If there are none.
     """
     folder = project_root() / "figures" / "results"
-    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("[a-z]_*.csv"))}
     if not tables:
         raise UserError(f"'{folder}' holds no tables: make figures writes them")
     return tables

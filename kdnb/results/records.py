@@ -17,7 +17,7 @@ from kdnb.sweep.plan import Plan
 from kdnb.sweep.spec import PLACES, Spec
 from kdnb.sweep.table import state_of
 
-__all__ = ["RECORDED", "Records", "collect", "load"]
+__all__ = ["RECORDED", "Records", "collect", "load", "missing"]
 
 Records = Mapping[str, pd.DataFrame]
 
@@ -85,13 +85,10 @@ def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
     tables = {path.name.removesuffix(".csv.gz"): _read(path) for path in sorted(folder.glob("*.csv.gz"))}
-    runs = tables["runs"]
-    planned = {_key(part.notebook.stem, run): f"{part.name} ({_short(part.varied, run)})"
-               for part in plan.parts for run in part.runs}  # fmt: skip
-    known = [_key(*row) for row in zip(runs["notebook"], map(json.loads, runs["parameters"]), strict=True)]
+    runs, planned = tables["runs"], _planned(plan)
     problems = {
-        "are not of the plan": [run for run, key in zip(runs["run"], known, strict=True) if key not in planned],
-        "are missing": [] if partial else [name for key, name in planned.items() if key not in known],
+        "are not of the plan": [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned],
+        "are missing": [] if partial else missing(tables, plan),
         "have rows but no provenance": sorted({r for t in tables.values() for r in t["run"]} - set(runs["run"])),
         "mix versions of kdnb": _mixed(tables.get("03_trainings", pd.DataFrame({"run": [], "kdnb": []})), "kdnb"),
         "mix image sizes": _mixed(runs.assign(size=_sizes(runs)), "size"),
@@ -99,6 +96,21 @@ def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
     if found := [f"{len(names)} runs {what}: {'; '.join(names)}" for what, names in problems.items() if names]:
         raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")
     return tables
+
+
+def missing(records: Records, plan: Plan) -> list[str]:
+    """Runs of the plan that the record does not hold: ``part (what varies)``."""
+    known = set(_keys(records["runs"]))
+    return [name for key, name in _planned(plan).items() if key not in known]
+
+
+def _planned(plan: Plan) -> dict[str, str]:
+    return {_key(part.notebook.stem, run): f"{part.name} ({_short(part.varied, run)})"
+            for part in plan.parts for run in part.runs}  # fmt: skip
+
+
+def _keys(runs: pd.DataFrame) -> list[str]:
+    return [_key(*row) for row in zip(runs["notebook"], map(json.loads, runs["parameters"]), strict=True)]
 
 
 def _read(path: Path) -> pd.DataFrame:

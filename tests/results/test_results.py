@@ -49,12 +49,12 @@ def tables_of_a_run(version="0.2.0"):
     given = pd.DataFrame({"group": GROUP, "target": TARGET} | said)
     rows = [
         {"model": name, "alpha": 1.0 if "labels" in name else 0.4, "temperature": 1.0 if "labels" in name else 5.0,
-         "seed": int(name[-1]) if name[-1].isdigit() else 0, "run": f"student/{name}", "val_accuracy": 0.7,
+         "seed": int(name[-1]) if name[-1].isdigit() else 0, "training": f"student/{name}", "val_accuracy": 0.7,
          "images": 400, "seconds": 1.0, "parameters": 10, "macs": 10, "data": "d", "kdnb": version, "commit": "c"}
         for name in list(SAID)[1:]
     ]  # fmt: skip
     rows[0] |= {"alpha": np.nan, "temperature": np.nan}
-    return {"03_answers": given, "03_trainings": pd.DataFrame(rows).drop(columns="run")}
+    return {"03_answers": given, "03_trainings": pd.DataFrame(rows)}
 
 
 @pytest.fixture
@@ -145,6 +145,7 @@ def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_p
     with pytest.raises(UserError, match=r"1 runs are missing: paper \(split=random\)"):
         build(plan(), figures)
     assert set(build(plan(), figures, partial=True)["a_accuracy"]["split"]) == {"grouped"}
+    assert (figures / "results" / "missing.csv").read_text() == "not finished\npaper (split=random)\n"
 
 
 def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
@@ -202,7 +203,7 @@ def test_answers_are_those_of_the_models(study):
     assert shares[0] == study.scores.loc[("teacher", "accuracy"), "value"]
     assert shares[-1] == study.scores.loc[("KD student", "accuracy"), "value"]
     assert (table["1-NN"] == table["target"]).mean() == pytest.approx(study.leak_meter["accuracy"])
-    assert rows.loc["teacher", "run"] == f"teacher/{study.teacher.id}" and rows["kdnb"].nunique() == 1
+    assert rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}" and rows["kdnb"].nunique() == 1
 
 
 def test_one_run_is_read_whole(finished, figures, tmp_path):
