@@ -52,7 +52,7 @@ PROFILES: dict[str, Profile] = {
     ),
     "quick": Profile(
         image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=8, batch_size=16, learning_rate=2e-3,
-        views=4, explained_images=4, graded_images=2, shap_samples=200, timing_repeats=30, timing_seconds=3,
+        views=4, explained_images=4, graded_images=2, shap_samples=200, timing_repeats=30, timing_seconds=1.5,
         weights="none",
     ),
     "standard": Profile(

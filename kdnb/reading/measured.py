@@ -164,7 +164,7 @@ def _probes(seen: dict[str, list[Examples]], seed: int) -> pd.DataFrame:
     tables = {}
     for name in ("KD student", "label-only student", "teacher"):
         same = tuple(bare[0]) == tuple(seen[name][0].features)
-        tables[name] = probe_table(*seen[name], untrained=bare if same else None, seed=seed, repeats=3)
+        tables[name] = probe_table(*seen[name], untrained=bare if same else None, seed=seed, repeats=1)
     return pd.concat(tables, names=["model"]).reset_index()
 
 
