@@ -65,7 +65,8 @@ def _fit(x: np.ndarray, targets: np.ndarray, tap: str) -> Pipeline:
                         f"{len(targets)} targets, {len(np.unique(targets))} classes")  # fmt: skip
     if not np.isfinite(x).all():
         raise UserError(f"the activations at tap {tap!r} are not finite: check the weights and the input range")
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, tol=1e-3)).fit(x.astype(np.float64), targets)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, tol=1e-3))
+    return probe.fit(x.astype(np.float64), targets)
 
 
 def probe_predictions(probes: Mapping[str, Pipeline], test: Features) -> np.ndarray:
