@@ -23,7 +23,7 @@ from kdnb.settings import Settings, project_root
 
 __all__ = ["build_book", "executed_study"]
 
-SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "docs", "figures/audit")
+SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "docs", "figures/audit", "figures/results")
 LAUNCH = re.compile(r"<!-- launch.*?<!-- /launch -->\n?", re.DOTALL)  # pictures that would be loaded from the network
 COMMAND = "from jupyter_book.cli.main import main; main()"
 
