@@ -21,10 +21,10 @@ from kdnb.feature_maps.probes import (
     probe_table,
 )
 from kdnb.feature_maps.receptive import field_box, receptive_fields
-from kdnb.feature_maps.similarity import cka, cka_table, gram_cka, grams
+from kdnb.feature_maps.similarity import cka, gram_cka, grams
 
 __all__ = ["Account", "Examples", "Ledger", "Tail", "average_maps", "capture", "channel_effects", "channel_means",
-           "check_images", "check_targets", "cka", "cka_table", "control_task", "decision_ledger", "early_decisions",
+           "check_images", "check_targets", "cka", "control_task", "decision_ledger", "early_decisions",
            "features", "field_box", "fit_probes", "gradients_at_taps", "gram_cka", "grams", "ledgers",
            "logits_and_taps", "probabilities_without", "probe_predictions", "probe_table", "receptive_fields",
            "to_size", "top_k_curve"]  # fmt: skip

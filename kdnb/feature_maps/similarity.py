@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kdnb.errors import UserError
 from kdnb.feature_maps.maps import logits_and_taps
 
-__all__ = ["cka", "cka_table", "gram_cka", "grams"]
+__all__ = ["cka", "gram_cka", "grams"]
 
 BLOCK = 2**16  # features at a time, so that the float64 copy stays small
 
@@ -42,21 +42,6 @@ def cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> float:
     """
     x, y = (torch.as_tensor(z).detach().double() for z in (x, y))
     return float(gram_cka({"x": _gram(x, x)}, {"y": _gram(y, y)}).iloc[0, 0])
-
-
-def cka_table(first: nn.Module, second: nn.Module, images: Tensor, batch: int = 64) -> pd.DataFrame:
-    """Debiased linear CKA of every tap of one model with every tap of another.
-
-    Args:
-        first: A module with taps.
-        second: Another.
-        images: (N, 3, H, W), N ≥ 4.
-        batch: Images at a time, see :func:`grams`.
-
-    Returns:
-        Taps of ``first`` (rows) by taps of ``second`` (columns), at most 1.
-    """
-    return gram_cka(grams(first, images, batch=batch), grams(second, images, batch=batch))
 
 
 def grams(

@@ -48,6 +48,7 @@ TIMED = {  # method in notebook 06's table of costs -> the explanation whose gra
     "shap_gradient": "SHAP gradient", "shap_deep": "SHAP deep",
 }  # fmt: skip
 STEPS = 8  # of deletion and insertion
+FEW = 5  # groups that an interval needs at least
 
 
 def trained(study: Study) -> dict[str, list[Run]]:
@@ -137,7 +138,10 @@ def scores(study: Study) -> pd.DataFrame:
 
 
 def interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:
-    """Mean of values (S, N) with its interval over seeds and groups; images that a seed does not know are left out."""
+    """Mean of values (S, N) with its interval over seeds and groups; images that a seed does not know are left out.
+
+    A mean over fewer than ``FEW`` groups has no interval: their bootstrap would be far too narrow.
+    """
     known = ~np.isnan(values).any(axis=0)
     if known.any() and len(np.unique(groups[known])) < 2 and (values.shape[1] > 1 or len(values) == 1):
         return Interval((float(values[:, known].mean()), np.nan, np.nan))  # one patient, or one seed, has no spread
@@ -145,6 +149,8 @@ def interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval
         return share_interval(values, groups)
     if np.ptp(values[:, known]) < 1e-6:  # the same by construction, as a class-blind map under another class
         return Interval((float(values[:, known].mean()),) * 3)
+    if values.shape[1] > 1 and len(np.unique(groups[known])) < FEW:
+        return Interval((float(values[:, known].mean()), np.nan, np.nan))
     return seed_interval(values[:, known], groups[known])
 
 

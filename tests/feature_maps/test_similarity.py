@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kdnb.errors import UserError
-from kdnb.feature_maps import capture, cka, cka_table, grams
+from kdnb.feature_maps import capture, cka, gram_cka, grams
 from kdnb.models import FiveConv
 
 
@@ -62,7 +62,7 @@ def test_independent_features_score_zero_where_the_biased_estimate_is_large():
 def test_table_equals_cka_of_flattened_taps():
     torch.manual_seed(0)
     first, second, images = FiveConv(4, 0.25), FiveConv(3, 0.125), torch.randn(7, 3, 32, 32)
-    table = cka_table(first, second, images, batch=3)
+    table = gram_cka(grams(first, images, batch=3), grams(second, images, batch=3))
     assert table.shape == (5, 5)
     found = []
     for model in (first, second):
@@ -72,7 +72,7 @@ def test_table_equals_cka_of_flattened_taps():
     for row, x in found[0].items():
         for column, y in found[1].items():
             assert table.loc[row, column] == pytest.approx(song(x.double(), y.double()), abs=1e-4)
-    assert np.allclose(np.diag(cka_table(first, first, images)), 1)
+    assert np.allclose(np.diag(gram_cka(grams(first, images), grams(first, images))), 1)
 
 
 def test_grams_do_not_depend_on_the_batches():

@@ -12,7 +12,7 @@ from kdnb import trust
 from kdnb.distillation import load_student
 from kdnb.efficiency import explanation_methods
 from kdnb.faithfulness import BASELINES, METRICS
-from kdnb.feature_maps import cka_table
+from kdnb.feature_maps import gram_cka, grams
 from kdnb.study import Study
 from kdnb.trust.tables import TIMED, interval
 
@@ -54,11 +54,12 @@ def test_wide_intervals_pass_nothing_and_unknown_is_not_failed(baselines):
 
 
 def test_interval_leaves_out_what_a_seed_does_not_know():
-    values = np.array([[0.1, 0.2, np.nan, 0.4], [0.3, 0.2, 0.9, 0.4]])
-    value, low, high = interval(values, np.arange(4), share=False)
+    values = np.tile([[0.1, 0.2, np.nan, 0.4], [0.3, 0.2, 0.9, 0.4]], 2)
+    value, low, high = interval(values, np.arange(8), share=False)
     assert value == pytest.approx(np.mean([0.1, 0.2, 0.4, 0.3, 0.2, 0.4])) and low < value < high
     assert interval(np.ones((2, 4)), np.arange(4), share=False) == (1, 1, 1), "by construction, not by luck"
     assert np.isnan(interval(values[:, :2], np.zeros(2), share=False)[1]), "one patient has no spread"
+    assert np.isnan(interval(values, np.arange(8) // 2, share=False)[1:]).all(), "four patients are too few"
     assert np.isnan(interval(np.full((2, 3), np.nan), np.arange(3), share=False)).all()
 
 
@@ -120,7 +121,8 @@ def test_likeness_is_the_debiased_cka_of_paired_taps_seed_by_seed(settings):
     images, teacher = study.images(study.sample(200)), study.teacher_model
     for place, kind in enumerate(("KD student", "label-only student")):
         for seed, run in enumerate(runs[kind]):
-            expected = cka_table(load_student(run, len(study.image_set.classes), study.device), teacher, images)
+            student = load_student(run, len(study.image_set.classes), study.device)
+            expected = gram_cka(grams(student, images), grams(teacher, images))
             taps = zip(expected.index, expected, strict=True)
             assert list(found) == [f"CKA with the teacher: {a}, {b}" for a, b in taps]
             seen = [pair[place][seed] for pair in found.values()]
