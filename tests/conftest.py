@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from browser import CHROMIUM
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["KDNB_LIVE"] = "0"
@@ -28,3 +29,15 @@ def settings(runs_dir):
 @pytest.fixture(scope="session")
 def study(settings):
     return Study(settings)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests of a worker: Playwright starts once in a process."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()

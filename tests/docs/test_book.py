@@ -2,12 +2,12 @@
 
 import re
 import shutil
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import pytest
+from browser import NEEDS_BROWSER, accessible
 
 from kdnb import book
 from kdnb.batch import notebooks, run_notebook
@@ -15,9 +15,6 @@ from kdnb.book import build_book, executed_study
 from kdnb.course import check
 from kdnb.errors import UserError
 from kdnb.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "widgets"))
-from browser import CHROMIUM, NEEDS_BROWSER, accessible
 
 needs_book = pytest.mark.skipif(find_spec("jupyter_book") is None, reason="not installed: jupyter-book (make book)")
 
@@ -98,27 +95,17 @@ def test_status_tells_times_versions_and_whether_the_code_is_the_same(site):
 class TestInChromium:
     pytestmark = NEEDS_BROWSER
 
-    @pytest.fixture(scope="class")
-    def chromium(self):
-        from playwright.sync_api import sync_playwright
-
-        with sync_playwright() as p:
-            browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-            yield browser
-            browser.close()
-
     def test_axe_finds_nothing_serious_and_the_console_is_silent(self, site, chromium, scheme):
-        context, errors = chromium.new_context(color_scheme=scheme, offline=True, reduced_motion="reduce"), []
-        context.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        context.on("weberror", lambda e: errors.append(str(e.error)))
+        context = chromium.new_context(color_scheme=scheme, offline=True, reduced_motion="reduce")
         for name in PAGES:
-            page = context.new_page()
+            page, errors = context.new_page(), []
+            page.on("console", lambda m, errors=errors: errors.append(m.text) if m.type == "error" else None)
+            page.on("pageerror", lambda e, errors=errors: errors.append(str(e)))
             page.goto(f"file://{site}/{name}.html")
             page.wait_for_timeout(300)  # the theme fades in its colours
             assert page.evaluate("document.documentElement.dataset.theme") == scheme
             assert not errors, name
-            accessible(page, "html")  # axe itself asks for style sheets, which file:// denies
-            errors.clear()
+            accessible(page, "html")  # errors from here on are of axe: it asks for style sheets, which file:// denies
             levels = page.evaluate("[...document.querySelectorAll('article :is(h1, h2, h3)')].map(h => +h.tagName[1])")
             assert levels[0] == 1 and levels.count(1) == 1
             page.close()

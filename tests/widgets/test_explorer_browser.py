@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import NEEDS_BROWSER, accessible, execute, reachable_and_contained, saved_size
+from browser import NEEDS_BROWSER, accessible, execute, kernel_says, reachable_and_contained, saved_size
 
 from kdnb.explanations import METHODS
 from kdnb.widgets import Choice, explorer_panel
@@ -29,6 +29,7 @@ models["teacher"] = TappedDenseNet121(4).eval()
 data = explorer_data(models, images, pixels, [classes.index(c) for c in table.label], classes, list(table.image_id),
                      Context(images, samples=10, tap=2), masks=masks)
 """
+WIDGET, CELL = ".kdnb-explorer", "w = ExplanationExplorer(data)\nw"
 READ = """() => {
   const root = document.querySelector(".kdnb-explorer"), text = (n) => n.textContent;
   const sides = [...root.querySelectorAll(".pane")].slice(1).map((p) => {
@@ -43,23 +44,9 @@ READ = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def data():
-    scope = {}
-    exec(SETUP, scope)
-    return scope["data"]
-
-
-@pytest.fixture(scope="module")
-def opened(lab):
-    page, errors = lab.open("explorer", [SETUP, "w = ExplanationExplorer(data)\nw"], ".kdnb-explorer[aria-busy=false]")
-    yield page, errors, lab.folder
-    page.close()
-
-
 @pytest.fixture
 def page(opened, data):
-    page, first = opened[0], first_states(data)[0]
+    page, first = opened.page, first_states(data)[0]
     execute(page, f"w.image = {first.image}; w.opacity = 0.6; w.a = {tuple(first.a)}; w.b = {tuple(first.b)}")
     page.locator(".kdnb-explorer .stage").focus()
     page.keyboard.press("a")
@@ -105,11 +92,7 @@ def test_every_key_shows_what_python_computes(page, data):
             agrees(page, data, state)
         else:
             assert page.locator(".kdnb-explorer .live").text_content() == "The keys now change side B."
-    for _ in range(20):  # the view's last change may still be on its way to the kernel
-        if (said := execute(page, "print(w.panel().sentence)").strip()) == explorer_panel(data, state).sentence:
-            return
-        page.wait_for_timeout(250)
-    assert said == explorer_panel(data, state).sentence
+    kernel_says(page, explorer_panel(data, state).sentence)
 
 
 def test_a_map_that_must_be_computed_is_waited_for_and_what_is_passed_over_is_not(page, data):
@@ -143,6 +126,6 @@ def test_tab_reaches_everything_and_keys_stay_inside(page):
 
 
 def test_the_console_stays_silent_and_the_notebook_small(opened, page):
-    size = saved_size(page, opened[2] / "explorer.ipynb")
+    size = saved_size(page, opened.path)
     print(f"saved notebook: {size / 1000:.0f} kB")
-    assert size < 100_000 and opened[1] == []
+    assert size < 100_000 and opened.errors == []

@@ -14,25 +14,12 @@ from kdnb.widgets import Answers, SoftTargetExplorer
 rng = np.random.default_rng(0)
 data = Answers(3 * rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), (0, 1, 2, 3, 0), tuple("vwxyz"), tuple("abcd"))
 """
+WIDGET, CELL = ".kdnb-soft", "w = SoftTargetExplorer(data)\nw"
 READ = """() => {
   const root = document.querySelector(".kdnb-soft"), text = (n) => n.textContent;
   const [answers, pushes] = [...root.querySelectorAll(".chart")].map((c) => [...c.querySelectorAll(".p")].map(text));
   return { live: text(root.querySelector(".live")), answers, pushes };
 }"""
-
-
-@pytest.fixture(scope="module")
-def data():
-    scope = {}
-    exec(SETUP, scope)
-    return scope["data"]
-
-
-@pytest.fixture(scope="module")
-def opened(lab):
-    page, errors = lab.open("soft", [SETUP, "w = SoftTargetExplorer(data)\nw"], ".kdnb-soft[aria-busy=false]")
-    yield page, errors, lab.folder
-    page.close()
 
 
 def agrees(page, data, state):
@@ -48,7 +35,7 @@ def agrees(page, data, state):
 
 @pytest.fixture
 def page(opened, data):
-    page = opened[0]
+    page = opened.page
     execute(page, "w.image = 1; w.image = 0; w.alpha = 0.7; w.temperature = 10.0; w.loss = 'kd'")
     page.locator(".kdnb-soft .stage").focus()
     agrees(page, data, SoftTargetState())
@@ -88,5 +75,5 @@ def test_tab_reaches_everything_and_keys_stay_inside(page):
 
 
 def test_the_console_stays_silent_and_the_notebook_small(opened, page):
-    assert saved_size(page, opened[2] / "soft.ipynb") < 300_000
-    assert opened[1] == []
+    assert saved_size(page, opened.path) < 300_000
+    assert opened.errors == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import NEEDS_BROWSER, accessible, execute, tab_through
+from browser import NEEDS_BROWSER, accessible, execute, kernel_says, tab_through
 
 from kdnb.widgets.layers import KINDS
 from kdnb.widgets.page import to_html
@@ -30,6 +30,7 @@ student, teacher = FiveConv(4, 0.25), TappedDenseNet121(4)
 data = stepper_data(student, teacher, to_tensor(pixels), pixels, [classes.index(c) for c in table.label],
                     classes, list(table.image_id), masks=masks, provenance={"seed": 3})
 """
+WIDGET, CELL = ".kdnb-widget", "w = LayerStepper(data, StepperState())\nw"
 READ = """() => {
   const root = document.querySelector(".kdnb-widget"), text = (n) => n.textContent;
   const panes = [...root.querySelectorAll(".stage .pane")].slice(1).filter((p) => !p.hidden).map((p) => {
@@ -44,29 +45,14 @@ READ = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def opened(lab):
-    cells = [SETUP, "w = LayerStepper(data, StepperState())\nw"]
-    page, errors = lab.open("stepper", cells, ".kdnb-widget[aria-busy=false]")
-    yield page, errors, lab.folder, lab.browser
-    page.close()
-
-
 @pytest.fixture
 def page(opened):
     """The page with the focus on the maps and the widget in its first state."""
-    page = opened[0]
+    page = opened.page
     execute(page, "w.layer = 2\nfor name, value in plain_state(StepperState()).items(): setattr(w, name, value)")
     page.wait_for_function("document.querySelector('.live').textContent.includes('layer 1 of 5 (conv1')")
     page.locator(".kdnb-widget .stage").focus()
     return page
-
-
-@pytest.fixture(scope="module")
-def data():
-    scope = {}
-    exec(SETUP, scope)
-    return scope["data"]
 
 
 def agrees(page, data, state):
@@ -116,11 +102,7 @@ def test_every_key_shows_what_python_computes(page, data):
     for key, change in ("-", {"opacity": 0.5}), ("m", {"shown": "student"}), ("m", {"shown": "teacher"}):
         page.keyboard.press(key)
         agrees(page, data, state := replace(state, **change))
-    for _ in range(20):  # the view's last change may still be on its way to the kernel
-        if (kernel := execute(page, "print(w.panel().sentence)").strip()) == panel(data, state).sentence:
-            break
-        page.wait_for_timeout(500)
-    assert kernel == panel(data, state).sentence
+    kernel_says(page, panel(data, state).sentence)
 
 
 def test_the_kernel_moves_the_view(page, data):
@@ -248,10 +230,10 @@ def test_an_export_can_be_shown_again(page, data, tmp_path):
     assert content["seed"] == 3 and content["sentence"].startswith(LayerStepper(data, state).panel().sentence)
 
 
-def test_the_saved_page_works_without_kernel_and_network(opened, data, tmp_path):
+def test_the_saved_page_works_without_kernel_and_network(opened, chromium, data, tmp_path):
     state = StepperState(image=1, layer=2, kind="gradcam", target=2)
     path = to_html(data, tmp_path / "stepper.html", state, images=[0, 1])
-    context = opened[3].new_context(offline=True)
+    context = chromium.new_context(offline=True)
     page, errors = context.new_page(), []
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: errors.append(str(e)))
@@ -280,10 +262,10 @@ def test_the_saved_page_works_without_kernel_and_network(opened, data, tmp_path)
 def test_the_saved_notebook_is_small(opened, page):
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     page.wait_for_timeout(2000)
-    text = (opened[2] / "stepper.ipynb").read_text()
+    text = (opened.path).read_text()
     assert "widget-state+json" in text and "probabilities" in text and len(text) < 1_000_000
     print(f"saved notebook: {len(text) / 1000:.0f} kB")
 
 
 def test_the_console_stays_silent(opened):
-    assert opened[1] == []
+    assert opened.errors == []

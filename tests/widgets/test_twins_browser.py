@@ -38,14 +38,14 @@ def here(tmp_path_factory):
 @pytest.fixture(scope="module")
 def opened(lab, here):
     cells = [f"RUNS = {here['RUNS']!r}" + SETUP, "w = TwinBrowser(pairs, pixels)\nw"]
-    page, errors = lab.open("twins", cells, ".kdnb-twins[aria-busy=false]")
-    yield page, errors, lab.folder
-    page.close()
+    opened = lab.open("twins", cells, ".kdnb-twins[aria-busy=false]")
+    yield opened
+    opened.page.close()
 
 
 @pytest.fixture
 def page(opened, here):
-    page = opened[0]
+    page = opened.page
     execute(page, "w.split = 'published'; w.place = 1; w.place = 0")
     page.wait_for_function("t => document.querySelector('.kdnb-twins .live').textContent === t",
                            arg=sentence(here["pairs"], "published", 0))  # fmt: skip
@@ -94,5 +94,5 @@ def test_tab_reaches_everything_and_keys_stay_inside(page):
 
 
 def test_the_console_stays_silent_and_the_notebook_small(opened, page):
-    assert saved_size(page, opened[2] / "twins.ipynb") < 500_000
-    assert opened[1] == []
+    assert saved_size(page, opened.path) < 500_000
+    assert opened.errors == []

@@ -1,4 +1,4 @@
-"""A real JupyterLab and Chromium for the tests of widgets and notebooks."""
+"""A real JupyterLab for the tests of widgets, and what tests in Chromium share."""
 
 import json
 import os
@@ -11,11 +11,12 @@ import urllib.request
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NEEDED = ("playwright", "jupyterlab", "axe_playwright_python")
 MISSING = [name for name in NEEDED if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
@@ -62,6 +63,14 @@ def _ready(address, server, folder):
     raise AssertionError("JupyterLab did not start within two minutes")
 
 
+class Opened(NamedTuple):
+    """A notebook in JupyterLab: its page, the console errors so far, and its file."""
+
+    page: object
+    errors: list
+    path: Path
+
+
 class Lab:
     """A JupyterLab and a browser that open notebooks written for a test."""
 
@@ -69,10 +78,11 @@ class Lab:
         self.folder, self.address, self.browser = folder, address, browser
 
     def open(self, name, cells, selector, timeout=180_000):
-        """Run all cells of a new notebook and wait for ``selector``; the page and the list of its console errors."""
+        """Run all cells of a new notebook and wait for ``selector``."""
         cells = [nbformat.v4.new_code_cell(code) for code in cells]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), self.folder / f"{name}.ipynb")
+        path = self.folder / f"{name}.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
         page, errors = self.browser.new_page(viewport={"width": 1200, "height": 1100}), []
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
@@ -81,19 +91,7 @@ class Lab:
         page.wait_for_function(f"{kernel} != null", timeout=120_000)
         page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         page.wait_for_selector(selector, timeout=timeout)
-        return page, errors
-
-
-@contextmanager
-def lab_in_browser(folder, **options):
-    """A `Lab` on ``folder``."""
-    from playwright.sync_api import sync_playwright
-
-    with jupyterlab(folder, **options) as address, sync_playwright() as p:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield Lab(folder, address, browser)
-        browser.close()
+        return Opened(page, errors, path)
 
 
 def execute(page, code):
@@ -106,6 +104,15 @@ def execute(page, code):
       await future.done;
       return text;
     }""", code)  # fmt: skip
+
+
+def kernel_says(page, sentence):
+    """The kernel's widget ``w`` comes to ``sentence``; the view's last change may still be on its way there."""
+    for _ in range(20):
+        if (said := execute(page, "print(w.panel().sentence)").strip()) == sentence:
+            return
+        page.wait_for_timeout(500)
+    assert said == sentence
 
 
 TAB_STOPS = """() => {
