@@ -1,14 +1,15 @@
-"""Charts of the published results: accuracy beside memory, and the effect of data set size (notebook 07)."""
+"""Charts of the published results: accuracy beside memory, data set size, and the schedule (notebook 07)."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from kdnb.figures.output import PALETTE, Picture
 
-__all__ = ["accuracy_summary", "size_curves"]
+__all__ = ["accuracy_summary", "schedule_curves", "size_curves"]
 
 MARKS = {"teacher": ("s", PALETTE[1]), "KD student": ("o", PALETTE[0]), "label-only student": ("D", PALETTE[2]),
          "as-coded student": ("^", PALETTE[3])}  # fmt: skip
@@ -71,3 +72,24 @@ def size_curves(table: pd.DataFrame) -> Picture:
     panels[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     return Picture(figure, f"Accuracy against the number of training images, with 95 % intervals. {'; '.join(said)}.")
+
+
+def schedule_curves(table: pd.DataFrame) -> Picture:
+    """Validation accuracy after every epoch, one panel per data set and split.
+
+    Args:
+        table: Columns dataset, split, model, epoch, val_accuracy.
+    """
+    place = table["dataset"].str.replace("_", " ") + ", " + table["split"]
+    shapes, colours = ({name: mark[i] for name, mark in MARKS.items()} for i in (0, 1))
+    grid = sns.relplot(table.assign(place=place), x="epoch", y="val_accuracy", hue="model", style="model", col="place",
+                       col_wrap=3, kind="line", markers=shapes, palette=colours, dashes=False, height=2.6)  # fmt: skip
+    grid.set_titles("{col_name}").set_axis_labels("epoch", "accuracy, validation part")
+    for axes in grid.axes.flat:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=3, title=None)
+    said = [
+        f"{name}, {model}: {went.iloc[len(went) // 2 - 1]:.3f} half-way, {went.iloc[-1]:.3f} at the end"
+        for (name, model), went in table.groupby([place, "model"], sort=False)["val_accuracy"]
+    ]
+    return Picture(grid.figure, f"Accuracy on the validation part after every epoch. {'; '.join(said)}.")

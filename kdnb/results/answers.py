@@ -14,7 +14,7 @@ from kdnb.runs import Run
 from kdnb.study import Study
 from kdnb.training import load_teacher, saved_logits
 
-__all__ = ["answers", "trainings"]
+__all__ = ["answers", "curves", "trainings"]
 
 LABELS: Cell = (1.0, 1.0)
 
@@ -47,6 +47,15 @@ def trainings(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     for name, (cell, seed, run) in _students(study, grid).items():
         rows[name] = _training(study, run, load_student, cell, seed)
     return pd.DataFrame(rows).T.rename_axis("model")
+
+
+def curves(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+    """How each of these trainings went: model, epoch (from 1), loss and accuracy on training and validation images."""
+    runs = {"teacher": study.teacher} | {name: run for name, (*_, run) in _students(study, grid).items()}
+    kept = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+    read = {name: pd.read_csv(run.path("history.csv"))[kept].assign(epoch=lambda h: h["epoch"] + 1)
+            for name, run in runs.items()}  # fmt: skip
+    return pd.concat(read, names=["model", None]).reset_index("model").reset_index(drop=True)
 
 
 def _students(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> dict[str, tuple[Cell, int, Run]]:

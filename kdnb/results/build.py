@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from kdnb.errors import UserError
-from kdnb.figures import Picture, Results, accuracy_summary, grid_heatmap, score_bars, size_curves
+from kdnb.figures import Picture, Results, accuracy_summary, grid_heatmap, schedule_curves, score_bars, size_curves
 from kdnb.report import publish
 from kdnb.results.findings import findings
 from kdnb.results.records import load, missing
@@ -77,6 +77,8 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
         yield "gains", score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
     if "d_sizes" in tables and tables["d_sizes"]["fraction"].nunique() > 1:
         yield "sizes", size_curves(tables["d_sizes"])
+    if "g_schedule" in tables:
+        yield "schedule", schedule_curves(tables["g_schedule"])
 
 
 def published() -> dict[str, pd.DataFrame]:

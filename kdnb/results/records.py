@@ -22,7 +22,7 @@ __all__ = ["RECORDED", "Records", "collect", "load", "missing"]
 Records = Mapping[str, pd.DataFrame]
 
 RECORDED = {  # notebook -> the tables of it that are kept
-    "03_distillation": ("03_answers", "03_trainings"),
+    "03_distillation": ("03_answers", "03_trainings", "03_curves"),
     "05_xai": ("05_grades", "05_verdicts", "05_kd_question", "05_shortcut", "05_distractor", "05_quality"),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }

@@ -1,4 +1,4 @@
-"""The published tables, made from the record of all runs: accuracy, grid, gain, data set size, cost, explanations (07).
+"""Published tables from the record of all runs: accuracy, grid, gain, size, cost, explanations, schedule (07).
 
 The tables look for parts of ``sweeps/results.toml`` by name: paper, as_coded, grid, controls, size, explanations, cost.
 """
@@ -172,6 +172,20 @@ def sizes(records: Records) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["dataset", "fraction"], kind="stable") if rows else pd.DataFrame()
 
 
+def schedule(records: Records) -> pd.DataFrame:
+    """(g) Accuracy after every epoch of the trainings behind (a), mean over seeds: would a longer schedule pay?"""
+    if "03_curves" not in records:
+        return pd.DataFrame()
+    went, rows = dict(list(records["03_curves"].groupby("run"))), []
+    for one in answered(records, "paper"):
+        kinds = {name: ("KD student", "label-only student")[cell == LABELS]
+                 for cell, names in one.cells.items() for name in names}  # fmt: skip
+        of = went[one.run].replace({"model": kinds})
+        mean = of.groupby(["model", "epoch"], sort=False)[["train_accuracy", "val_accuracy"]].mean().reset_index()
+        rows.append(pd.DataFrame(one.place, index=mean.index).join(mean).assign(run=one.run))
+    return pd.concat(rows) if rows else pd.DataFrame()
+
+
 def beside(records: Records, name: str) -> pd.DataFrame:
     """The table ``name`` of every run that has it, with data set and split in front."""
     places = [json.loads(text) for text in records["runs"]["parameters"]]
@@ -180,7 +194,7 @@ def beside(records: Records, name: str) -> pd.DataFrame:
     return pd.concat([front.loc[table["run"]].reset_index(drop=True), table.reset_index(drop=True)], axis=1)
 
 
-ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes}
+ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes, "g_schedule": schedule}
 KEPT = {"e_work": "06_work", "e_latency": "06_latency", "e_explanations": "06_explanations", "e_claims": "06_claims",
         "f_grades": "05_grades", "f_verdicts": "05_verdicts", "f_kd_question": "05_kd_question",
         "f_shortcut": "05_shortcut", "f_distractor": "05_distractor"}  # fmt: skip

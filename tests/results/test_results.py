@@ -54,7 +54,11 @@ def tables_of_a_run(version="0.2.0"):
         for name in list(SAID)[1:]
     ]  # fmt: skip
     rows[0] |= {"alpha": np.nan, "temperature": np.nan}
-    return {"03_answers": given, "03_trainings": pd.DataFrame(rows)}
+    went = [
+        {"model": name, "epoch": epoch, "train_accuracy": 0.6, "val_accuracy": 0.1 * epoch + 0.2 * ("seed 1" in name)}
+        for name in list(SAID)[1:] for epoch in (1, 2)
+    ]  # fmt: skip
+    return {"03_answers": given, "03_trainings": pd.DataFrame(rows), "03_curves": pd.DataFrame(went)}
 
 
 @pytest.fixture
@@ -103,6 +107,9 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     sizes = tables["d_sizes"].query("model == 'KD student'").set_index("fraction")
     assert sizes["agreement"].to_dict() == pytest.approx({0.5: 0.75, 1.0: 0.75})
     assert "b_grid" not in tables  # no run of that part
+    went = tables["g_schedule"].query("split == 'grouped'").set_index(["model", "epoch"])["val_accuracy"]
+    assert went.loc["teacher"].tolist() == pytest.approx([0.1, 0.2])
+    assert went.loc["KD student"].tolist() == pytest.approx([0.2, 0.3])  # the mean of two seeds
 
 
 def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
@@ -126,7 +133,7 @@ def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
     assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
     tables = build(plan(), figures)
     made = {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
-    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 3
+    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 4
     for path in (figures / "results").glob("*.csv"):
         path.unlink()
     build(plan(), figures)
