@@ -122,7 +122,7 @@ def load_papermill() -> ModuleType:
 
 
 def execute(
-    notebook: Path, out: Path, parameters: Mapping[str, Any], *, environment: Mapping[str, str] | None = None,
+    notebook: Path, out: Path, parameters: Mapping[str, Any], *, environment: Mapping[str, str | None] | None = None,
     log: Progress | None = None, start_timeout: int = 120, cell_timeout: int = 0,
 ) -> None:  # fmt: skip
     """Execute a notebook by papermill, in a kernel that starts in the notebook's folder.
@@ -131,7 +131,7 @@ def execute(
         notebook: What to execute.
         out: Where the executed copy goes; written after every cell.
         parameters: Injected by papermill.
-        environment: Added to the environment of the kernel.
+        environment: Added to the environment of the kernel; None takes a variable away.
         log: Where the kernel's printed lines go besides the copy.
         start_timeout: Seconds that the kernel may take to start.
         cell_timeout: Seconds that a cell may take; 0 for no limit.
@@ -144,8 +144,8 @@ def execute(
     papermill = load_papermill()
     words = out.with_suffix(".log")  # what the kernel's process says by itself: why it died, if it did
     with words.open("wb") as file:
-        environment = {**os.environ, **(environment or {})}
-        launch = {"cwd": str(notebook.parent), "env": environment, "stderr": file.fileno()}
+        chosen = {name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None}
+        launch = {"cwd": str(notebook.parent), "env": chosen, "stderr": file.fileno()}
         papermill.execute_notebook(
             str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=log,
             kernel_name="python3", language="python", kernel_manager_class=IpcKernelManager,
