@@ -56,8 +56,16 @@ class Study:
     @cached_property
     def leak_meter(self) -> dict:
         """Score of the most alike image of train and val on raw pixels: what memory alone achieves on this split."""
+        return self._memory()
+
+    @cached_property
+    def mirrored_leak_meter(self) -> dict:
+        """The same where an image also matches mirrored ones: what memory achieves on sets with mirrored copies."""
+        return self._memory(flip_invariant=True)
+
+    def _memory(self, **options: bool) -> dict:
         targets, seen = self.image_set.table["target"].to_numpy(), self.image_set.rows("train", "val")
-        return leakage.leak_meter(self.thumbs, targets, seen, self.image_set.rows("test"))
+        return leakage.leak_meter(self.thumbs, targets, seen, self.image_set.rows("test"), **options)
 
     @cached_property
     def teacher(self) -> Run:

@@ -19,14 +19,14 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
     """Accuracy of every model under every split, with what memory alone reaches and what the paper reports.
 
     Args:
-        table: Columns dataset, split, model, accuracy with low and high, leak_meter, paper (or NaN).
+        table: Columns dataset, split, model, accuracy with low and high, memory, paper (or NaN).
     """
     places = list(table.groupby(["dataset", "split"], sort=False).groups)
     figure, axes = plt.subplots(figsize=(8, 0.95 * len(places) + 1.5))
     said, half = [], 0.32
     for row, place in enumerate(places):
         part = table[(table["dataset"] == place[0]) & (table["split"] == place[1])]
-        memory = part["leak_meter"].iloc[0]
+        memory = part["memory"].iloc[0]
         axes.barh(row, memory, height=2.4 * half, color="#e6e6e6", label="memory alone (1-NN)" if row == 0 else None)
         words = [f"memory alone {memory:.3f}"]
         for one in part.itertuples():
@@ -51,14 +51,14 @@ def size_curves(table: pd.DataFrame) -> Picture:
     """Accuracy against the number of training images, one panel per data set.
 
     Args:
-        table: Columns dataset, images, model, accuracy with low and high, leak_meter.
+        table: Columns dataset, images, model, accuracy with low and high, memory.
     """
     names = list(table["dataset"].unique())
     figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 0.6, 3.4), squeeze=False, sharey=True)
     said = []
     for axes, name in zip(panels[0], names, strict=True):
         rows = table[table["dataset"] == name].sort_values("images")
-        memory = rows.groupby("images")["leak_meter"].first()
+        memory = rows.groupby("images")["memory"].first()
         axes.plot(memory.index, memory, color="#777777", ls="--", label="memory alone (1-NN)")
         for model, part in rows.groupby("model", sort=False):
             shape, colour = MARKS[model]

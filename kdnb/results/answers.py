@@ -20,18 +20,19 @@ LABELS: Cell = (1.0, 1.0)
 
 
 def answers(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
-    """The class that teacher, students and memory alone (1-NN) name for each test image; its group and target.
+    """The class that teacher, students and memory alone name for each test image; its group and target.
 
     Args:
         study: Data and teacher.
         grid: Of `kdnb.distillation.grid_runs`.
 
     Returns:
-        One row per test image, whole numbers only: group, target, 1-NN, teacher, and a column per student, such as
-        ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups are numbered.
+        One row per test image, whole numbers only: group, target, 1-NN, 1-NN mirrored, teacher, and a column per
+        student, such as ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups are numbered.
     """
     numbered = np.unique(study.test_groups, return_inverse=True)[1]
-    known = {"group": numbered, "target": study.test_targets, "1-NN": study.leak_meter["predictions"]}
+    known = {"group": numbered, "target": study.test_targets, "1-NN": study.leak_meter["predictions"],
+             "1-NN mirrored": study.mirrored_leak_meter["predictions"]}  # fmt: skip
     runs = {"teacher": study.teacher} | {name: run for name, (*_, run) in _students(study, grid).items()}
     return pd.DataFrame(known | {name: saved_logits(run).argmax(1) for name, run in runs.items()})
 

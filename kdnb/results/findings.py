@@ -43,8 +43,8 @@ def _leaks(table: pd.DataFrame) -> str:
 def _memory(table: pd.DataFrame) -> str:
     rows = _of(table, "KD student").query("split == 'grouped'")
     said = [f"{NAMES[name]} {_interval(row, 'above', '+')}" for (name, _), row in rows.iterrows()]
-    return _line("Above memory", "the distilled student's accuracy minus that of the nearest neighbour on raw pixels, "
-                 "with patients and copies kept apart", said)  # fmt: skip
+    return _line("Above memory", "the distilled student's accuracy minus that of the nearest image on raw pixels, "
+                 "mirrored or not, with patients and copies kept apart", said)  # fmt: skip
 
 
 def _gain(table: pd.DataFrame) -> str:
