@@ -14,9 +14,10 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-__all__ = ["Interval", "confusion", "divergence", "ece", "fidelity", "fidelity_by", "group_bootstrap",
+__all__ = ["FEW", "Interval", "confusion", "divergence", "ece", "fidelity", "fidelity_by", "group_bootstrap",
            "paired_difference", "paired_test", "scores", "seed_interval", "softmax"]  # fmt: skip
 
+FEW = 5  # groups that an interval over groups needs at least
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
 
 

@@ -16,8 +16,8 @@ LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "rand
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """One sentence per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing."""
-    makers = {_leaks: "a_accuracy", _memory: "a_accuracy", _gain: "c_gains", _average_map: "f_distractor",
-              _cheat: "f_shortcut", _cost: "e_explanations"}  # fmt: skip
+    makers = {_paper: "a_accuracy", _leaks: "a_accuracy", _memory: "a_accuracy", _gain: "c_gains",
+              _average_map: "f_distractor", _cheat: "f_shortcut", _cost: "e_explanations"}  # fmt: skip
     return [line for make, needed in makers.items() if needed in tables and (line := make(tables[needed]))]
 
 
@@ -29,6 +29,15 @@ def _interval(row: pd.Series, name: str, sign: str = "") -> str:
 def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
     rows = table[(table["model"] == model) & (table["counted"] == "all classes")]
     return rows.set_index(["dataset", "split"])
+
+
+def _paper(table: pd.DataFrame) -> str:
+    rows = _of(table, "KD student").dropna(subset=["paper"])
+    ours = rows[["accuracy", "accuracy_low", "accuracy_high"]].sub(rows["paper"], axis=0)
+    said = [f"{NAMES[name]} {_interval(row, 'accuracy', '+')}" for (name, _), row in ours.iterrows()]
+    size = ", ".join(f"{size} px" for size in rows["size_px"].unique())
+    return _line("Beside the paper", "the distilled student's accuracy minus the paper's, under its kind of split, "
+                 f"here from scratch at {size}", said)  # fmt: skip
 
 
 def _leaks(table: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 
 from kdnb.data.registry import registered
 from kdnb.leakage import skill
-from kdnb.metrics import paired_test, seed_interval
+from kdnb.metrics import FEW, paired_test, seed_interval
 from kdnb.results.records import Records
 
 __all__ = ["Answered", "answered", "make_tables"]
@@ -120,10 +120,10 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
     right, memory = of.right(*names), of.right(of.memory)
     return {
         **one.place, "counted": counted, "model": kind, "paper": told,
-        **named("accuracy", seed_interval(right, groups)),
+        **_spread("accuracy", right, groups),
         "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names]),
         "leak_meter": of.right(MEMORY[0]).mean(), "leak_meter_mirrored": of.right(MEMORY[1]).mean(),
-        "memory": memory.mean(), **named("above", seed_interval(right - memory, groups)),
+        "memory": memory.mean(), **_spread("above", right - memory, groups),
         "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "images": len(target),
         "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"], "run": one.run,
     }  # fmt: skip
@@ -217,6 +217,13 @@ def make_tables(records: Records) -> dict[str, pd.DataFrame]:
 def named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
     """An interval as three columns."""
     return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+
+
+def _spread(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    """An interval as three columns; without ends where there are too few groups for one."""
+    if len(np.unique(groups)) < FEW:
+        return named(name, (float(values.mean()), np.nan, np.nan))
+    return named(name, seed_interval(values, groups))
 
 
 def _difference(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:

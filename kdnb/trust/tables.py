@@ -23,7 +23,7 @@ from kdnb.faithfulness import (
     share_interval,
 )
 from kdnb.feature_maps import gram_cka, grams
-from kdnb.metrics import Interval, seed_interval
+from kdnb.metrics import FEW, Interval, seed_interval
 from kdnb.progress import say
 from kdnb.reading.measured import COMPARED
 from kdnb.runs import Run, atomic_path, get_or_make
@@ -48,7 +48,6 @@ TIMED = {  # method in notebook 06's table of costs -> the explanation whose gra
     "shap_gradient": "SHAP gradient", "shap_deep": "SHAP deep",
 }  # fmt: skip
 STEPS = 8  # of deletion and insertion
-FEW = 5  # groups that an interval needs at least
 
 
 def trained(study: Study) -> dict[str, list[Run]]:
