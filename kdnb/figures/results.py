@@ -42,7 +42,8 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
     labels = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     axes.legend(labels.values(), labels, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
     axes.set(yticks=range(len(places)), yticklabels=[f"{d.replace('_', ' ')}\n{s}" for d, s in places],
-             xlabel="accuracy on the test part (95 % interval)", xlim=(0.3, 1.01))  # fmt: skip
+             xlabel="accuracy on the test part (95 % interval)",
+             xlim=(min(0.3, table["accuracy_low"].min() - 0.02), 1.01))  # fmt: skip
     axes.invert_yaxis()
     return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
 
