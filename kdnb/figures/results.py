@@ -16,10 +16,10 @@ MARKS = {"teacher": ("s", PALETTE[1]), "KD student": ("o", PALETTE[0]), "label-o
 
 
 def accuracy_summary(table: pd.DataFrame) -> Picture:
-    """Accuracy of every model under every split, with what memory alone reaches and what the paper reports.
+    """Accuracy of every model under every split, with what memory alone and the largest class reach, and the paper.
 
     Args:
-        table: Columns dataset, split, model, accuracy with low and high, memory, paper (or NaN).
+        table: Columns dataset, split, model, accuracy with low and high, memory, majority, paper (or NaN).
     """
     places = list(table.groupby(["dataset", "split"], sort=False).groups)
     figure, axes = plt.subplots(figsize=(8, 0.95 * len(places) + 1.5))
@@ -27,8 +27,11 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
     for row, place in enumerate(places):
         part = table[(table["dataset"] == place[0]) & (table["split"] == place[1])]
         memory = part["memory"].iloc[0]
-        axes.barh(row, memory, height=2.4 * half, color="#e6e6e6", label="memory alone (1-NN)" if row == 0 else None)
-        words = [f"memory alone {memory:.3f}"]
+        largest, first = part["majority"].iloc[0], row == 0
+        axes.barh(row, memory, height=2.4 * half, color="#e6e6e6", label="memory alone (1-NN)" if first else None)
+        axes.vlines(largest, row - 1.2 * half, row + 1.2 * half, color="#555555", lw=1, ls=":",
+                    label="always the largest class" if first else None)  # fmt: skip
+        words = [f"memory alone {memory:.3f}", f"always the largest class {largest:.3f}"]
         for one in part.itertuples():
             shape, colour = MARKS[one.model]
             at = row + half * (list(MARKS).index(one.model) - 1.5) / 1.5
@@ -43,7 +46,7 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
     axes.legend(labels.values(), labels, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
     axes.set(yticks=range(len(places)), yticklabels=[f"{d.replace('_', ' ')}\n{s}" for d, s in places],
              xlabel="accuracy on the test part (95 % interval)",
-             xlim=(min(0.3, table["accuracy_low"].min() - 0.02), 1.01))  # fmt: skip
+             xlim=(min(0.3, table["accuracy_low"].min() - 0.02, table["majority"].min() - 0.02), 1.01))  # fmt: skip
     axes.invert_yaxis()
     return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
 

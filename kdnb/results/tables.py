@@ -82,9 +82,10 @@ def accuracy(records: Records) -> pd.DataFrame:
     """(a) The paper's accuracies beside ours, under its splits and under honest ones, and the leak meter beside each.
 
     One row per data set, split, way to count the classes, and model: paper, accuracy with its 95 % interval over seeds
-    and groups, macro_f1, leak_meter (1-NN), leak_meter_mirrored (the same with mirrored images), memory (the
-    stronger of the two), accuracy ``above`` memory with interval, skill, seeds, images, groups, run. Alzheimer's
-    "Moderate" class is two people: a three-class count merges it into "Mild", and its recall stands apart.
+    and groups, macro_f1, majority (share of the largest class of the test part), leak_meter (1-NN),
+    leak_meter_mirrored (the same with mirrored images), memory (the stronger of the two), accuracy ``above`` memory
+    with interval, skill, seeds, images, groups, size_px, epochs, run.
+    Alzheimer's "Moderate" class is two people: a three-class count merges it into "Mild", and its recall stands apart.
     """
     rows = []
     for one in answered(records, "paper", "as_coded"):
@@ -122,10 +123,12 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
         **one.place, "counted": counted, "model": kind, "paper": told,
         **_spread("accuracy", right, groups),
         "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names]),
+        "majority": np.bincount(target).max() / len(target),
         "leak_meter": of.right(MEMORY[0]).mean(), "leak_meter_mirrored": of.right(MEMORY[1]).mean(),
         "memory": memory.mean(), **_spread("above", right - memory, groups),
         "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "images": len(target),
-        "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"], "run": one.run,
+        "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"],
+        "epochs": one.parameters["teacher_epochs" if kind == "teacher" else "student_epochs"], "run": one.run,
     }  # fmt: skip
 
 
