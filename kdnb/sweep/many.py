@@ -24,6 +24,10 @@ __all__ = ["run_many"]
 
 PATIENCE = 15  # s to reach a scheduler
 WORKER_DEATHS = 10  # of which one run may be suspected
+STILL = {  # what Dask watches of idle processes took a sixth of a core from two trainings
+    "distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+}  # fmt: skip
 DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for the driver, which ends its workers
 
 
@@ -98,8 +102,8 @@ def _local(workers: int) -> Iterator[Client]:
 
     rules = {"distributed.scheduler.allowed-failures": WORKER_DEATHS, "distributed.scheduler.worker-saturation": 1.0}
     with (
-        dask.config.set(rules),
-        LocalCluster(workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+        dask.config.set(rules | STILL),
+        LocalCluster(workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address="127.0.0.1:0",
                      silence_logs=logging.CRITICAL, preload=[DEAF]) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip
