@@ -31,10 +31,11 @@ def started(folder):
 
 
 def sweep(path, root, *arguments):
-    """The command line's driver as a process of its own group."""
+    """The command line's driver as a process of its own group, which hears Ctrl-C even if these tests do not."""
     command = [sys.executable, "-m", "kdnb.cli", "sweep", "run", str(path), "--runs-dir", str(root), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, **pipes, start_new_session=True)
+    hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background (&) ignore it
+    return subprocess.Popen(command, **pipes, start_new_session=True, preexec_fn=hearing)
 
 
 def wait_for(condition, seconds=60):
