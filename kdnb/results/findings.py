@@ -35,11 +35,9 @@ def _paper(table: pd.DataFrame) -> str:
     rows = _of(table, "KD student").dropna(subset=["paper"])
     ours = rows[["accuracy", "accuracy_low", "accuracy_high"]].sub(rows["paper"], axis=0)
     said = [f"{NAMES[name]} {_interval(row, 'accuracy', '+')}" for (name, _), row in ours.iterrows()]
-    how = ", ".join(f"{size} px" for size in rows["size_px"].unique())
-    if len(rows):
-        how += f" in {' to '.join(map(str, sorted({rows['epochs'].min(), rows['epochs'].max()})))} epochs"
+    size, epochs = (" or ".join(map(str, sorted(rows[column].unique()))) for column in ("size_px", "epochs"))
     return _line("Beside the paper", "the distilled student's accuracy minus the paper's, under its kind of split, "
-                 f"here from scratch at {how}", said)  # fmt: skip
+                 f"here from scratch at {size} px in {epochs} epochs", said)  # fmt: skip
 
 
 def _leaks(table: pd.DataFrame) -> str:

@@ -24,7 +24,7 @@ __all__ = ["run_many"]
 
 PATIENCE = 15  # s to reach a scheduler
 WORKER_DEATHS = 10  # of which one run may be suspected
-STILL = {  # what Dask watches of idle processes took a sixth of a core from two trainings
+STILL = {  # a worker only waits for its kernel: watching it takes time from the training
     "distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.gil.enabled": False,
 }  # fmt: skip
