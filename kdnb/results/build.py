@@ -9,7 +9,16 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from kdnb.errors import UserError
-from kdnb.figures import Picture, Results, accuracy_summary, grid_heatmap, schedule_curves, score_bars, size_curves
+from kdnb.figures import (
+    Picture,
+    Results,
+    accuracy_summary,
+    grid_heatmap,
+    pareto,
+    schedule_curves,
+    score_bars,
+    size_curves,
+)
 from kdnb.report import publish
 from kdnb.results.findings import findings
 from kdnb.results.records import load, missing
@@ -71,12 +80,15 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
         yield f"grid_{dataset}", grid_heatmap(table)
     if "c_gains" in tables:
         rows = tables["c_gains"]
-        names = [f"{r.dataset}, {r.split}, {r.taught_by}" for r in rows.itertuples()]
+        names = [f"{r.dataset}, {r.split}, {r.taught_by}, seeds: {r.seeds}" for r in rows.itertuples()]
         bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
             ["value", "low", "high"], axis=1)  # fmt: skip
         yield "gains", score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
     if "d_sizes" in tables and tables["d_sizes"]["fraction"].nunique() > 1:
         yield "sizes", size_curves(tables["d_sizes"])
+    for (dataset, metric), table in tables["f_worth"].groupby(["dataset", "metric"]) if "f_worth" in tables else ():
+        rows = table.rename(columns={"quality": metric}).set_index(["method", "model"])
+        yield f"pareto_{dataset}", pareto(rows, metric)
     if "g_schedule" in tables:
         yield "schedule", schedule_curves(tables["g_schedule"])
 

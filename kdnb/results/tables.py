@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 
 from kdnb.data.registry import registered
 from kdnb.leakage import skill
-from kdnb.metrics import FEW, paired_test, seed_interval
+from kdnb.metrics import FEW, Interval, paired_test, seed_interval
 from kdnb.results.records import Records
 
 __all__ = ["Answered", "answered", "make_tables"]
@@ -140,7 +140,7 @@ def grid(records: Records) -> pd.DataFrame:
         found = [
             {**one.place, "alpha": cell[0], "temperature": cell[1], "seeds": len(names),
              "val_accuracy": one.trainings.loc[names, "val_accuracy"].astype(float).mean(),
-             **named("accuracy", seed_interval(one.right(*names), groups)),
+             **seed_interval(one.right(*names), groups).named("accuracy"),
              **_difference("gain", one.right(*names) - one.right(*alone), groups), "run": one.run}
             for cell, names in one.cells.items()
         ]  # fmt: skip
@@ -176,8 +176,8 @@ def sizes(records: Records) -> pd.DataFrame:
             same = np.stack([one.values[n] == one.values["teacher"] for n in names]).astype(float)
             rows.append({**one.place, "fraction": one.parameters["fraction"],
                          "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
-                         **named("accuracy", seed_interval(one.right(*names), one.values["group"])),
-                         **named("agreement", seed_interval(same, one.values["group"])),
+                         **seed_interval(one.right(*names), one.values["group"]).named("accuracy"),
+                         **seed_interval(same, one.values["group"]).named("agreement"),
                          "memory": one.right(one.memory).mean(), "seeds": len(names), "run": one.run})  # fmt: skip
     return pd.DataFrame(rows).sort_values(["dataset", "fraction"], kind="stable") if rows else pd.DataFrame()
 
@@ -204,7 +204,21 @@ def beside(records: Records, name: str) -> pd.DataFrame:
     return pd.concat([front.loc[table["run"]].reset_index(drop=True), table.reset_index(drop=True)], axis=1)
 
 
-ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes, "g_schedule": schedule}
+def worth(records: Records) -> pd.DataFrame:
+    """(f) What the time of an explanation buys: its quality in notebook 05, with interval, beside its ms in 06."""
+    if not {"05_quality", "06_explanations"} <= set(records):
+        return pd.DataFrame()
+    place = ["dataset", "split"]
+    graded = beside(records, "05_quality").melt([*place, "run", "method", "model", "low", "high"], var_name="metric",
+                                                value_name="quality").dropna(subset=["quality"])  # fmt: skip
+    timed = beside(records, "06_explanations").set_index([*place, "method"])
+    times = timed.rename(columns=lambda name: name.removesuffix("_ms"))[["teacher", "student"]]
+    ms = times.stack().rename_axis([*place, "method", "model"]).rename("ms")
+    return graded.join(ms, on=ms.index.names, how="inner")
+
+
+ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes, "f_worth": worth,
+            "g_schedule": schedule}  # fmt: skip
 KEPT = {"e_work": "06_work", "e_latency": "06_latency", "e_explanations": "06_explanations", "e_claims": "06_claims",
         "f_grades": "05_grades", "f_verdicts": "05_verdicts", "f_kd_question": "05_kd_question",
         "f_shortcut": "05_shortcut", "f_distractor": "05_distractor"}  # fmt: skip
@@ -217,17 +231,12 @@ def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in made.items() if len(table)}
 
 
-def named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
-    """An interval as three columns."""
-    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
-
-
 def _spread(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """An interval as three columns; without ends where there are too few groups for one."""
     if len(np.unique(groups)) < FEW:
-        return named(name, (float(values.mean()), np.nan, np.nan))
-    return named(name, seed_interval(values, groups))
+        return Interval((float(values.mean()), np.nan, np.nan)).named(name)
+    return seed_interval(values, groups).named(name)
 
 
 def _difference(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    return {**named(name, seed_interval(values, groups)), "p": paired_test(values, groups)}
+    return {**seed_interval(values, groups).named(name), "p": paired_test(values, groups)}

@@ -13,7 +13,7 @@ from kdnb.results.answers import answers, trainings
 from kdnb.results.build import COLLECTED, build, write_findings
 from kdnb.results.findings import findings
 from kdnb.results.records import collect, load
-from kdnb.results.tables import answered, make_tables
+from kdnb.results.tables import answered, make_tables, worth
 from kdnb.runs import digest, write_json
 from kdnb.sweep.plan import read_plan
 
@@ -102,6 +102,7 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     assert rows["accuracy"].to_dict() == pytest.approx({"teacher": 1, "KD student": 0.75, "label-only student": 0.5})
     shown = rows.loc["KD student", ["leak_meter", "leak_meter_mirrored", "memory", "skill", "above", "seeds"]]
     assert shown.tolist() == pytest.approx([0.25, 0.5, 0.5, 0.5, 0.25, 2])
+    assert rows["majority"].tolist() == pytest.approx([0.25] * 3)  # four classes of one size
     gain = tables["c_gains"].set_index("split").loc["random"]
     assert gain["difference"] == pytest.approx(0.25) and gain["difference_low"] <= 0.25 and gain["p"] < 0.001
     sizes = tables["d_sizes"].query("model == 'KD student'").set_index("fraction")
@@ -123,6 +124,21 @@ def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
     expected = {"all classes": 0.75, "three classes": 0.75, "Moderate alone": 1}
     assert rows["accuracy"].to_dict() == pytest.approx(expected)
     assert rows["images"].to_dict() == {"all classes": 100, "three classes": 100, "Moderate alone": 25}
+    assert rows["majority"].to_dict() == pytest.approx({"all classes": 0.25, "three classes": 0.5, "Moderate alone": 1})
+
+
+def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
+    runs = pd.DataFrame({"run": ["q", "t"], "parameters": ['{"dataset": "brain_tumor", "split": "grouped"}'] * 2})
+    graded = pd.DataFrame({"run": "q", "method": ["gradcam", "shap_deep", "untimed"], "model": "student",
+                           "ROAD": [0.3, 0.6, 0.9], "low": 0.1, "high": 0.9})  # fmt: skip
+    timed = pd.DataFrame({"run": "t", "method": ["gradcam", "shap_deep"], "teacher_ms": [50.0, np.nan],
+                          "student_ms": [10.0, 600.0]})  # fmt: skip
+    table = worth({"runs": runs, "05_quality": graded, "06_explanations": timed})
+    assert table[["method", "metric", "quality", "ms"]].to_numpy().tolist() == [
+        ["gradcam", "ROAD", 0.3, 10.0], ["shap_deep", "ROAD", 0.6, 600.0]
+    ]  # fmt: skip
+    assert set(table["run"]) == {"q"} and set(table["dataset"]) == {"brain_tumor"}
+    assert worth({"runs": runs, "05_quality": graded}).empty
 
 
 def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
