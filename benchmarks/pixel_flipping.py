@@ -1,10 +1,9 @@
-"""Deletion of all images at once beside a plain loop that flips pixel after pixel of image after image.
+"""Deletion of all images and steps at once beside Quantus' pixel flipping, on the same maps and fill.
 
-The loop is written here as a reference: one image, one pixel and one forward pass at a time. It is not Quantus, whose
-pixel flipping walks the same way but could not be installed beside this study's libraries. Two lines per model: the
-same steps on both sides, where the results must be equal; and the loop with an answer after *every* pixel against our
-steps, where the areas under both curves must agree.
-Run: python benchmarks/pixel_flipping.py [--size 32] [--images 8] [--steps 64] [--repeats 5]
+Quantus goes from step to step with a batch of all images. Two lines: Quantus as it is meant, with an answer after each
+pixel, against our steps; and Quantus with our steps. The areas under both curves must agree. Quantus is not among the
+requirements, as it asks for a second OpenCV: pip install --no-deps quantus cachetools
+Run: python benchmarks/pixel_flipping.py [--size 48] [--images 8] [--steps 48] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -16,45 +15,44 @@ import torch
 from common import ratio
 
 from kdnb.efficiency import interleaved
-from kdnb.faithfulness import FILLS, curve
-from kdnb.faithfulness.perturbation import ranks
+from kdnb.faithfulness import curve
 from kdnb.models import make_student
 
 
-@torch.no_grad()
-def flipped_one_by_one(model, start, end, targets, maps, steps, seed=0):
-    """As `curve`: (N, steps + 1) probabilities of the target."""
-    found, pixels = [], maps[0].size
-    for image, other, target, place in zip(start, end, targets, ranks(maps, seed), strict=True):
-        image, order, row, done = image.clone(), place.argsort(), [], 0
-        for taken in torch.linspace(0, pixels, steps + 1).round().long().tolist():
-            for pixel in order[done:taken].tolist():
-                y, x = divmod(pixel, image.shape[-1])
-                image[:, y, x] = other[:, y, x]
-            done = taken
-            row.append(model(image[None]).softmax(dim=1)[0, target].item())
-        found.append(row)
-    return np.array(found)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=32)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    try:
+        from quantus import PixelFlipping
+    except ImportError as error:
+        parser.error(f"Quantus is not there ({error}): pip install --no-deps quantus cachetools")
     size, pixels = options.size, options.size**2
+    if pixels % options.steps or options.steps % 3:
+        parser.error(f"--steps must divide the {pixels} pixels and be a multiple of 3 (Quantus), got {options.steps}")
     images = torch.nn.functional.interpolate(torch.randn(options.images, 3, 8, 8), (size, size), mode="bicubic")
     maps, targets = images.sum(1).numpy(), torch.arange(options.images) % 4
-    model = make_student(4).eval()
-    given = model, images, FILLS["blur"](images), targets, maps
-    for steps in (options.steps, pixels):
-        sides = (lambda s=steps: flipped_one_by_one(*given, s)), (lambda: curve(*given, options.steps))
-        curves = [side() for side in sides]
-        areas = [np.trapezoid(c, dx=1 / (c.shape[1] - 1), axis=1) for c in curves]
-        times = interleaved(*sides, repeats=options.repeats, warm_up=1)
-        print(f"student, {options.images} images of {size} px: loop with {steps} answers per image / {options.steps} "
+    model, grey = make_student(4).eval(), torch.zeros_like(images)
+
+    def ours() -> np.ndarray:
+        return curve(model, images, grey, targets, maps, options.steps)
+
+    for steps in (pixels, options.steps):
+        flip = PixelFlipping(features_in_step=3 * pixels // steps, perturb_baseline=0.0, normalise=False,
+                             disable_warnings=True)  # fmt: skip  # three colours a pixel
+
+        def theirs(flip: PixelFlipping = flip) -> np.ndarray:
+            given = images.numpy(), targets.numpy(), maps[:, None]
+            return np.array(flip(model, *given, channel_first=True, batch_size=len(images)))
+
+        curve_ours = ours()
+        curve_theirs = np.hstack([curve_ours[:, :1], theirs()])  # Quantus leaves out the answer to the whole image
+        areas = [np.trapezoid(c, dx=1 / (c.shape[1] - 1), axis=1) for c in (curve_theirs, curve_ours)]
+        times = interleaved(theirs, ours, repeats=options.repeats, warm_up=1)
+        print(f"student, {options.images} images of {size} px: Quantus with {steps} answers an image / {options.steps} "
               f"steps at once = {ratio(*times)}, ours {np.median(times[1]):.2f} s, largest difference of an area "
               f"{np.abs(areas[0] - areas[1]).max():.0e}, {torch.get_num_threads()} threads")  # fmt: skip
 

@@ -1,6 +1,6 @@
 """What happens to the answer when the pixels that a map names are taken away: deletion, insertion, ROAD (notebook 05).
 
-All images, steps and fills go through the network in large batches; no Python loop runs over images or pixels.
+All images, steps and fills go through the network in large batches; no Python loop runs over pixels.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.linalg import solveh_banded
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torchvision.transforms.functional import gaussian_blur
@@ -108,40 +109,59 @@ def insertion(
     return _area(curve(model, FILLS[fill](images), images, targets, maps, steps))
 
 
-def impute(images: Tensor, missing: Tensor, *, noise: float = 0.01, seed: int = 0, limit: int = 1000) -> Tensor:
+def impute(images: Tensor, missing: Tensor, *, noise: float = 0.01, seed: int = 0) -> Tensor:
     """Missing pixels as the weighted mean of their eight neighbours, plus noise (ROAD, arXiv 2202.00449, section 4).
 
-    The neighbours may be missing too: one linear system per image, symmetric and positive, is solved for all images at
-    once by conjugate gradients (a convolution per step, no sparse matrix; channels last keep it quick).
+    The neighbours may be missing too, so there is one symmetric, positive linear system per image. LAPACK solves each
+    as a band matrix, which is several times quicker on a CPU; on a GPU all are solved at once by conjugate gradients.
 
     Args:
         images: (N, 3, H, W).
         missing: (N, H, W) bool; at least one pixel of each image is there.
         noise: Deviation of the noise, which hides the shape of the hole.
         seed: Seeds the noise.
-        limit: Steps at most; the residual is below 1e-6 long before.
     """
-    channels, images = images.shape[1], images.contiguous(memory_format=torch.channels_last)
-    hole, kernel = missing[:, None].to(images), KERNEL.to(images).expand(channels, 1, 3, 3)
+    hole = missing[:, None].to(images)
+    known, degree = (1 - hole) * images, _spread(torch.ones_like(images[:1]))[:, :1]  # below 1 at the border
+    solve = _by_bands if images.device.type == "cpu" else _by_gradients
+    drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
+    return known + solve(hole * _spread(known), hole, degree) + noise * hole * drawn
 
-    def spread(values: Tensor) -> Tensor:
-        return conv2d(values, kernel, padding=1, groups=channels)
 
-    degree = spread(torch.ones_like(images))  # below 1 at the border, which has fewer neighbours
-    known = (1 - hole) * images
-    start = hole * known.sum((2, 3), keepdim=True) / (1 - hole).sum((2, 3), keepdim=True)
-    values, rest = start, hole * (spread(known + start) - degree * start)
+def _spread(values: Tensor) -> Tensor:
+    """Every pixel's neighbours, weighted; channels last keep it quick."""
+    channels = values.shape[1]
+    kernel = KERNEL.to(values).expand(channels, 1, 3, 3)
+    return conv2d(values.contiguous(memory_format=torch.channels_last), kernel, padding=1, groups=channels)
+
+
+def _by_bands(right: Tensor, hole: Tensor, degree: Tensor) -> Tensor:
+    """The hole's pixels (N, 3, H, W) from their right sides, 0 elsewhere: a Cholesky factor per image."""
+    height, width = hole.shape[2:]
+    found = np.empty((len(right), height * width, right.shape[1]))
+    for values, side, free in zip(found, right.flatten(2).mT.double().numpy(), hole[:, 0].numpy() > 0, strict=True):
+        band, around = np.zeros((width + 2, height, width)), np.pad(free, ((0, 1), (1, 1)))
+        band[0] = np.where(free, degree[0, 0], 1)
+        for down, across in ((0, 1), (1, -1), (1, 0), (1, 1)):  # the later neighbours, in the order of the pixels
+            both = free & around[down : down + height, 1 + across : 1 + across + width]
+            band[down * width + across] = -KERNEL[1 + down, 1 + across].item() * both
+        values[:] = solveh_banded(band.reshape(width + 2, -1), side, overwrite_ab=True, lower=True, check_finite=False)
+    return torch.as_tensor(found).mT.reshape(right.shape).to(right)
+
+
+def _by_gradients(right: Tensor, hole: Tensor, degree: Tensor, limit: int = 1000) -> Tensor:
+    """The same for all images at once: a convolution per step, until the residual is below 1e-6."""
+    values, rest = torch.zeros_like(right), right
     step, size = rest, rest.square().sum((2, 3), keepdim=True)
     for _ in range(limit):
         if rest.abs().max() < 1e-6:
             break
-        applied = hole * (degree * step - spread(step))
+        applied = hole * (degree * step - _spread(step))
         length = size / (step * applied).sum((2, 3), keepdim=True).clamp_min(1e-30)
         values, rest = values + length * step, rest - length * applied
         before, size = size, rest.square().sum((2, 3), keepdim=True)
         step = rest + size / before.clamp_min(1e-30) * step
-    drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
-    return known + values + noise * hole * drawn
+    return values
 
 
 def road(

@@ -14,14 +14,7 @@ from torch import nn
 from kdnb.distillation import control_runs, load_student
 from kdnb.errors import UserError
 from kdnb.explanations import Context, explain
-from kdnb.faithfulness import (
-    AGREEMENTS,
-    BASELINES,
-    METRICS,
-    Explainer,
-    grade,
-    share_interval,
-)
+from kdnb.faithfulness import AGREEMENTS, BASELINES, METRICS, Explainer, grade, share_interval
 from kdnb.feature_maps import gram_cka, grams
 from kdnb.metrics import FEW, Interval, seed_interval
 from kdnb.progress import say
@@ -48,6 +41,7 @@ TIMED = {  # method in notebook 06's table of costs -> the explanation whose gra
     "shap_gradient": "SHAP gradient", "shap_deep": "SHAP deep",
 }  # fmt: skip
 STEPS = 8  # of deletion and insertion
+CHECKED = 24  # images at most for the tests that need new explanations: the class switch, random weights, noise
 
 
 def trained(study: Study) -> dict[str, list[Run]]:
@@ -91,7 +85,7 @@ def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndar
         name: One of ``EXPLANATIONS`` or ``BASELINES``.
     """
     rows, s = _rows(study), study.settings
-    checked = max(1, len(rows) // 4)  # images of the tests that need new explanations
+    checked = min(max(1, len(rows) // 4), CHECKED)
 
     def make(made: Run) -> None:
         masks = None if study.image_set.masks is None else study.image_set.masks[rows]

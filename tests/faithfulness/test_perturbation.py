@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,10 +8,8 @@ from torch import nn
 
 from kdnb.errors import UserError
 from kdnb.faithfulness import FILLS, curve, deletion, impute, insertion, road
+from kdnb.faithfulness.perturbation import _by_bands, _by_gradients, _spread, ranks
 from kdnb.models import FiveConv
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from pixel_flipping import flipped_one_by_one
 
 DRAW = torch.Generator().manual_seed(0)
 IMAGES, TARGETS = torch.randn(3, 3, 32, 32, generator=DRAW), torch.tensor([0, 3, 1])
@@ -25,6 +20,22 @@ MAPS = np.random.default_rng(0).normal(size=(3, 32, 32))
 def student():
     torch.manual_seed(0)
     return FiveConv(4, 0.25).eval()
+
+
+@torch.no_grad()
+def flipped_one_by_one(model, start, end, targets, maps, steps):
+    """As `curve`, in a plain loop: one image, one pixel and one forward pass at a time."""
+    found = []
+    for image, other, target, place in zip(start, end, targets, ranks(maps), strict=True):
+        image, order, row, done = image.clone(), place.argsort(), [], 0
+        for taken in torch.linspace(0, maps[0].size, steps + 1).round().long().tolist():
+            for pixel in order[done:taken].tolist():
+                y, x = divmod(pixel, image.shape[-1])
+                image[:, y, x] = other[:, y, x]
+            done = taken
+            row.append(model(image[None]).softmax(dim=1)[0, target].item())
+        found.append(row)
+    return np.array(found)
 
 
 class Sum(nn.Module):
@@ -70,6 +81,17 @@ def test_imputation_equals_pytorch_grad_cams_sparse_solver():
     for image, hole, filled in zip(IMAGES, missing, ours, strict=True):
         theirs = NoisyLinearImputer(noise=0)(image, (~hole).float())
         np.testing.assert_allclose(filled, theirs, atol=1e-4)
+
+
+def test_conjugate_gradients_find_what_the_band_solver_finds():
+    missing = torch.rand(3, 32, 32, generator=DRAW) < torch.tensor([0.1, 0.5, 0.9])[:, None, None]
+    missing[:, 4:20, 12:] = True
+    hole = missing[:, None].to(IMAGES)
+    degree = _spread(torch.ones_like(IMAGES[:1]))[:, :1]
+    given = hole * _spread((1 - hole) * IMAGES), hole, degree
+    exact = _by_bands(*given)
+    torch.testing.assert_close(_by_gradients(*given), exact, atol=1e-4, rtol=0)
+    torch.testing.assert_close(hole * (degree * exact - _spread(exact)), given[0], atol=1e-5, rtol=0)
 
 
 def test_imputation_keeps_what_is_there_and_continues_a_slope():
