@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "widgets"))
-from browser import execute, lab_in_browser, saved_size  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from browser import CHROMIUM, Lab, execute, jupyterlab, saved_size  # noqa: E402
 
 SETUP = """
 import torch
@@ -93,7 +94,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kdnb-stepper-"))
-    with lab_in_browser(folder) as lab:
+    with sync_playwright() as playwright, jupyterlab(folder) as address:
+        lab = Lab(folder, address, playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]))
         page, errors = lab.open("stepper", [SETUP, "print('ready')"], "text=ready")
         start = time.perf_counter()
         page.evaluate("""(code) => {

@@ -13,6 +13,7 @@ from kdnb.metrics import softmax
 from kdnb.reading import explain_image, found_reading, known_stepper, read_class, read_image, reading_of
 from kdnb.reading.measured import FITTED, KS, SCORED
 from kdnb.runs import Run
+from kdnb.widgets import static
 from kdnb.widgets.render import number, plus
 
 TAPS = [f"conv{i}" for i in range(1, 6)]
@@ -110,7 +111,7 @@ def test_the_words_hold_the_numbers_of_the_table(one):
         shown = [plus(row["logit"]), plus(row["bias"]), number(row["opposing"]), plus(-row["drop"])]
         shown += [row["tap"], row["cells"], row["probe_says"], row["strongest"], f"{row['probe_accuracy']:.0%}"]
         assert all(text in words for text in shown)
-    assert "signed evidence" in one.picture().alt
+    assert "signed evidence" in static(one.data, one.state).alt
 
 
 def test_a_class_is_read_over_its_test_images(study, reading):

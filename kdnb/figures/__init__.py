@@ -1,7 +1,5 @@
 """Every plot of the study: functions that return a figure with its alt text; saving with provenance (all notebooks)."""
 
-from __future__ import annotations
-
 from kdnb.figures.charts import (
     class_balance,
     confusion_heatmap,

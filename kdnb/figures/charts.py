@@ -1,7 +1,5 @@
 """Charts of numbers: class balance, learning curves, confusion, scores with intervals, the grid (01-04, 07)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -12,8 +10,8 @@ import seaborn as sns
 from kdnb.figures.output import PALETTE, Picture
 
 __all__ = [
-    "class_balance", "confusion_heatmap", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "reliability",
-    "score_bars", "tau_heatmap",
+    "class_balance", "confusion_heatmap", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "legend_once",
+    "reliability", "score_bars", "tau_heatmap",
 ]  # fmt: skip
 
 HATCHES = ("", "//", "..", "xx")
@@ -23,13 +21,11 @@ def class_balance(table: pd.DataFrame) -> Picture:
     """Images per class and part, from a table with columns ``label`` and ``part``."""
     parts = [p for p in ("train", "val", "test", "unused") if (table["part"] == p).any()]
     counts = table.groupby(["label", "part"]).size().unstack(fill_value=0)[parts]
+    left = counts.cumsum(axis=1) - counts
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(counts) + 1.2))
-    left = np.zeros(len(counts))
     for i, part in enumerate(parts):
-        axes.barh(
-            counts.index, counts[part], left=left, label=part, color=PALETTE[i], hatch=HATCHES[i], edgecolor="white"
-        )
-        left += counts[part].to_numpy()
+        axes.barh(counts.index, counts[part], left=left[part], label=part, color=PALETTE[i], hatch=HATCHES[i],
+                  edgecolor="white")  # fmt: skip
     axes.set_xlabel("images")
     axes.invert_yaxis()
     axes.legend(frameon=False, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 1))
@@ -40,20 +36,17 @@ def class_balance(table: pd.DataFrame) -> Picture:
 def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture:
     """The leak meter of every split as dots, and the paper's accuracies on the split that they were measured on.
 
-    Args:
-        summary: Index (dataset, split), columns "1-NN" and "1-NN mirrored".
-        registry: Data set → its entry, of which ``protocol`` and ``paper`` are read where they are there.
+    ``summary`` has index (dataset, split) and columns "1-NN" and "1-NN mirrored". Of a data set's entry in ``registry``
+    the keys ``protocol`` and ``paper`` are read where they are there.
     """
     figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(summary) + 1.3))
     said, marks = [], {"teacher": ("s", PALETTE[1]), "student": ("D", PALETTE[5])}
     for row, ((dataset, split), value) in enumerate(summary["1-NN"].items()):
-        axes.plot(value, row, "o", color=PALETTE[0], label="nearest neighbour (1-NN)" if row == 0 else None)
+        mirrored = summary.loc[(dataset, split), "1-NN mirrored"]
+        axes.plot(value, row, "o", color=PALETTE[0], label="nearest neighbour (1-NN)")
+        axes.plot(mirrored, row, "|", color=PALETTE[0], ms=12, label="the same, mirrored images too")
         axes.annotate(f"{value:.3f}", (value, row), xytext=(-7, 0), textcoords="offset points", ha="right", va="center",
                       fontsize=8)  # fmt: skip
-        mirrored = summary.loc[(dataset, split), "1-NN mirrored"]
-        axes.plot(
-            mirrored, row, "|", color=PALETTE[0], ms=12, label="the same, mirrored images too" if row == 0 else None
-        )
         said.append(f"{dataset} {split} {value:.3f}, mirrored too {mirrored:.3f}")
         known = registry.get(dataset, {})
         for model in marks if known.get("protocol") == split else ():
@@ -61,19 +54,24 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
                 shape, colour = marks[model]
                 axes.plot(paper, row, shape, color=colour, mfc="none", ms=8, label=f"paper's {model}")
                 said.append(f"paper's {model} there {paper:.3f}")
-    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    axes.legend(
-        handles.values(), handles, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(-0.25, 1), fontsize=8
-    )
+    legend_once(axes, columns=4, left=-0.25)
     names = [f"{dataset}, {split}" for dataset, split in summary.index]
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel="accuracy on the test part", xlim=(0, 1.03))
     axes.invert_yaxis()
     return Picture(figure, f"Accuracy of the nearest training image under each split: {'; '.join(said)}.")
 
 
+def legend_once(axes: plt.Axes, columns: int, left: float = 0) -> None:
+    """A legend above the axes, from ``left`` of their width on, that holds each name once however often it is drawn."""
+    named = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    axes.legend(named.values(), named, frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(left, 1),
+                fontsize=8)  # fmt: skip
+
+
 def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
     """Loss and accuracy per epoch of one or more trainings; solid is validation, dashed is training."""
     figure, both = plt.subplots(1, 2, figsize=(9, 3.2))
+    said = []
     for i, (name, history) in enumerate(histories.items()):
         for axes, what in zip(both, ("loss", "accuracy"), strict=True):
             epochs = history["epoch"] + 1
@@ -81,30 +79,20 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
             axes.plot(epochs, history[f"train_{what}"], color=PALETTE[i], ls="--", lw=1, label=f"{name}, training")
             axes.set(xlabel="epoch", ylabel=what)
             axes.xaxis.get_major_locator().set_params(integer=True)
+        loss, accuracy = history[["val_loss", "val_accuracy"]].iloc[-1]
+        said.append(f"{name} ends at validation loss {loss:.3f}, accuracy {accuracy:.3f} after {len(history)} epochs")
     both[0].set_yscale("log")
     both[1].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    ends = {name: (*h[["val_loss", "val_accuracy"]].iloc[-1], len(h)) for name, h in histories.items()}
-    said = "; ".join(
-        f"{n} ends at validation loss {e[0]:.3f}, accuracy {e[1]:.3f} after {e[2]} epochs" for n, e in ends.items()
-    )
-    return Picture(figure, f"Two line charts, loss and accuracy by epoch: {said}.")
+    return Picture(figure, f"Two line charts, loss and accuracy by epoch: {'; '.join(said)}.")
 
 
 def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
     """A confusion matrix: counts of true class (rows) by predicted class (columns)."""
     figure, axes = plt.subplots(figsize=(1.0 * len(matrix) + 1.6, 0.7 * len(matrix) + 1.2))
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
-    sns.heatmap(
-        shares,
-        annot=matrix,
-        fmt="d",
-        cmap="cividis",
-        vmin=0,
-        vmax=1,
-        ax=axes,
-        cbar_kws={"label": "share of the true class"},
-    )
+    sns.heatmap(shares, annot=matrix, fmt="d", cmap="cividis", vmin=0, vmax=1, ax=axes,
+                cbar_kws={"label": "share of the true class"})  # fmt: skip
     recalls = "; ".join(f"{name} {shares.loc[name, name]:.0%}" for name in matrix.index)
     return Picture(figure, f"Confusion matrix; share of each true class that is recognised: {recalls}.")
 
@@ -115,11 +103,8 @@ def score_bars(
 ) -> Picture:  # fmt: skip
     """Values with 95 % intervals as dots with bars, one row per model, and the leak meter as a line.
 
-    Args:
-        scores: Index = model, columns value, low, high.
-        reference: Where to draw the vertical line.
-        reference_name: What the line is.
-        label: What the values are.
+    ``scores`` has an index of models and columns value, low, high; ``label`` says what the values are. The line named
+    ``reference_name`` stands at ``reference``.
     """
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
     rows = np.arange(len(scores))
@@ -131,12 +116,7 @@ def score_bars(
         axes.axvline(reference, color=PALETTE[5], ls="--")
         axes.annotate(f"{reference_name} {reference:.3f}", (reference, -0.45), color=PALETTE[5], fontsize=9,
                       xytext=(3, 0), textcoords="offset points")  # fmt: skip
-    axes.set(
-        yticks=rows,
-        yticklabels=scores.index,
-        xlabel=f"{label} (95 % interval)",
-        ylim=(len(rows) - 0.4, -0.6),
-    )
+    axes.set(yticks=rows, yticklabels=scores.index, xlabel=f"{label} (95 % interval)", ylim=(len(rows) - 0.4, -0.6))
     said = "; ".join(f"{n} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for n, r in scores.iterrows())
     extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
     return Picture(figure, f"{label[:1].upper()}{label[1:]} with 95 % intervals: {said}.{extra}")
@@ -154,11 +134,7 @@ def tau_heatmap(tau: pd.DataFrame) -> Picture:
 
 
 def grid_heatmap(table: pd.DataFrame) -> Picture:
-    """Gain over labels alone of every (alpha, T), with its 95 % interval in the cell; red above zero, blue below.
-
-    Args:
-        table: Of `kdnb.distillation.grid_table`.
-    """
+    """Gain over labels alone in a `kdnb.distillation.grid_table`, with its interval; red above zero, blue below."""
     cells = table[table["alpha"] < 1]
     gain = cells.pivot(index="alpha", columns="temperature", values="gain")
     notes = cells.assign(text=[f"{r.gain:+.3f}\n[{r.gain_low:+.3f},\n{r.gain_high:+.3f}]" for r in cells.itertuples()])
@@ -173,20 +149,17 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     return Picture(figure, f"Heatmap of the gain in accuracy over labels alone, with 95 % intervals: {said}.")
 
 
-def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray, bins: int = 10) -> Picture:
+def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray) -> Picture:
     """Reliability diagram: how often the answers of a confidence are right; on the diagonal, confidence can be trusted.
 
-    Args:
-        probabilities: Model → (N, K).
-        targets: (N,) class indices.
-        bins: Equal steps of confidence.
+    ``probabilities`` holds (N, K) per model, ``targets`` (N,) class indices; confidence is cut into ten equal steps.
     """
     figure, axes = plt.subplots(figsize=(4.6, 4))
     axes.plot([0, 1], [0, 1], color="#777777", lw=1, ls=":")
     said = []
     for i, (name, values) in enumerate(probabilities.items()):
         sure, right = values.max(1), values.argmax(1) == targets
-        rows = pd.DataFrame({"sure": sure, "right": right, "bin": np.minimum((sure * bins).astype(int), bins - 1)})
+        rows = pd.DataFrame({"sure": sure, "right": right, "bin": np.minimum((sure * 10).astype(int), 9)})
         points = rows.groupby("bin").agg(sure=("sure", "mean"), right=("right", "mean"), count=("right", "size"))
         axes.plot(points["sure"], points["right"], color=PALETTE[i], marker="osD^"[i % 4], ms=4, label=name)
         top = points.iloc[-1]
@@ -200,8 +173,7 @@ def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray, bi
 def ladder(table: pd.DataFrame) -> Picture:
     """Accuracy against cost: one line per way of training, a point with a 95 % interval per student size.
 
-    Args:
-        table: Columns training, macs, accuracy, low, high.
+    Columns: training, macs, accuracy, low, high.
     """
     figure, axes = plt.subplots(figsize=(6, 3.6))
     said = []

@@ -1,7 +1,5 @@
 """Charts of cost: teacher against student under each method, and quality against cost (notebook 06)."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -45,28 +43,27 @@ def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
 def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
     """Quality of every explanation against its time; a line joins those that no other beats on both.
 
-    Args:
-        rows: Index (method, model), column ms, and ``quality``, with low and high where it has an interval.
-        quality: Name of the column of quality, large is good; "" (or no such column) shows the times alone.
+    ``rows`` has index (method, model), a column ms, and one named by ``quality`` (large is good), with low and high
+    where it has an interval; "", or a name that is not there, shows the times alone.
     """
-    rows, measured = _points(rows, quality)
-    figure, axes = plt.subplots(figsize=(7, 4 if measured else 0.34 * rows["method"].nunique() + 1.3))
+    rows, quality = _points(rows, quality)
+    figure, axes = plt.subplots(figsize=(7, 4 if quality else 0.34 * rows["method"].nunique() + 1.3))
     for model, part in rows.groupby("model", sort=False):
         shape, _, colour = MARKS[model]
-        if measured and "low" in part:
+        if quality and "low" in part:
             reach = np.abs(part[["low", "high"]].to_numpy(float).T - part["place"].to_numpy(float))
             axes.errorbar(part["ms"], part["place"], yerr=reach, fmt="none", ecolor=colour, lw=1, capsize=2)
         axes.plot(part["ms"], part["place"], shape, color=colour, ms=7, label=model)
-    axes.set(xscale="log", xlabel="time of one explanation, ms", ylabel=quality if measured else "")
+    axes.set(xscale="log", xlabel="time of one explanation, ms", ylabel=quality)
     axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    if measured:
+    if quality:
         front = rows[rows["front"]].sort_values("ms")
         axes.step(front["ms"], front["place"], where="post", color="#777777", lw=1, ls="--", zorder=0)
         _label(axes, rows)
     else:
         axes.set_yticks(range(rows["method"].nunique()), rows["method"].unique())
         axes.invert_yaxis()
-    return Picture(figure, _said(rows, quality if measured else ""))
+    return Picture(figure, _said(rows, quality))
 
 
 def _label(axes: plt.Axes, rows: pd.DataFrame) -> None:
@@ -84,8 +81,8 @@ def _label(axes: plt.Axes, rows: pd.DataFrame) -> None:
 
 def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
     """The same chart for a person at the notebook: point at a dot to see the numbers."""
-    rows, measured = _points(rows, quality)
-    y = "place" if measured else "method"
+    rows, quality = _points(rows, quality)
+    y = "place" if quality else "method"
     dots = [
         go.Scatter(
             x=part["ms"], y=part[y], mode="markers", name=model, customdata=part[["method", "forwards_time"]],
@@ -93,31 +90,29 @@ def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
             hovertemplate="%{customdata[0]}<br>%{x:.3g} ms, as long as %{customdata[1]:.1f} forward passes<br>%{y}",
         ) for model, part in rows.groupby("model", sort=False)
     ]  # fmt: skip
-    if measured:
+    if quality:
         front = rows[rows["front"]].sort_values("ms")
         line = {"color": "#777777", "dash": "dash", "shape": "hv"}
         dots.append(go.Scatter(x=front["ms"], y=front["place"], mode="lines", name="not beaten", line=line))
-    axis = {"title": quality} if measured else {"autorange": "reversed"}
+    axis = {"title": quality} if quality else {"autorange": "reversed"}
     layout = {"height": 400, "template": "simple_white", "yaxis": axis}
     return go.Figure(dots, layout | {"xaxis": {"type": "log", "title": "time of one explanation, ms"}})
 
 
-def _points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, bool]:
-    """Rows with where they stand on the vertical axis, and whether that is a quality (or the method's number)."""
-    measured = quality in rows and rows[quality].notna().any()
-    rows = rows.dropna(subset=[quality] if measured else []).reset_index()
-    if not measured:
-        return rows.assign(place=pd.factorize(rows["method"])[0]), False
+def _points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, str]:
+    """Rows with their place on the vertical axis, and what that is: the quality, or "" for the method's number."""
+    if quality not in rows or rows[quality].isna().all():
+        rows = rows.reset_index()
+        return rows.assign(place=pd.factorize(rows["method"])[0]), ""
+    rows = rows.dropna(subset=[quality]).reset_index()
     front = pareto_front(rows["ms"].to_numpy(float), rows[quality].to_numpy(float))
-    return rows.assign(place=rows[quality], front=front), True
+    return rows.assign(place=rows[quality], front=front), quality
 
 
 def _said(rows: pd.DataFrame, quality: str) -> str:
-    where = [f", {quality} {place:.3f}" if quality else "" for place in rows["place"]]
-    said = "; ".join(
-        f"{r.method} of the {r.model} {r.ms:.3g} ms{w}" for r, w in zip(rows.itertuples(), where, strict=True)
-    )
+    times = [f"{r.method} of the {r.model} {r.ms:.3g} ms" for r in rows.itertuples()]
     if not quality:
-        return f"Time of one explanation: {said}."
+        return f"Time of one explanation: {'; '.join(times)}."
+    said = "; ".join(f"{t}, {quality} {place:.3f}" for t, place in zip(times, rows["place"], strict=True))
     front = ", ".join(f"{r.method} of the {r.model}" for r in rows[rows["front"]].itertuples())
     return f"{quality} against the time of one explanation: {said}. Not beaten: {front}."

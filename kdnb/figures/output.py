@@ -1,7 +1,5 @@
 """A picture with its alt text: shown in a notebook, saved with provenance, embedded in the report (all notebooks)."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io
@@ -62,17 +60,11 @@ def show(picture: Picture) -> HTML:
 
 @dataclass(frozen=True)
 class Results:
-    """A folder of tables (CSV) and pictures (PNG) in which ``manifest.json`` tells what made each file.
-
-    Attributes:
-        folder: Where the files go.
-        parameters: The settings that made them.
-        data: Hash of the image set.
-    """
+    """A folder of tables (CSV) and pictures (PNG) in which ``manifest.json`` tells what made each file."""
 
     folder: Path
-    parameters: dict[str, Any]
-    data: str
+    parameters: dict[str, Any]  #: the settings that made them
+    data: str  #: hash of the image set
 
     def table(self, name: str, table: pd.DataFrame, runs: list[str] | None = None) -> Path:
         """Save a table as ``name.csv`` (floats with 6 significant digits)."""
@@ -85,15 +77,12 @@ class Results:
         return show(picture)
 
     def _save(self, name: str, content: bytes, facts: dict[str, Any], runs: list[str] | None) -> Path:
+        place, manifest = self.folder / name, self.folder / "manifest.json"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.folder / name) as path:
+            with atomic_path(place) as path:
                 path.write_bytes(content)
         except OSError as error:
-            raise UserError(
-                f"'{self.folder / name}' cannot be written ({error.strerror}): choose another runs_dir"
-            ) from None
-        manifest = self.folder / "manifest.json"
+            raise UserError(f"'{place}' cannot be written ({error.strerror}): choose another runs_dir") from None
         with FileLock(self.folder / ".manifest.lock"):
             known = read_json(manifest) if manifest.is_file() else {}
             order = known.get(name, {}).get("order", len(known))
@@ -102,7 +91,7 @@ class Results:
                 "commit": environment()["commit"], "kdnb": environment()["kdnb"],
             }  # fmt: skip
             write_json(manifest, known)
-        return self.folder / name
+        return place
 
     def has(self, name: str) -> bool:
         """Whether an earlier step saved a table of this name."""

@@ -3,8 +3,6 @@
 Amounts use cividis, signed evidence a blue-white-red scale with zero in the middle; every panel shows its own scale.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -12,26 +10,24 @@ import numpy as np
 
 from kdnb.figures.output import Picture
 
-__all__ = ["attribution_grid", "map_grid", "sample_grid"]
+__all__ = ["attribution_grid", "bare", "map_grid", "outline", "sample_grid"]
 
 
-def sample_grid(
-    images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None = None, columns: int = 8
-) -> Picture:
+def sample_grid(images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None = None) -> Picture:
     """Images (N, S, S, 3) uint8 in a grid; the outline of a mask (N, S, S) where one is given."""
-    columns = min(columns, len(images))
+    columns = min(8, len(images))
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.35 * columns, 1.55 * rows), squeeze=False)
     for i, ax in enumerate(axes.flat):
         ax.axis("off")
         if i < len(images):
-            _image(ax, images[i], None if masks is None else masks[i])
+            ax.imshow(images[i], interpolation="nearest")
+            outline(ax, None if masks is None else masks[i])
             ax.set_title(titles[i], fontsize=8)
     figure.tight_layout(pad=0.3)
-    outline = " White outlines mark what defines the class." if masks is not None else ""
-    return Picture(
-        figure, f"Grid of {len(images)} sample images: {', '.join(dict.fromkeys(titles))}.{outline}", pixels=True
-    )
+    said = f"Grid of {len(images)} sample images: {', '.join(dict.fromkeys(titles))}."
+    marked = " White outlines mark what defines the class." if masks is not None else ""
+    return Picture(figure, said + marked, pixels=True)
 
 
 def map_grid(
@@ -39,18 +35,14 @@ def map_grid(
 ) -> Picture:
     """Raw maps of every layer, one row per image and one column per tap, each with its own range printed below.
 
-    Args:
-        images: (N, S, S, 3) uint8.
-        maps: Tap → (N, h, w) raw values ≥ 0.
-        titles: N row titles.
-        masks: (N, S, S) bool, outlined on the image.
+    ``images`` are (N, S, S, 3) uint8 with N row titles, ``maps`` hold (N, h, w) raw values ≥ 0 per tap; ``masks``
+    (N, S, S) bool are outlined on the images.
     """
     figure, axes = _panels(images, titles, masks, list(maps))
     for column, values in enumerate(maps.values(), start=1):
         for row, value in enumerate(values):
-            axes[row, column].imshow(
-                value, cmap="cividis", vmin=0, vmax=max(float(value.max()), 1e-12), interpolation="nearest"
-            )
+            high = max(float(value.max()), 1e-12)
+            axes[row, column].imshow(value, cmap="cividis", vmin=0, vmax=high, interpolation="nearest")
             axes[row, column].set_xlabel(f"0 to {value.max():.2g}", fontsize=7)
     sizes = ", ".join(f"{name} {v.shape[1]} by {v.shape[2]}" for name, v in maps.items())
     return Picture(figure, f"Maps of {len(images)} images ({', '.join(titles)}) at {len(maps)} layers: {sizes} cells. "
@@ -75,11 +67,10 @@ def _panels(images, titles, masks, columns) -> tuple:  # noqa: ANN001
     shape = (len(images), len(columns) + 1)
     figure, axes = plt.subplots(*shape, figsize=(1.6 * shape[1], 1.75 * shape[0]), squeeze=False)
     for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        ax.grid(False)
+        bare(ax)
     for row, title in enumerate(titles):
-        _image(axes[row, 0], images[row], None if masks is None else masks[row])
+        axes[row, 0].imshow(images[row], interpolation="nearest")
+        outline(axes[row, 0], None if masks is None else masks[row])
         axes[row, 0].set_ylabel(title, fontsize=8)
     for column, name in enumerate(["image", *columns]):
         axes[0, column].set_title(name, fontsize=8)
@@ -87,8 +78,14 @@ def _panels(images, titles, masks, columns) -> tuple:  # noqa: ANN001
     return figure, axes
 
 
-def _image(axes: plt.Axes, image: np.ndarray, mask: np.ndarray | None) -> None:
-    axes.imshow(image, interpolation="nearest")
+def bare(axes: plt.Axes) -> None:
+    """Axes for pixels: no ticks, no frame, no grid."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     axes.grid(False)
+
+
+def outline(axes: plt.Axes, mask: np.ndarray | None) -> None:
+    """A white line around what a mask (S, S) marks, where it says anything."""
     if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.astype(float), levels=[0.5], colors="white", linewidths=0.8)

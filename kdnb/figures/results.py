@@ -1,12 +1,11 @@
 """Charts of the published results: accuracy beside memory, data set size, and the schedule (notebook 07)."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from kdnb.figures.charts import legend_once
 from kdnb.figures.output import PALETTE, Picture
 
 __all__ = ["accuracy_summary", "schedule_curves", "size_curves"]
@@ -18,19 +17,17 @@ MARKS = {"teacher": ("s", PALETTE[1]), "KD student": ("o", PALETTE[0]), "label-o
 def accuracy_summary(table: pd.DataFrame) -> Picture:
     """Accuracy of every model under every split, with what memory alone and the largest class reach, and the paper.
 
-    Args:
-        table: Columns dataset, split, model, accuracy with low and high, memory, majority, paper (or NaN).
+    Columns: dataset, split, model, accuracy with accuracy_low and accuracy_high, memory, majority, paper (or NaN).
     """
     places = list(table.groupby(["dataset", "split"], sort=False).groups)
     figure, axes = plt.subplots(figsize=(8, 0.95 * len(places) + 1.5))
     said, half = [], 0.32
     for row, place in enumerate(places):
         part = table[(table["dataset"] == place[0]) & (table["split"] == place[1])]
-        memory = part["memory"].iloc[0]
-        largest, first = part["majority"].iloc[0], row == 0
-        axes.barh(row, memory, height=2.4 * half, color="#e6e6e6", label="memory alone (1-NN)" if first else None)
+        memory, largest = part[["memory", "majority"]].iloc[0]
+        axes.barh(row, memory, height=2.4 * half, color="#e6e6e6", label="memory alone (1-NN)")
         axes.vlines(largest, row - 1.2 * half, row + 1.2 * half, color="#555555", lw=1, ls=":",
-                    label="always the largest class" if first else None)  # fmt: skip
+                    label="always the largest class")  # fmt: skip
         words = [f"memory alone {memory:.3f}", f"always the largest class {largest:.3f}"]
         for one in part.itertuples():
             shape, colour = MARKS[one.model]
@@ -42,8 +39,7 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
                 axes.plot(one.paper, at, shape, ms=9, mfc="none", color=colour, label="the paper's (hollow)")
                 words.append(f"the paper's {one.paper:.3f}")
         said.append(f"{place[0]}, {place[1]}: {', '.join(words)}")
-    labels = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    axes.legend(labels.values(), labels, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
+    legend_once(axes, columns=3)
     axes.set(yticks=range(len(places)), yticklabels=[f"{d.replace('_', ' ')}\n{s}" for d, s in places],
              xlabel="accuracy on the test part (95 % interval)",
              xlim=(min(0.3, table["accuracy_low"].min() - 0.02, table["majority"].min() - 0.02), 1.01))  # fmt: skip
@@ -54,8 +50,7 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
 def size_curves(table: pd.DataFrame) -> Picture:
     """Accuracy against the number of training images, one panel per data set.
 
-    Args:
-        table: Columns dataset, images, model, accuracy with low and high, memory.
+    Columns: dataset, images, model, accuracy with accuracy_low and accuracy_high, memory.
     """
     names = list(table["dataset"].unique())
     figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 0.6, 3.4), squeeze=False, sharey=True)
@@ -79,11 +74,7 @@ def size_curves(table: pd.DataFrame) -> Picture:
 
 
 def schedule_curves(table: pd.DataFrame) -> Picture:
-    """Validation accuracy after every epoch, one panel per data set and split.
-
-    Args:
-        table: Columns dataset, split, model, epoch, val_accuracy.
-    """
+    """Validation accuracy per epoch, one panel per place (columns dataset, split, model, epoch, val_accuracy)."""
     place = table["dataset"].str.replace("_", " ") + ", " + table["split"]
     shapes, colours = ({name: mark[i] for name, mark in MARKS.items()} for i in (0, 1))
     grid = sns.relplot(table.assign(place=place), x="epoch", y="val_accuracy", hue="model", style="model", col="place",

@@ -1,7 +1,5 @@
 """What probes, CKA, ledgers and ablation say of a study's networks, measured once and kept as a run (notebook 04)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,7 +26,7 @@ from kdnb.feature_maps import (
     probe_table,
     top_k_curve,
 )
-from kdnb.metrics import seed_interval
+from kdnb.metrics import seed_interval, softmax
 from kdnb.models import make_student
 from kdnb.progress import say
 from kdnb.runs import Run, atomic_path, finished_runs, write_json
@@ -40,7 +38,6 @@ __all__ = ["COMPARED", "KS", "Reading", "found_reading", "reading_of"]
 
 FITTED, SCORED, COMPARED, CUT = 600, 400, 200, 24  # images: of a probe's fit, of its score, of CKA, of ablation
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
-TABLES = ("probes", "cka", "ledger", "ablation", "channels")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Reading:
     run: Run
 
     def table(self, name: str) -> pd.DataFrame:
-        """One of ``TABLES``.
+        """A table by name.
 
         probes: model, tap, accuracy with interval, control, selectivity, untrained. cka: student's tap by the taps of
         the teacher, the label-only student and an untrained one. ledger: model, tap and mean shares over test images.
@@ -72,7 +69,7 @@ class Reading:
     def arrays(self) -> dict[str, np.ndarray]:
         """Per tap ``weight|tap`` (K, C) and ``offset|tap`` (K,) of the probes, ``mean|tap`` (C,) of the channels."""
         with np.load(self.run.path("arrays.npz")) as file:
-            return {name: file[name] for name in file.files}
+            return dict(file)
 
     def means(self) -> dict[str, Tensor]:
         """Tap → (C,) mean activation over training images, what stands for an ablated channel."""
@@ -80,12 +77,8 @@ class Reading:
 
     def decoded(self, student: nn.Module, images: Tensor) -> np.ndarray:
         """(L, N, K) probabilities that the probes read from each tap."""
-        found = []
-        for tap, x in features(student, images).items():
-            scores = x @ self.arrays[f"weight|{tap}"].T + self.arrays[f"offset|{tap}"]
-            scores = np.exp(scores - scores.max(1, keepdims=True))
-            found.append(scores / scores.sum(1, keepdims=True))
-        return np.stack(found)
+        found, known = features(student, images), self.arrays
+        return np.stack([softmax(x @ known[f"weight|{tap}"].T + known[f"offset|{tap}"]) for tap, x in found.items()])
 
     def networks(self, device: torch.device) -> tuple[nn.Module, nn.Module]:
         """Student and teacher, in eval mode.
@@ -160,17 +153,16 @@ def _examples(study: Study, model: nn.Module, rows: np.ndarray) -> Examples:
 
 
 def _probes(seen: dict[str, list[Examples]], seed: int) -> pd.DataFrame:
-    bare = tuple(part.features for part in seen["untrained student"])
-    tables = {}
+    bare, tables = seen["untrained student"], {}
     for name in ("KD student", "label-only student", "teacher"):
-        same = tuple(bare[0]) == tuple(seen[name][0].features)
-        tables[name] = probe_table(*seen[name], untrained=bare if same else None, seed=seed, repeats=1)
+        same = tuple(bare[0].features) == tuple(seen[name][0].features)
+        tables[name] = probe_table(*seen[name], untrained=bare if same else (), seed=seed, repeats=1)
     return pd.concat(tables, names=["model"]).reset_index()
 
 
 def _cka(models: dict[str, nn.Module], images: Tensor) -> pd.DataFrame:
     found, tables = {name: grams(model, images) for name, model in models.items()}, []
-    for name in [name for name in models if name != "KD student"]:
+    for name in ("label-only student", "teacher", "untrained student"):
         table = gram_cka(found["KD student"], found[name]).rename_axis("tap").reset_index()
         tables.append(table.melt("tap", var_name="other_tap", value_name="cka").assign(model=name))
     return pd.concat(tables, ignore_index=True)[["tap", "model", "other_tap", "cka"]]
@@ -190,10 +182,10 @@ def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd
             continue
         per_tap = {}
         for tap, part in table.groupby("tap", sort=False):
-            interval = seed_interval(part["bias_share"].to_numpy()[None], groups)
-            share = dict(zip(("bias_share", "low", "high"), interval, strict=True))
+            share, low, high = seed_interval(part["bias_share"].to_numpy()[None], groups)
             means = part[["logit", "supporting", "opposing", "bias"]].mean().to_dict()
-            per_tap[tap] = {**means, **share, "images": len(part), "largest_residual": part["residual"].abs().max()}
+            per_tap[tap] = {**means, "bias_share": share, "low": low, "high": high, "images": len(part),
+                            "largest_residual": part["residual"].abs().max()}  # fmt: skip
         found[name] = pd.DataFrame(per_tap).T.rename_axis("tap")
     return pd.concat(found, names=["model"]).reset_index()
 
@@ -213,8 +205,8 @@ def _ablation(study: Study, rows: np.ndarray, reference: np.ndarray) -> pd.DataF
     return pd.concat(tables, names=["tap"]).reset_index(level=0)
 
 
-def _channels(study: Study, rows: np.ndarray, top: int = 10) -> pd.DataFrame:
-    """The channels that contribute most to a class's logit, on average over the test images of that class."""
+def _channels(study: Study, rows: np.ndarray) -> pd.DataFrame:
+    """The ten channels that contribute most to a class's logit, on average over the test images of that class."""
     targets, found = study.targets(rows), []
     for k, name in enumerate(study.image_set.classes):
         own = rows[(targets == k).numpy()]
@@ -225,7 +217,7 @@ def _channels(study: Study, rows: np.ndarray, top: int = 10) -> pd.DataFrame:
                  for part in study.images(own).split(32)]  # fmt: skip
         for tap in pairs[0]:
             mean = torch.cat([(p[tap][0] * p[tap][1]).sum(dim=(2, 3)) for p in pairs]).mean(0).cpu().numpy()
-            order = np.argsort(-mean, kind="stable")[:top]
+            order = np.argsort(-mean, kind="stable")[:10]
             found.append(pd.DataFrame({"class": name, "tap": tap, "rank": range(1, len(order) + 1), "channel": order,
                                        "contribution": mean[order], "images": len(own)}))  # fmt: skip
     return pd.concat(found, ignore_index=True)
@@ -243,7 +235,8 @@ def _early(study: Study, probes: dict[str, Pipeline], test: Examples, rows: np.n
 def _folded(probes: dict[str, Pipeline], classes: int) -> dict[str, np.ndarray]:
     """Probes as plain arrays, the standardisation folded in; a class that no training image has gets no chance."""
     arrays = {}
-    for tap, (scaler, regression) in ((tap, (p[0], p[1])) for tap, p in probes.items()):
+    for tap, probe in probes.items():
+        scaler, regression = probe[0], probe[1]
         weight, offset = regression.coef_, regression.intercept_
         if len(weight) == 1:  # two classes: scikit-learn keeps one row
             weight, offset = np.vstack([0 * weight, weight]), np.append(0, offset)

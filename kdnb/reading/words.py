@@ -1,6 +1,4 @@
-"""One image or one class, read layer by layer: a table, a picture, and sentences made from the numbers (04)."""
-
-from __future__ import annotations
+"""One image or one class, read layer by layer: a table, and sentences made from its numbers (notebook 04)."""
 
 import html
 from collections.abc import Sequence
@@ -16,66 +14,46 @@ from kdnb.data import to_tensor
 from kdnb.data.decode import decode
 from kdnb.errors import UserError
 from kdnb.feature_maps import early_decisions, probabilities_without
-from kdnb.figures import Picture
 from kdnb.reading.measured import Reading
 from kdnb.runs import environment
 from kdnb.settings import Settings
-from kdnb.widgets import StepperData, StepperState, panel, static, stepper_data
-from kdnb.widgets.page import write_stepper_page
+from kdnb.widgets import StepperData, StepperState, panel, stepper_data, to_html
 from kdnb.widgets.render import Bars, number, plus, ranked
 
-__all__ = ["ImageReport", "explain_image", "known_stepper", "layer_readings", "read_class", "read_image"]
+__all__ = ["ImageReport", "explain_image", "known_stepper", "read_class", "read_image"]
 
 STRONGEST = 5  # channels ablated together in a report
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What each layer shows of one image, how decodable its class is there, what carries the logit, what ablation does.
+    """What each layer shows of an image: how decodable the class is, what carries the logit, what ablation does."""
 
-    Attributes:
-        table: One row per tap of the student.
-        sentences: The same in words: a summary, then one paragraph per layer.
-        data: What the layer stepper needs to show the same image.
-    """
-
-    table: pd.DataFrame
-    sentences: tuple[str, ...]
-    data: StepperData
+    table: pd.DataFrame  #: one row per tap of the student
+    sentences: tuple[str, ...]  #: the same in words: a summary, then one paragraph per layer
+    data: StepperData  #: what the layer stepper needs to show the same image
 
     @property
     def state(self) -> StepperState:
         """The stepper's view of it: signed evidence for the student's answer."""
         return StepperState(kind="evidence", target=int(self.data.models[0].logits[0].argmax()))
 
-    def picture(self) -> Picture:
-        """The signed evidence of student and teacher at every layer."""
-        return static(self.data, self.state)
-
 
 def read_image(
     reading: Reading, image: Tensor, pixels: np.ndarray, title: str, *, target: int | None = None,
     device: torch.device | None = None,
 ) -> ImageReport:  # fmt: skip
-    """The report of one image.
+    """The report of one image (1, 3, S, S), normalised, by the student of a reading.
 
-    Args:
-        reading: Of the student that is asked.
-        image: (1, 3, S, S) normalised.
-        pixels: (1, S, S, 3) uint8, the same image.
-        title: Its name.
-        target: True class number, where known.
-        device: Where to compute.
+    ``pixels`` (1, S, S, 3) uint8 are the same image; ``target`` is its true class number, where known.
     """
     device = device or torch.device("cpu")
     student, teacher = reading.networks(device)
     image = image.to(device)
-    data = known_stepper(reading, student, teacher, image, pixels, [target or 0], [title])
-    model, answer = data.models[0], int(data.models[0].logits[0].argmax())
-    rows = [_row(data, reading, student, image, layer, answer) for layer in range(1, len(model.taps) + 1)]
-    table = pd.DataFrame(rows)
-    words = _sentences(table, data, answer, target)
-    return ImageReport(table, words, data)
+    data = known_stepper(reading, student, teacher, image, pixels, [-1 if target is None else target], [title])
+    answer, layers = int(data.models[0].logits[0].argmax()), range(1, len(data.models[0].taps) + 1)
+    table = pd.DataFrame([_row(data, reading, student, image, layer, answer) for layer in layers])
+    return ImageReport(table, _sentences(table, data, answer, target), data)
 
 
 def _row(data: StepperData, reading: Reading, student: nn.Module, image: Tensor, layer: int, answer: int) -> dict:
@@ -109,14 +87,14 @@ def known_stepper(
     means = reading.means()
     reference = tuple(means[tap].to(images.device) for tap in data.models[0].taps)
     known = {"student": {"reference": reference}, "teacher": {}}
-    models = tuple(replace(m, readings=layer_readings(reading, m.name), **known[m.name]) for m in data.models)
+    models = tuple(replace(m, readings=_readings(reading, m.name), **known[m.name]) for m in data.models)
     early = early_decisions(reading.decoded(student, images).argmax(2), data.models[0].logits.argmax(1))
     about = {"student": reading.facts["student"], "teacher": reading.facts["teacher"],
              "settings": reading.facts["settings"], "kdnb": environment()["kdnb"]}  # fmt: skip
     return replace(data, models=models, early=tuple(map(int, early)), provenance=about)
 
 
-def layer_readings(reading: Reading, model: str) -> pd.DataFrame:
+def _readings(reading: Reading, model: str) -> pd.DataFrame:
     """What the stepper shows beside a layer: probe accuracy, that of an untrained network, CKA with the other model."""
     probes, cka = reading.table("probes"), reading.table("cka").query("model == 'teacher'")
     table = probes[probes["model"] == {"student": "KD student"}.get(model, model)].set_index("tap")
@@ -166,10 +144,7 @@ def _layer(row: dict, n: int, name: str) -> str:
 
 
 def read_class(reading: Reading, name: str) -> tuple[pd.DataFrame, str]:
-    """A class over the test images: its strongest channels at every tap, and when it is decided.
-
-    Returns:
-        The rows of the channel ranking, and sentences.
+    """A class over the test images: its strongest channels at every tap as a table, and in words when it is decided.
 
     Raises:
         UserError: If there is no such class.
@@ -201,5 +176,5 @@ def explain_image(reading: Reading, path: str | Path, out: str | Path, settings:
     report = read_image(reading, to_tensor(pixels), pixels, Path(path).name, device=settings.activate())
     body = "".join(f"<p>{html.escape(s)}</p>" for s in report.sentences)
     body += report.table.round(3).to_html(index=False, border=0)
-    write_stepper_page(report.data, out, f"{Path(path).name}, layer by layer", body, report.state)
+    to_html(report.data, out, report.state, title=f"{Path(path).name}, layer by layer", body=body)
     return report

@@ -53,5 +53,49 @@ function range(label, min, max, step, choose) {
   return node;
 }
 
+const liveLine = () => h("p", { class: "live", role: "status", "aria-live": "polite" });
+const stageOf = (label, ...panes) => h("div", { class: "stage", tabindex: 0, role: "application", "aria-label": label }, ...panes);
+
+function frame(name, onkeydown, help, live, stage, controls, ...below) {
+  return h("div", { class: `kdnb-widget ${name}`, "data-lm-suppress-shortcuts": "true", onkeydown }, stage,
+    h("div", { class: "controls" }, ...controls), ...below,
+    h("p", { class: "help" }, ...help.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
+}
+
+function onKeys(acts, own = () => false, before = () => {}) { // own: the key belongs to the element that has the focus
+  return (event) => {
+    event.stopPropagation(); // JupyterLab's shortcuts stay out
+    if (own(event) || event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
+    const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act) return;
+    event.preventDefault();
+    before(act);
+    act();
+  };
+}
+
+const setter = (model) => (changes) => {
+  for (const [name, value] of Object.entries(changes)) model.set(name, value);
+  model.save_changes();
+};
+
+function follow(model, names, draw, receive = () => {}) { // gives back how to stop
+  let queued = false;
+  function redraw() {
+    queued = false;
+    draw();
+  }
+  function changed() { // several traits at once: one picture
+    if (!queued) queueMicrotask(redraw);
+    queued = true;
+  }
+  names.forEach((name) => model.on(`change:${name}`, changed));
+  model.on("msg:custom", receive);
+  return () => {
+    names.forEach((name) => model.off(`change:${name}`, changed));
+    model.off("msg:custom", receive);
+  };
+}
+
 const share = (part, whole) => `${(100 * part) / whole}%`;
 const bytesOf = (view) => new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));

@@ -1,7 +1,5 @@
 """Every number and colour of the explanation explorer, without a view: maps, agreement, readings, sentences (05)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +16,7 @@ from kdnb.metrics import softmax
 from kdnb.models import evaluating
 from kdnb.widgets.layers import KINDS, Kind, check_images
 from kdnb.widgets.render import number
-from kdnb.widgets.view import colour_numbers
+from kdnb.widgets.view import colour_numbers, one_of, within
 
 __all__ = ["ABOUT", "Choice", "ExplorerData", "ExplorerPanel", "ExplorerState", "View", "check", "explorer_data",
            "explorer_panel", "first_states"]  # fmt: skip
@@ -176,15 +174,12 @@ def first_states(data: ExplorerData) -> list[ExplorerState]:
 
 def check(data: ExplorerData, state: ExplorerState) -> ExplorerState:
     """The state, if the data hold what it asks for; else a UserError that names the field."""
-    limits = {"image": (state.image, 0, len(data.pixels) - 1), "opacity": (state.opacity, 0, 1)}
+    within("image", state.image, 0, len(data.pixels) - 1)
+    within("opacity", state.opacity, 0, 1)
     for side, choice in ("a", state.a), ("b", state.b):
-        for name, value, allowed in ("method", choice.method, METHODS), ("model", choice.model, data.models):
-            if value not in allowed:
-                raise UserError(f"{name} of {side} must be one of {', '.join(allowed)}, got {value!r}")
-        limits[f"target of {side}"] = choice.target, -1, len(data.classes) - 1
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise UserError(f"{name} must lie between {low} and {high}, got {value!r}")
+        one_of(f"method of {side}", choice.method, METHODS)
+        one_of(f"model of {side}", choice.model, data.models)
+        within(f"target of {side}", choice.target, -1, len(data.classes) - 1)
     return state
 
 

@@ -36,13 +36,10 @@ function side(name, spec, choose) {
 function render({ model, el }) {
   const spec = model.get("spec"), count = spec.titles.length, methods = Object.keys(spec.methods);
   const palettes = spec.palettes.map(colours), store = new Map();
-  let active = "a", inFlight = "", queued = false, late = 0;
+  let active = "a", inFlight = "", late = 0;
   const now = () => ({ ask: "panel", image: model.get("image"), a: [...model.get("a")], b: [...model.get("b")] });
 
-  function set(changes) {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  }
+  const set = setter(model);
   const choose = (name, i, value) => set({ [name]: model.get(name).map((v, j) => (j === i ? value : v)) });
   const turn = (by) => set({ image: clamp(model.get("image") + by, 0, count - 1) });
   const fade = (by) => set({ opacity: clamp(Math.round(10 * model.get("opacity") + by) / 10, 0, 1) });
@@ -58,34 +55,22 @@ function render({ model, el }) {
   for (const [name, parts] of Object.entries(sides)) parts.node.addEventListener("focusin", () => activate(name));
   const original = h("canvas", { role: "img" }), edge = h("canvas", { class: "smooth", "aria-hidden": true });
   const title = h("p", { class: "title" }), truth = h("p", { class: "truth" }), alike = h("dl", {});
-  const place = h("span", { class: "place" }), live = h("p", { class: "live", role: "status", "aria-live": "polite" });
+  const place = h("span", { class: "place" }), live = liveLine();
   const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1));
   const opacity = range("opacity of the maps", 0, 1, 0.05, (v) => set({ opacity: v })), percent = h("output");
   const exchange = button("swap the sides A and B", "swap A and B", swap);
-  const stage = h("div", { class: "stage", tabindex: 0, role: "application",
-    "aria-label": "explanations: A and B choose the side, left and right arrows its method, up and down the image" },
+  const stage = stageOf("explanations: A and B choose the side, left and right arrows its method, up and down the image",
     h("section", { class: "pane", "aria-label": "image and agreement" },
       h("header", {}, h("strong", {}, "image"), h("span", { class: "about" }, `${spec.side} × ${spec.side}`)),
       h("div", { class: "picture" }, original, edge), h("div", { class: "pager" }, back, place, next), title, truth,
       h("p", { class: "agree" }, "How alike are A and B?"), alike),
     sides.a.node, sides.b.node);
-  const root = h("div", { class: "kdnb-widget kdnb-explorer", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
-    h("div", { class: "controls" }, ...field("Opacity", opacity, percent), ...field("Sides", exchange)),
-    h("p", { class: "help" }, ...HELP.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
-
-  function key(event) {
-    event.stopPropagation(); // JupyterLab's shortcuts stay out
-    const own = event.target.tagName === "SELECT" || (event.target === opacity && /^(Arrow|Home|End|Page)/.test(event.key));
-    if (own || event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
-    const acts = { a: () => activate("a", true), b: () => activate("b", true), ArrowLeft: () => step(-1), ArrowRight: () => step(1),
-      ArrowUp: () => turn(-1), ArrowDown: () => turn(1), m: () => choose(active, 1, cycle(spec.models, model.get(active)[1])),
-      c: () => choose(active, 2, ((model.get(active)[2] + 2) % (spec.classes.length + 1)) - 1),
-      x: swap, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1) };
-    const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
+  const keys = onKeys({ a: () => activate("a", true), b: () => activate("b", true), ArrowLeft: () => step(-1), ArrowRight: () => step(1),
+    ArrowUp: () => turn(-1), ArrowDown: () => turn(1), m: () => choose(active, 1, cycle(spec.models, model.get(active)[1])),
+    c: () => choose(active, 2, ((model.get(active)[2] + 2) % (spec.classes.length + 1)) - 1),
+    x: swap, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1) },
+  (event) => event.target.tagName === "SELECT" || (event.target === opacity && /^(Arrow|Home|End|Page)/.test(event.key)));
+  const root = frame("kdnb-explorer", keys, HELP, live, stage, [...field("Opacity", opacity, percent), ...field("Sides", exchange)]);
 
   function ask(question, id) { // one at a time, so that what is passed over is never computed
     if (inFlight) return;
@@ -121,7 +106,6 @@ function render({ model, el }) {
   }
 
   function draw() {
-    queued = false;
     const question = now(), id = JSON.stringify(question), known = store.get(id), faded = model.get("opacity");
     for (const [name, parts] of Object.entries(sides)) {
       [parts.method.value, parts.model.value, parts.target.value] = question[name];
@@ -146,20 +130,14 @@ function render({ model, el }) {
     next.setAttribute("aria-disabled", question.image === count - 1);
     live.textContent = known.sentence;
   }
-  const changed = () => {
-    if (!queued) queueMicrotask(draw); // several traits at once: one picture
-    queued = true;
-  };
 
   el.append(root);
   activate("a");
-  NAMES.forEach((name) => model.on(`change:${name}`, changed));
-  model.on("msg:custom", receive);
+  const leave = follow(model, NAMES, draw, receive);
   draw();
   return () => {
     clearTimeout(late);
-    NAMES.forEach((name) => model.off(`change:${name}`, changed));
-    model.off("msg:custom", receive);
+    leave();
   };
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import anywidget
@@ -14,6 +14,7 @@ import pandas as pd
 from traitlets import Dict, Float, Int, Tuple, Unicode, validate
 
 from kdnb.figures.output import Picture
+from kdnb.figures.pictures import bare, outline
 from kdnb.widgets.explained import (
     ABOUT,
     Choice,
@@ -51,7 +52,7 @@ class ExplanationExplorer(anywidget.AnyWidget):
         spec = {"classes": data.classes, "targets": data.targets, "titles": data.titles, "models": list(data.models),
                 "methods": {name: kind._asdict() for name, kind in ABOUT.items()}, "side": data.pixels.shape[1],
                 "palettes": [palette(signed).tobytes().hex() for signed in (False, True)]}  # fmt: skip
-        super().__init__(spec=spec, **{name: getattr(self.first, name) for name in asdict(self.first)})
+        super().__init__(spec=spec, **vars(self.first))
         self.on_msg(self._answer)
 
     @property
@@ -83,10 +84,9 @@ class ExplanationExplorer(anywidget.AnyWidget):
 
 def _message(data: ExplorerData, state: ExplorerState, to: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     """What the browser draws: words and numbers; pixels, mask, colour numbers of A and B."""
-    found, mask = explorer_panel(data, state), np.zeros(data.pixels.shape[1:3], bool)
-    if data.masks is not None:
-        mask = data.masks[state.image]
-    views = [{"title": v.title, "lines": v.lines, "refusal": v.refusal, "low": number(v.low), "high": number(v.high),
+    found = explorer_panel(data, state)
+    mask = np.zeros(data.pixels.shape[1:3], bool) if data.masks is None else data.masks[state.image]
+    views = [{"lines": v.lines, "refusal": v.refusal, "low": number(v.low), "high": number(v.high),
               "sentence": v.sentence} for v in found.views]  # fmt: skip
     alike = [[m, "unknown" if np.isnan(v) else f"{v:z.2f}"] for m, v in found.agreement.items()]
     arrays = data.pixels[state.image], mask, *(v.indices for v in found.views)
@@ -125,14 +125,11 @@ def _draw(
     ax: plt.Axes, pixels: np.ndarray, mask: np.ndarray | None, view: View, colours: np.ndarray, opacity: float
 ) -> None:  # fmt: skip
     ax.imshow(pixels, interpolation="nearest", alpha=1.0 if view.raw is not None else 0.3)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    ax.grid(False)
+    bare(ax)
     if view.raw is None:
         ax.text(0.5, 0.5, textwrap.fill(view.refusal, 30), transform=ax.transAxes, ha="center", va="center", fontsize=7)
         return
     ax.imshow(colours[view.indices], interpolation="nearest", alpha=opacity)
-    if mask is not None and mask.any() and not mask.all():
-        ax.contour(mask.astype(float), levels=[0.5], colors="white", linewidths=0.8)
+    outline(ax, mask)
     lines = ("colours", f"{number(view.low)} to {number(view.high)}"), *view.lines
     ax.set_xlabel("\n".join(f"{what}: {text}" for what, text in lines), fontsize=7)

@@ -1,7 +1,5 @@
 """What the layer stepper knows of some images: maps, channels, biases, answers of one or two networks (notebook 04)."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,35 +44,23 @@ KINDS = {  # in the order of the maps in ModelMaps
 
 @dataclass(frozen=True, eq=False)
 class ModelMaps:
-    """One network and what it makes of N images at its L taps.
+    """One network and what it makes of N images at its L taps; ``maps`` to ``reference`` have one entry per tap.
 
-    Attributes:
-        name: "student" or "teacher".
-        network: The network itself, for what is asked later.
-        taps: Names of the taps in order of depth.
-        maps: Per tap (N, R, h, w) float32; R runs over the kinds of map and, where a kind depends on it, the K classes.
-        contributions: Per tap (N, K, C) float32, each channel's gradient × activation, summed over cells.
-        means: Per tap (N, C) float32 mean activation of each channel.
-        reference: Per tap (C,) the mean that stands for an ablated channel.
-        logits: (N, K) float64.
-        bias: (L, N, K) float64, what the biases after a tap add to a logit; None where the ledger is not exact.
-        refusal: Why there is no ledger, or "".
-        fields: (L, 3) receptive field: side, jump, start of cell 0, in px; NaN where there is no closed form.
-        readings: One row per tap of numbers to show beside it (probe accuracy, CKA, …); may be empty.
+    The R maps of a tap are those of ``KINDS`` and, where a kind depends on the class, of the K classes.
     """
 
-    name: str
-    network: nn.Module
-    taps: tuple[str, ...]
-    maps: tuple[np.ndarray, ...]
-    contributions: tuple[np.ndarray, ...]
-    means: tuple[np.ndarray, ...]
-    reference: tuple[Tensor, ...]
-    logits: np.ndarray
-    bias: np.ndarray | None
-    refusal: str
-    fields: np.ndarray
-    readings: pd.DataFrame
+    name: str  #: "student" or "teacher"
+    network: nn.Module  #: for what is asked later
+    taps: tuple[str, ...]  #: in order of depth
+    maps: tuple[np.ndarray, ...]  #: (N, R, h, w) float32
+    contributions: tuple[np.ndarray, ...]  #: (N, K, C) float32: a channel's gradient × activation, summed over cells
+    means: tuple[np.ndarray, ...]  #: (N, C) float32 mean activation of each channel
+    reference: tuple[Tensor, ...]  #: (C,) the mean that stands for an ablated channel
+    logits: np.ndarray  #: (N, K) float64
+    bias: np.ndarray | None  #: (L, N, K) float64 that biases after a tap add to a logit; None: the ledger is not exact
+    refusal: str  #: why there is no ledger, or ""
+    fields: np.ndarray  #: (L, 3) receptive field: side, jump, start of cell 0, px; NaN where there is no closed form
+    readings: pd.DataFrame  #: one row per tap of numbers to show beside it (probe accuracy, CKA, …); may have no column
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -93,7 +79,7 @@ class StepperData:
     pixels: np.ndarray
     images: Tensor
     classes: tuple[str, ...]
-    targets: tuple[int, ...]
+    targets: tuple[int, ...]  #: -1 where nobody knows
     titles: tuple[str, ...]
     models: tuple[ModelMaps, ...]
     masks: np.ndarray | None = None
@@ -115,15 +101,16 @@ class StepperData:
 def filters(data: StepperData) -> dict[str, list[int]]:
     """Which images each of ``FILTERS`` leaves: the student wrong, unlike the teacher, or unsure."""
     answers, sure = [m.probabilities.argmax(1) for m in data.models], data.models[0].probabilities.max(1)
-    kept = (np.full(len(sure), True), answers[0] != np.array(data.targets), answers[0] != answers[-1], sure < UNSURE)
+    truth = np.array(data.targets)
+    wrong = (answers[0] != truth) & (truth >= 0)
+    kept = (np.full(len(sure), True), wrong, answers[0] != answers[-1], sure < UNSURE)
     return {name: np.flatnonzero(k).tolist() for name, k in zip(FILTERS, kept, strict=True)}
 
 
 def stepper_data(
     student: nn.Module, teacher: nn.Module | None, images: Tensor, pixels: np.ndarray, targets: Sequence[int],
-    classes: Sequence[str], titles: Sequence[str] | None = None, *, reference: Tensor | None = None,
-    masks: np.ndarray | None = None, readings: Mapping[str, pd.DataFrame] | None = None,
-    early: Sequence[int] | None = None, provenance: Mapping[str, Any] | None = None,
+    classes: Sequence[str], titles: Sequence[str] | None = None, *, masks: np.ndarray | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> StepperData:  # fmt: skip
     """All that is computed before the first step; what depends on a click is asked later.
 
@@ -132,37 +119,34 @@ def stepper_data(
         teacher: Module with as many taps, paired with the student's by depth; or None.
         images: (N, 3, S, S) normalised.
         pixels: (N, S, S, 3) uint8, the same images to look at.
-        targets: (N,) true class numbers.
+        targets: (N,) true class numbers; -1 where nobody knows.
         classes: K class names.
         titles: N names of the images; numbered if omitted.
-        reference: (M, 3, S, S) images whose mean activation stands for an ablated channel; by default ``images``.
         masks: (N, S, S) bool, what defines the class.
-        readings: "student" and "teacher" → table with one row per tap.
-        early: (N,) first layer from which on probes agree with the student.
         provenance: What goes into exports besides the state.
 
     Raises:
         UserError: If shapes or counts do not match, a tap is missing or is no map, or a map is not finite.
     """
     titles = [f"image {i + 1}" for i in range(len(images))] if titles is None else titles
-    check_images(images, pixels, targets, classes, titles, masks)
+    check_images(images, pixels, targets, classes, titles, masks, lowest=-1)
     named = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
-    known, images, k = readings or {}, images.detach(), len(classes)
-    reference = images if reference is None else reference
-    models = tuple(_model_maps(name, model, images, k, reference, known.get(name)) for name, model in named.items())
+    images = images.detach()
+    models = tuple(_model_maps(name, model, images, len(classes)) for name, model in named.items())
     if len(models[0].taps) != len(models[-1].taps):
         taps = " and ".join(", ".join(m.taps) for m in models)
         raise UserError(f"student and teacher need equally many taps, got {taps}")
-    found = None if early is None else tuple(map(int, early))
     return StepperData(pixels, images, tuple(classes), tuple(map(int, targets)), tuple(map(str, titles)), models, masks,
-                       found, dict(provenance or {}))  # fmt: skip
+                       provenance=dict(provenance or {}))  # fmt: skip
 
 
 def check_images(
     images: Tensor, pixels: np.ndarray, targets: Sequence[int], classes: Sequence[str], titles: Sequence[str],
-    masks: np.ndarray | None,
+    masks: np.ndarray | None, *, lowest: int = 0,
 ) -> None:  # fmt: skip
     """Whether images (N, 3, S, S) and what is known of them belong together, see `stepper_data`.
+
+    Targets are class numbers from ``lowest``: -1 if they may be unknown.
 
     Raises:
         UserError: If shapes or counts do not match.
@@ -171,15 +155,15 @@ def check_images(
     if n == 0 or len(shape) != 4 or pixels.shape != (n, *shape[2:], 3) or pixels.dtype != np.uint8:
         raise UserError("images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
                         f"got {shape} and {pixels.shape} {pixels.dtype}")  # fmt: skip
-    if len(targets) != n or len(titles) != n or not all(0 <= t < k for t in targets):
-        raise UserError(f"{n} images of {k} classes need {n} targets from 0 to {k - 1} and {n} titles; "
+    if len(targets) != n or len(titles) != n or not all(lowest <= t < k for t in targets):
+        unknown = " (-1 if unknown)" if lowest else ""
+        raise UserError(f"{n} images of {k} classes need {n} targets from 0 to {k - 1}{unknown} and {n} titles; "
                         f"got targets {[int(t) for t in targets]} and {len(titles)} titles")  # fmt: skip
     if masks is not None and masks.shape != pixels.shape[:3]:
         raise UserError(f"masks must be {pixels.shape[:3]}, one per image, got {masks.shape}")
 
 
-def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int, reference: Tensor,
-                readings: pd.DataFrame | None) -> ModelMaps:  # fmt: skip
+def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int) -> ModelMaps:
     parts = [_chunk(name, model, part, classes) for part in images.split(CHUNK)]
     logits = np.concatenate([part[0] for part in parts])
     taps = tuple(parts[0][1])
@@ -189,14 +173,9 @@ def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int, refer
     for tap, values in zip(taps, maps, strict=True):
         if not np.isfinite(values).all():
             raise UserError(f"the {name}'s maps at {tap} are not finite: check its weights and the input range")
-    if readings is not None and tuple(readings.index) != taps:
-        raise UserError(f"readings of the {name} need one row per tap: {', '.join(taps)}; "
-                        f"got {', '.join(map(str, readings.index))}")  # fmt: skip
-    bias, refusal = _bias(model, images)
-    reference = channel_means(model, reference)
-    return ModelMaps(name, model, taps, maps, contributions, means, tuple(reference[tap] for tap in taps), logits, bias,
-                     refusal, _fields(model, images.shape[-1]),
-                     pd.DataFrame(index=taps) if readings is None else readings)  # fmt: skip
+    reference = channel_means(model, images)
+    return ModelMaps(name, model, taps, maps, contributions, means, tuple(reference[tap] for tap in taps), logits,
+                     *_bias(model, images), _fields(model, images.shape[-1]), pd.DataFrame(index=taps))  # fmt: skip
 
 
 def _chunk(name: str, model: nn.Module, images: Tensor, classes: int) -> tuple[np.ndarray, dict, dict, dict]:

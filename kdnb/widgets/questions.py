@@ -3,8 +3,6 @@
 The same functions answer the live widget, one question at a time, and the saved page, all in advance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

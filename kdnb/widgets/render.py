@@ -1,7 +1,5 @@
 """Every number and colour of the layer stepper, without a view: colour ranges, ledger bars, ranks, sentences (04)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,10 +10,10 @@ import pandas as pd
 from kdnb.errors import UserError
 from kdnb.feature_maps import field_box
 from kdnb.widgets.layers import FILTERS, KINDS, StepperData
-from kdnb.widgets.view import colour_numbers
+from kdnb.widgets.view import colour_numbers, one_of, within
 
 __all__ = ["ORDERS", "SCALES", "Bars", "Pane", "Panel", "StepperState", "box", "cell_at", "check", "number", "palette",
-           "panel", "patch", "ranked", "score"]  # fmt: skip
+           "panel", "patch", "plus", "ranked", "signed"]  # fmt: skip
 
 SCALES = {"map": "this map", "layer": "this layer, all images", "layers": "all layers, all images",
           "models": "both models, all layers"}  # fmt: skip
@@ -27,41 +25,23 @@ PLACES = 8  # an occluding patch can be put on an 8 × 8 grid of places; its sid
 
 @dataclass(frozen=True)
 class StepperState:
-    """What is looked at.
+    """What is looked at."""
 
-    Attributes:
-        image: From 0.
-        layer: From 1.
-        kind: One of ``KINDS``.
-        target: The class whose logit is explained.
-        versus: The class whose logit is subtracted, or -1.
-        scale: One of ``SCALES``.
-        opacity: Of the map over the image, in [0, 1].
-        shown: "both", or the name of a model.
-        only: One of ``FILTERS``: which images the pager stops at.
-        order: One of ``ORDERS``: how channels are ranked.
-        point: (row, column) of a pixel that is pointed at, or ().
-        occluded: (row, column) of the patch's place on the 8 × 8 grid, or ().
-        ablated: Channels of the first shown model at this layer that are replaced by their mean.
-        quiz: One of ``QUIZ``: whether the class is being guessed.
-        guess: The guessed class, or -1.
-    """
-
-    image: int = 0
-    layer: int = 1
-    kind: str = "average"
-    target: int = 0
-    versus: int = -1
-    scale: str = "map"
-    opacity: float = 0.6
-    shown: str = "both"
-    only: str = "all"
-    order: str = "contribution"
-    point: tuple[int, ...] = ()
-    occluded: tuple[int, ...] = ()
-    ablated: tuple[int, ...] = ()
-    quiz: str = "off"
-    guess: int = -1
+    image: int = 0  #: from 0
+    layer: int = 1  #: from 1
+    kind: str = "average"  #: one of KINDS
+    target: int = 0  #: the class whose logit is explained
+    versus: int = -1  #: the class whose logit is subtracted, or -1
+    scale: str = "map"  #: one of SCALES
+    opacity: float = 0.6  #: of the map over the image, in [0, 1]
+    shown: str = "both"  #: or the name of a model
+    only: str = "all"  #: one of FILTERS: which images the pager stops at
+    order: str = "contribution"  #: one of ORDERS: how channels are ranked
+    point: tuple[int, ...] = ()  #: (row, column) of a pixel that is pointed at, or ()
+    occluded: tuple[int, ...] = ()  #: (row, column) of the patch's place on the 8 × 8 grid, or ()
+    ablated: tuple[int, ...] = ()  #: channels of the first shown model at this layer that are replaced by their mean
+    quiz: str = "off"  #: one of QUIZ: whether the class is being guessed
+    guess: int = -1  #: the guessed class, or -1
 
 
 class Bars(NamedTuple):
@@ -125,28 +105,25 @@ def number(value: float) -> str:
     return f"{value:.{max(0, 2 - int(power))}f}" if value else "0"
 
 
-def check(data: StepperData, state: StepperState) -> StepperState:
-    """The state, if the data hold what it asks for; else a UserError that names the field."""
+def check(data: StepperData, state: StepperState) -> None:
+    """Refuse a state that asks for what the data do not hold with a UserError that names the field."""
     side, classes = data.pixels.shape[1], len(data.classes)
     shown = ("both", *(model.name for model in data.models))
     limits = {"image": (0, len(data.pixels) - 1), "layer": (1, len(data.models[0].taps)), "target": (0, classes - 1),
               "versus": (-1, classes - 1), "guess": (-1, classes - 1), "opacity": (0, 1)}  # fmt: skip
     for name, (low, high) in limits.items():
-        if not low <= (value := getattr(state, name)) <= high:
-            raise UserError(f"{name} must lie between {low} and {high}, got {value!r}")
+        within(name, getattr(state, name), low, high)
     named = {"kind": KINDS, "scale": SCALES, "shown": shown, "only": FILTERS, "order": ORDERS, "quiz": QUIZ}
     for name, allowed in named.items():
-        if (value := getattr(state, name)) not in allowed:
-            raise UserError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        one_of(name, getattr(state, name), allowed)
     for name, end in ("point", side), ("occluded", PLACES):
         value = getattr(state, name)
         if len(value) not in (0, 2) or not all(0 <= v < end for v in value):
             raise UserError(f"{name} must be empty or a row and a column from 0 to {end - 1}, got {list(value)}")
-    model = data.models[shown.index(state.shown) - 1 if state.shown != "both" else 0]
-    count = model.means[state.layer - 1].shape[1]
+    first = data.models[max(0, shown.index(state.shown) - 1)]
+    count = first.means[state.layer - 1].shape[1]
     if not all(0 <= channel < count for channel in state.ablated):
         raise UserError(f"ablated must be channels from 0 to {count - 1}, got {list(state.ablated)}")
-    return state
 
 
 def panel(data: StepperData, state: StepperState) -> Panel:
@@ -167,8 +144,8 @@ def _verdict(data: StepperData, state: StepperState) -> list[str]:
     if state.quiz != "revealed":
         return []
     truth, best = data.targets[state.image], data.models[0].probabilities[state.image].argmax()
-    right = "right" if state.guess == truth else f"it is {data.classes[truth]}"
-    said = f"you said {data.classes[state.guess]}: {right}; the student says {data.classes[best]}"
+    right = "" if truth < 0 else ": right" if state.guess == truth else f": it is {data.classes[truth]}"
+    said = f"you said {data.classes[state.guess]}{right}; the student says {data.classes[best]}"
     if state.point and data.masks is not None and (mask := data.masks[state.image]).any() and not mask.all():
         said += f"; your place lies {'inside' if mask[state.point] else 'outside'} what defines the class"
     return [said]
@@ -210,15 +187,6 @@ def _bars(data: StepperData, state: StepperState, m: int, layer: int) -> Bars:
     bias, logit = model.bias[layer - 1, state.image], model.logits[state.image]
     bias, logit = (v[state.target] - (v[state.versus] if state.versus >= 0 else 0.0) for v in (bias, logit))
     return Bars(float(raw[raw > 0].sum()), float(raw[raw < 0].sum()), float(bias), float(logit))
-
-
-def score(data: StepperData, state: StepperState, m: int = 0) -> np.ndarray:
-    """(C,) float32: each channel's contribution to the explained logit, or its mean activation, by ``order``."""
-    tap = state.layer - 1
-    if state.order == "mean":
-        return data.models[m].means[tap][state.image]
-    found = data.models[m].contributions[tap][state.image]
-    return found[state.target] - found[state.versus] if state.versus >= 0 else found[state.target]
 
 
 def ranked(values: np.ndarray) -> np.ndarray:

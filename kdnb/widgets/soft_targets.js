@@ -16,12 +16,7 @@ function chart(title, series, classes, signed) {
 }
 
 function render({ model, el }) {
-  const spec = model.get("spec"), count = spec.titles.length;
-  let queued = false;
-  function set(changes) {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  }
+  const spec = model.get("spec"), count = spec.titles.length, set = setter(model);
   const nearest = () => STEPS.reduce((best, t, i) => (Math.abs(Math.log(t / model.get("temperature"))) <
     Math.abs(Math.log(STEPS[best] / model.get("temperature"))) ? i : best), 0);
   const warm = (by) => set({ temperature: STEPS[clamp(nearest() + by, 0, STEPS.length - 1)] });
@@ -32,30 +27,17 @@ function render({ model, el }) {
   const alpha = range("alpha: weight of the labels", 0, 1, 0.05, (v) => set({ alpha: v })), alphaText = h("output");
   const heat = range("temperature", 0, STEPS.length - 1, 1, (v) => set({ temperature: STEPS[v] })), heatText = h("output");
   const loss = select("loss", spec.losses.map((name) => [name, name]), (v) => set({ loss: v }));
-  const place = h("span", { class: "place" }), live = h("p", { class: "live", role: "status", "aria-live": "polite" });
+  const place = h("span", { class: "place" }), live = liveLine();
   const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1));
-  const stage = h("div", { class: "stage", tabindex: 0, role: "application",
-    "aria-label": "answers and pushes: left and right arrows change the temperature, up and down alpha" }, answers.node, pushes.node);
-  const root = h("div", { class: "kdnb-widget kdnb-soft", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
-    h("div", { class: "controls" }, ...field("alpha", alpha, alphaText), ...field("Temperature", heat, heatText),
-      ...field("Loss", loss), ...field("Image", back, place, next)),
-    h("p", { class: "help" }, ...HELP.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
-
-  function key(event) {
-    event.stopPropagation(); // JupyterLab's shortcuts stay out
-    const own = ["SELECT", "INPUT"].includes(event.target.tagName) && /^(Arrow|Home|End|Page)/.test(event.key);
-    if (own || event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
-    const acts = { ArrowLeft: () => warm(-1), ArrowRight: () => warm(1), ArrowUp: () => mix(1), ArrowDown: () => mix(-1),
-      Home: () => warm(-99), End: () => warm(99), n: () => turn(1), p: () => turn(-1),
-      l: () => set({ loss: cycle(spec.losses, model.get("loss")) }) };
-    const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
+  const stage = stageOf("answers and pushes: left and right arrows change the temperature, up and down alpha", answers.node, pushes.node);
+  const keys = onKeys({ ArrowLeft: () => warm(-1), ArrowRight: () => warm(1), ArrowUp: () => mix(1), ArrowDown: () => mix(-1),
+    Home: () => warm(-99), End: () => warm(99), n: () => turn(1), p: () => turn(-1),
+    l: () => set({ loss: cycle(spec.losses, model.get("loss")) }) },
+  (event) => ["SELECT", "INPUT"].includes(event.target.tagName) && /^(Arrow|Home|End|Page)/.test(event.key));
+  const root = frame("kdnb-soft", keys, HELP, live, stage, [...field("alpha", alpha, alphaText),
+    ...field("Temperature", heat, heatText), ...field("Loss", loss), ...field("Image", back, place, next)]);
 
   function draw() {
-    queued = false;
     const p = model.get("panel"), truth = spec.targets[model.get("image")];
     if (!p.sure) return;
     const values = { ...p, total: p.hard.map((v, k) => v + p.soft[k]) };
@@ -86,14 +68,10 @@ function render({ model, el }) {
     live.textContent = p.sentence;
     root.setAttribute("aria-busy", false);
   }
-  const changed = () => {
-    if (!queued) queueMicrotask(draw);
-    queued = true;
-  };
+
   el.append(root);
-  model.on("change:panel", changed);
   draw();
-  return () => model.off("change:panel", changed);
+  return follow(model, ["panel"], draw);
 }
 
 export default { render };

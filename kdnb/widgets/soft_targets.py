@@ -1,9 +1,7 @@
 """The soft-target explorer: what alpha, temperature and loss do to one image; and its static twin (03)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import anywidget
@@ -14,11 +12,10 @@ from torch.nn.functional import cross_entropy
 from traitlets import Dict, Float, Int, Unicode, observe, validate
 
 from kdnb.distillation import LOSSES, usable_losses
-from kdnb.errors import UserError
 from kdnb.figures.output import PALETTE, Picture
 from kdnb.metrics import softmax
 from kdnb.widgets.render import number
-from kdnb.widgets.view import STYLE, script
+from kdnb.widgets.view import STYLE, one_of, script, within
 
 __all__ = ["Answers", "SoftTargetExplorer", "SoftTargetState", "soft_target_panel", "static_soft_targets"]
 
@@ -71,14 +68,13 @@ def soft_target_panel(answers: Answers, state: SoftTargetState) -> SoftTargetPan
     student = torch.as_tensor(answers.student[rows], dtype=torch.float64).requires_grad_()
     target = torch.tensor([answers.targets[state.image]])
     soft = LOSSES[state.loss](student, teacher, target, 0.0, state.temperature) + 0.0 * student.sum()
-    pushes = [
-        -share * torch.autograd.grad(value, student)[0][0].numpy()
-        for share, value in ((state.alpha, cross_entropy(student, target)), (1 - state.alpha, soft))
-    ]
-    hard, soft_push = (push + 0.0 for push in pushes)  # no minus zero
+    hard, soft = (
+        -share * torch.autograd.grad(loss, student)[0][0].numpy() + 0.0  # no minus zero
+        for share, loss in ((state.alpha, cross_entropy(student, target)), (1 - state.alpha, soft))
+    )
     named = [softmax(z[rows], t)[0] for z, t in ((answers.teacher, 1.0), (answers.teacher, state.temperature),
                                                  (answers.student, state.temperature))]  # fmt: skip
-    return SoftTargetPanel(*named, hard, soft_push, _sentence(answers, state, named, hard, soft_push))
+    return SoftTargetPanel(*named, hard, soft, _sentence(answers, state, named, hard, soft))
 
 
 def _sentence(answers: Answers, state: SoftTargetState, named: list, hard: np.ndarray, soft: np.ndarray) -> str:
@@ -92,12 +88,10 @@ def _sentence(answers: Answers, state: SoftTargetState, named: list, hard: np.nd
 
 
 def _check(answers: Answers, state: SoftTargetState) -> None:
-    last = len(answers.titles) - 1
-    for name, low, high in ("image", 0, last), ("alpha", 0, 1), ("temperature", 1, 50):
-        if not low <= (value := getattr(state, name)) <= high:
-            raise UserError(f"{name} must lie between {low} and {high}, got {value!r}")
-    if state.loss not in LOSSES:
-        raise UserError(f"loss must be one of {', '.join(LOSSES)}, got {state.loss!r}")
+    within("image", state.image, 0, len(answers.titles) - 1)
+    within("alpha", state.alpha, 0, 1)
+    within("temperature", state.temperature, 1, 50)
+    one_of("loss", state.loss, LOSSES)
 
 
 class SoftTargetExplorer(anywidget.AnyWidget):
@@ -133,10 +127,9 @@ class SoftTargetExplorer(anywidget.AnyWidget):
     @observe("image", "alpha", "temperature", "loss")
     def _compute(self, _change: Any = None) -> None:
         if self.spec:  # not before all is there
-            found = soft_target_panel(self.answers, self.state)
-            self.panel = {k: v if isinstance(v, str) else v.tolist() for k, v in found._asdict().items()} | {
-                "of": asdict(self.state)
-            }
+            found = soft_target_panel(self.answers, self.state)._asdict()
+            told = {name: value if isinstance(value, str) else value.tolist() for name, value in found.items()}
+            self.panel = {**told, "of": asdict(self.state)}
 
 
 def static_soft_targets(
@@ -148,7 +141,7 @@ def static_soft_targets(
                                 squeeze=False, layout="constrained")  # fmt: skip
     place, said = np.arange(len(answers.classes)), []
     for column, temperature in enumerate(temperatures):
-        panel = soft_target_panel(answers, SoftTargetState(**{**asdict(state), "temperature": temperature}))
+        panel = soft_target_panel(answers, replace(state, temperature=temperature))
         shown = {"teacher": panel.teacher, "student": panel.student}, {"labels": panel.hard, "teacher": panel.soft}
         for ax, pair in zip(axes[:, column], shown, strict=True):
             for i, (name, values) in enumerate(pair.items()):

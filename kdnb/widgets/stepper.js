@@ -17,14 +17,13 @@ function render({ model, el }) {
   const state = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
   const both = spec.models.length === 2 ? ["both", ...spec.models.map((m) => m.name)] : ["both"];
   const scales = Object.entries(spec.scales).filter(([name]) => both.length > 1 || name !== "models");
-  let timer = 0, queued = false, late = 0, notice = "";
+  const apply = setter(model);
+  let timer = 0, late = 0, notice = "";
 
   function set(changes) {
     notice = "";
     const resets = "layer" in changes || "shown" in changes || "image" in changes;
-    const all = resets && !("ablated" in changes) && model.get("ablated").length ? { ...changes, ablated: [] } : changes;
-    for (const [name, value] of Object.entries(all)) model.set(name, value);
-    model.save_changes();
+    apply(resets && !("ablated" in changes) && model.get("ablated").length ? { ...changes, ablated: [] } : changes);
   }
   const first = () => Math.max(0, both.indexOf(model.get("shown")) - 1); // the model whose channels are shown
   const move = (by) => set({ layer: clamp(model.get("layer") + by, 1, layers) });
@@ -140,7 +139,7 @@ function render({ model, el }) {
   });
   const original = h("canvas", { role: "img" }), outline = h("div", { class: "sees" }), hole = h("div", { class: "patch" });
   const title = h("p", { class: "title" }), truth = h("p", { class: "truth" }), early = h("p", { class: "truth" });
-  const place = h("span", { class: "place" }), live = h("p", { class: "live", role: "status", "aria-live": "polite" });
+  const place = h("span", { class: "place" }), live = liveLine();
   const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1)), play = button("", "", toggle);
   const smooth = button("smooth map", "smooth", () => set({ smooth: !model.get("smooth") }));
   const slider = range("layer", 1, layers, 1, (v) => set({ layer: v }));
@@ -163,40 +162,27 @@ function render({ model, el }) {
       draw();
     } });
   const group = h("div", { class: "group", role: "group", "aria-label": "map" }, ...kinds.map(([, node]) => node));
-  const stage = h("div", { class: "stage", tabindex: 0, role: "application",
-    "aria-label": "maps: left and right arrows change the layer, up and down the image" },
+  const stage = stageOf("maps: left and right arrows change the layer, up and down the image",
     h("section", { class: "pane", "aria-label": "image" },
       h("header", {}, h("strong", {}, "image"), h("span", { class: "about" }, `${spec.side} × ${spec.side}`)),
       h("div", { class: "picture" }, original, hole, outline), h("div", { class: "pager" }, back, place, next), title, truth, early),
     ...panes.map((p) => p.node));
-  const root = h("div", { class: "kdnb-widget kdnb-stepper", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
-    h("div", { class: "controls" },
-      ...field("Layer", play, h("div", { class: "layers" }, slider, h("div", { class: "ticks", "aria-hidden": true }, ...ticks))),
-      ...field("Map", group), ...field("Class", target, versus), ...field("Scale", scale), ...(both.length > 1 ? field("Models", shown) : []),
-      ...field("Images", only), ...field("Opacity", opacity, percent, smooth), ...field("You", quiz, guess, reveal, files)),
-    channels.node, h("p", { class: "help" }, ...HELP.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
-
-  function key(event) {
-    event.stopPropagation(); // JupyterLab's shortcuts stay out
-    const own = event.target.tagName === "SELECT" || (event.target === opacity && /^(Arrow|Home|End)/.test(event.key));
-    if (own || event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
-    const acts = {
-      ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1),
-      Home: () => set({ layer: 1 }), End: () => set({ layer: layers }), p: toggle, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1),
-      c: () => set({ target: (model.get("target") + 1) % names.length }),
-      v: () => set({ versus: ((model.get("versus") + 2) % (names.length + 1)) - 1 }),
-      s: () => set({ scale: cycle(scales.map(([name]) => name), model.get("scale")) }),
-      m: () => set({ shown: cycle(both, model.get("shown")) }), f: () => filter(cycle(Object.keys(spec.filters), model.get("only"))),
-      o: cover, x: clear, j: download,
-    };
-    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (event.key === " " && event.target === stage) acts[" "] = toggle;
-    const act = KEYS[name] ? () => set({ kind: KEYS[name] }) : acts[name];
-    if (!act) return;
-    event.preventDefault();
-    if (timer && act !== toggle) stop();
-    act();
-  }
+  const acts = {
+    ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1), " ": toggle, p: toggle,
+    Home: () => set({ layer: 1 }), End: () => set({ layer: layers }), "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1),
+    c: () => set({ target: (model.get("target") + 1) % names.length }),
+    v: () => set({ versus: ((model.get("versus") + 2) % (names.length + 1)) - 1 }),
+    s: () => set({ scale: cycle(scales.map(([name]) => name), model.get("scale")) }),
+    m: () => set({ shown: cycle(both, model.get("shown")) }), f: () => filter(cycle(Object.keys(spec.filters), model.get("only"))),
+    o: cover, x: clear, j: download,
+  };
+  for (const [key, kind] of Object.entries(KEYS)) acts[key] = () => set({ kind });
+  const keys = onKeys(acts, ({ target, key }) => target.tagName === "SELECT" || (key === " " && target !== stage)
+    || (target === opacity && /^(Arrow|Home|End)/.test(key)), (act) => timer && act !== toggle && stop());
+  const root = frame("kdnb-stepper", keys, HELP, live, stage, [
+    ...field("Layer", play, h("div", { class: "layers" }, slider, h("div", { class: "ticks", "aria-hidden": true }, ...ticks))),
+    ...field("Map", group), ...field("Class", target, versus), ...field("Scale", scale), ...(both.length > 1 ? field("Models", shown) : []),
+    ...field("Images", only), ...field("Opacity", opacity, percent, smooth), ...field("You", quiz, guess, reveal, files)], channels.node);
 
   // ---- drawing ----
   const effects = () => need({ ask: "effects", image: model.get("image"), model: first(), layer: model.get("layer") });
@@ -224,10 +210,11 @@ function render({ model, el }) {
   }
   function verdict(s, known) {
     if (s.quiz !== "revealed") return [];
-    const right = s.guess === spec.targets[s.image], student = spec.models[0].probabilities[s.image];
+    const truth = spec.targets[s.image], student = spec.models[0].probabilities[s.image];
+    const right = truth < 0 ? "" : s.guess === truth ? ": right" : `: it is ${names[truth]}`;
     const best = student.indexOf(Math.max(...student)), inside = known.inside;
     const hit = s.point.length && inside ? `; your place lies ${inside[s.point[0]][s.point[1]] === "1" ? "inside" : "outside"} what defines the class` : "";
-    return [`you said ${names[s.guess]}: ${right ? "right" : `it is ${names[spec.targets[s.image]]}`}; the student says ${names[best]}${hit}`];
+    return [`you said ${names[s.guess]}${right}; the student says ${names[best]}${hit}`];
   }
   function drawChannels(s, known, m) {
     const at = s.layer - 1, about = spec.models[m], found = store.get(JSON.stringify({ ask: "effects", image: s.image, model: m, layer: s.layer }));
@@ -249,7 +236,6 @@ function render({ model, el }) {
   }
 
   function draw() {
-    queued = false;
     const s = state(), known = need({ ask: "image", image: s.image }), hide = s.quiz === "asking";
     clearTimeout(late);
     root.setAttribute("aria-busy", !known);
@@ -259,9 +245,9 @@ function render({ model, el }) {
     }
     const colour = palettes[+hasSign(spec, s)], truthName = names[spec.targets[s.image]], now = answers(s), said = [], list = images();
     paint(original, spec.side, spec.side, known.pixels);
-    original.setAttribute("aria-label", hide ? spec.titles[s.image] : `${spec.titles[s.image]}, true class ${truthName}`);
+    original.setAttribute("aria-label", hide || !truthName ? spec.titles[s.image] : `${spec.titles[s.image]}, true class ${truthName}`);
     title.textContent = spec.titles[s.image];
-    truth.textContent = hide ? "" : `✓ true class: ${truthName}`;
+    truth.textContent = hide || !truthName ? "" : `✓ true class: ${truthName}`;
     early.textContent = hide || !spec.early ? "" : spec.early[s.image] > layers ? "no probe agrees with the student to the end"
       : `probes agree with the student from layer ${spec.early[s.image]} on`;
     place.textContent = list.includes(s.image) ? `${list.indexOf(s.image) + 1} of ${list.length}` : `– of ${list.length}`;
@@ -318,10 +304,6 @@ function render({ model, el }) {
     const focus = channels.node.contains(document.activeElement) ? [channels.label()] : [];
     live.textContent = hide ? ASKING : [...focus, ...verdict(s, known), ...changes(s, now), ...said, ...(notice ? [notice] : [])].join("\n");
   }
-  const changed = () => {
-    if (!queued) queueMicrotask(draw); // several traits at once: one picture
-    queued = true;
-  };
 
   async function download() {
     const s = state(), known = need({ ask: "image", image: s.image });
@@ -339,15 +321,13 @@ function render({ model, el }) {
 
   stop();
   el.append(root);
-  NAMES.forEach((name) => model.on(`change:${name}`, changed));
-  model.on("msg:custom", receive);
+  const leave = follow(model, NAMES, draw, receive);
   still.addEventListener("change", calm);
   draw();
   return () => {
     stop();
     clearTimeout(late);
-    NAMES.forEach((name) => model.off(`change:${name}`, changed));
-    model.off("msg:custom", receive);
+    leave();
     still.removeEventListener("change", calm);
   };
 }

@@ -16,16 +16,17 @@ from traitlets import Bool, Dict, Float, Int, List, Unicode, validate
 
 from kdnb.errors import UserError
 from kdnb.figures.output import Picture
+from kdnb.figures.pictures import bare
 from kdnb.widgets import render
 from kdnb.widgets.layers import KINDS, ModelMaps, StepperData, filters
 from kdnb.widgets.questions import answer, tile_sizes
 from kdnb.widgets.render import Pane, Panel, StepperState, panel
 from kdnb.widgets.view import STYLE, script
 
-__all__ = ["LayerStepper", "exported_state", "first_state", "plain_state", "spec_of", "static"]
+__all__ = ["LayerStepper", "exported_state", "first_state", "spec_of", "static"]
 
 STATE = tuple(field.name for field in fields(StepperState))
-SCRIPT = script("stepper_numbers.js", "stepper_parts.js", "stepper.js")
+PARTS = ("stepper_numbers.js", "stepper_parts.js", "stepper.js")
 
 
 class LayerStepper(anywidget.AnyWidget):
@@ -35,7 +36,7 @@ class LayerStepper(anywidget.AnyWidget):
     they are wanted. Maps and pixels travel as messages, so that they are not saved with the notebook.
     """
 
-    _esm = SCRIPT
+    _esm = script(*PARTS)
     _css = STYLE
     spec = Dict().tag(sync=True)
     image = Int(0).tag(sync=True)
@@ -58,7 +59,7 @@ class LayerStepper(anywidget.AnyWidget):
     def __init__(self, data: StepperData, state: StepperState | None = None) -> None:
         """Show ``data``; by default the first image and the class that the student predicts for it."""
         self.data = data
-        super().__init__(spec=spec_of(data), **plain_state(state or first_state(data)))
+        super().__init__(spec=spec_of(data), **asdict(state or first_state(data)))
         self.on_msg(self._answer)
 
     @property
@@ -69,12 +70,6 @@ class LayerStepper(anywidget.AnyWidget):
     def panel(self) -> Panel:
         """The numbers and colours on the screen now."""
         return panel(self.data, self.state)
-
-    def to_html(self, path: str | Path, images: list[int] | None = None) -> Path:
-        """The widget as one page that needs neither kernel nor network, see :func:`kdnb.widgets.page.to_html`."""
-        from kdnb.widgets.page import to_html
-
-        return to_html(self.data, path, self.state, images)
 
     @validate(*STATE)
     def _valid(self, proposal: dict) -> Any:
@@ -121,21 +116,19 @@ def static(data: StepperData, state: StepperState | None = None) -> Picture:
     figure, axes = plt.subplots(*shape, figsize=(1.7 * shape[1], 2.25 * shape[0]), squeeze=False)
     for ax in axes.flat:
         ax.imshow(data.pixels[state.image], extent=(0, 1, 1, 0), interpolation="nearest")
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        ax.grid(False)
+        bare(ax)
     colours = render.palette(render.signed(state))
     name = data.classes[state.target]
-    for m, (row, panes) in enumerate(zip(axes, zip(*(step.panes for step in steps), strict=True), strict=True)):
+    axes[0, 0].set_title(data.titles[state.image], fontsize=8)
+    for row, panes in zip(axes, zip(*(step.panes for step in steps), strict=True), strict=True):
         model = next(model for model in data.models if model.name == panes[0].model)
         row[0].set(ylabel=panes[0].model)
         row[0].set_xlabel(f"p({name}) {model.probabilities[state.image, state.target] + 1e-12:.2f}", fontsize=7)
         for layer, (ax, pane) in enumerate(zip(row[1:], panes, strict=True), start=1):
             _draw(ax, pane, layer, colours, state.opacity)
-        if m == 0:
-            row[0].set_title(data.titles[state.image], fontsize=8)
     figure.tight_layout(pad=0.5)
-    about = f"{data.titles[state.image]}, true class {data.classes[data.targets[state.image]]}. "
+    truth = data.targets[state.image]
+    about = data.titles[state.image] + (f", true class {data.classes[truth]}. " if truth >= 0 else ". ")
     return Picture(figure, about + ". ".join(pane.sentence for step in steps for pane in step.panes) + ".", pixels=True)
 
 
@@ -151,11 +144,6 @@ def _draw(ax: plt.Axes, pane: Pane, layer: int, colours: np.ndarray, opacity: fl
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def plain_state(state: StepperState) -> dict[str, Any]:
-    """The state as the browser has it: lists instead of tuples."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(state).items()}
 
 
 def spec_of(data: StepperData) -> dict[str, Any]:

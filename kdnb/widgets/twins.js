@@ -12,14 +12,11 @@ function picturePane(name) {
 function render({ model, el }) {
   const spec = model.get("spec"), splits = Object.keys(spec.pairs), palette = colours(spec.palette);
   const store = new Map(), asked = new Set();
-  let late = 0, queued = false;
+  let late = 0;
   const now = () => ({ split: model.get("split"), place: Math.min(model.get("place"), spec.pairs[model.get("split")].length - 1) });
   const id = ({ split, place }) => `${split} ${place}`;
 
-  function set(changes) {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  }
+  const set = setter(model);
   const go = (by) => set({ place: clamp(now().place + by, 0, spec.pairs[now().split].length - 1) });
   const turn = (by) => set({ split: splits[(splits.indexOf(now().split) + by + splits.length) % splits.length] });
   function nextWrong() {
@@ -33,27 +30,15 @@ function render({ model, el }) {
   const bar = h("canvas", { class: "bar", "aria-hidden": true });
   gap.node.querySelector(".picture").after(bar, h("div", { class: "legend" },
     h("span", {}, "0"), h("span", { class: "unit" }, "largest difference of a colour"), h("span", {}, "255")));
-  const place = h("span", { class: "place" }), live = h("p", { class: "live", role: "status", "aria-live": "polite" });
+  const place = h("span", { class: "place" }), live = liveLine();
   const back = button("previous pair", "‹", () => go(-1)), next = button("next pair", "›", () => go(1));
   const wrong = button("next pair with a wrong neighbour", "next wrong", nextWrong);
   const choose = splits.map((split) => [split, button(`${split} split`, split, () => set({ split }))]);
   const group = h("div", { class: "group", role: "group", "aria-label": "split" }, ...choose.map(([, node]) => node));
-  const stage = h("div", { class: "stage", tabindex: 0, role: "application",
-    "aria-label": "pairs: left and right arrows change the pair, up and down the split" }, test.node, train.node, gap.node);
-  const root = h("div", { class: "kdnb-widget kdnb-twins", "data-lm-suppress-shortcuts": "true", onkeydown: key }, stage,
-    h("div", { class: "controls" }, ...field("Pair", back, place, next, wrong), ...field("Split", group)),
-    h("p", { class: "help" }, ...HELP.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
-
-  function key(event) {
-    event.stopPropagation(); // JupyterLab's shortcuts stay out
-    if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
-    const acts = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1),
-      Home: () => go(-Infinity), End: () => go(Infinity), w: nextWrong };
-    const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
+  const stage = stageOf("pairs: left and right arrows change the pair, up and down the split", test.node, train.node, gap.node);
+  const keys = onKeys({ ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1),
+    Home: () => go(-Infinity), End: () => go(Infinity), w: nextWrong });
+  const root = frame("kdnb-twins", keys, HELP, live, stage, [...field("Pair", back, place, next, wrong), ...field("Split", group)]);
 
   function ask(state) {
     const pair = spec.pairs[state.split][state.place];
@@ -69,7 +54,6 @@ function render({ model, el }) {
   }
 
   function draw() {
-    queued = false;
     const state = now(), pair = spec.pairs[state.split][state.place], known = store.get(id(state));
     clearTimeout(late);
     root.setAttribute("aria-busy", !known);
@@ -99,19 +83,13 @@ function render({ model, el }) {
     choose.forEach(([name, node]) => node.setAttribute("aria-pressed", name === state.split));
     live.textContent = pair.sentence;
   }
-  const changed = () => {
-    if (!queued) queueMicrotask(draw);
-    queued = true;
-  };
 
   el.append(root);
-  ["split", "place"].forEach((name) => model.on(`change:${name}`, changed));
-  model.on("msg:custom", receive);
+  const leave = follow(model, ["split", "place"], draw, receive);
   draw();
   return () => {
     clearTimeout(late);
-    ["split", "place"].forEach((name) => model.off(`change:${name}`, changed));
-    model.off("msg:custom", receive);
+    leave();
   };
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import anywidget
 import matplotlib.pyplot as plt
@@ -15,10 +14,11 @@ from traitlets import Dict, Int, Unicode, validate
 from kdnb.data import ImageSet
 from kdnb.errors import UserError
 from kdnb.figures.output import Picture, show
+from kdnb.figures.pictures import bare
 from kdnb.leakage import leak_meter
 from kdnb.settings import is_live
 from kdnb.widgets import render
-from kdnb.widgets.view import STYLE, script
+from kdnb.widgets.view import STYLE, one_of, script, within
 
 __all__ = ["TwinBrowser", "difference", "sentence", "static_twins", "twin_browser", "twin_pairs"]
 
@@ -28,10 +28,8 @@ RELATIONS = ("the same file", "of one copy family", "of the same patient", "of d
 def twin_pairs(sets: Mapping[str, ImageSet], thumbs: np.ndarray, count: int = 40) -> pd.DataFrame:
     """Test images beside their nearest training (or validation) image, from the most alike down, under each split.
 
-    Args:
-        sets: Split → the same images under that split.
-        thumbs: (N, D) of `kdnb.leakage.thumbnails`.
-        count: Pairs per split, evenly spaced through the ranking; the most alike pair is among them.
+    ``sets`` holds the same images under each split, ``thumbs`` (N, D) their `kdnb.leakage.thumbnails`. ``count`` pairs
+    per split are spaced evenly through the ranking; the most alike pair is among them.
 
     Returns:
         Columns split, test, train (rows), test_id, train_id, test_label, train_label, similarity (correlation),
@@ -42,7 +40,7 @@ def twin_pairs(sets: Mapping[str, ImageSet], thumbs: np.ndarray, count: int = 40
 
 def _pairs(split: str, found: ImageSet, thumbs: np.ndarray, count: int) -> pd.DataFrame:
     table, test = found.table, found.rows("test")
-    meter = leak_meter(thumbs, table["target"].to_numpy(), found.rows("train", "val"), test)
+    meter = leak_meter(table, thumbs)
     order = np.argsort(-meter["similarity"], kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
     ends = {"test": test[order], "train": meter["neighbours"][order]}
@@ -92,38 +90,31 @@ class TwinBrowser(anywidget.AnyWidget):
         """Show pairs of rows of ``pixels`` (N, S, S, 3) uint8; first the most alike one of the first split."""
         if pairs.empty:
             raise UserError("there are no pairs to show: the test part is empty")
-        self.pairs, self.pixels = pairs, pixels
-        self.rows = {split: list(rows.index) for split, rows in pairs.groupby("split", sort=False)}
-        spec = {
-            "side": pixels.shape[1], "palette": render.palette(False).tobytes().hex(),
-            "pairs": {s: [self._told(s, i) for i in range(len(rows))] for s, rows in self.rows.items()},
-        }  # fmt: skip
-        super().__init__(spec=spec, split=next(iter(self.rows)))
+        self.pairs, self.pixels = dict(tuple(pairs.groupby("split", sort=False))), pixels
+        told = {}
+        for split, rows in self.pairs.items():
+            named = rows[["test_id", "train_id", "test_label", "train_label", "right"]].to_dict("records")
+            told[split] = [{**pair, "sentence": sentence(rows, split, i)} for i, pair in enumerate(named)]
+        spec = {"side": pixels.shape[1], "palette": render.palette(False).tobytes().hex(), "pairs": told}
+        super().__init__(spec=spec, split=next(iter(self.pairs)))
         self.on_msg(self._answer)
-
-    def _told(self, split: str, place: int) -> dict[str, Any]:
-        pair = self.pairs.loc[self.rows[split][place], ["test_id", "train_id", "test_label", "train_label"]]
-        right = bool(self.pairs.loc[self.rows[split][place], "right"])
-        return {**pair, "right": right, "sentence": sentence(self.pairs, split, place)}
 
     @validate("split")
     def _known(self, proposal: dict) -> str:
-        if proposal["value"] not in self.rows:
-            raise UserError(f"split must be one of {', '.join(self.rows)}, got {proposal['value']!r}")
+        one_of("split", proposal["value"], self.pairs)
         return proposal["value"]
 
     @validate("place")
     def _inside(self, proposal: dict) -> int:
-        last = max(map(len, self.rows.values())) - 1
-        if not 0 <= proposal["value"] <= last:
-            raise UserError(f"place must lie between 0 and {last}, got {proposal['value']!r}")
+        within("place", proposal["value"], 0, max(map(len, self.pairs.values())) - 1)
         return proposal["value"]
 
     def _answer(self, _widget: TwinBrowser, content: dict, _buffers: list) -> None:
         split, place = content.get("split"), content.get("place")
-        if content.get("ask") == "pair" and place in range(len(self.rows.get(split, []))):
-            rows = self.pairs.loc[self.rows[split][place], ["test", "train"]]
-            self.send({"split": split, "place": place}, [self.pixels[int(row)].tobytes() for row in rows])
+        if content.get("ask") == "pair" and place in range(len(self.pairs.get(split, []))):
+            pair = self.pairs[split].iloc[place]
+            images = [self.pixels[pair[end]].tobytes() for end in ("test", "train")]
+            self.send({"split": split, "place": place}, images)
 
 
 def twin_browser(pairs: pd.DataFrame, pixels: np.ndarray) -> TwinBrowser | HTML:
@@ -138,9 +129,7 @@ def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 5) -> P
                                 layout="constrained")  # fmt: skip
     said = []
     for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        ax.grid(False)
+        bare(ax)
     for top, split in enumerate(splits):
         chosen = pairs[pairs["split"] == split]
         places = np.linspace(0, len(chosen) - 1, min(columns, len(chosen))).round().astype(int)

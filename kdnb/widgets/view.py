@@ -1,12 +1,13 @@
 """What every widget's view shares: its script and style, and the way pixels and maps reach the browser (01, 03-05)."""
 
-from __future__ import annotations
-
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["STYLE", "colour_numbers", "script"]
+from kdnb.errors import UserError
+
+__all__ = ["STYLE", "colour_numbers", "one_of", "script", "within"]
 
 STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
 
@@ -14,6 +15,18 @@ STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
 def script(*names: str) -> str:
     """The browser side of a widget: ``common.js`` followed by the files ``names``, as one module."""
     return "\n".join(Path(__file__).with_name(part).read_text("utf-8") for part in ("common.js", *names))
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a part of a state that does not lie from ``low`` to ``high`` with a UserError."""
+    if not low <= value <= high:
+        raise UserError(f"{name} must lie between {low} and {high}, got {value!r}")
+
+
+def one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    """Refuse a part of a state that is none of the ``allowed`` names with a UserError."""
+    if value not in allowed:
+        raise UserError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def colour_numbers(raw: np.ndarray, low: float, high: float, *, signed: bool) -> np.ndarray:

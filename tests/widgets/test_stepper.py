@@ -135,10 +135,19 @@ def test_filters_name_the_wrong_the_disagreeing_and_the_unsure(data):
     assert kept["wrong"] == [i for i in range(N) if answers[0][i] != data.targets[i]]
     assert kept["disagree"] == [i for i in range(N) if answers[0][i] != answers[1][i]]
     assert kept["unsure"] == [i for i in range(N) if sure[i] < layers.UNSURE]
+    assert layers.filters(replace(data, targets=(-1,) * N))["wrong"] == []  # nobody knows
+
+
+def test_a_class_that_nobody_knows_is_not_named(inputs):
+    data = stepper_data(**inputs | {"targets": [-1] * N})
+    assert "true class" not in static(data).alt
+    guessed = panel(data, StepperState(quiz="revealed", guess=1)).sentence.splitlines()[0]
+    said = CLASSES[data.models[0].probabilities[0].argmax()]
+    assert guessed == f"you said {CLASSES[1]}; the student says {said}"
 
 
 def test_channels_are_ranked_by_what_is_asked(data):
-    by = {order: render.score(data, StepperState(3, 2, target=1, order=order)) for order in ("contribution", "mean")}
+    by = {"contribution": data.models[0].contributions[1][3, 1], "mean": data.models[0].means[1][3]}
     assert by["contribution"].sum() == pytest.approx(data.models[0].maps[1][3, data.row("evidence", 1)].sum(), abs=1e-5)
     assert not np.array_equal(*(render.ranked(v) for v in by.values()))
     assert (np.diff(by["mean"][render.ranked(by["mean"])]) <= 0).all()

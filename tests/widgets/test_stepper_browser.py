@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 from browser import NEEDS_BROWSER, accessible, execute, kernel_says, tab_through
 
-from kdnb.widgets.layers import KINDS
+from kdnb.widgets.layers import KINDS, stepper_data
 from kdnb.widgets.page import to_html
 from kdnb.widgets.questions import ablated, effects, occluded
-from kdnb.widgets.render import SCALES, StepperState, number, palette, panel, plus, ranked, score, signed
+from kdnb.widgets.render import SCALES, StepperState, number, palette, panel, plus, ranked, signed
 from kdnb.widgets.stepper import LayerStepper, exported_state
 
 pytestmark = NEEDS_BROWSER
 SETUP = """
+from dataclasses import asdict
 import torch
 torch.set_num_threads(1)
 from kdnb import phantoms
 from kdnb.data.batches import to_tensor
 from kdnb.models import FiveConv, TappedDenseNet121
 from kdnb.widgets import LayerStepper, StepperState, stepper_data
-from kdnb.widgets.stepper import plain_state
 plan = phantoms.PhantomPlan(patients=8, slices=1)
 pixels, masks = phantoms.render_all(plan, 64)
 classes, table = phantoms.classes("brain"), phantoms.table(plan)
@@ -49,7 +49,7 @@ READ = """() => {
 def page(opened):
     """The page with the focus on the maps and the widget in its first state."""
     page = opened.page
-    execute(page, "w.layer = 2\nfor name, value in plain_state(StepperState()).items(): setattr(w, name, value)")
+    execute(page, "w.layer = 2\nfor name, value in asdict(StepperState()).items(): setattr(w, name, value)")
     page.wait_for_function("document.querySelector('.live').textContent.includes('layer 1 of 5 (conv1')")
     page.locator(".kdnb-widget .stage").focus()
     return page
@@ -150,8 +150,8 @@ def test_a_channel_is_ablated_from_the_keyboard(page, data):
     execute(page, "w.layer = 3; w.target = 2; w.image = 1")
     says(page, "layer 3 of 5 (conv3")
     page.locator(".channels button[tabindex='0']").focus()
-    state, name = StepperState(1, 3, target=2), data.classes[2]
-    order, without = ranked(score(data, state)), effects(data, 1, 0, 3)
+    name, order = data.classes[2], ranked(data.models[0].contributions[2][1, 2])
+    without = effects(data, 1, 0, 3)
     before = data.models[0].probabilities[1, 2]
     for step in "", "ArrowRight", "ArrowDown", "End", "Home", "PageDown":
         if step:
@@ -232,24 +232,28 @@ def test_an_export_can_be_shown_again(page, data, tmp_path):
 
 def test_the_saved_page_works_without_kernel_and_network(opened, chromium, data, tmp_path):
     state = StepperState(image=1, layer=2, kind="gradcam", target=2)
-    path = to_html(data, tmp_path / "stepper.html", state, images=[0, 1])
+    networks, two = (model.network for model in data.models), (data.images[:2], data.pixels[:2], [data.targets[0], -1])
+    data = stepper_data(*networks, *two, data.classes, data.titles[:2])
+    path = to_html(data, tmp_path / "stepper.html", state)
     context = chromium.new_context(offline=True)
     page, errors = context.new_page(), []
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: errors.append(str(e)))
     page.goto(f"file://{path}")
     agrees(page, data, state)
+    assert "true class" not in page.locator(".kdnb-widget").inner_text()  # nobody knows that of the second image
     page.locator(".stage").focus()
     for key, change in ("e", {"kind": "evidence"}), ("ArrowRight", {"layer": 3}), ("ArrowUp", {"image": 0}):
         page.keyboard.press(key)
         agrees(page, data, state := replace(state, **change))
+    assert "true class" in page.locator(".kdnb-widget").inner_text()
     page.keyboard.press("o")
     ((probabilities, _),) = occluded(data, 0, [(4, 4)])
     says(page, f"→ {probabilities[0, 2]:.2f}")
     page.keyboard.press("x")
     page.locator(".channels button[tabindex='0']").focus()
     page.keyboard.press("Enter")
-    channel = int(ranked(score(data, state))[0])
+    channel = int(ranked(data.models[0].contributions[2][0, 2])[0])
     says(page, f"without channel {channel}: p(notumor)")
     says(page, f"→ {ablated(data, 0, 0, 3, [channel])[2]:.2f}")
     page.keyboard.press("ArrowRight")

@@ -33,7 +33,7 @@ def test_every_test_image_has_its_nearest_training_image(found):
         best = pd.Series(likeness.max(axis=1), test)
         np.testing.assert_allclose(rows["similarity"], best[rows["test"]], atol=1e-6)
         assert rows["similarity"].is_monotonic_decreasing
-        meter = leakage.leak_meter(thumbs, sets[split].table["target"].to_numpy(), train, test)
+        meter = leakage.leak_meter(sets[split].table, thumbs)
         assert rows["right"].mean() == pytest.approx(meter["accuracy"])
 
 
