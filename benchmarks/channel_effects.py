@@ -16,7 +16,7 @@ import torch
 from common import ratio
 
 from kdnb.efficiency import interleaved
-from kdnb.feature_maps import Tail, channel_effects, channel_means
+from kdnb.feature_maps import Tail, channel_means, probabilities_without
 from kdnb.models import make_student, make_teacher
 
 
@@ -31,10 +31,10 @@ def main() -> None:
     for name, model in (("student", make_student(4)), ("teacher", make_teacher(4))):
         means = channel_means(model, images)
         for tap, mean in means.items():
-            effects = []
+            effects, masks = [], torch.eye(len(mean), dtype=torch.bool)
             for _ in range(options.repeats):
                 start = perf_counter()
-                channel_effects(model, images[:1], torch.tensor([0]), tap, mean=mean)
+                probabilities_without(model, images[:1], tap, masks, mean=mean)
                 effects.append(1e3 * (perf_counter() - start))
             part = Tail(model, images, tap)
             whole, activations = copy(part), part.activations(images)

@@ -88,7 +88,7 @@ def bench_sweep(size: int, images: int, repeats: int, cells: int = 12, epochs: i
 
 def bench_port(size: int, images: int, repeats: int) -> None:
     """The port: float32, contiguous, no cache of any kind, decoded in the training process."""
-    ours = Trainer(images, size, "cache", PROFILES["standard"].batch_size)
+    ours = Trainer(images, size, "cache", PROFILES["standard"]["batch_size"])
     student, teacher = make_student(4, name="as_coded", image_size=size).train(), make_teacher(4).eval()
     student, teacher = (m.to(memory_format=torch.contiguous_format) for m in (student, teacher))
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-4)

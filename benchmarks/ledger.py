@@ -15,7 +15,7 @@ import torch
 from common import ratio
 
 from kdnb.efficiency import interleaved
-from kdnb.explanations import grad_cam
+from kdnb.explanations import cams
 from kdnb.feature_maps import decision_ledger
 from kdnb.models import make_student, make_teacher
 
@@ -39,7 +39,7 @@ def main() -> None:
         worst = max(np.abs(ledger.residual(tap)).max() for tap in ledger.accounts)
         for where in (0, -1):
             tap = dict([list(model.taps.items())[where]])
-            single = lambda tap=tap: grad_cam(model, images, targets, tap)  # noqa: B023, E731
+            single = lambda tap=tap: cams(model, images, targets, taps=tap)  # noqa: B023, E731
             whole = lambda: decision_ledger(model, images, targets)  # noqa: B023, E731
             times = interleaved(whole, single, repeats=options.repeats)
             print(f"{name}, {options.size} px, batch {options.batch}: ledger of 5 taps / Grad-CAM at "

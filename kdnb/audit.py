@@ -38,11 +38,7 @@ class Audit(NamedTuple):
 
 
 def audit(settings: Settings) -> Audit:
-    """What leaks under every split that the data set allows; the setting ``split`` is ignored.
-
-    Raises:
-        UserError: If the data set cannot be read.
-    """
+    """What leaks under every split that the data set allows; a set that cannot be read is a :class:`UserError`."""
     rows, ledgers, thumbs, notes, hashes = {}, {}, None, (), []
     for split in SPLITS:
         try:
@@ -53,11 +49,9 @@ def audit(settings: Settings) -> Audit:
             raise
         thumbs = leakage.thumbnails(found.pixels) if thumbs is None else thumbs
         ledger = leakage.leak_ledger(found.table, thumbs)
-        seen, test = found.rows("train", "val"), found.rows("test")
-        targets = found.table["target"].to_numpy()
-        meters = [leakage.leak_meter(thumbs, targets, seen, test, flip_invariant=flip) for flip in (False, True)]
+        meters = [leakage.leak_meter(found.table, thumbs, flip_invariant=flip) for flip in (False, True)]
         rows[split] = {
-            "seen": len(seen), "test": len(test), **_crossings(ledger),
+            "seen": len(found.rows("train", "val")), "test": len(found.rows("test")), **_crossings(ledger),
             "1-NN": meters[0]["accuracy"], "1-NN balanced": meters[0]["balanced_accuracy"],
             "1-NN mirrored": meters[1]["accuracy"],
         }  # fmt: skip
@@ -71,21 +65,15 @@ def _crossings(ledger: pd.DataFrame) -> dict[str, int]:
     """Test images that a seen image leaks to: copies under the first kind that holds, patients apart."""
     rows = ledger[ledger["part_b"] == "test"]
     copies = rows[rows["kind"] != "patient"].groupby("id_b")["kind"].agg(lambda kinds: min(kinds, key=KINDS.index))
-    counts = copies.value_counts()
-    return {k: int(counts.get(k, 0)) for k in KINDS[:3]} | {
-        "patient": rows[rows["kind"] == "patient"]["id_b"].nunique()
-    }
+    counts = {kind: int((copies == kind).sum()) for kind in KINDS[:3]}
+    return {**counts, "patient": rows[rows["kind"] == "patient"]["id_b"].nunique()}
 
 
 def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
     """The paper's accuracies beside the leak meter of the split that they were measured on, and of the grouped one.
 
-    Args:
-        dataset: Its name; what the paper did not use, or lacks the split that it used, gives an empty table.
-        summary: Of `audit`.
-
-    Returns:
-        One row per model of the paper: paper, 1-NN and skill under ``protocol`` (the split), 1-NN grouped.
+    ``summary`` is that of `audit`. A data set that the paper did not use, or without the split that it used, gives an
+    empty table. Else one row per model: paper, 1-NN and skill under ``protocol`` (the split), 1-NN grouped.
     """
     known = registered().get(dataset, {})
     if "paper" not in known or known["protocol"] not in summary.index:
@@ -111,16 +99,12 @@ def published_against_paper() -> pd.DataFrame:
 
 
 def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
-    """Write ``summary.csv``, ``ledger.csv``, ``leak_meter.png`` and ``report.html`` into ``folder``.
-
-    Args:
-        settings: One per data set.
-        folder: Where to; made if it is not there.
+    """Write ``summary.csv``, ``ledger.csv``, ``leak_meter.png`` and ``report.html`` into ``folder``, made if need be.
 
     Raises:
         UserError: If a data set cannot be read or the folder cannot be written.
     """
-    names = [_name(one) for one in settings]
+    names = [Path(one.data).name if one.dataset == "custom" else one.dataset for one in settings]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"two data sets are named {', '.join(twice)}: audit them one by one, or rename a folder")
     try:
@@ -154,7 +138,3 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
         settings=parameters,
     )
     return results
-
-
-def _name(settings: Settings) -> str:
-    return Path(settings.data).name if settings.dataset == "custom" else settings.dataset

@@ -34,25 +34,14 @@ COMMON = ("dataset", "data", "split", "profile", "seed")
 LATE = 60  # s that a kernel's last output may take: nbclient's own 4 s lose runs on a busy machine
 
 
-class IpcKernelManager(AsyncKernelManager):
-    """Talks to its kernel through sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)."""
+class LaunchKernelManager(AsyncKernelManager):
+    """Starts its kernel with ``launch``: unlike ``os.environ``, that holds for one of several kernels."""
 
     launch = Dict(help="arguments of the kernel's process, such as cwd and env").tag(config=True)
 
-    def __init__(self, **options: Any) -> None:
-        if os.name == "posix":
-            options |= {"transport": "ipc", "ip": str(Path(tempfile.mkdtemp(prefix="kdnb-")) / "k")}
-        super().__init__(**options)
-
     async def start_kernel(self, **options: Any) -> None:
-        """Start it with ``launch``: unlike ``os.environ``, that holds for one of several kernels."""
+        """Start it with ``launch``, too."""
         await super().start_kernel(**options, **self.launch)
-
-    async def cleanup_resources(self, restart: bool = False) -> None:
-        """Also remove the folder of the sockets."""
-        await super().cleanup_resources(restart=restart)
-        if self.transport == "ipc" and not restart:
-            shutil.rmtree(Path(self.ip).parent, ignore_errors=True)
 
 
 class Progress:
@@ -74,11 +63,10 @@ def notebooks() -> list[Path]:
     Raises:
         UserError: If none is found; says where it looked.
     """
-    found = sorted((project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    folder = project_root() / "notebooks"
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise UserError(
-            f"no notebooks in '{project_root() / 'notebooks'}': run inside the project, or set KDNB_ROOT to it"
-        )
+        raise UserError(f"no notebooks in '{folder}': run inside the project, or set KDNB_ROOT to it")
     return found
 
 
@@ -129,7 +117,7 @@ def execute(
 
     Args:
         notebook: What to execute.
-        out: Where the executed copy goes; written after every cell.
+        out: The executed copy, written after every cell.
         parameters: Injected by papermill.
         environment: Added to the environment of the kernel; None takes a variable away.
         log: Where the kernel's printed lines go besides the copy.
@@ -143,13 +131,15 @@ def execute(
     """
     papermill = load_papermill()
     words = out.with_suffix(".log")  # what the kernel's process says by itself: why it died, if it did
-    with words.open("wb") as file:
-        chosen = {name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None}
-        launch = {"cwd": str(notebook.parent), "env": chosen, "stderr": file.fileno()}
+    chosen = {name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None}
+    with words.open("wb") as file, tempfile.TemporaryDirectory(prefix="kdnb-", ignore_cleanup_errors=True) as sockets:
+        manager = {"launch": {"cwd": str(notebook.parent), "env": chosen, "stderr": file.fileno()}}
+        if os.name == "posix":  # sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)
+            manager |= {"transport": "ipc", "ip": f"{sockets}/k"}
         papermill.execute_notebook(
             str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=log,
-            kernel_name="python3", language="python", kernel_manager_class=IpcKernelManager,
-            config=Config({"IpcKernelManager": {"launch": launch}}), start_timeout=start_timeout,
+            kernel_name="python3", language="python", kernel_manager_class=LaunchKernelManager,
+            config=Config({"LaunchKernelManager": manager}), start_timeout=start_timeout,
             execution_timeout=cell_timeout or None, iopub_timeout=LATE,
         )  # fmt: skip
     words.unlink()
@@ -179,14 +169,9 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
 
 
 def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path, pd.DataFrame]:
-    """Run the whole study.
+    """Run the whole study; returns the path of the report and the summary table.
 
-    Args:
-        settings: Validated settings.
-        explicit: Parameters beyond the common ones that the user set; given to every notebook that declares them.
-
-    Returns:
-        Path of the report and the summary table.
+    ``explicit`` are parameters beyond the common ones that the user set: every notebook that declares one takes it.
     """
     from kdnb.study import Study  # torch loads for seconds, and a sweep's workers do without
 
@@ -209,7 +194,7 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
         done.append(run_notebook(notebook, chosen, settings.runs, upstream))
         say(f"{notebook.stem}: {'reused' if done[-1].reused else f'{done[-1].seconds:.0f} s'}")
     for run, notebook in zip(done, notebooks(), strict=True):
-        shutil.copy(run.path(notebook.name), results.folder / notebook.name)
+        shutil.copy(run.path(notebook.name), results.folder)
     return results.folder / "report.html", results.load("07_summary")
 
 
@@ -217,7 +202,6 @@ def _token(folder: Path) -> str:
     """Names this very folder: once it is deleted, notebooks that filled it run again."""
     path = folder / ".token"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             temporary.write_text(uuid.uuid4().hex)
     return path.read_text()

@@ -3,8 +3,7 @@
 The pages keep their places in the project, so that a link that works there works in the book too.
 """
 
-from __future__ import annotations
-
+import json
 import os
 import re
 import shutil
@@ -17,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from kdnb.batch import notebooks, run_notebooks
+from kdnb.course.building import source_of, tags_of
 from kdnb.errors import UserError
-from kdnb.runs import read_json, write_json
+from kdnb.runs import read_json
 from kdnb.settings import Settings, project_root
 
 __all__ = ["build_book", "executed_study"]
 
 SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "docs", "figures/audit", "figures/results")
 LAUNCH = re.compile(r"<!-- launch.*?<!-- /launch -->\n?", re.DOTALL)  # pictures that would be loaded from the network
+INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
 COMMAND = "from jupyter_book.cli.main import main; main()"
 
 
@@ -39,14 +40,9 @@ def executed_study(settings: Settings, explicit: Mapping[str, Any]) -> Path:
 
 
 def build_book(executed: Path, out: Path) -> Path:
-    """Build the book, every warning an error; what is in ``out`` is replaced once the new book is whole.
+    """Build the book of a folder's executed notebooks, every warning an error; returns its first page.
 
-    Args:
-        executed: Folder with executed notebooks.
-        out: Where the site goes.
-
-    Returns:
-        The first page.
+    The book that is in ``out`` is replaced once the new one is whole.
 
     Raises:
         UserError: If jupyter-book is not installed, a page has a fault, or ``out`` holds something that is no book.
@@ -76,26 +72,19 @@ def _collect(source: Path, executed: Path) -> None:
     copies = [executed / notebook.name for notebook in notebooks() if (executed / notebook.name).is_file()]
     (source / "notebooks").mkdir()
     for copy in copies:
-        write_json(source / "notebooks" / copy.name, _page(read_json(copy), executed))
+        (source / "notebooks" / copy.name).write_text(_page(read_json(copy), executed), "utf-8")
     (source / "docs/book/status.md").write_text(_status(copies, executed), "utf-8")
 
 
-def _page(notebook: dict[str, Any], executed: Path) -> dict[str, Any]:
+def _page(notebook: dict[str, Any], executed: Path) -> str:
     """An executed notebook as a page: what papermill put in is folded, and no folder of this machine is named."""
     for cell in notebook["cells"]:
-        if "injected-parameters" in cell["metadata"].get("tags", []):
-            cell["metadata"]["tags"].append("hide-cell")
-    return _without_folders(notebook, {str(executed.parents[1]): "runs", str(project_root()): "."})
-
-
-def _without_folders(part: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(part, dict):
-        return {key: _without_folders(value, names) for key, value in part.items()}
-    if isinstance(part, list):
-        return [_without_folders(value, names) for value in part]
-    for folder, name in names.items():
-        part = part.replace(folder, name) if isinstance(part, str) else part
-    return part
+        if INJECTED in tags_of(cell):
+            tags_of(cell).append("hide-cell")
+    text = json.dumps(notebook, indent=1)
+    for folder, name in ((executed.parents[1], "runs"), (project_root(), ".")):
+        text = text.replace(json.dumps(str(folder))[1:-1], name)  # as JSON escapes it, without its quotes
+    return text
 
 
 def _status(copies: list[Path], executed: Path) -> str:
@@ -121,7 +110,7 @@ def _status(copies: list[Path], executed: Path) -> str:
 
 def _code(notebook: Mapping[str, Any]) -> list[str]:
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return ["".join(c["source"]) for c in cells if "injected-parameters" not in c["metadata"].get("tags", [])]
+    return [source_of(cell) for cell in cells if INJECTED not in tags_of(cell)]
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

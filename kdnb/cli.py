@@ -1,17 +1,16 @@
 """The command line: ``kdnb study · data · sweep · course · book · …``; a mistake is one line, exit code 2."""
 
-from __future__ import annotations
-
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kdnb.course.commands import course_app
 from kdnb.errors import UserError
-from kdnb.settings import Settings
-from kdnb.sweep.commands import sweep_app
+from kdnb.settings import Settings, project_root
+from kdnb.sweep.commands import RunsDir, sweep_app
 
 __all__ = ["app", "main"]
 
@@ -29,7 +28,6 @@ Data = Annotated[str, typer.Option(help="path of an archive, a folder or a CSV; 
 ProfileName = Annotated[str, typer.Option(help="smoke, quick, standard or paper")]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
 Split = Annotated[str, typer.Option(help="grouped, random, published or deduplicated")]
-RunsDir = Annotated[str, typer.Option(help="folder for everything computed; empty: runs/ of the project")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")]
 
 
@@ -43,10 +41,9 @@ def study(
     settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
     from kdnb.batch import run_notebooks  # torch loads for seconds: a typo is told before
 
-    report, summary = run_notebooks(settings, explicit=_pairs(set_))
-    print(
-        f"\n{summary.to_string(index=False)}\n\nreport: {report}\nstudy finished in {time.perf_counter() - start:.0f} s"
-    )
+    report, summary = run_notebooks(settings, _pairs(set_))
+    print(f"\n{summary.to_string(index=False)}\n\nreport: {report}")
+    print(f"study finished in {time.perf_counter() - start:.0f} s")
 
 
 @data_app.command()
@@ -75,12 +72,9 @@ def audit(
     seed: Seed = 0, runs_dir: RunsDir = "",
 ) -> None:  # fmt: skip
     """Say what leaks under each split of some data sets, and write ledger, summary and a one-page report."""
-    from pathlib import Path
-
     from kdnb.audit import write_audit
     from kdnb.data import dataset_names, registered
     from kdnb.report import publish as copy
-    from kdnb.settings import project_root
 
     known = [path in dataset_names() or path.startswith("medmnist:") for path in paths]
     named = [(path, "") if there else (dataset, path) for path, there in zip(paths, known, strict=True)]
@@ -120,7 +114,6 @@ def publish(
 ) -> None:  # fmt: skip
     """Copy a finished study's tables and pictures into figures/ (of real data: no pixels)."""
     from kdnb.report import publish as copy
-    from kdnb.settings import project_root
     from kdnb.study import Study
 
     results = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results
@@ -135,11 +128,8 @@ def figures(
     runs_dir: RunsDir = "",
 ) -> None:
     """Make the tables and charts of figures/results, and the findings in the README, from the collected runs."""
-    from pathlib import Path
-
     from kdnb.results.build import COLLECTED, build, write_findings
     from kdnb.results.records import collect as collected
-    from kdnb.settings import project_root
     from kdnb.sweep.plan import read_plan
 
     root, path = project_root(), Path(plan) if plan else project_root() / "sweeps" / "results.toml"
@@ -160,7 +150,7 @@ def book(
     settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
     from kdnb.book import build_book, executed_study
 
-    executed = executed_study(settings, explicit=_pairs(set_))
+    executed = executed_study(settings, _pairs(set_))
     print(f"book: {build_book(executed, settings.runs / 'book' / executed.name)}")
 
 

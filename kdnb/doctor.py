@@ -1,7 +1,5 @@
 """A check-up of this computer: one line per finding, and how to mend what is wrong (``kdnb doctor``)."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -45,11 +43,7 @@ class Finding:
 
 
 def examine(runs: Path) -> list[Finding]:
-    """All findings; a check that itself breaks is a finding too.
-
-    Args:
-        runs: The folder that is to hold everything computed.
-    """
+    """All findings, with ``runs`` as the folder for everything computed; a check that itself breaks is one too."""
     found, known = [], {"python": _python, "packages": _packages, "torch": _torch, "runs": lambda: _runs(runs),
                         "data": _data, "browser": _tools, "kernel": _kernel}  # fmt: skip
     for subject, check in known.items():

@@ -13,22 +13,18 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from sklearn.utils.extmath import randomized_svd
 
-__all__ = ["components", "copies", "families", "groups", "leak_ledger", "leak_meter", "near_duplicates", "skill",
-           "thumbnails"]  # fmt: skip
+__all__ = ["components", "copies", "families", "groups", "leak_ledger", "leak_meter", "likeness", "near_duplicates",
+           "skill", "thumbnails"]  # fmt: skip
 
 CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))
 BLOCK = 2048  # rows per matrix product or gather: bounds the memory
 
 
 def thumbnails(pixels: np.ndarray, side: int = 64) -> np.ndarray:
-    """Grey thumbnails to compare by their dot product, which is Pearson's correlation.
+    """Grey thumbnails of pixels (N, S, S, 3) uint8: their dot product is Pearson's correlation.
 
-    Args:
-        pixels: (N, S, S, 3) uint8.
-        side: of the thumbnail, px; grey by Rec. 601, resized with Pillow's bicubic filter.
-
-    Returns:
-        (N, side * side) float32, each row of zero mean and unit norm; all 0 for an image of one grey.
+    Grey by Rec. 601, resized with Pillow's bicubic filter to `side` px. (N, side * side) float32, each row of zero mean
+    and unit norm; all 0 for an image of one grey.
 
     >>> thumbnails(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8), side=32).shape
     (2, 1024)
@@ -92,21 +88,17 @@ def components(manifest: pd.DataFrame, columns: Sequence[str], pairs: np.ndarray
     return manifest["image_id"].groupby(connected_components(graph, directed=False)[1]).transform("min")
 
 
-def families(manifest: pd.DataFrame, thumbs: np.ndarray | None = None) -> pd.Series:
-    """Family id per row: components over same bytes, same given family and, with thumbnails, what looks the same.
+def families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
+    """Family id per row: components over same bytes, same given family and what looks the same in `thumbnails`.
 
     Images look the same if they are near duplicates, mirrored or not, or rescaled `copies`. The latter are believed
     only where the set itself does not speak against them: if more than 1 in 20 pairs join two classes or two known
     patients, as among hazy fundus images, none is used, and ``attrs["notes"]`` says so.
     """
-    if thumbs is None:
-        return components(manifest, ["family", "sha256"])
     pairs, notes = copies(thumbs), []
-    ends = [manifest.iloc[side].reset_index(drop=True) for side in pairs.T]
-    wrong = np.zeros(len(pairs), bool)
-    for column in {"label", "patient"} & set(manifest):
-        a, b = (end[column] for end in ends)
-        wrong |= ((a != b) & (a != "") & (b != "")).to_numpy()
+    told = manifest.reindex(columns=["label", "patient"], fill_value="").to_numpy(object)
+    a, b = told[pairs[:, 0]], told[pairs[:, 1]]  # (M, 2) each
+    wrong = ((a != b) & (a != "") & (b != "")).any(axis=1)
     if wrong.sum() > len(pairs) / 20:
         notes = [f"rescaled copies are not joined: {wrong.sum()} of {len(pairs)} pairs are of two classes or patients"]
         pairs, wrong = pairs[:0], wrong[:0]
@@ -121,22 +113,18 @@ def groups(manifest: pd.DataFrame) -> pd.Series:
     return components(manifest, ["patient", "family", "sha256"])
 
 
-def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray | None = None, threshold: float = 0.999) -> pd.DataFrame:
+def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
     """Every crossing of a split: an image b of a later part that has a twin or its patient in an earlier part.
 
     One row per kind, image b and earlier part (train and val to test, train to val). A copy is listed under the
-    first kind that holds: exact (same bytes), near (correlation above the threshold), family; a patient always.
-
-    Args:
-        table: manifest with ``part``.
-        thumbs: (N, D) from `thumbnails`; without them there are no near rows and no similarities.
-        threshold: correlation of near duplicates.
+    first kind that holds: exact (same bytes), near (`near_duplicates`), family; a patient always.
+    `table` is a manifest with ``part``, `thumbs` (N, D) come from `thumbnails`.
 
     Returns:
         Columns kind, part_a, part_b, id_a, id_b, label_a, label_b, similarity (correlation, 1 for exact) and count:
         how many images of part a leak to b in this way. Of these, a is the most similar (near) or the first.
     """
-    pairs = np.empty((0, 2), np.int64) if thumbs is None else near_duplicates(thumbs, threshold)
+    pairs = near_duplicates(thumbs)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     pairs = pairs[np.argsort(-_correlation(thumbs, thumbs, pairs), kind="stable")]
     part, found = table["part"].to_numpy(), []
@@ -151,47 +139,47 @@ def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray | None = None, threshold
         found.append(rows.assign(part_a=part_a, part_b=part_b))
     ledger = pd.concat(found, ignore_index=True)
     ends = ledger[["a", "b"]].to_numpy(np.int64)
-    ledger["similarity"] = np.nan if thumbs is None else _correlation(thumbs, thumbs, ends)
+    ledger["similarity"] = _correlation(thumbs, thumbs, ends)
     ledger.loc[ledger["kind"] == "exact", "similarity"] = 1.0
     for name, column in (("id", "image_id"), ("label", "label")):
         ledger[[f"{name}_a", f"{name}_b"]] = table[column].to_numpy(object)[ends]
     return ledger[["kind", "part_a", "part_b", "id_a", "id_b", "label_a", "label_b", "similarity", "count"]]
 
 
-def leak_meter(
-    thumbs: np.ndarray, targets: np.ndarray, train_rows: np.ndarray, test_rows: np.ndarray, flip_invariant: bool = False
-) -> dict:
-    """What raw pixels alone achieve: each test image takes the class of the most correlated training image.
-
-    At side 64: brain tumour, published 0.96; fundus, random and flip-invariant 0.85; dementia, random 0.999 but 0.49
-    where no person crosses.
+def leak_meter(table: pd.DataFrame, thumbs: np.ndarray, flip_invariant: bool = False) -> dict:
+    """What raw pixels alone achieve: each test image takes the class of the most correlated image of train and val.
 
     Args:
+        table: manifest with ``part`` and ``target``.
         thumbs: (N, side * side) from `thumbnails`.
-        targets: (N,) class indices.
-        train_rows: (A,) rows to look in.
-        test_rows: (B,) rows to classify.
         flip_invariant: whether the test image mirrored left-right, up-down or both may match as well.
 
     Returns:
-        accuracy, balanced_accuracy, recall (dict by class index, classes of the test rows), and per test row
-        predictions, neighbours (the training row) and similarity (its correlation).
+        accuracy, balanced_accuracy, recall (dict by class index, classes of the test part), and per test image in the
+        order of the table predictions, neighbours (rows of the table) and similarity (correlation).
     """
-    train, similarity, nearest = thumbs[train_rows], [], []
-    for start in range(0, len(test_rows), BLOCK):
-        image = _square(thumbs[test_rows[start : start + BLOCK]])
-        views = [image, image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1]] if flip_invariant else [image]
-        scores = np.max([view.reshape(len(image), -1) @ train.T for view in views], axis=0)
+    targets, part = table["target"].to_numpy(), table["part"]
+    seen, test = np.flatnonzero(part.isin(["train", "val"])), np.flatnonzero(part == "test")
+    known, similarity, nearest = thumbs[seen], [], []
+    for start in range(0, len(test), BLOCK):
+        scores = likeness(thumbs[test[start : start + BLOCK]], known, flip_invariant)
         nearest.append(scores.argmax(axis=1))
         similarity.append(scores.max(axis=1))
-    neighbours, truth = np.asarray(train_rows)[np.concatenate(nearest)], np.asarray(targets)[test_rows]
-    predictions = np.asarray(targets)[neighbours]
+    neighbours, truth = seen[np.concatenate(nearest)], targets[test]
+    predictions = targets[neighbours]
     hit = predictions == truth
     recall = {int(k): float(hit[truth == k].mean()) for k in np.unique(truth)}
     return {
         "accuracy": float(hit.mean()), "balanced_accuracy": float(np.mean(list(recall.values()))), "recall": recall,
         "predictions": predictions, "neighbours": neighbours, "similarity": np.concatenate(similarity),
     }  # fmt: skip
+
+
+def likeness(thumbs: np.ndarray, others: np.ndarray, flip_invariant: bool) -> np.ndarray:
+    """(A, B) correlation of `thumbnails` (A, D) with others (B, D), or the highest over the four mirror images of A."""
+    image = _square(thumbs)
+    views = [image, image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1]] if flip_invariant else [image]
+    return np.max([view.reshape(thumbs.shape) @ others.T for view in views], axis=0)
 
 
 def skill(accuracy: float, one_nn: float) -> float:

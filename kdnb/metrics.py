@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 __all__ = ["FEW", "Interval", "confusion", "divergence", "ece", "fidelity", "fidelity_by", "group_bootstrap",
            "paired_difference", "paired_test", "scores", "seed_interval", "softmax"]  # fmt: skip
 
 FEW = 5  # groups that an interval over groups needs at least
+LEVEL = 0.95  # coverage of every interval
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
 
 
@@ -34,6 +35,10 @@ class Interval(tuple):
         value, low, high = self
         return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
+    def named(self, name: str) -> dict[str, float]:
+        """The three as columns ``name``, ``name_low``, ``name_high``."""
+        return dict(zip((name, f"{name}_low", f"{name}_high"), self, strict=True))
+
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Probabilities (N, K) of logits (N, K) at a temperature.
@@ -44,17 +49,10 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return torch.softmax(torch.as_tensor(logits, dtype=torch.float64) / temperature, dim=1).numpy()
 
 
-def group_bootstrap(
-    statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0, level: float = 0.95
-) -> Interval:
-    """A statistic with its percentile bootstrap interval over groups.
+def group_bootstrap(statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> Interval:
+    """A statistic with its percentile bootstrap interval: whole groups, (N,) of the rows, are drawn with replacement.
 
-    Args:
-        statistic: Computes the number from an int array of row numbers (repeats allowed).
-        groups: (N,) group of each row; whole groups are drawn with replacement.
-        repeats: Bootstrap draws.
-        seed: Seeds the draws.
-        level: Coverage.
+    ``statistic`` computes the number from an int array of row numbers, in which a row may come twice.
     """
     _, codes = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(codes == g) for g in range(codes.max() + 1)]
@@ -63,48 +61,38 @@ def group_bootstrap(
         statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
         for _ in range(repeats)
     ]
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval((float(statistic(np.arange(len(codes)))), float(low), float(high)))
 
 
-def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0) -> pd.DataFrame:
+def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
     """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % group-bootstrap intervals.
 
     Where every answer is right a bootstrap has no width; accuracy's lower bound then is Clopper-Pearson's for as many
     trials as there are groups (at least 95 % coverage if a group fails as a whole).
 
-    Args:
-        logits: (N, K) logits.
-        targets: (N,) class indices.
-        groups: (N,) patient or family of each row; each row its own group if omitted.
-        seed: Seeds the bootstrap.
+    ``logits`` are (N, K), ``targets`` (N,) class indices, ``groups`` (N,) the patient or family of each row.
 
     Returns:
         One row per score (index ``score``) with columns ``value, low, high, images, groups``; all in [0, 1], the Brier
         score in [0, 2].
     """
-    logits, targets = np.asarray(logits, dtype=np.float64), np.asarray(targets)
-    groups = np.arange(len(targets)) if groups is None else np.asarray(groups)
-    predictions, probabilities = logits.argmax(1), softmax(logits)
-    labels = np.arange(logits.shape[1])
+    predictions, probabilities, labels = logits.argmax(1), softmax(logits), np.arange(logits.shape[1])
+    right = predictions == targets
     squared = ((probabilities - np.eye(len(labels))[targets]) ** 2).sum(1)
     statistics: dict[str, Statistic] = {
-        "accuracy": lambda r: accuracy_score(targets[r], predictions[r]),
-        "balanced_accuracy": lambda r: _recall_mean(targets[r], predictions[r]),
+        "accuracy": lambda r: right[r].mean(),
+        "balanced_accuracy": lambda r: pd.Series(right[r]).groupby(targets[r]).mean().mean(),
         "macro_f1": lambda r: f1_score(targets[r], predictions[r], labels=labels, average="macro", zero_division=0.0),
         "ece": lambda r: ece(probabilities[r], targets[r]),
         "brier": lambda r: squared[r].mean(),
     }
-    rows = {name: group_bootstrap(s, groups, seed=seed, repeats=400) for name, s in statistics.items()}
+    rows = {name: group_bootstrap(s, groups, repeats=400) for name, s in statistics.items()}
     count = len(np.unique(groups))
     if rows["accuracy"][0] == 1.0:
         rows["accuracy"] = Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0))
     table = pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
     return table.assign(images=len(targets), groups=count)
-
-
-def _recall_mean(targets: np.ndarray, predictions: np.ndarray) -> float:
-    return float(np.mean([(predictions[targets == k] == k).mean() for k in np.unique(targets)]))
 
 
 def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -113,13 +101,10 @@ def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
     return float(multiclass_calibration_error(*tensors, num_classes=probabilities.shape[1], n_bins=15))
 
 
-def paired_difference(
-    logits_a: np.ndarray, logits_b: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, seed: int = 0
-) -> Interval:
-    """Accuracy of A minus accuracy of B on the same images, with its 95 % group-bootstrap interval."""
-    right = [np.asarray(x).argmax(1) == np.asarray(targets) for x in (logits_a, logits_b)]
-    gain = right[0].astype(float) - right[1]
-    return group_bootstrap(lambda r: gain[r].mean(), np.asarray(groups), seed=seed)
+def paired_difference(a: np.ndarray, b: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> Interval:
+    """Accuracy of logits A minus accuracy of logits B on the same images, with its 95 % group-bootstrap interval."""
+    gain = (a.argmax(1) == targets).astype(float) - (b.argmax(1) == targets)
+    return group_bootstrap(lambda r: gain[r].mean(), groups)
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -128,25 +113,22 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return (p * np.log(p / q)).sum(1)
 
 
-def seed_interval(values: np.ndarray, groups: np.ndarray, *, repeats: int = 2000, seed: int = 0) -> Interval:
+def seed_interval(values: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:
     """Mean over seeds and images with its 95 % interval: what new seeds and new groups of images would move.
 
     The groups' part is their bootstrap, the seeds' part Student's t on the means of the seeds (3 seeds: t = 4.3); the
     two half-widths are added as squares. With one seed the seeds' part is unknown and left out. Where all values are 1
     the lower bound is Clopper-Pearson's for as many trials as there are groups.
 
-    Args:
-        values: (S, N), such as whether the model of a seed is right on an image.
-        groups: (N,) patient or family of each image.
-        repeats: Bootstrap draws.
-        seed: Seeds the draws.
+    ``values`` (S, N) tell, for example, whether the model of a seed is right on an image; ``groups`` (N,) are the
+    patient or family of each image; ``seed`` seeds the 2,000 bootstrap draws.
     """
     sums, sizes = _group_sums(values, groups)
-    rng = np.random.default_rng(seed)
     if (np.asarray(values) == 1).all():
         return Interval((1.0, float(stats.beta.ppf(0.025, len(sizes), 1)), 1.0))
     count, value = len(values), float(np.mean(values))
-    weights = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=repeats)  # (R, G) times drawn
+    chance = np.full(len(sizes), 1 / len(sizes))
+    weights = np.random.default_rng(seed).multinomial(len(sizes), chance, size=2000)  # (R, G) times drawn
     draws = weights @ sums.mean(0) / (weights @ sizes)
     apart = stats.t.ppf(0.975, count - 1) * np.std(np.mean(values, 1), ddof=1) / count**0.5 if count > 1 else 0.0
     low, high = (np.hypot(value - end, apart) for end in np.quantile(draws, [0.025, 0.975]))
@@ -156,13 +138,8 @@ def seed_interval(values: np.ndarray, groups: np.ndarray, *, repeats: int = 2000
 def paired_test(differences: np.ndarray, groups: np.ndarray, *, repeats: int = 10_000, seed: int = 0) -> float:
     """Two-sided p of "no difference" between these very models: sign-flip permutation test over groups.
 
-    It speaks of other patients, not of other seeds; the mean over the given seeds is tested.
-
-    Args:
-        differences: (S, N), score of A minus score of B per seed and image.
-        groups: (N,) patient or family of each image; a group flips its sign as a whole.
-        repeats: Random flips.
-        seed: Seeds the flips.
+    It speaks of other patients, not of other seeds; the mean over the given seeds is tested. ``differences`` (S, N) are
+    scores of A minus scores of B per seed and image; a patient or family of ``groups`` (N,) flips its sign as a whole.
     """
     sums = _group_sums(differences, groups)[0].sum(0)  # (G,)
     rng, as_large = np.random.default_rng(seed), 0
@@ -179,23 +156,15 @@ def _group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.
     return sums, np.bincount(codes)
 
 
-def fidelity(
-    student: np.ndarray, teacher: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0
-) -> pd.DataFrame:
+def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
     """How alike student and teacher answer: top-1 agreement and KL(teacher ‖ student) in nats, with 95 % intervals.
 
-    Args:
-        student: (N, K) logits.
-        teacher: (N, K) logits.
-        groups: (N,) patient or family of each row.
-        seed: Seeds the bootstrap.
+    ``student`` and ``teacher`` are (N, K) logits, ``groups`` (N,) the patient or family of each row.
     """
-    groups = np.arange(len(student)) if groups is None else np.asarray(groups)
-    same = np.asarray(student).argmax(1) == np.asarray(teacher).argmax(1)
-    apart = divergence(softmax(teacher), softmax(student))
+    same, apart = student.argmax(1) == teacher.argmax(1), divergence(softmax(teacher), softmax(student))
     rows = {
-        "agreement": group_bootstrap(lambda r: same[r].mean(), groups, seed=seed),
-        "kl": group_bootstrap(lambda r: apart[r].mean(), groups, seed=seed),
+        "agreement": group_bootstrap(lambda r: same[r].mean(), groups),
+        "kl": group_bootstrap(lambda r: apart[r].mean(), groups),
     }
     return pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
 
@@ -205,30 +174,19 @@ def fidelity_by(
 ) -> pd.DataFrame:
     """Agreement with the teacher and accuracy of both, per class and on the images where the teacher is wrong.
 
-    Args:
-        student: (N, K) logits.
-        teacher: (N, K) logits.
-        targets: (N,) class indices.
-        classes: K names.
+    ``student`` and ``teacher`` are (N, K) logits, ``targets`` (N,) class indices, ``classes`` K names.
 
     Returns:
         Index ``images of``; columns images, agreement, student (accuracy), teacher (accuracy); nan where there is none.
     """
-    ours, theirs = np.asarray(student).argmax(1), np.asarray(teacher).argmax(1)
+    ours, theirs = student.argmax(1), teacher.argmax(1)
+    right = pd.DataFrame({"agreement": ours == theirs, "student": ours == targets, "teacher": theirs == targets})
     parts = {name: targets == k for k, name in enumerate(classes)} | {"teacher wrong": theirs != targets}
-    rows = {
-        name: {"images": part.sum(), "agreement": _mean(ours[part] == theirs[part]),
-               "student": _mean(ours[part] == targets[part]), "teacher": _mean(theirs[part] == targets[part])}
-        for name, part in parts.items()
-    }  # fmt: skip
+    rows = {name: {"images": part.sum(), **right[part].mean()} for name, part in parts.items()}
     return pd.DataFrame(rows).T.astype({"images": int}).rename_axis("images of")
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Counts of true class (rows) by predicted class (columns)."""
-    matrix = confusion_matrix(targets, np.asarray(logits).argmax(1), labels=range(len(classes)))
+    matrix = confusion_matrix(targets, logits.argmax(1), labels=range(len(classes)))
     return pd.DataFrame(matrix, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))

@@ -52,7 +52,7 @@ def _has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _speed_up(settings: Settings, device: torch.device, repeats: int = 8) -> float:
+def _speed_up(settings: Settings, device: torch.device) -> float:
     """Median time of a teacher's training step in float32 over that in bfloat16."""
     model = make_teacher(2, name=settings.teacher).to(device).train()
     images = torch.randn(settings.batch_size, 3, settings.image_size, settings.image_size, device=device)
@@ -64,5 +64,5 @@ def _speed_up(settings: Settings, device: torch.device, repeats: int = 8) -> flo
             logits = model(images)
         cross_entropy(logits.float(), targets).backward()
 
-    times = interleaved(lambda: step("float32"), lambda: step("bfloat16"), repeats=repeats, warm_up=2)
+    times = interleaved(lambda: step("float32"), lambda: step("bfloat16"), repeats=8, warm_up=2)
     return float(np.median(times[0]) / np.median(times[1]))

@@ -1,7 +1,5 @@
 """The study's report: one HTML page that opens by itself, with every table and picture of a results folder (07)."""
 
-from __future__ import annotations
-
 import base64
 import shutil
 from importlib.resources import files
@@ -34,10 +32,16 @@ def write_report(results: Results) -> Path:
         UserError: If the results folder holds nothing yet.
     """
     listed = _manifest(results)
-    sections = [
-        {"title": title, "tables": _tables(results, listed, number), "pictures": _pictures(results, listed, number)}
-        for number, title in SECTIONS.items()
-    ]
+    names, sections = sorted(listed, key=lambda name: listed[name]["order"]), []
+    for number, title in SECTIONS.items():
+        section = {"title": title, "tables": [], "pictures": []}
+        for file in (results.folder / name for name in names if name.startswith(number)):
+            if file.suffix == ".csv":
+                section["tables"].append(html_table(file.stem[3:].replace("_", " ").capitalize(), pd.read_csv(file)))
+            else:
+                uri = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+                section["pictures"].append({"alt": listed[file.name]["alt"], "uri": uri})
+        sections.append(section)
     return write_page(
         results.folder / "report.html",
         title=f"Knowledge distillation and what it explains: {results.parameters['dataset']}",
@@ -49,14 +53,9 @@ def write_report(results: Results) -> Path:
 
 
 def write_page(path: Path, *, title: str, lead: str, sections: list[dict], settings: dict) -> Path:
-    """Write one self-contained HTML page.
+    """Write one self-contained HTML page that ends with the settings, versions and machine.
 
-    Args:
-        path: Where to.
-        title: Heading.
-        lead: First paragraph.
-        sections: Each with ``title``, ``tables`` (``title``, ``html``) and ``pictures`` (``alt``, ``uri``).
-        settings: Shown at the end, beside versions and machine.
+    Each section has ``title``, ``tables`` (as `html_table` makes them) and ``pictures`` (``alt``, ``uri``).
     """
     template = Environment(autoescape=True).from_string(files("kdnb").joinpath("report.html.j2").read_text("utf-8"))
     shown = pd.Series(settings, name="value").to_frame().to_html(border=0)
@@ -66,38 +65,16 @@ def write_page(path: Path, *, title: str, lead: str, sections: list[dict], setti
     return path
 
 
-def _listed(listed: dict, number: str, ending: str) -> list[str]:
-    names = [name for name in listed if name.startswith(number) and name.endswith(ending)]
-    return sorted(names, key=lambda name: listed[name]["order"])
-
-
-def _tables(results: Results, listed: dict, number: str) -> list[dict]:
-    tables = {name: pd.read_csv(results.folder / name) for name in _listed(listed, number, ".csv")}
-    return [html_table(_title(name), table) for name, table in tables.items()]
-
-
 def html_table(title: str, table: pd.DataFrame) -> dict:
-    """A table as a page's section takes it."""
+    """A table as a section of a page takes it: ``title``, ``html``."""
     return {"title": title, "html": table.to_html(index=False, border=0, na_rep="–", float_format="%.4g")}
-
-
-def _pictures(results: Results, listed: dict, number: str) -> list[dict]:
-    names = _listed(listed, number, ".png")
-    encoded = {n: base64.b64encode((results.folder / n).read_bytes()).decode() for n in names}
-    return [{"alt": listed[n]["alt"], "uri": f"data:image/png;base64,{encoded[n]}"} for n in names]
-
-
-def _title(name: str) -> str:
-    return name.split(".")[0][3:].replace("_", " ").capitalize()
 
 
 def publish(results: Results, folder: Path, name: str = "") -> list[Path]:
     """Copy tables and pictures to ``folder/name/`` and list them in ``folder/manifest.json``.
 
-    The name of a study, if none is given, is ``<data set>-<split>``.
-
-    What an earlier study left there and this one does not make is removed. Pictures that show pixels are published
-    for phantoms only: nobody's images leave the runs folder.
+    The name, if none is given, is ``<data set>-<split>``. What an earlier study left there and this one does not make
+    is removed. Pictures that show pixels are published for phantoms only: nobody's images leave the runs folder.
 
     Raises:
         UserError: If the results folder holds nothing yet.

@@ -1,7 +1,5 @@
 """Run folders: content-addressed get-or-make with locks, atomic writes and provenance (every notebook)."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -14,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,21 +30,13 @@ LISTED_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "c
 
 @dataclass(frozen=True)
 class Run:
-    """One computed thing in one folder; it counts only once ``done.json`` is there.
+    """One computed thing in one folder; it counts only once ``done.json`` is there."""
 
-    Attributes:
-        kind: What it is, for example ``"teacher"``; also the name of the parent folder.
-        id: 16 hexadecimal characters over parameters, version, data and upstream runs.
-        folder: Where its files lie.
-        reused: Whether it was there already.
-        seconds: How long making it took, in seconds.
-    """
-
-    kind: str
-    id: str
-    folder: Path
-    reused: bool = False
-    seconds: float = 0.0
+    kind: str  #: what it is, such as "teacher"; also the name of the parent folder
+    id: str  #: 16 hexadecimal characters over parameters, version, data and upstream runs
+    folder: Path  #: where its files lie
+    reused: bool = False  #: whether it was there already
+    seconds: float = 0.0  #: how long making it took
 
     def path(self, name: str) -> Path:
         """Path of one of the run's files."""
@@ -73,8 +63,12 @@ def digest(obj: Any) -> str:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary sibling of ``path`` that replaces it, safe on the disk, on success and vanishes on error."""
+    """A temporary sibling of ``path`` that replaces it, safe on the disk, on success and vanishes on error.
+
+    The folder is made where it is missing.
+    """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -102,8 +96,7 @@ def environment() -> dict[str, Any]:
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        commit = answer.stdout.strip()
+        commit = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10).strip()
     except (OSError, subprocess.SubprocessError):
         commit = "unknown"
     return {
@@ -139,12 +132,7 @@ def _spec(kind: str, parameters: Mapping[str, Any], upstream: Sequence[str]) -> 
 
 
 def get_or_make(
-    kind: str,
-    parameters: Mapping[str, Any],
-    make: Callable[[Run], None],
-    *,
-    root: Path,
-    upstream: Sequence[str] = (),
+    kind: str, parameters: Mapping[str, Any], make: Callable[[Run], None], *, root: Path, upstream: Sequence[str] = ()
 ) -> Run:
     """The finished run of these parameters: found, or made by ``make(run)`` exactly once across processes.
 
@@ -181,11 +169,11 @@ def get_or_make(
         write_json(run.path("env.json"), {**environment(), "argv": sys.argv[:1]})
         seconds = time.perf_counter() - start
         write_json(done, {"id": run.id, "seconds": seconds, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
-    return Run(kind, run.id, run.folder, reused=False, seconds=seconds)
+    return replace(run, seconds=seconds)
 
 
 def _finished(run: Run) -> Run:
-    return Run(run.kind, run.id, run.folder, reused=True, seconds=run.json("done.json")["seconds"])
+    return replace(run, reused=True, seconds=run.json("done.json")["seconds"])
 
 
 def _require_writable(folder: Path) -> None:

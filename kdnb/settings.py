@@ -14,65 +14,40 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kdnb.errors import UserError
 
-__all__ = ["CONTROLS", "LOSSES", "PROFILES", "SPLITS", "STUDENTS", "TEACHERS", "Profile", "Settings", "is_live",
-           "project_root"]  # fmt: skip
+__all__ = ["CONTROLS", "LOSSES", "PROFILES", "SPLITS", "STUDENTS", "TEACHERS", "Settings", "is_live", "project_root"]
 
 CONTROLS = ("", "shuffled", "random", "smoothing", "early")
 LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
 TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
 SPLITS = ("grouped", "random", "published", "deduplicated")
+Temperature = Annotated[float, Field(gt=0, le=1000)]
+Width = Annotated[float, Field(ge=0.125, le=4)]
 
-
-class Profile(BaseModel):
-    """What a profile decides; a parameter of the same name left at 0 takes the profile's value."""
-
-    model_config = ConfigDict(frozen=True)
-    image_size: int  # px, side of the square the networks see
-    patients: int  # phantom patients
-    slices: int  # phantom images per patient
-    teacher_epochs: int
-    student_epochs: int
-    batch_size: int
-    learning_rate: float  # peak of the schedule
-    views: int  # different augmented views of each training image
-    explained_images: int  # images that notebooks 04 and 05 show
-    graded_images: int  # images on which notebook 05 grades every explanation of every model
-    shap_samples: int  # gradient samples per image in SHAP
-    timing_repeats: int  # timed repeats per row of the cost tables, at least
-    timing_seconds: float  # time limit of a row, s
-    weights: Literal["none", "auto"]  # "auto": ImageNet weights where they can be had
-
-
-PROFILES: dict[str, Profile] = {
-    "smoke": Profile(
-        image_size=32, patients=64, slices=4, teacher_epochs=4, student_epochs=4, batch_size=16, learning_rate=2e-3,
-        views=2, explained_images=2, graded_images=2, shap_samples=40, timing_repeats=5, timing_seconds=0.3,
-        weights="none",
-    ),
-    "quick": Profile(
-        image_size=64, patients=200, slices=6, teacher_epochs=4, student_epochs=8, batch_size=16, learning_rate=2e-3,
-        views=4, explained_images=4, graded_images=2, shap_samples=200, timing_repeats=30, timing_seconds=1.5,
-        weights="none",
-    ),
-    "standard": Profile(
-        image_size=128, patients=480, slices=8, teacher_epochs=20, student_epochs=40, batch_size=32, learning_rate=1e-3,
-        views=8, explained_images=8, graded_images=200, shap_samples=400, timing_repeats=50, timing_seconds=60,
-        weights="auto",
-    ),
-    "paper": Profile(
-        image_size=224, patients=480, slices=8, teacher_epochs=100, student_epochs=100, batch_size=16,
-        learning_rate=1e-4, views=20, explained_images=16, graded_images=200, shap_samples=800, timing_repeats=50,
-        timing_seconds=120, weights="auto",
-    ),
-}  # fmt: skip
+_DECIDED = {  # by the profile, smoke · quick · standard · paper: what a parameter left at 0 or '' takes
+    "image_size": (32, 64, 128, 224),  # px, side of the square the networks see
+    "patients": (64, 200, 480, 480),  # phantom patients
+    "slices": (4, 6, 8, 8),  # phantom images per patient
+    "teacher_epochs": (4, 4, 20, 100),
+    "student_epochs": (4, 8, 40, 100),
+    "batch_size": (16, 16, 32, 16),
+    "learning_rate": (2e-3, 2e-3, 1e-3, 1e-4),  # peak of the schedule
+    "views": (2, 4, 8, 20),  # different augmented views of each training image
+    "explained_images": (2, 4, 8, 16),  # images that notebooks 04 and 05 show
+    "graded_images": (2, 2, 200, 200),  # images on which notebook 05 grades every explanation of every model
+    "shap_samples": (40, 200, 400, 800),  # gradient samples per image in SHAP
+    "timing_repeats": (5, 30, 50, 50),  # timed repeats per row of the cost tables, at least
+    "timing_seconds": (0.3, 1.5, 60.0, 120.0),  # time limit of a row, s
+    "weights": ("none", "none", "auto", "auto"),  # "auto": ImageNet weights where they can be had
+}
+PROFILES: dict[str, dict[str, Any]] = {
+    profile: {name: values[place] for name, values in _DECIDED.items()}
+    for place, profile in enumerate(("smoke", "quick", "standard", "paper"))
+}
 
 
 class Settings(BaseModel):
     """One run of the study, every value checked; see the field descriptions for units and ranges.
-
-    Raises:
-        UserError: through :meth:`checked` and :meth:`of_notebook`, naming the value received and what is accepted.
 
     >>> Settings.checked({"alpha": 0.4}).alpha
     0.4
@@ -101,21 +76,17 @@ class Settings(BaseModel):
     fraction: float = Field(1.0, gt=0, le=1, description="a number in (0, 1]")
     teacher: Literal[TEACHERS] = Field("densenet121", description=f"one of {', '.join(TEACHERS)}")
     student: Literal[STUDENTS] = Field("five_conv", description=f"one of {', '.join(STUDENTS)}")
-    width: float = Field(1.0, ge=0.125, le=4, description="a number in [0.125, 4]")
+    width: Width = Field(1.0, description="a number in [0.125, 4]")
     loss: Literal[LOSSES] = Field("kd", description=f"one of {', '.join(LOSSES)}")
     control: Literal[CONTROLS] = Field("", description=f"one of {', '.join(filter(None, CONTROLS))}, or ''")
     alphas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([], description="a list of numbers in [0, 1), or []")
-    temperatures: list[Annotated[float, Field(gt=0, le=1000)]] = Field(
-        [], description="a list of numbers in (0, 1000], or []"
-    )
-    widths: list[Annotated[float, Field(ge=0.125, le=4)]] = Field(
-        [], description="a list of numbers in [0.125, 4], or []"
-    )
+    temperatures: list[Temperature] = Field([], description="a list of numbers in (0, 1000], or []")
+    widths: list[Width] = Field([], description="a list of numbers in [0.125, 4], or []")
     controls: list[Literal[CONTROLS[1:]]] = Field([], description=f"a list of {', '.join(CONTROLS[1:])}, or []")
     student_seeds: int = Field(1, ge=1, le=100, description="a whole number in [1, 100]")
     student_seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
     alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
-    temperature: float = Field(10.0, gt=0, le=1000, description="a number in (0, 1000]")
+    temperature: Temperature = Field(10.0, description="a number in (0, 1000]")
     explained_images: int = Field(0, ge=1, le=512, description="a whole number in [1, 512], or 0")
     graded_images: int = Field(0, ge=2, le=10_000, description="a whole number in [2, 10000], or 0")
     shap_samples: int = Field(0, ge=10, le=10_000, description="a whole number in [10, 10000], or 0")
@@ -132,15 +103,12 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _take_profile(cls, values: Any) -> Any:
-        profile = PROFILES.get(str(values.get("profile", "quick")))
-        if profile is None:
-            return values  # the field's own check names the accepted profiles
-        unset = {name: value for name, value in profile if values.get(name, 0) in (0, "") and name in cls.model_fields}
-        return {**values, **unset}
+        decided = PROFILES.get(str(values.get("profile", "quick")), {})  # the field's own check names those accepted
+        return {**values, **{name: value for name, value in decided.items() if values.get(name, 0) in (0, "")}}
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from plain values; a wrong one ends in one clear line (:class:`UserError`)."""
+        """Settings from plain values; a wrong one is a :class:`UserError` that names it and what is accepted."""
         try:
             return cls(**values)
         except ValidationError as error:
@@ -148,22 +116,20 @@ class Settings(BaseModel):
 
     @classmethod
     def of_notebook(cls, history: Sequence[str], values: Mapping[str, Any]) -> Settings:
-        """Settings of a notebook run: also refuses a papermill parameter that the notebook does not declare.
+        """Settings of a notebook run; a parameter that the notebook does not declare is refused: papermill only warns.
 
-        papermill itself only warns about those. ``history`` is IPython's ``In``: papermill's injected cell starts
-        with the line ``# Parameters``.
+        ``history`` is IPython's ``In``: papermill's injected cell starts with the line ``# Parameters``.
 
         >>> Settings.of_notebook(["", "# Parameters\\nalhpa = 0.4\\n"], {"alpha": 0.7})
         Traceback (most recent call last):
         kdnb.errors.UserError: unknown parameter 'alhpa': this notebook accepts alpha
         """
         injected = [cell for cell in history if cell.lstrip().split("\n", 1)[0].strip() == "# Parameters"]
-        names = _assigned(injected[-1]) if injected else []
-        unknown = [repr(name) for name in names if name not in values]
+        nodes = [node for node in ast.walk(ast.parse(injected[-1] if injected else "")) if isinstance(node, ast.Name)]
+        unknown = [repr(name.id) for name in nodes if isinstance(name.ctx, ast.Store) and name.id not in values]
         if unknown:
-            raise UserError(
-                f"unknown parameter {', '.join(unknown)}: this notebook accepts {', '.join(sorted(values))}"
-            )
+            accepted = ", ".join(sorted(values))
+            raise UserError(f"unknown parameter {', '.join(unknown)}: this notebook accepts {accepted}")
         return cls.checked(values)
 
     @property
@@ -183,13 +149,11 @@ class Settings(BaseModel):
         random.seed(self.seed)
         np.random.seed(self.seed)
         torch.manual_seed(self.seed)
-        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-        if self.device != "auto" and not available[self.device]:
-            raise UserError(f"device '{self.device}' is not available here: use one of "
-                            f"{', '.join(name for name, there in available.items() if there)}, auto")  # fmt: skip
-        return torch.device(
-            self.device if self.device != "auto" else next(n for n, there in available.items() if there)
-        )
+        known = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        available = [name for name, there in known.items() if there]
+        if self.device not in (*available, "auto"):
+            raise UserError(f"device '{self.device}' is not available here: use one of {', '.join(available)}, auto")
+        return torch.device(available[0] if self.device == "auto" else self.device)
 
     def table(self) -> Any:
         """The settings as a two-column table for display (``pandas.DataFrame``)."""
@@ -203,11 +167,6 @@ def _explain(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return f"unknown parameter {name!r}: accepted are {', '.join(sorted(cls.model_fields))}"
     return f"{name} must be {cls.model_fields[name].description}, got {item['input']!r}"
-
-
-def _assigned(source: str) -> list[str]:
-    statements = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-    return [target.id for node in statements for target in node.targets if isinstance(target, ast.Name)]
 
 
 def project_root() -> Path:

@@ -3,8 +3,6 @@
 A notebook explains its own step with the functions of the package; what it needs from earlier steps it takes here.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -56,16 +54,12 @@ class Study:
     @cached_property
     def leak_meter(self) -> dict:
         """Score of the most alike image of train and val on raw pixels: what memory alone achieves on this split."""
-        return self._memory()
+        return leakage.leak_meter(self.image_set.table, self.thumbs)
 
     @cached_property
     def mirrored_leak_meter(self) -> dict:
         """The same where an image also matches mirrored ones: what memory achieves on sets with mirrored copies."""
-        return self._memory(flip_invariant=True)
-
-    def _memory(self, **options: bool) -> dict:
-        targets, seen = self.image_set.table["target"].to_numpy(), self.image_set.rows("train", "val")
-        return leakage.leak_meter(self.thumbs, targets, seen, self.image_set.rows("test"), **options)
+        return leakage.leak_meter(self.image_set.table, self.thumbs, flip_invariant=True)
 
     @cached_property
     def teacher(self) -> Run:
@@ -133,9 +127,9 @@ class Study:
         rows = {}
         for model in MODELS:
             part, one_nn = self.scores.loc[model], self.leak_meter["accuracy"]
-            row = {name: Interval(part.loc[name, ["value", "low", "high"]]) for name in ("accuracy", "macro_f1")}
+            row = {name: str(Interval(part.loc[name, ["value", "low", "high"]])) for name in ("accuracy", "macro_f1")}
             skill = leakage.skill(part.loc["accuracy", "value"], one_nn)
-            rows[model] = {**{k: str(v) for k, v in row.items()}, "1-NN": f"{one_nn:.3f}", "skill": f"{skill:.2f}"}
+            rows[model] = row | {"1-NN": f"{one_nn:.3f}", "skill": f"{skill:.2f}"}
         return pd.DataFrame(rows).T.rename_axis("model")
 
     @cached_property
@@ -197,10 +191,8 @@ class Study:
     @cached_property
     def background(self) -> Tensor:
         """(16, 3, S, S): the training images that SHAP compares with."""
-        rows = self.image_set.rows("train")
-        return self.images(
-            np.random.default_rng(self.settings.seed).choice(rows, min(BACKGROUND, len(rows)), replace=False)
-        )
+        rows, rng = self.image_set.rows("train"), np.random.default_rng(self.settings.seed)
+        return self.images(rng.choice(rows, min(BACKGROUND, len(rows)), replace=False))
 
     @cached_property
     def costs(self) -> dict[str, pd.DataFrame]:

@@ -102,10 +102,14 @@ def fit(
 
 def _checkpoint(run: Run, state: dict) -> None:
     """Keep the state, and the one before it in case this file is damaged later."""
-    if run.path(CHECKPOINTS[0]).is_file():
-        run.path(CHECKPOINTS[0]).replace(run.path(CHECKPOINTS[1]))
-    with atomic_path(run.path(CHECKPOINTS[0])) as path:
-        torch.save({**state, "random": _random_state()}, path)  # dropout draws from it
+    random = {"cpu": torch.get_rng_state()}  # dropout draws from it
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state_all()
+    latest, before = map(run.path, CHECKPOINTS)
+    if latest.is_file():
+        latest.replace(before)
+    with atomic_path(latest) as path:
+        torch.save({**state, "random": random}, path)
 
 
 def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
@@ -127,11 +131,6 @@ def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> lis
     model.load_state_dict(fresh)
     optimizer.load_state_dict(empty)
     return []
-
-
-def _random_state() -> dict:
-    state = {"cpu": torch.get_rng_state()}
-    return state | {"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_available() else state
 
 
 def _train_epoch(model, image_set, loss, schedule, optimizer, place, device) -> dict[str, float]:  # noqa: ANN001
@@ -179,26 +178,19 @@ def predict(
 ) -> np.ndarray:  # fmt: skip
     """Logits (len(rows), K) float32 in the order of ``rows``; of augmented view ``view`` if that is not -1."""
     with evaluating(model), torch.inference_mode():
-        parts = [
-            model(batch.images.to(device)).float().cpu()
-            for batch in batches(image_set, rows, 2 * batch_size, seed=seed, view=view)
-        ]
-    return torch.cat(parts).numpy()
+        shown = batches(image_set, rows, 2 * batch_size, seed=seed, view=view)
+        return torch.cat([model(batch.images.to(device)).float().cpu() for batch in shown]).numpy()
 
 
 def finish(model: nn.Module, image_set: ImageSet, schedule: Schedule, run: Run, device: torch.device) -> None:
     """Write the logits of the validation and the test part and record that the test part was opened."""
-    logits = {
-        part: predict(model, image_set, image_set.rows(part), schedule.batch_size, device) for part in ("val", "test")
-    }
+    targets, logits, accuracy = image_set.table["target"].to_numpy(), {}, {}
+    for part in ("val", "test"):
+        rows = image_set.rows(part)
+        logits[part] = predict(model, image_set, rows, schedule.batch_size, device)
+        accuracy[f"{part}_accuracy"] = float((logits[part].argmax(1) == targets[rows]).mean())
     with atomic_path(run.path("logits.npz")) as path, path.open("wb") as file:
         np.savez(file, **logits)
-    accuracy = {
-        f"{part}_accuracy": float(
-            (values.argmax(1) == image_set.table["target"].to_numpy()[image_set.rows(part)]).mean()
-        )
-        for part, values in logits.items()
-    }
     write_json(run.path("metrics.json"), {**accuracy, "test_opened": 1, "device": str(device)})
     for name in CHECKPOINTS:  # not before: a kill until here repeats no training
         run.path(name).unlink(missing_ok=True)
@@ -219,28 +211,26 @@ def schedule_of(settings: Settings, epochs: int, device: torch.device) -> Schedu
 def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The teacher's run: trained now, or found. ImageNet weights by the rule of ``settings.weights``."""
     schedule = schedule_of(settings, settings.teacher_epochs, device)
-    weights = resolve_weights(settings.weights, settings.teacher)
-
-    def make(run: Run) -> None:
-        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=settings.seed, weights=weights)
-        fit(model, image_set, label_loss, schedule, run, device)
-        finish(model, image_set, schedule, run, device)
-
-    parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
-    return get_or_make("teacher", parameters, make, root=settings.runs, upstream=[image_set.hash])
+    return _teacher(settings, image_set, device, schedule, resolve_weights(settings.weights, settings.teacher))
 
 
 def untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The run of a teacher as it is initialised, never trained: a control."""
-    schedule = schedule_of(settings, 0, device)
+    return _teacher(settings, image_set, device, schedule_of(settings, 0, device), "untrained")
 
+
+def _teacher(settings: Settings, image_set: ImageSet, device: torch.device, schedule: Schedule, weights: str) -> Run:
     def make(run: Run) -> None:
-        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=settings.seed).to(device)
-        with atomic_path(run.path("model.safetensors")) as path:
-            save_weights(model, path)
-        finish(model, image_set, schedule, run, device)
+        start = weights if schedule.epochs else "none"
+        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=settings.seed, weights=start)
+        if schedule.epochs:
+            fit(model, image_set, label_loss, schedule, run, device)
+        else:
+            with atomic_path(run.path("model.safetensors")) as path:
+                save_weights(model, path)
+        finish(model.to(device), image_set, schedule, run, device)
 
-    parameters = {"model": settings.teacher, "weights": "untrained", "schedule": vars(schedule)}
+    parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
     return get_or_make("teacher", parameters, make, root=settings.runs, upstream=[image_set.hash])
 
 

@@ -18,7 +18,7 @@ def folder(tmp_path):
     rows = table(plan)
     for label in ("glioma", "pituitary"):
         for i, row in enumerate(rows[rows["label"] == label].head(20).itertuples()):
-            image = render(plan, row.image_id, 96)[0]
+            image = render(plan, row.image_id, 96).image
             place = tmp_path / "set" / ("test" if i < 6 else "train") / label
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(place / f"{i}.png")

@@ -29,6 +29,15 @@ def run(capsys, monkeypatch, *arguments):
     return caught.value.code, capsys.readouterr().err.strip()
 
 
+def printed(capsys, monkeypatch, *arguments):
+    """What ``kdnb`` prints with these arguments, which it takes without complaint."""
+    monkeypatch.setattr(sys, "argv", ["kdnb", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
 def archive(path, classes=CLASSES, per_class=12):
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as file:
@@ -103,22 +112,16 @@ def test_real_process_shows_no_traceback(tmp_path):
 
 def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
     path = archive(tmp_path / "good.zip")
-    arguments = ["data", "show", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke"]
-    monkeypatch.setattr(sys, "argv", ["kdnb", *arguments, "--runs-dir", str(tmp_path / "runs")])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    out = capsys.readouterr().out
-    assert caught.value.code == 0 and "96 images, 0 skipped" in out and "1-NN on raw pixels" in out
+    given = ["--dataset", "brain_tumor", "--data", path, "--profile", "smoke", "--runs-dir", tmp_path / "runs"]
+    out = printed(capsys, monkeypatch, "data", "show", *given)
+    assert "96 images, 0 skipped" in out and "1-NN on raw pixels" in out
 
 
 def test_audit_command_writes_its_page(tmp_path, capsys, monkeypatch):
     path, out = archive(tmp_path / "good.zip"), tmp_path / "audit"
-    monkeypatch.setattr(sys, "argv", ["kdnb", "data", "audit", str(path), "--dataset", "brain_tumor", "--out", str(out),
-                                      "--runs-dir", str(tmp_path / "runs")])  # fmt: skip
-    with pytest.raises(SystemExit) as caught:
-        main()
-    printed = capsys.readouterr().out
-    assert caught.value.code == 0 and "grouped" in printed and f"report: {out / 'report.html'}" in printed
+    given = ["--dataset", "brain_tumor", "--out", out, "--runs-dir", tmp_path / "runs"]
+    told = printed(capsys, monkeypatch, "data", "audit", path, *given)
+    assert "grouped" in told and f"report: {out / 'report.html'}" in told
     assert (out / "ledger.csv").is_file()
 
 
@@ -128,12 +131,9 @@ def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monke
     reading_of(study)
     image, page = tmp_path / "a.png", tmp_path / "a.html"
     Image.fromarray(np.array(study.image_set.pixels[3])).save(image)
-    given = ["--run", study.student.id[:8], "--out", str(page), "--runs-dir", str(study.settings.runs)]
-    monkeypatch.setattr(sys, "argv", ["kdnb", "explain", str(image), *given])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    printed = capsys.readouterr().out
-    assert caught.value.code == 0 and "The student says" in printed and f"page: {page}" in printed
+    given = ["--run", study.student.id[:8], "--out", page, "--runs-dir", study.settings.runs]
+    told = printed(capsys, monkeypatch, "explain", image, *given)
+    assert "The student says" in told and f"page: {page}" in told
     assert "kdnb-stepper" in page.read_text()
 
 
@@ -156,11 +156,8 @@ def test_project_root_can_be_named(tmp_path, monkeypatch):
 
 
 def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
-    path, root = tmp_path / "student.onnx", str(study.settings.runs)
-    monkeypatch.setattr(sys, "argv", ["kdnb", "export", "--run", study.student.id[:6], str(path), "--runs-dir", root])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 0 and "images (N, 3, 32, 32)" in capsys.readouterr().out
+    path, given = tmp_path / "student.onnx", ["--run", study.student.id[:6], "--runs-dir", study.settings.runs]
+    assert "images (N, 3, 32, 32)" in printed(capsys, monkeypatch, "export", path, *given)
     images = study.images(study.sample(3))
     with torch.inference_mode():
         wanted = study.student_model(images).numpy()

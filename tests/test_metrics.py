@@ -78,7 +78,7 @@ def test_paired_difference_of_equals_is_zero_and_antisymmetric():
 def test_fidelity_equals_torch(seed):
     student, _, _ = data(50, seed=seed)
     teacher, _, _ = data(50, seed=seed + 1)
-    table = fidelity(student, teacher)
+    table = fidelity(student, teacher, np.arange(50))
     kl = torch.nn.functional.kl_div(
         torch.log_softmax(torch.tensor(student), 1), torch.softmax(torch.tensor(teacher), 1), reduction="batchmean"
     )

@@ -13,7 +13,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from kdnb.errors import UserError
-from kdnb.phantoms import FAMILIES, PhantomPlan, classes, distractor_mask, mark_mask, render, render_all, table
+from kdnb.phantoms import FAMILIES, PhantomPlan, classes, render, render_all, table
 from kdnb.phantoms.render import _draw, _rows
 
 HEALTHY = {"brain": "notumor", "fundus": "normal"}
@@ -48,7 +48,7 @@ def test_same_bytes_in_another_process():
 
 def test_seed_and_family_change_the_pixels():
     plans = [SMALL, replace(SMALL, seed=1), replace(SMALL, family="dementia")]
-    assert len({render(plan, table(plan).iloc[0], 48)[0].tobytes() for plan in plans}) == 3
+    assert len({render(plan, table(plan).image_id[0], 48).image.tobytes() for plan in plans}) == 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -79,7 +79,7 @@ def test_flags_leave_the_originals_alone():
     clean = table(replace(PLANTED, duplicates=0.0, patient_leaks=0.0))
     planted = table(PLANTED).query("copy_of == ''")
     assert (clean[["image_id", "label"]].to_numpy() == planted[["image_id", "label"]].to_numpy()).all()
-    images = [render(plan, clean.image_id[7], 48)[0] for plan in (PLANTED, replace(PLANTED, duplicates=0.0))]
+    images = [render(plan, clean.image_id[7], 48).image for plan in (PLANTED, replace(PLANTED, duplicates=0.0))]
     assert (images[0] == images[1]).all()
 
 
@@ -137,11 +137,10 @@ def test_anatomy_does_not_depend_on_the_size(family):
 def test_distractor_is_bright_and_never_on_a_lesion(family):
     plan = PhantomPlan(family, patients=8, slices=2, distractor=True, duplicates=0.5)
     for row in table(plan).itertuples():
-        image, lesion = render(plan, row.image_id, 64)
-        blob = distractor_mask(plan, row.image_id, 64)
+        image, lesion, blob, _ = render(plan, row.image_id, 64)
         assert 15 < blob.sum() < 60 and not (blob & lesion).any()
         assert np.median(image[blob]) > 200
-    assert not distractor_mask(replace(plan, distractor=False), row.image_id, 64).any()
+    assert not render(replace(plan, distractor=False), row.image_id, 64).distractor.any()
 
 
 @pytest.mark.parametrize("shortcut", [0.25, 0.9, 1.0])
@@ -156,11 +155,11 @@ def test_mark_shows_in_the_corner_alone():
     plain, marked = render_all(SMALL, 64)[0], render_all(plan, 64)[0]
     change = (plain != marked).any(axis=3)
     assert change[:, 44:, :8].any(axis=(1, 2)).all()
-    mask = np.stack([mark_mask(plan, image_id, 64) for image_id in table(plan).image_id])
+    mask = np.stack([render(plan, image_id, 64).mark for image_id in table(plan).image_id])
     assert (change & mask).sum() == mask.sum() > 0, "the mask holds pixels of the mark alone"
     change[:, 44:, :8] = False
     assert not change.any() and (table(SMALL).mark == "").all()
-    assert not mark_mask(SMALL, table(SMALL).image_id[0], 64).any()
+    assert not render(SMALL, table(SMALL).image_id[0], 64).mark.any()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -168,8 +167,8 @@ def test_colour_of_the_mark_names_the_class(family):
     plan = PhantomPlan(family, patients=8, slices=1, shortcut=0.5)
     colours = {}
     for row in table(plan).itertuples():
-        image, place = render(plan, row.image_id, 64)[0], mark_mask(plan, row.image_id, 64)
-        colours.setdefault(row.mark, []).append(np.median(image[place], axis=0))
+        drawn = render(plan, row.image_id, 64)
+        colours.setdefault(row.mark, []).append(np.median(drawn.image[drawn.mark], axis=0))
     means = {mark: np.mean(of, axis=0) for mark, of in colours.items()}
     assert all(np.ptp(of, axis=0).max() < 12 for of in colours.values())
     apart = [np.abs(means[a] - means[b]).max() for a in means for b in means if a != b]

@@ -36,7 +36,7 @@ def test_bad_values_end_in_one_clear_line(values, message):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_zero_takes_the_profile(profile):
     settings = Settings.checked({"profile": profile})
-    assert all(getattr(settings, name) == value for name, value in PROFILES[profile])
+    assert all(getattr(settings, name) == value for name, value in PROFILES[profile].items())
 
 
 def test_given_value_beats_the_profile():

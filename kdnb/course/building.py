@@ -4,8 +4,6 @@
 answer of the exercise it names; a Markdown cell tagged ``instructor`` is a note for the teacher.
 """
 
-from __future__ import annotations
-
 import ast
 import csv
 import json
@@ -126,12 +124,9 @@ def _times_sentence(notebook: Notebook, stem: str, times: Mapping[str, Any]) -> 
 
 
 def build(notebooks: list[Path], out: Path, executed: Path | None = None) -> list[Path]:
-    """Write ``out/student`` and ``out/instructor``; the same input gives the same bytes.
+    """Write ``out/student`` and ``out/instructor`` from the committed notebooks; the same input gives the same bytes.
 
-    Args:
-        notebooks: The committed notebooks; ``times.toml`` beside them holds their run times.
-        out: Folder to write to.
-        executed: Folder with executed copies, for the expected output; none: without output.
+    Run times come from ``times.toml`` beside them, expected output from the copies in ``executed``, if there are any.
     """
     file, copies = notebooks[0].parent / "times.toml", {}
     times = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
@@ -140,7 +135,6 @@ def build(notebooks: list[Path], out: Path, executed: Path | None = None) -> lis
         copies[out / "student" / path.name] = student_copy(notebook, path.stem, times)
         copies[out / "instructor" / path.name] = instructor_copy(notebook, path.stem, times, ran)
     for target, copy in copies.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as temporary:
             temporary.write_text(json.dumps(copy, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
     return list(copies)

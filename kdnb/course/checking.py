@@ -1,7 +1,5 @@
 """Exercises that check an answer, say what is wrong with it, and record the outcome (notebooks 01-06)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -19,17 +17,11 @@ Hints = Mapping[Any, str] | Iterable[tuple[Any, str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found; true if passed. As the last value of a cell it is shown, and saved with the notebook.
+    """What a check found; true if passed. As the last value of a cell it is shown, and saved with the notebook."""
 
-    Attributes:
-        exercise: Its number, such as ``"03.2"``.
-        state: ``"passed"``, ``"not passed"`` or ``"not tried"``.
-        said: What the learner reads.
-    """
-
-    exercise: str
-    state: str
-    said: str
+    exercise: str  #: its number, such as "03.2"
+    state: str  #: "passed", "not passed" or "not tried"
+    said: str  #: what the learner reads
 
     def __bool__(self) -> bool:
         return self.state == "passed"
@@ -87,7 +79,8 @@ def _fault(answer: Any, expected: Any, hints: Iterable[tuple[Any, str]], toleran
     close = np.isclose(got, wanted, rtol=tolerance, atol=1e-9, equal_nan=True) if got.shape == wanted.shape else None
     if close is not None and close.all():
         return ""
-    for wrong, hint in [*hints, *_slips(wanted)]:
+    slips = (100 * wanted, "this looks like per cent: give a share"), (-wanted, "the sign is turned round")
+    for wrong, hint in (*hints, *slips):
         value = _numbers(wrong)
         if value.shape == got.shape and np.allclose(got, value, rtol=tolerance, atol=1e-9):
             return hint
@@ -104,17 +97,10 @@ def _numbers(value: Any) -> np.ndarray:
     return np.asarray(value.detach().cpu().double() if hasattr(value, "detach") else value, dtype=np.float64)
 
 
-def _slips(wanted: np.ndarray) -> list[tuple[np.ndarray, str]]:
-    """Mistakes that any exercise can meet."""
-    return [(100 * wanted, "this looks like per cent: give a share"), (-wanted, "the sign is turned round")]
-
-
 def progress(outputs: Mapping[int, Any], *exercises: str) -> Any:
-    """Where the learner stands in this notebook: one row per exercise (``pandas.DataFrame``).
+    """Where the learner stands in this notebook: one row per exercise, by number (``pandas.DataFrame``).
 
-    Args:
-        outputs: IPython's ``Out``; the latest outcome of each exercise counts.
-        exercises: The numbers of the notebook's exercises.
+    ``outputs`` is IPython's ``Out``; the latest outcome of each exercise counts.
     """
     import pandas as pd
 

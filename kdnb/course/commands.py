@@ -1,11 +1,12 @@
 """The commands ``kdnb course build · grade · progress · times``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from kdnb.runs import atomic_path
+from kdnb.settings import project_root
 
 __all__ = ["course_app"]
 
@@ -22,7 +23,7 @@ def build(
     from kdnb.batch import notebooks
     from kdnb.course.building import build as make
 
-    folder = Path(out) if out else _course_folder()
+    folder = Path(out) if out else project_root() / "build" / "course"
     written = make(notebooks(), folder, Path(executed) if executed else None)
     print(f"{len(written)} notebooks in {folder}/student and {folder}/instructor")
     if not executed:
@@ -37,10 +38,8 @@ def grade(
     """Write one row per submitted notebook and exercise: passed or not, and what is doubtful."""
     from kdnb.batch import notebooks
     from kdnb.course.grading import grade as graded
-    from kdnb.runs import atomic_path
 
     rows = graded(folder, notebooks())
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
         rows.to_csv(temporary, index=False, lineterminator="\n")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in rows["outcome"].value_counts().items())
@@ -56,7 +55,7 @@ def progress(
     from kdnb.batch import notebooks
     from kdnb.course.grading import grade as graded
 
-    rows = graded(Path(folder) if folder else _course_folder() / "student", notebooks())
+    rows = graded(Path(folder) if folder else project_root() / "build" / "course" / "student", notebooks())
     print(rows.loc[rows["exercise"] != "", ["file", "exercise", "outcome", "note"]].to_string(index=False))
     print(f"{(rows['outcome'] == 'passed').sum()} of {(rows['exercise'] != '').sum()} exercises passed")
 
@@ -68,9 +67,3 @@ def times(folder: Annotated[Path, typer.Argument(help="folder of a finished stud
     from kdnb.course.building import write_times
 
     print(write_times(folder, notebooks()))
-
-
-def _course_folder() -> Path:
-    from kdnb.settings import project_root
-
-    return project_root() / "build" / "course"

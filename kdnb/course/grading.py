@@ -6,19 +6,15 @@ must be certain runs the submissions again in a closed place (``papermill submis
 copies.
 """
 
-from __future__ import annotations
-
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from kdnb.course.building import NAMED, exercises, load_json, source_of, student_copy
 from kdnb.course.checking import COLOURS, MIME
 from kdnb.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["COLUMNS", "grade"]
 
@@ -27,11 +23,9 @@ Reference = dict[str, dict[str, tuple[Any, Any]]]  # notebook → exercise → a
 
 
 def grade(folder: Path, notebooks: list[Path]) -> pd.DataFrame:
-    """Grade every notebook under a folder; what one file breaks touches no other.
+    """Grade every notebook under a folder, whatever its name; what one file breaks touches no other.
 
-    Args:
-        folder: Submitted notebooks, in folders of their own or not; names do not matter.
-        notebooks: The committed notebooks that the student copies were built from.
+    ``notebooks`` are the committed ones that the student copies were built from.
 
     Returns:
         Columns ``COLUMNS``. ``outcome`` is ``passed``, ``not passed``, ``not tried``, ``doubtful`` (something does not
@@ -40,8 +34,6 @@ def grade(folder: Path, notebooks: list[Path]) -> pd.DataFrame:
     Raises:
         UserError: If the folder does not exist or holds no notebook.
     """
-    import pandas as pd
-
     if not folder.is_dir():
         raise UserError(f"'{folder}' is no folder: give the folder of submitted notebooks")
     files = sorted(p for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
@@ -62,17 +54,16 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _graded(file: Path, reference: Reference) -> Iterator[tuple[str, str, str, str, str]]:
+def _graded(file: Path, reference: Reference) -> list[tuple[str, str, str, str, str]]:
     try:
         notebook = load_json(file)
         stem = _which(notebook, reference)
         cells = [c for c in notebook["cells"] if isinstance(c, dict) and c.get("cell_type") == "code"]
-        rows = [(stem, name, *_exercise(name, *pair, cells)) for name, pair in reference[stem].items()]
+        return [(stem, name, *_exercise(name, *pair, cells)) for name, pair in reference[stem].items()]
     except UserError as error:
-        rows = [("", "", "not graded", "", str(error))]
+        return [("", "", "not graded", "", str(error))]
     except Exception as error:  # valid JSON in a form that no program writes: it must not stop the others
-        rows = [("", "", "not graded", "", f"no notebook as Jupyter writes it ({type(error).__name__}: {error})")]
-    yield from rows
+        return [("", "", "not graded", "", f"no notebook as Jupyter writes it ({type(error).__name__}: {error})")]
 
 
 def _which(notebook: Any, reference: Reference) -> str:

@@ -30,18 +30,18 @@ def medmnist_source(flag: str, place: Path, size: int) -> Source:
     Raises:
         UserError: no package, an unknown, three-dimensional or multi-label set, no file and no network, a broken file.
     """
-    medmnist, info = _package(flag)
+    kind, info = _package(flag)
     folder = place.parent if place.suffix == ".npz" else place
-    there = [s for s in SIZES if _file(folder, flag, s).is_file() and place in (folder, _file(folder, flag, s))]
+    files = {s: folder / (f"{flag}.npz" if s == SIZES[0] else f"{flag}_{s}.npz") for s in SIZES}
+    there = [s for s, file in files.items() if file.is_file() and place in (folder, file)]
     if place != folder and not there:
         raise UserError(f"'{place}' is no file of {flag}: accepted are {flag}.npz and {flag}_<64, 128 or 224>.npz")
-    fitting = [s for s in there or SIZES if s >= size] or [max(there or SIZES)]
-    file = _file(folder, flag, fitting[0])
+    taken = next((s for s in there or SIZES if s >= size), max(there or SIZES))
+    file = files[taken]
     if not there:
-        _download(getattr(medmnist, info["python_class"]), file, fitting[0], info)
+        _download(kind, file, taken, info)
     try:
-        opened = {"root": str(folder), "size": fitting[0]}
-        parts = {part: getattr(medmnist, info["python_class"])(part, **opened) for part in ("train", "val", "test")}
+        parts = {part: kind(part, root=str(folder), size=taken) for part in ("train", "val", "test")}
         images = {part: found.imgs for part, found in parts.items()}  # (N, s, s) or (N, s, s, 3) uint8
         labels = {int(number): name for number, name in info["label"].items()}
         entries = [Entry(f"{part}/{i:06}", f"{part}/{i}", labels[int(number)], part)
@@ -57,12 +57,12 @@ def medmnist_source(flag: str, place: Path, size: int) -> Source:
     return Source(PREFIX + flag, file_hash(file), entries, read)
 
 
-def _download(make: Any, file: Path, size: int, info: dict[str, Any]) -> None:
+def _download(kind: type, file: Path, size: int, info: dict[str, Any]) -> None:
     """Fetch and check the file beside its place, then move it there: nothing half-written is ever found."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=file.parent) as folder:
-            make("test", root=folder, size=size, download=True)
+            kind("test", root=folder, size=size, download=True)
             Path(folder, file.name).replace(file)
     except Exception as error:  # no network, no space, another checksum: the package raises many types
         raise UserError(f"{file.name} is not to be had ({_line(error)}): check the network, or get it by hand from "
@@ -80,11 +80,8 @@ def medmnist_about(flag: str) -> dict[str, str]:
             "citation": "Yang et al. 2023, doi:10.1038/s41597-022-01721-8", "notes": info["description"]}  # fmt: skip
 
 
-def _file(folder: Path, flag: str, size: int) -> Path:
-    return folder / (f"{flag}.npz" if size == SIZES[0] else f"{flag}_{size}.npz")
-
-
-def _package(flag: str) -> tuple[Any, dict[str, Any]]:
+def _package(flag: str) -> tuple[type, dict[str, Any]]:
+    """The package's class of a set and what it says of it."""
     try:
         import medmnist  # optional: only these sets need it
     except ImportError:
@@ -92,4 +89,5 @@ def _package(flag: str) -> tuple[Any, dict[str, Any]]:
     flat = [f for f, i in medmnist.INFO.items() if not f.endswith("3d") and not i["task"].startswith("multi-label")]
     if flag not in flat:
         raise UserError(f"MedMNIST set {flag!r} cannot be used: accepted are {', '.join(flat)}")
-    return medmnist, medmnist.INFO[flag]
+    info = medmnist.INFO[flag]
+    return getattr(medmnist, info["python_class"]), info

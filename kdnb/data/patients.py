@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kdnb.leakage import components
+from kdnb.leakage import components, likeness
 
 __all__ = ["link_copies", "name_patients"]
 
@@ -35,20 +35,12 @@ def link_copies(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
         same = table["label"] == label
         copies, originals = np.flatnonzero(same & lost), np.flatnonzero(same & ~lost & ~named)
         if len(originals):
-            nearest = _likeness(thumbs[copies], thumbs[originals]).argmax(axis=1)
+            nearest = likeness(thumbs[copies], thumbs[originals], flip_invariant=True).argmax(axis=1)
             table.loc[copies, "copy_of"] = ids[originals[nearest]]
     original = pd.Index(ids).get_indexer(table["copy_of"])  # -1: none, or skipped as broken
     if len(copies := np.flatnonzero(original >= 0)):
         table["family"] = components(table, ["family"], np.column_stack([copies, original[copies]]))
     return table
-
-
-def _likeness(copies: np.ndarray, originals: np.ndarray) -> np.ndarray:
-    """(C, O) highest correlation over the four mirror images of each copy."""
-    side = round(copies.shape[1] ** 0.5)
-    image = copies.reshape(-1, side, side)
-    mirrored = (image, image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1])
-    return np.max([view.reshape(copies.shape) @ originals.T for view in mirrored], axis=0)
 
 
 def _eyes(table: pd.DataFrame, name: pd.Series) -> pd.DataFrame:

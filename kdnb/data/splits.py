@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -10,11 +10,12 @@ import pandas as pd
 
 from kdnb.errors import UserError
 from kdnb.leakage import components, groups
+from kdnb.settings import SPLITS
 
-__all__ = ["MODES", "image_keys", "make_split", "subset"]
+__all__ = ["image_keys", "make_split", "subset"]
 
-MODES = ("grouped", "random", "published", "deduplicated")
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
+SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
 
 
 def image_keys(ids: Iterable[str], *salts: int) -> np.ndarray:
@@ -28,36 +29,30 @@ def image_keys(ids: Iterable[str], *salts: int) -> np.ndarray:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def make_split(
-    manifest: pd.DataFrame, mode: str, *, seed: int, fractions: Sequence[float] = (0.7, 0.1, 0.2)
-) -> pd.Series:
-    """The part of every row: "train", "val", "test" or "unused"; the same for any order of the rows.
+def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
+    """The part of every row: "train" (70 %), "val" (10 %), "test" (20 %), "unused"; the same for any order of the rows.
 
     - ``random``: image by image, stratified by class; leaks whatever the set leaks.
     - ``deduplicated``: one image per family, an original before its copies, parted like ``random``; the rest is unused.
     - ``published``: the set's own folders; where they have no validation part, 1/8 of train (stratified) becomes it.
     - ``grouped``: no group (`kdnb.leakage.groups`) crosses. Groups are dealt from the largest down, each to the part
       that is furthest behind its share of the group's classes. A class with fewer groups than 1 / (smallest
-      fraction) first gives one group to train, one to test, one to val, in this order, as far as its groups reach.
+      share) first gives one group to train, one to test, one to val, in this order, as far as its groups reach.
 
     Returns:
         Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part lacks.
 
     Raises:
-        UserError: unknown mode, unusable fractions, or ``published`` on a set without train and test folders.
+        UserError: unknown mode, or ``published`` on a set without train and test folders.
     """
-    train, val, test = fractions
-    if min(fractions) < 0 or train == 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise UserError(f"fractions must be three shares (train > 0, val, test) that add up to 1, got {fractions}")
-    share = np.array([train, test, val])
     part = pd.Series("unused", index=manifest.index, dtype=object, name="part")
     if mode == "grouped":
-        part.update(_deal(manifest, groups(manifest), share, seed))
+        part.update(_deal(manifest, groups(manifest), SHARES, seed))
     elif mode == "random":
-        part.update(_deal(manifest, manifest["image_id"], share, seed))
+        part.update(_deal(manifest, manifest["image_id"], SHARES, seed))
     elif mode == "deduplicated":
         kept = _one_per_family(manifest)
-        part.update(_deal(kept, kept["image_id"], share, seed))
+        part.update(_deal(kept, kept["image_id"], SHARES, seed))
     elif mode == "published":
         part.update(manifest["published_split"].where(manifest["published_split"].isin(PARTS)))
         if not {"train", "test"} <= set(part):
@@ -66,7 +61,7 @@ def make_split(
             kept = manifest[part == "train"]
             part.update(_deal(kept, kept["image_id"], np.array([7 / 8, 0, 1 / 8]), seed))
     else:
-        raise UserError(f"split must be one of {', '.join(MODES)}, got {mode!r}")
+        raise UserError(f"split must be one of {', '.join(SPLITS)}, got {mode!r}")
     counts = pd.crosstab(manifest["label"], part).reindex(columns=["train", "val", "test"], fill_value=0)
     lacking = counts[(counts == 0).any(axis=1)].to_dict("index").items()
     part.attrs["notes"] = [f"class {label}: " + ", ".join(f"{p} {n}" for p, n in row.items()) for label, row in lacking]
@@ -76,14 +71,8 @@ def make_split(
 def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
     """About `fraction` of each class in whole groups, at least one group of each; smaller fractions lie in larger ones.
 
-    Args:
-        rows: (N,) int64 positions in `table`, usually the training rows.
-        table: manifest with ``image_id``, ``label`` and the columns that `kdnb.leakage.groups` reads.
-        fraction: share to keep, in (0, 1].
-        seed: another seed, another order of the groups.
-
-    Returns:
-        (M,) int64, the kept positions in the order of `rows`.
+    Of `rows` (N,), int64 positions in the manifest `table`, those kept (M,) come back in their order. `fraction` lies
+    in (0, 1], else a UserError; another `seed`, another order of the groups.
     """
     if not 0 < fraction <= 1:
         raise UserError(f"fraction must lie in (0, 1], got {fraction}")

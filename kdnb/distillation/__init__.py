@@ -7,16 +7,14 @@ from kdnb.distillation.losses import (
     attention_loss,
     dkd_loss,
     kd_loss,
-    matched,
     soft_gradient,
     soft_loss,
     standardised_loss,
     usable_losses,
 )
 from kdnb.distillation.students import distil, load_student, named_student
-from kdnb.distillation.teaching import CONTROLS, cached_logits, controlled, teacher_of
+from kdnb.distillation.teaching import cached_logits, controlled, teacher_of
 
-__all__ = ["CONTROLS", "Cell", "LOSSES", "answer", "as_coded_loss", "attention_loss", "cached_logits", "compare",
-           "control_runs", "controlled", "distil", "dkd_loss", "grid_runs", "grid_table", "kd_loss", "load_student",
-           "matched", "named_student", "soft_gradient", "soft_loss", "standardised_loss", "teacher_of",
-           "usable_losses"]  # fmt: skip
+__all__ = ["Cell", "LOSSES", "answer", "as_coded_loss", "attention_loss", "cached_logits", "compare", "control_runs",
+           "controlled", "distil", "dkd_loss", "grid_runs", "grid_table", "kd_loss", "load_student", "named_student",
+           "soft_gradient", "soft_loss", "standardised_loss", "teacher_of", "usable_losses"]  # fmt: skip

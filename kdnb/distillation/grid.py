@@ -65,11 +65,8 @@ def compare(
 ) -> pd.DataFrame:
     """Students of several kinds beside the first kind, which is the control of all others.
 
-    Args:
-        runs: Kind → its students, one per seed, the same seeds in the same order for all.
-        teacher: The run of the teacher whose answers they are compared with.
-        image_set: Images and parts.
-        test_groups: (N,) patient or family of every test image.
+    ``runs`` are kind → its students, one per seed, the same seeds in the same order for all; ``test_groups`` (N,) the
+    patient or family of every test image.
 
     Returns:
         One row per kind: seeds; ``val_accuracy``, the mean over seeds, to choose by; on the test part ``accuracy`` with
@@ -85,8 +82,8 @@ def compare(
         probabilities = [softmax(saved_logits(run)) for run in of]
         rows.append({
             "seeds": len(of), "val_accuracy": _right(of, targets["val"], "val").mean(),
-            **_named("accuracy", seed_interval(right[kind], test_groups)),
-            **_named("gain", seed_interval(gains, test_groups)), "p": paired_test(gains, test_groups),
+            **seed_interval(right[kind], test_groups).named("accuracy"),
+            **seed_interval(gains, test_groups).named("gain"), "p": paired_test(gains, test_groups),
             "agreement": np.mean([(p.argmax(1) == answers.argmax(1)).mean() for p in probabilities]),
             "kl": np.mean([divergence(answers, p).mean() for p in probabilities]),
             "ece": np.mean([ece(p, targets["test"]) for p in probabilities]),
@@ -124,7 +121,3 @@ def answer(table: pd.DataFrame) -> str:
 def _right(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:
     """(S, N) float64: whether each student names each image's class."""
     return np.stack([saved_logits(run, part).argmax(1) == targets for run in runs]).astype(float)
-
-
-def _named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))

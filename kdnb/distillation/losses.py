@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, kl_div, log_softmax, logsigmoid, softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, logsigmoid, one_hot, softmax
 
 from kdnb.errors import UserError
 
-__all__ = ["LOSSES", "as_coded_loss", "attention_loss", "dkd_loss", "kd_loss", "matched", "soft_gradient", "soft_loss",
+__all__ = ["LOSSES", "as_coded_loss", "attention_loss", "dkd_loss", "kd_loss", "soft_gradient", "soft_loss",
            "standardised_loss", "usable_losses"]  # fmt: skip
 
 KdLoss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]  # student, teacher, targets, alpha, temperature
@@ -29,10 +29,7 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         temperature: T > 0; larger is softer.
 
     Returns:
-        Scalar, ≥ 0, in nats.
-
-    Raises:
-        UserError: If T is not a positive number or the shapes differ.
+        Scalar, ≥ 0, in nats; a UserError if T is not a positive number or the shapes differ.
 
     >>> round(soft_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 1.0).item(), 4)
     0.4621
@@ -50,18 +47,8 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 def kd_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, temperature: float) -> Tensor:
     """α · cross-entropy with the labels + (1 − α) · :func:`soft_loss` (arXiv 1503.02531; weights as in KD-FMV).
 
-    Args:
-        student: (B, K) logits.
-        teacher: (B, K) logits.
-        targets: (B,) class indices.
-        alpha: Weight of the hard loss in [0, 1]; 1 is training on labels alone.
-        temperature: T > 0.
-
-    Returns:
-        Scalar in nats.
-
-    Raises:
-        UserError: If alpha or the temperature is out of range, or the shapes differ.
+    ``targets`` (B,) are class indices, ``alpha`` in [0, 1] is the weight of the hard loss: 1 is training on labels
+    alone. Other arguments, result and errors as in :func:`soft_loss`.
     """
     return _mixed(student, targets, alpha, soft_loss(student, teacher, temperature))
 
@@ -71,15 +58,13 @@ def dkd_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, te
 
     TCKD compares the probability of the target class with all others together; NCKD compares how the others share what
     is left. Plain distillation is TCKD + (1 − p) · NCKD, with the teacher's probability p of the target: a sure teacher
-    silences the second part. Arguments and result as in :func:`kd_loss`.
-
-    Raises:
-        UserError: Also for two classes, where only one other class is left and NCKD is always 0.
+    silences the second part. Arguments and result as in :func:`kd_loss`; also a UserError for two classes, where only
+    one other class is left and NCKD is always 0.
     """
     soft_loss(student, teacher, temperature)  # checks the arguments
     classes = student.shape[1]
     _three_classes("dkd", classes)
-    others = ~torch.nn.functional.one_hot(targets, classes).bool()
+    others = ~one_hot(targets, classes).bool()
     parts = []
     for z in (student / temperature, teacher.detach() / temperature):
         rest = z[others].view(-1, classes - 1)  # (B, K - 1)
@@ -93,10 +78,7 @@ def standardised_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: 
     """:func:`kd_loss` on logits of zero mean and unit deviation per image (arXiv 2403.01427, algorithm 1).
 
     The student need not copy the size of the teacher's logits, only their shape. Arguments and result as in
-    :func:`kd_loss`.
-
-    Raises:
-        UserError: Also for two classes, of which nothing but the order would be left, and no gradient.
+    :func:`kd_loss`; also a UserError for two classes, of which nothing but the order would be left, and no gradient.
     """
     _three_classes("standardised", student.shape[1])
     scaled = [(z - z.mean(1, keepdim=True)) / (z.std(1, correction=0, keepdim=True) + 1e-7) for z in (student, teacher)]
@@ -110,22 +92,15 @@ def as_coded_loss(student: Tensor, teacher: Tensor, targets: Tensor, alpha: floa
     the student does not occur in it. It also takes softmax of probabilities and leaves out T².
     Arguments and result as in :func:`kd_loss`.
     """
-    one_hot = torch.eye(student.shape[1], dtype=student.dtype, device=student.device)[targets]
-    labels = softmax(one_hot / temperature, dim=1)
+    labels = softmax(one_hot(targets, student.shape[1]).to(student.dtype) / temperature, dim=1)
     log_teacher = log_softmax(softmax(teacher, dim=1) / temperature, dim=1)
-    soft = -(labels * log_teacher).sum(1).mean()
-    return _mixed(student, targets, alpha, soft)
+    return _mixed(student, targets, alpha, -(labels * log_teacher).sum(1).mean())
 
 
 def soft_gradient(loss: KdLoss, student: Tensor, teacher: Tensor, targets: Tensor, temperature: float) -> float:
     """Liveness test: length of the gradient of a loss's soft part (α = 0) at the student's logits; 0 means dead.
 
-    Args:
-        loss: :func:`kd_loss`, :func:`as_coded_loss` or a function of the same arguments.
-        student: (B, K) logits.
-        teacher: (B, K) logits.
-        targets: (B,) class indices.
-        temperature: T > 0.
+    ``loss`` is :func:`kd_loss`, :func:`as_coded_loss` or a function of the same arguments; the others go to it.
     """
     logits = student.detach().clone().requires_grad_(True)
     value = loss(logits, teacher, targets, 0.0, temperature)
@@ -136,39 +111,21 @@ def soft_gradient(loss: KdLoss, student: Tensor, teacher: Tensor, targets: Tenso
 def attention_loss(student_maps: Mapping[str, Tensor], teacher_maps: Mapping[str, Tensor]) -> Tensor:
     """Attention transfer: squared distance of attention maps, summed over taps (arXiv 1612.03928, eq. 2).
 
-    An attention map is the mean over channels of the squared activations, as a unit vector per image.
-
-    Args:
-        student_maps: Tap → (B, C, h, w).
-        teacher_maps: As many taps, paired in order; (B, C', h', w'), pooled to the smaller of the two sides.
-
-    Returns:
-        Scalar in [0, 2 · taps], mean over the batch.
+    An attention map is the mean over channels of the squared activations, as a unit vector per image. Compared are the
+    taps at which both networks have maps of one size: for tap → (B, C, h, w) of each, a scalar in [0, 2 · pairs], the
+    mean over the batch; a UserError if there is no such pair.
     """
+    of_size = {maps.shape[2:]: maps for maps in teacher_maps.values()}
+    pairs = [(maps, of_size[maps.shape[2:]]) for maps in student_maps.values() if maps.shape[2:] in of_size]
+    if not pairs:
+        ours, theirs = ({t: tuple(maps.shape) for t, maps in m.items()} for m in (student_maps, teacher_maps))
+        raise UserError(f"no two taps have maps of one size: student {ours}, teacher {theirs}")
     total = 0.0
-    for a, b in zip(student_maps.values(), teacher_maps.values(), strict=True):
-        side = min(a.shape[-1], b.shape[-1])
-        maps = [adaptive_avg_pool2d(x.pow(2).mean(1, keepdim=True), side).flatten(1) for x in (a, b.detach())]
+    for pair in pairs:
+        maps = [x.pow(2).mean(1).flatten(1) for x in (pair[0], pair[1].detach())]
         student, teacher = (m / m.norm(dim=1, keepdim=True).clamp_min(1e-12) for m in maps)  # (B, h * w)
         total = total + (student - teacher).pow(2).sum(1).mean()
     return total
-
-
-def matched(student: Mapping[str, tuple], teacher: Mapping[str, tuple]) -> list[tuple[str, str]]:
-    """Pairs of taps at which both models have maps of the same side, from the finest on.
-
-    Args:
-        student: Tap → shape of its maps (N, C, h, w).
-        teacher: The same for the teacher.
-
-    >>> matched({"conv1": (1, 8, 64, 64), "conv2": (1, 8, 32, 32)}, {"stem": (1, 9, 32, 32)})
-    [('conv2', 'stem')]
-    """
-    sides = {tuple(shape[2:]): tap for tap, shape in teacher.items()}
-    pairs = [(tap, sides[tuple(shape[2:])]) for tap, shape in student.items() if tuple(shape[2:]) in sides]
-    if not pairs:
-        raise UserError(f"no two taps have maps of one size: student {dict(student)}, teacher {dict(teacher)}")
-    return pairs
 
 
 LOSSES: dict[str, KdLoss] = {

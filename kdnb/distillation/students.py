@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from kdnb.data import Batch, ImageSet
-from kdnb.distillation.losses import LOSSES, attention_loss, matched
+from kdnb.distillation.losses import LOSSES, attention_loss
 from kdnb.distillation.teaching import cached_logits, controlled
 from kdnb.errors import UserError
 from kdnb.feature_maps import capture
@@ -33,14 +33,11 @@ def distil(
     Args:
         settings: Name the student, the loss, alpha, temperature and the control.
         image_set: Images and their parts.
-        teacher: The teacher's run, of the same images; may be None where ``alpha`` is 1.
+        teacher: Its run; a UserError if it is of other images. May be None where ``alpha`` is 1.
         device: Where to train.
         alpha: Replaces ``settings.alpha``. At 1 the student learns from labels alone and the teacher is not used, so
             that every KD result has its control: same initialisation, same order, same views.
         online: Ask the teacher for every batch instead of its cache: slower, the same within rounding.
-
-    Raises:
-        UserError: If the teacher was trained on other images, or the loss does not suit the classes.
     """
     alpha = settings.alpha if alpha is None else alpha
     schedule, classes = schedule_of(settings, settings.student_epochs, device), len(image_set.classes)
@@ -51,19 +48,20 @@ def distil(
                         f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip
     _check(settings, online)
     built = {"name": settings.student, "width": settings.width, "image_size": image_set.size}
-    if alpha == 1:
-        loss, upstream = {"loss": "labels"}, [image_set.hash]
-    else:
+    loss, upstream, cache = {"loss": "labels"}, [image_set.hash], None
+    if alpha != 1:
         loss = {"loss": settings.loss, "alpha": alpha}
         loss |= {} if settings.loss == "attention" else {"temperature": settings.temperature}
         loss |= {"control": settings.control} if settings.control else {}
-        loss |= {"online": True} if online or settings.loss == "attention" else {}
-        cache = None if "online" in loss else cached_logits(settings, image_set, teacher, device)
-        upstream = [image_set.hash, teacher.id if cache is None else cache.id]
+        if online or settings.loss == "attention":
+            loss |= {"online": True}
+        else:
+            cache = cached_logits(settings, image_set, teacher, device)
+        upstream += [teacher.id if cache is None else cache.id]
 
     def make(run: Run) -> None:
         model = make_student(classes, seed=settings.seed + settings.student_seed, **built).to(device)
-        with _teaching(settings, image_set, teacher, device, alpha, model, loss) as taught:
+        with _teaching(settings, image_set, teacher, cache, alpha, model, device) as taught:
             fit(model, image_set, taught, schedule, run, device, order=settings.student_seed)
         finish(model, image_set, schedule, run, device)
 
@@ -83,17 +81,14 @@ def _check(settings: Settings, online: bool) -> None:
 
 @contextmanager
 def _teaching(
-    settings: Settings, image_set: ImageSet, teacher: Run, device: torch.device, alpha: float, student: nn.Module,
-    loss: dict,
+    settings: Settings, image_set: ImageSet, teacher: Run | None, cache: Run | None, alpha: float, student: nn.Module,
+    device: torch.device,
 ) -> Iterator[Loss]:  # fmt: skip
     """The loss of a batch, for as long as the student trains."""
-    if loss["loss"] == "labels":
+    if alpha == 1:
         yield label_loss
-    elif "online" not in loss:
-        logits = np.load(cached_logits(settings, image_set, teacher, device).path("logits.npy"))
-        targets = image_set.table["target"].to_numpy()
-        yield _replayed(controlled(logits, targets, settings.control, settings.temperature, seed=settings.seed),
-                        settings, alpha)  # fmt: skip
+    elif cache is not None:
+        yield _replayed(settings, image_set, cache, alpha)
     else:
         with torch.random.fork_rng():  # the student's dropout must not depend on who teaches
             model = load_teacher(teacher, len(image_set.classes), device)
@@ -101,12 +96,14 @@ def _teaching(
             yield _online(model, settings, alpha, seen, shown)
 
 
-def _replayed(logits: np.ndarray, settings: Settings, alpha: float) -> Loss:
-    answers, kd_loss = torch.from_numpy(np.ascontiguousarray(logits)), LOSSES[settings.loss]  # (V, N, K)
+def _replayed(settings: Settings, image_set: ImageSet, cache: Run, alpha: float) -> Loss:
+    logits, targets = np.load(cache.path("logits.npy")), image_set.table["target"].to_numpy()
+    logits = controlled(logits, targets, settings.control, settings.temperature, seed=settings.seed)
+    answers = torch.from_numpy(np.ascontiguousarray(logits))  # (V, N, K)
 
     def loss(student: Tensor, batch: Batch) -> Tensor:
-        teacher = answers[batch.view, batch.rows].to(student.device)
-        return kd_loss(student, teacher, batch.targets.to(student.device), alpha, settings.temperature)
+        teacher, targets = answers[batch.view, batch.rows].to(student.device), batch.targets.to(student.device)
+        return LOSSES[settings.loss](student, teacher, targets, alpha, settings.temperature)
 
     return loss
 
@@ -115,13 +112,10 @@ def _online(teacher: nn.Module, settings: Settings, alpha: float, seen: dict, sh
     def loss(student: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad():
             logits = teacher(batch.images.to(student.device)).float()
-        if settings.loss != "attention":
-            targets = batch.targets.to(student.device)
-            return LOSSES[settings.loss](student, logits, targets, alpha, settings.temperature)
-        shapes = [{tap: tuple(maps.shape) for tap, maps in side.items()} for side in (shown, seen)]
-        ours, theirs = zip(*matched(*shapes), strict=True)
-        transfer = attention_loss({tap: shown[tap] for tap in ours}, {tap: seen[tap] for tap in theirs})
-        return alpha * label_loss(student, batch) + (1 - alpha) * transfer
+        if settings.loss == "attention":
+            return alpha * label_loss(student, batch) + (1 - alpha) * attention_loss(shown, seen)
+        targets = batch.targets.to(student.device)
+        return LOSSES[settings.loss](student, logits, targets, alpha, settings.temperature)
 
     return loss
 
@@ -147,6 +141,5 @@ def named_student(root: Path, name: str) -> tuple[nn.Module, int]:
                         f"{len(found) or 'none'} of them: the newest are {known}")  # fmt: skip
     with safe_open(found[0].path("model.safetensors"), "pt") as weights:
         classes = weights.get_slice("classifier.weight").get_shape()[0]
-    return load_student(found[0], classes, torch.device("cpu")), found[0].json("spec.json")["parameters"]["model"][
-        "image_size"
-    ]
+    size = found[0].json("spec.json")["parameters"]["model"]["image_size"]
+    return load_student(found[0], classes, torch.device("cpu")), size

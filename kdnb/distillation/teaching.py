@@ -14,7 +14,7 @@ from kdnb.runs import Run, atomic_path, get_or_make
 from kdnb.settings import CONTROLS, Settings
 from kdnb.training import load_teacher, predict, train_teacher, untrained_teacher
 
-__all__ = ["CONTROLS", "cached_logits", "controlled", "teacher_of"]
+__all__ = ["cached_logits", "controlled", "teacher_of"]
 
 
 def teacher_of(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
@@ -42,9 +42,8 @@ def cached_logits(settings: Settings, image_set: ImageSet, teacher: Run, device:
         rows = image_set.rows("train")
         logits = np.full((settings.views, len(image_set.table), len(image_set.classes)), np.nan, dtype=np.float32)
         for view in track(range(settings.views), "teacher logits"):
-            logits[view, rows] = predict(
-                model, image_set, rows, settings.batch_size, device, seed=settings.seed, view=view
-            )
+            of_view = {"seed": settings.seed, "view": view}
+            logits[view, rows] = predict(model, image_set, rows, settings.batch_size, device, **of_view)
             say(f"  teacher logits: view {view + 1}/{settings.views}")
         with atomic_path(run.path("logits.npy")) as path, path.open("wb") as file:
             np.save(file, logits)
@@ -53,25 +52,16 @@ def cached_logits(settings: Settings, image_set: ImageSet, teacher: Run, device:
     return get_or_make("teacher_logits", parameters, make, root=settings.runs, upstream=[image_set.hash, teacher.id])
 
 
-def controlled(
-    logits: np.ndarray, targets: np.ndarray, control: str, temperature: float, *, seed: int = 0
-) -> np.ndarray:
-    """The logits that a control puts in the place of the teacher's.
+def controlled(logits: np.ndarray, targets: np.ndarray, control: str, temperature: float, seed: int = 0) -> np.ndarray:
+    """The logits (V, N, K) float32 that a control puts in the place of the teacher's, of V views of N images.
 
     - "shuffled": the teacher's answer to another image of the same class. What it knows of the single image is gone.
     - "smoothing": no teacher at all, but a label smoothed evenly, as soft at this temperature as the teacher is on
       average (equal mean entropy; arXiv 1512.00567, section 7).
     - "", "random", "early": unchanged; the latter two are other networks, see :func:`teacher_of`.
 
-    Args:
-        logits: (V, N, K) teacher logits of V views; rows that are never used are NaN.
-        targets: (N,) class indices.
-        control: One of ``CONTROLS``.
-        temperature: T > 0, for the entropy.
-        seed: Seeds the shuffling.
-
-    Returns:
-        (V, N, K) float32.
+    Rows of the teacher's ``logits`` that are never used are NaN; ``targets`` (N,) are class indices. ``temperature`` is
+    that of the entropy, ``seed`` that of the shuffling.
     """
     if control not in CONTROLS:
         raise UserError(f"control must be one of {', '.join(map(repr, CONTROLS))}, got {control!r}")
@@ -83,8 +73,7 @@ def controlled(
             order[rows] = rng.permutation(rows)
         return logits[:, order]
     if control == "smoothing":
-        answers = logits[:, used].reshape(-1, logits.shape[2])
-        height = _as_soft_as(answers, temperature)
+        height = _as_soft_as(logits[:, used].reshape(-1, logits.shape[2]), temperature)
         return np.broadcast_to(height * np.eye(logits.shape[2], dtype=np.float32)[targets], logits.shape)
     return logits
 

@@ -41,8 +41,7 @@ def verdict(claim: Mapping[str, Any], measured: Measured) -> str:
 def check_claims(measured: Mapping[str, Measured]) -> pd.DataFrame:
     """One row per claim: its text and source, the number claimed, the number measured here, the verdict.
 
-    Args:
-        measured: The claim's ``measure`` → value and 95 % interval; what is missing gets "not measured".
+    ``measured`` is the claim's ``measure`` → value and 95 % interval; what is missing gets "not measured".
     """
     rows = []
     for claim in claims():

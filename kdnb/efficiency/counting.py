@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from itertools import chain
+from contextlib import nullcontext
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdnb.models import count_parameters, depth, evaluating
+from kdnb.models import count_parameters, depth
 
 __all__ = ["Call", "closed_form_macs", "cost_table", "flops_of", "macs"]
 
 Call = Callable[[], object]
 
 
-class _NoModules:
+class _NoModules(nullcontext):
     """Stands in for torch's module tracker: everything is counted under one name."""
 
     parents = frozenset({"Global"})
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 def flops_of(call: Call) -> int:
@@ -46,7 +42,8 @@ def macs(model: nn.Module, size: int) -> int:
     >>> macs(nn.Conv2d(3, 8, 3, padding=1), 10) == 10 * 10 * 9 * 3 * 8
     True
     """
-    return flops_of(lambda: _dry_run(model, size)) // 2
+    shapes = _shapes_of(model)
+    return flops_of(lambda: _dry_run(shapes, size)) // 2
 
 
 def closed_form_macs(model: nn.Module, size: int) -> int:
@@ -61,40 +58,30 @@ def closed_form_macs(model: nn.Module, size: int) -> int:
             total += module.weight.numel()
 
     shapes = _shapes_of(model)
-    handles = [module.register_forward_hook(count) for module in shapes.modules()]
-    try:
-        _dry_run(shapes, size)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for module in shapes.modules():
+        module.register_forward_hook(count)
+    _dry_run(shapes, size)
     return total
 
 
-def _dry_run(model: nn.Module, size: int) -> None:
-    with evaluating(_shapes_of(model)) as shapes, torch.no_grad():
+def _dry_run(shapes: nn.Module, size: int) -> None:
+    with torch.no_grad():
         shapes(torch.empty(1, 3, size, size, device="meta"))
 
 
 def _shapes_of(model: nn.Module) -> nn.Module:
-    """The model on the meta device; the model itself, if it is there already. No weight is copied."""
-    weights = list(chain(model.parameters(), model.buffers()))
-    if all(weight.is_meta for weight in weights):
-        return model
-    return copy.deepcopy(model, memo={id(weight): weight.detach().to("meta") for weight in weights})
+    """A copy of the model on the meta device, in eval mode; no weight is copied."""
+    weights = {id(weight): weight.detach().to("meta") for weight in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, memo=weights).eval()
 
 
 def cost_table(models: Mapping[str, nn.Module], size: int) -> pd.DataFrame:
     """One row per model: parameters, depth (layers with weights), MACs by both counters, FLOPs of one image.
 
-    Args:
-        models: Name → model, trained or not; models made under ``torch.device("meta")`` cost no time.
-        size: Side of the image, px.
+    ``models`` are name → model, trained or not; those made under ``torch.device("meta")`` cost no time. ``size`` is the
+    side of the image, px.
     """
-    rows = {
-        name: {
-            "parameters": count_parameters(model), "depth": depth(model),
-            "macs": macs(model, size), "macs_by_hand": closed_form_macs(model, size),
-        } for name, model in models.items()
-    }  # fmt: skip
+    rows = {name: {"parameters": count_parameters(model), "depth": depth(model), "macs": macs(model, size),
+                   "macs_by_hand": closed_form_macs(model, size)} for name, model in models.items()}  # fmt: skip
     table = pd.DataFrame(rows).T.rename_axis("model")
     return table.assign(flops=2 * table["macs"])

@@ -25,15 +25,8 @@ from kdnb.feature_maps import average_maps, to_size
 from kdnb.models import evaluating
 from kdnb.progress import track
 
-__all__ = [
-    "Method",
-    "both_factors",
-    "end_to_end",
-    "explanation_methods",
-    "explanation_times",
-    "explanation_work",
-    "pareto_front",
-]
+__all__ = ["Method", "both_factors", "end_to_end", "explanation_methods", "explanation_times", "explanation_work",
+           "pareto_front"]  # fmt: skip
 
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
@@ -43,24 +36,16 @@ KINDS = ("forward", "average_map", "gradcam", "shap_gradient")  # no map, one pa
 def explanation_methods(image: Tensor, target: Tensor, background: Tensor, samples: int) -> dict[str, Method]:
     """Every method of the study, ready to be called with a model; maps of all taps where a method has them.
 
-    Args:
-        image: (1, 3, S, S).
-        target: (1,) class whose logit is explained.
-        background: (M, 3, S, S) for SHAP.
-        samples: Gradient samples of a SHAP call.
+    They explain the logit of class ``target`` (1,) for ``image`` (1, 3, S, S); SHAP compares with ``background``
+    (M, 3, S, S) and takes ``samples`` gradient samples.
     """
-    found: dict[str, Method] = {
+    return {
         "forward": lambda model: forward_of(model, image)(),
         "average_map": lambda model: average_maps(model, image),
-        **{name: partial(_cam, name, image, target) for name in CAMS},
+        **{name: lambda model, name=name: cams(model, image, target, name) for name in CAMS},
         "shap_gradient": lambda model: shap_gradient(model, image, target, background, samples=samples),
         "shap_deep": lambda model: shap_deep(model, image, target, background),
     }
-    return found
-
-
-def _cam(name: str, image: Tensor, target: Tensor, model: nn.Module) -> object:
-    return cams(model, image, target, name)
 
 
 def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Method]:
@@ -90,14 +75,8 @@ def explanation_times(
 ) -> pd.DataFrame:
     """Time of every method on both models; a method that refuses a model has no number there.
 
-    In every round both models explain and both make a plain forward pass, so that all ratios share the machine's mood.
-
-    Args:
-        teacher: The large model.
-        student: The small model.
-        methods: Name → function of a model.
-        image: (1, 3, S, S): the input of the forward pass.
-        protocol: How long to measure.
+    In every round both models explain and both make a plain forward pass of ``image`` (1, 3, S, S), so that all ratios
+    share the machine's mood.
 
     Returns:
         Index method: ``ratio`` (teacher's time / student's) with ``_low`` and ``_high``, ``rounds``, and for each side
@@ -125,15 +104,11 @@ def _times(method: Method, models: Mapping[str, nn.Module], image: Tensor, proto
     times = timed(*explain, *plain, protocol=protocol)
     row: dict[str, float] = {"rounds": times.shape[1]}
     if len(models) == len(SIDES):
-        row |= _named("ratio", ratio_interval(times[0], times[1]))
+        row |= ratio_interval(times[0], times[1]).named("ratio")
     for i, side in enumerate(models):
         row |= {f"{side}_{key}": value for key, value in quartiles_ms(times[i]).items()}
-        row |= _named(f"{side}_forwards_time", ratio_interval(times[i], times[len(models) + i]))
+        row |= ratio_interval(times[i], times[len(models) + i]).named(f"{side}_forwards_time")
     return row
-
-
-def _named(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
 
 
 def explanation_work(
@@ -167,14 +142,9 @@ def both_factors(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def pareto_front(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
-    """Which points no other beats: none is as cheap and better, or cheaper and as good.
+    """Which points (N,) bool no other beats: none is as cheap and better, or cheaper and as good.
 
-    Args:
-        cost: (N,), small is good.
-        quality: (N,), large is good; NaN is never on the front.
-
-    Returns:
-        (N,) bool.
+    A small ``cost`` (N,) is good, and a large ``quality`` (N,); NaN is never on the front.
 
     >>> pareto_front(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9])).tolist()
     [True, False, True]

@@ -32,13 +32,8 @@ def onnx_available() -> bool:
 def export_onnx(model: nn.Module, path: Path | str, size: int) -> float:
     """Write a model as ONNX, for batches of any size, and check the file against the model.
 
-    Args:
-        model: A network from (N, 3, size, size) float32, ImageNet-normalised, to logits (N, K).
-        path: Where to; must end in ``.onnx``.
-        size: Side of the images, px.
-
-    Returns:
-        The largest difference of a logit between ONNX Runtime and PyTorch on random images.
+    The file is a network from ``images`` (N, 3, size, size) float32, ImageNet-normalised, to ``logits`` (N, K). What
+    comes back is the largest difference of a logit between ONNX Runtime and PyTorch on random images.
 
     Raises:
         UserError: If a package is missing, the path cannot be written, or the difference exceeds ``PARITY``; then no
@@ -86,25 +81,15 @@ def onnx_model(path: Path | str) -> Callable[[Tensor], np.ndarray]:
 
 def parity(model: nn.Module, exported: Callable[[Tensor], np.ndarray], images: Tensor) -> float:
     """Largest absolute difference of a logit, with all images in one batch and with the first alone."""
-    differences = []
     with evaluating(model), torch.inference_mode():
-        for batch in (images, images[:1]):
-            differences.append(np.abs(exported(batch) - model(batch).numpy()).max())
-    return float(max(differences))
+        return float(max(np.abs(exported(x) - model(x).numpy()).max() for x in (images, images[:1])))
 
 
 def onnx_latency(model: nn.Module, path: Path | str, images: Tensor, protocol: Protocol) -> pd.DataFrame:
-    """PyTorch against ONNX Runtime on the CPU, in turn and on as many threads.
+    """PyTorch against the model's ONNX file, in turn and on as many CPU threads, at batch 1 and 32 as in `latency`.
 
-    Args:
-        model: The network.
-        path: Its ONNX file.
-        images: (≥ 1, 3, S, S), repeated to fill the batch.
-        protocol: How long to measure.
-
-    Returns:
-        Index batch: ratio (PyTorch's time / ONNX Runtime's) with interval, median and quartiles of both in ms,
-        rounds, and the largest difference of a logit on these images.
+    Index batch: ratio (PyTorch's time / ONNX Runtime's) with interval, median and quartiles of both in ms, rounds, and
+    the largest difference of a logit on these images.
     """
     model, exported, rows = copy.deepcopy(model).cpu(), onnx_model(path), {}
     with evaluating(model):

@@ -40,14 +40,9 @@ def peak_memory(call: Call, device: torch.device) -> int:
 
 
 def memory_table(models: Mapping[str, nn.Module], image: Tensor) -> pd.DataFrame:
-    """Weights and peak memory of one forward pass, in MB (10⁶ bytes).
+    """Weights and peak memory of one forward pass, in MB (10⁶ bytes); the image (1, 3, S, S) is on the models' device.
 
-    Args:
-        models: Name → model.
-        image: (1, 3, S, S), on the models' device.
-
-    Returns:
-        Index model: weights, then the peak at each batch size.
+    Index model: weights, then the peak at each batch size.
     """
     rows = {}
     for name, model in models.items():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.efficiency.counting import Call
+from kdnb.metrics import Interval
 from kdnb.models import evaluating
 
 __all__ = ["BATCHES", "WARM_UP", "Protocol", "compared", "filled", "forward_of", "interleaved", "latency",
@@ -43,16 +44,7 @@ class Protocol:
 
 
 def interleaved(*calls: Call, repeats: int, warm_up: int = WARM_UP) -> np.ndarray:
-    """Seconds of ``repeats`` rounds of two or more calls, in the order A B B A A B B A …
-
-    Args:
-        calls: What to time.
-        repeats: Timed rounds.
-        warm_up: Untimed rounds before.
-
-    Returns:
-        (calls, repeats) seconds.
-    """
+    """Seconds (calls, repeats) of calls in the order A B B A A B B A …, after ``warm_up`` untimed rounds."""
     for _ in range(warm_up):
         _round(calls, 0)
     return np.array([_round(calls, i) for i in range(repeats)]).T
@@ -70,43 +62,36 @@ def timed(*calls: Call, protocol: Protocol) -> np.ndarray:
         rounds.append(_round(calls, len(rounds)))
         if len(rounds) >= LEAST and time.perf_counter() - start > protocol.seconds:
             break
-        if len(rounds) % protocol.repeats == 0 and _known(np.array(rounds).T, protocol.half_width):
-            break
+        if len(rounds) % protocol.repeats == 0:
+            middle, low, high = ratio_interval(*np.array(rounds).T[:2])
+            if (high - low) / 2 <= protocol.half_width * middle:
+                break
     return np.array(rounds).T
 
 
 def _round(calls: tuple[Call, ...], number: int) -> list[float]:
     seconds = [0.0] * len(calls)
+    synchronize = torch.accelerator.synchronize if torch.accelerator.is_available() else lambda: None
     there = range(len(calls))
     for place in there if number % 2 == 0 else reversed(there):
-        _synchronize()
+        synchronize()
         start = time.perf_counter()
         calls[place]()
-        _synchronize()
+        synchronize()
         seconds[place] = time.perf_counter() - start
     return seconds
 
 
-def _synchronize() -> None:
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-
-
-def _known(times: np.ndarray, half_width: float) -> bool:
-    middle, low, high = ratio_interval(*times[:2])
-    return (high - low) / 2 <= half_width * middle
-
-
-def ratio_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+def ratio_interval(first: np.ndarray, second: np.ndarray) -> Interval:
     """Ratio of medians with its 95 % bootstrap interval over rounds; both (rounds,) positive, of the same rounds.
 
-    >>> ratio_interval(np.array([2.0, 2.0, 2.0]), np.array([1.0, 1.0, 1.0]))
-    (2.0, 2.0, 2.0)
+    >>> print(ratio_interval(np.array([2.0, 2.0, 2.0]), np.array([1.0, 1.0, 1.0])))
+    2.000 [2.000, 2.000]
     """
     draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
     ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
     low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(np.median(first) / np.median(second)), float(low), float(high)
+    return Interval((float(np.median(first) / np.median(second)), float(low), float(high)))
 
 
 def quartiles_ms(seconds: np.ndarray) -> dict[str, float]:
@@ -138,9 +123,7 @@ def filled(images: Tensor, batch: int) -> Tensor:
 def latency(teacher: nn.Module, student: nn.Module, images: Tensor, protocol: Protocol) -> pd.DataFrame:
     """Forward time of both models at batch 1 and 32 (images (≥ 1, 3, S, S) are repeated to fill the batch).
 
-    Returns:
-        Index batch: ratio (teacher's time / student's) with its 95 % interval, median and quartiles of both in ms,
-        rounds.
+    Index batch: ratio (teacher's time / student's) with its 95 % interval, median and quartiles of both in ms, rounds.
     """
     rows = {}
     for batch in BATCHES:
@@ -153,7 +136,7 @@ def latency(teacher: nn.Module, student: nn.Module, images: Tensor, protocol: Pr
 def compared(sides: dict[str, Call], protocol: Protocol) -> dict[str, float]:
     """Two named calls timed in turn: ratio of the first to the second with interval, median and quartiles, rounds."""
     times = timed(*sides.values(), protocol=protocol)
-    row = dict(zip(("ratio", "ratio_low", "ratio_high"), ratio_interval(*times), strict=True))
+    row = ratio_interval(*times).named("ratio")
     for name, seconds in zip(sides, times, strict=True):
         row |= {f"{name}_{key}": value for key, value in quartiles_ms(seconds).items()}
     return row | {"rounds": times.shape[1]}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kdnb.errors import UserError
 from kdnb.feature_maps import gradients_at_taps
 
-__all__ = ["CAMS", "cams", "eigencam", "evidence", "grad_cam", "gradcam", "hirescam", "layercam"]
+__all__ = ["CAMS", "cams", "eigencam", "evidence", "gradcam", "hirescam", "layercam"]
 
 
 def gradcam(a: Tensor, g: Tensor) -> Tensor:
@@ -80,10 +80,3 @@ def cams(
         raise UserError(f"method must be one of {', '.join(CAMS)}, got {method!r}")
     _, pairs = gradients_at_taps(model, images, targets, taps)
     return OrderedDict((name, CAMS[method](*pair)) for name, pair in pairs.items())
-
-
-def grad_cam(
-    model: nn.Module, images: Tensor, targets: Tensor, taps: Mapping[str, str] | None = None
-) -> OrderedDict[str, Tensor]:
-    """Grad-CAM at every tap, see :func:`cams`."""
-    return cams(model, images, targets, "gradcam", taps)

@@ -6,14 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdnb.explanations.attribution import (
-    AXIOM,
-    Attribution,
-    TargetLogit,
-    checked_targets,
-    completeness,
-    require,
-)
+from kdnb.explanations.attribution import AXIOM, Attribution, TargetLogit, checked_targets, completeness, require
 from kdnb.models import evaluating
 from kdnb.progress import track
 

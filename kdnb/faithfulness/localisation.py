@@ -98,7 +98,7 @@ def distractor_shares(
         models: Students of several seeds.
         images: (N, 3, H, W).
         targets: (N,) class numbers.
-        distractors: (N, H, W) bool, see :func:`kdnb.phantoms.distractor_mask`.
+        distractors: (N, H, W) bool, see :class:`kdnb.phantoms.Phantom`.
         groups: (N,) patient of each image.
         tap: Number of the tap, 0 is the first.
 

@@ -10,9 +10,10 @@ It is the full-gradient decomposition (arXiv 1905.00780), here read at every tap
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.errors import UserError
-from kdnb.feature_maps.maps import check_images, check_targets
+from kdnb.feature_maps.maps import check_targets, logits_and_taps
 from kdnb.models import evaluating, modules_at
 
-__all__ = ["TOLERANCE", "Account", "Ledger", "decision_ledger", "ledgers"]
+__all__ = ["Account", "Ledger", "decision_ledger", "ledgers"]
 
 TOLERANCE = 1e-4  # largest accepted |residual| relative to max(1, |logit|)
 LINEAR = (nn.modules.conv._ConvNd, nn.Linear)
@@ -41,19 +42,12 @@ class Event(NamedTuple):
     output: Tensor
 
 
-@dataclass(frozen=True)
-class Account:
-    """One tap's part of the ledger; all of the same logit (or difference of two logits).
+class Account(NamedTuple):
+    """One tap's part of the ledger of a logit."""
 
-    Attributes:
-        maps: (N, h, w) float32 signed evidence of each cell: Σ over channels of gradient × activation.
-        channels: (N, C) float32 signed contribution of each channel: Σ over cells.
-        bias: (N,) float64, what the biases after the tap add.
-    """
-
-    maps: np.ndarray
-    channels: np.ndarray
-    bias: np.ndarray
+    maps: np.ndarray  #: (N, h, w) float32 signed evidence of each cell: Σ over channels of gradient × activation
+    channels: np.ndarray  #: (N, C) float32 signed contribution of each channel: Σ over cells
+    bias: np.ndarray  #: (N,) float64, what the biases after the tap add
 
     @property
     def evidence(self) -> np.ndarray:
@@ -76,20 +70,12 @@ class Ledger:
     """Logits (N,) float64 and tap → :class:`Account`, in order of depth."""
 
     logits: np.ndarray
-    accounts: OrderedDict[str, Account]
+    accounts: dict[str, Account]
 
     def residual(self, tap: str) -> np.ndarray:
         """(N,) float64: logit − evidence − bias, relative to max(1, |logit|); zero but for rounding."""
         account = self.accounts[tap]
         return (self.logits - account.evidence - account.bias) / np.maximum(1, np.abs(self.logits))
-
-    def minus(self, other: Ledger) -> Ledger:
-        """The ledger of the difference of two logits of the same images: A.minus(B) is −(B.minus(A))."""
-        pairs = {tap: (a, other.accounts[tap]) for tap, a in self.accounts.items()}
-        accounts = OrderedDict(
-            (tap, Account(a.maps - b.maps, a.channels - b.channels, a.bias - b.bias)) for tap, (a, b) in pairs.items()
-        )
-        return Ledger(self.logits - other.logits, accounts)
 
     def table(self, titles: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per image and tap: logit, supporting, opposing, evidence, bias, bias_share, residual.
@@ -107,42 +93,58 @@ class Ledger:
         return pd.concat(rows, ignore_index=True)
 
 
-def decision_ledger(
-    model: nn.Module, images: Tensor, targets: Tensor, *, taps: Mapping[str, str] | None = None, batch: int = 32
-) -> Ledger:
+def decision_ledger(model: nn.Module, images: Tensor, targets: Tensor, *, batch: int = 32) -> Ledger:
     """The ledger of one logit per image, at all taps from one forward and one backward pass.
 
     Args:
-        model: Network of convolutions, batch norm, (leaky) ReLU, pooling and linear layers, float32 or float64.
+        model: Convolutions, batch norm, (leaky) ReLU, pooling and linear layers in float32 or float64, with taps.
         images: (N, 3, H, W) normalised.
         targets: (N,) class numbers.
-        taps: Tap name → module path; by default the model's own.
         batch: Images per pass; bounds the memory.
 
     Raises:
         UserError: If the network holds a layer for which the account is not exact, if a tap does not carry the whole
             signal (the residual exceeds ``TOLERANCE``), or if a target is no class.
     """
-    targets = torch.as_tensor(targets, dtype=torch.int64).reshape(-1).clone()  # may come from inference mode
-    parts = [_part(model, x, t[:, None], taps) for x, t in zip(images.split(batch), targets.split(batch), strict=True)]
-    return _checked([_joined([part[0] for part in parts])], model)[0]
+    targets = torch.as_tensor(targets, dtype=torch.int64).reshape(-1, 1).clone()  # may come from inference mode
+    return _ledgers(model, images, targets, batch)[0]
 
 
-def ledgers(
-    model: nn.Module, images: Tensor, *, taps: Mapping[str, str] | None = None, batch: int = 32
-) -> list[Ledger]:
+def ledgers(model: nn.Module, images: Tensor, *, batch: int = 32) -> list[Ledger]:
     """The ledgers of all K classes, in order, from one forward pass and K backward passes."""
     with evaluating(model), torch.inference_mode():
         classes = model(images[:1]).shape[1]
-    parts = [_part(model, x, torch.arange(classes).expand(len(x), -1), taps) for x in images.split(batch)]
-    return _checked([_joined([part[k] for part in parts]) for k in range(classes)], model)
+    return _ledgers(model, images, torch.arange(classes).expand(len(images), -1), batch)
 
 
-def _part(model: nn.Module, images: Tensor, targets: Tensor, taps: Mapping[str, str] | None) -> list[Ledger]:
+def _ledgers(model: nn.Module, images: Tensor, targets: Tensor, batch: int) -> list[Ledger]:
+    """One ledger for each column of targets (N, M), made batch by batch and checked."""
+    if len(targets) != len(images):
+        raise UserError(f"targets must be {len(images)} class numbers, one per image, got {len(targets)}")
+    parts = [_part(model, x, t) for x, t in zip(images.split(batch), targets.split(batch), strict=True)]
+    found = []
+    for pieces in zip(*parts, strict=True):
+        accounts = {
+            tap: Account(*map(np.concatenate, zip(*(p.accounts[tap] for p in pieces), strict=True)))
+            for tap in pieces[0].accounts
+        }
+        ledger = Ledger(np.concatenate([p.logits for p in pieces]), accounts)
+        for tap in accounts:
+            worst = float(np.abs(ledger.residual(tap)).max())
+            if not worst <= TOLERANCE:
+                raise UserError(
+                    f"the ledger of {type(model).__name__} does not add up at tap {tap!r}: it misses the logit by "
+                    f"{worst:.2g} (accepted: {TOLERANCE:g}); the tap must carry the whole signal, and every layer "
+                    "between it and the logit must be a module"
+                )
+        found.append(ledger)
+    return found
+
+
+def _part(model: nn.Module, images: Tensor, targets: Tensor) -> list[Ledger]:
     """Ledgers of a batch, one for each column of targets (N, M)."""
-    check_images(images)
-    with torch.enable_grad(), evaluating(model):
-        logits, events = _recorded(model, images.detach().requires_grad_(), taps)
+    with torch.enable_grad():
+        logits, events = _recorded(model, images.detach().requires_grad_())
         outputs = [event.output for event in events]
         found = []
         for column in targets.unbind(1):
@@ -153,26 +155,22 @@ def _part(model: nn.Module, images: Tensor, targets: Tensor, taps: Mapping[str, 
     return found
 
 
-def _recorded(model: nn.Module, images: Tensor, taps: Mapping[str, str] | None) -> tuple[Tensor, list[Event]]:
+def _recorded(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Event]]:
     """Logits (N, K), and what the taps and the layers with a bias gave, in order of execution."""
     events: list[Event] = []
-    layers = [module for module in model.modules() if next(module.children(), None) is None]
-    for layer in layers:
-        _check_layer(model, layer)
 
-    def record(tap: str | None, shift: Tensor | None):  # noqa: ANN202
-        return lambda _module, _inputs, output: events.append(Event(tap, shift, output))
+    def record(tap: str | None, shift: Tensor | None, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        events.append(Event(tap, shift, output))
 
-    hooks = [layer.register_forward_hook(record(None, s)) for layer in layers if (s := _shift(layer)) is not None]
-    hooks += [module.register_forward_hook(record(tap, None)) for tap, module in modules_at(model, taps).items()]
-    try:
-        logits = model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not torch.isfinite(logits).all():
-        raise UserError("the model's logits are not finite for these images: check the weights and the input range")
-    return logits, events
+    with ExitStack() as hooks:
+        for layer in model.modules():
+            if next(layer.children(), None) is None:
+                _check_layer(model, layer)
+                if (shift := _shift(layer)) is not None:
+                    hooks.enter_context(layer.register_forward_hook(partial(record, None, shift)))
+        for tap, module in modules_at(model).items():
+            hooks.enter_context(module.register_forward_hook(partial(record, tap, None)))
+        return logits_and_taps(model, images)[0], events
 
 
 def _check_layer(model: nn.Module, layer: nn.Module) -> None:
@@ -209,25 +207,4 @@ def _accounts(logits: Tensor, events: Sequence[Event], gradients: Sequence[Tenso
         else:
             product = gradient * output.detach()
             accounts.append((tap, Account(*(v.cpu().numpy() for v in (product.sum(1), product.sum((2, 3)), bias)))))
-    return Ledger(logits.double().cpu().numpy(), OrderedDict(reversed(accounts)))
-
-
-def _joined(parts: Sequence[Ledger]) -> Ledger:
-    accounts = OrderedDict(
-        (tap, Account(*(np.concatenate([getattr(p.accounts[tap], f) for p in parts]) for f in Account.__annotations__)))
-        for tap in parts[0].accounts
-    )
-    return Ledger(np.concatenate([p.logits for p in parts]), accounts)
-
-
-def _checked(found: list[Ledger], model: nn.Module) -> list[Ledger]:
-    for ledger in found:
-        for tap in ledger.accounts:
-            worst = float(np.abs(ledger.residual(tap)).max())
-            if not worst <= TOLERANCE:
-                raise UserError(
-                    f"the ledger of {type(model).__name__} does not add up at tap {tap!r}: it misses the logit by "
-                    f"{worst:.2g} (accepted: {TOLERANCE:g}); the tap must carry the whole signal, and every layer "
-                    "between it and the logit must be a module"
-                )
-    return found
+    return Ledger(logits.double().cpu().numpy(), dict(reversed(accounts)))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor, nn
 
 from kdnb.errors import UserError
-from kdnb.feature_maps.maps import logits_and_taps
 from kdnb.metrics import Interval, seed_interval
 
-__all__ = ["Examples", "control_task", "early_decisions", "features", "fit_probes", "probe_predictions", "probe_table"]
+__all__ = ["Examples", "control_task", "early_decisions", "fit_probes", "probe_predictions", "probe_table"]
 
 Features = Mapping[str, np.ndarray]  # tap → (N, C)
 
@@ -28,25 +25,6 @@ class Examples(NamedTuple):
     features: Features
     targets: np.ndarray
     groups: np.ndarray
-
-
-def features(
-    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None, *, batch: int = 64
-) -> dict[str, np.ndarray]:
-    """Activations averaged over space: tap → (N, C) float32.
-
-    Args:
-        model: Any module with taps.
-        images: (N, 3, H, W).
-        taps: Tap name → module path.
-        batch: Images at a time.
-    """
-    with torch.inference_mode():
-        parts = [
-            {tap: a.mean(dim=(2, 3)).float().cpu().numpy() for tap, a in logits_and_taps(model, part, taps)[1].items()}
-            for part in images.split(batch)
-        ]
-    return {tap: np.concatenate([part[tap] for part in parts]) for tap in parts[0]}
 
 
 def fit_probes(train: Features, targets: np.ndarray) -> dict[str, Pipeline]:
@@ -79,12 +57,7 @@ def _predict(probe: Pipeline, x: np.ndarray) -> np.ndarray:
 
 
 def probe_table(
-    train: Examples,
-    test: Examples,
-    *,
-    untrained: tuple[Features, Features] | None = None,
-    seed: int = 0,
-    repeats: int = 5,
+    train: Examples, test: Examples, *, untrained: Sequence[Examples] = (), seed: int = 0, repeats: int = 5
 ) -> pd.DataFrame:
     """How well the class, and a control, can be decoded at each tap.
 
@@ -95,45 +68,34 @@ def probe_table(
     Args:
         train: What the probes are fitted on.
         test: Other patients' images.
-        untrained: Features (train, test) of the same images from an untrained network with the same taps: what the
-            architecture alone gives.
+        untrained: Train and test seen by an untrained network with the same taps: what the architecture alone gives.
         seed: Seeds control tasks and bootstrap.
         repeats: Control tasks, averaged.
 
     Returns:
-        Index ``tap``; columns ``accuracy, low, high`` (95 % group bootstrap of the test images, see
-        :func:`kdnb.metrics.seed_interval`), ``control`` and
+        Index ``tap``; columns ``accuracy, low, high`` (95 % group bootstrap of the test images), ``control`` and
         ``selectivity`` (nan where no group of ``train`` has two images), ``untrained, untrained_low, untrained_high``
         (nan where not given).
     """
     rows = {}
     for tap, x in train.features.items():
-        control = _control(x, train, tap, seed, repeats)
-        accuracy = _accuracy(train, test, tap, seed)
-        bare = [np.nan] * 3
-        if untrained is not None:
-            bare = _accuracy(train._replace(features=untrained[0]), test._replace(features=untrained[1]), tap, seed)
+        accuracy, control = _accuracy(train, test, tap, seed), _control(x, train, tap, seed, repeats)
+        bare = _accuracy(*untrained, tap, seed) if untrained else [np.nan] * 3
         rows[tap] = [*accuracy, control, accuracy[0] - control, *bare]
     columns = ["accuracy", "low", "high", "control", "selectivity", "untrained", "untrained_low", "untrained_high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("tap")
 
 
 def _accuracy(train: Examples, test: Examples, tap: str, seed: int) -> Interval:
-    probe = _fit(train.features[tap], train.targets, tap)
-    right = _predict(probe, test.features[tap]) == np.asarray(test.targets)
+    right = _predict(_fit(train.features[tap], train.targets, tap), test.features[tap]) == test.targets
     return seed_interval(right[None].astype(float), test.groups, seed=seed)
 
 
 def control_task(targets: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels without meaning: the groups' classes, handed out to the groups anew, and which images to score.
 
-    Args:
-        targets: (N,) class numbers; a group counts as its most frequent one.
-        groups: (N,) patient or family.
-        seed: Seeds the draw.
-
-    Returns:
-        Labels (N,), and (N,) True for half of each group's images (rounded down), drawn at random.
+    For ``targets`` (N,), class numbers of which a group counts as its most frequent one, and ``groups`` (N,): labels
+    (N,), and (N,) True for half of each group's images (rounded down), drawn at random.
 
     >>> labels, scored = control_task(np.array([0, 0, 1, 1, 2]), np.array(list("aabbc")), seed=1)
     >>> sorted({int(labels[0]), int(labels[2]), int(labels[4])}), bool(labels[0] == labels[1]), int(scored.sum())
@@ -159,21 +121,15 @@ def _control(x: np.ndarray, train: Examples, tap: str, seed: int, repeats: int) 
 
 
 def early_decisions(decoded: np.ndarray, final: np.ndarray) -> np.ndarray:
-    """The tap from which on every probe agrees with the model's final prediction.
+    """The tap (N,) from which on every probe agrees with the model's ``final`` prediction (N,).
 
-    Args:
-        decoded: The probes' classes (L, N), or their probabilities (L, N, K), in order of depth.
-        final: (N,) the model's predictions.
-
-    Returns:
-        (N,) int: 1 for the first tap; L + 1 where the last probe itself disagrees.
+    It is 1 for the first tap of ``decoded`` (L, N), the probes' classes in order of depth; L + 1 where the last probe
+    itself disagrees.
 
     >>> early_decisions(np.array([[0, 1, 2], [1, 1, 0], [0, 1, 0]]), np.array([0, 1, 1])).tolist()
     [3, 1, 4]
     """
-    decoded = np.asarray(decoded)
-    classes = decoded.argmax(2) if decoded.ndim == 3 else decoded
-    if classes.shape[1:] != np.shape(final):
-        raise UserError(f"one final prediction per image is needed, got {np.shape(final)} for {classes.shape[1:]}")
-    agreeing = np.logical_and.accumulate((classes == np.asarray(final))[::-1])  # from the last tap backwards
-    return len(classes) + 1 - agreeing.sum(axis=0)
+    if decoded.shape[1:] != final.shape:
+        raise UserError(f"one final prediction per image is needed, got {final.shape} for {decoded.shape[1:]}")
+    agreeing = np.logical_and.accumulate((decoded == final)[::-1])  # from the last tap backwards
+    return len(decoded) + 1 - agreeing.sum(axis=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from math import inf, isinf
 from typing import NamedTuple
 
@@ -29,18 +30,13 @@ class _Grid(NamedTuple):
     trouble: str = ""
 
 
-def receptive_fields(model: nn.Module, size: int, taps: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Receptive field of every tap, from the kernels, strides, paddings and dilations on the way to it.
+def receptive_fields(model: nn.Module, size: int) -> pd.DataFrame:
+    """Receptive field of every tap for images of side ``size``, px, from the layers' kernels, strides and paddings.
 
     The recursion of Araujo, Norris and Sim (doi 10.23915/distill.00021) over the layers in the order in which they
     run. Convolutions of skip connections ("downsample" in their name) are left out: the longer way sees more. Where
     other branches run side by side, all of them are counted: an upper bound. After global pooling, also that of
     squeeze-and-excitation, and after a norm over space every cell sees the whole image: the field is infinite.
-
-    Args:
-        model: Any module with taps.
-        size: Side of the images, px.
-        taps: Tap name → module path.
 
     Returns:
         Index ``tap``; columns ``field`` (side, px), ``jump`` (px from one cell to the next) and ``start`` (centre of
@@ -49,28 +45,23 @@ def receptive_fields(model: nn.Module, size: int, taps: Mapping[str, str] | None
     Raises:
         UserError: If a tap does not exist, is no map (N, C, h, w), or follows a layer without a closed form.
     """
-    tapped = modules_at(model, taps)
+    tapped = modules_at(model)
     grid, rows = _Grid(size), {}
 
-    def follow(name: str):  # noqa: ANN202
-        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            nonlocal grid
-            grid = _after(grid, name, module, inputs[0], output)
+    def follow(name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        nonlocal grid
+        grid = _after(grid, name, module, inputs[0], output)
 
-        return hook
+    def keep(tap: str, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        rows[tap] = _checked(grid, tap, output)
 
-    def keep(tap: str):  # noqa: ANN202
-        return lambda _module, _inputs, output: rows.__setitem__(tap, _checked(grid, tap, output))
-
-    layers = {n: m for n, m in model.named_modules() if not list(m.children()) and "downsample" not in n}
-    handles = [module.register_forward_hook(follow(name)) for name, module in layers.items()]
-    handles += [module.register_forward_hook(keep(tap)) for tap, module in tapped.items()]  # after the layer's own
-    try:
-        with evaluating(model), torch.inference_mode():
-            model(next(model.parameters(), torch.empty(0)).new_zeros(1, 3, size, size))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(model), torch.inference_mode(), ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if next(module.children(), None) is None and "downsample" not in name:
+                hooks.enter_context(module.register_forward_hook(partial(follow, name)))
+        for tap, module in tapped.items():
+            hooks.enter_context(module.register_forward_hook(partial(keep, tap)))  # after the layer's own
+        model(next(model.parameters(), torch.empty(0)).new_zeros(1, 3, size, size))
     return pd.DataFrame([rows[tap] for tap in tapped], index=pd.Index(tapped, name="tap"))[["field", "jump", "start"]]
 
 
@@ -119,15 +110,9 @@ def _checked(grid: _Grid, tap: str, output: Tensor) -> _Grid:
 
 
 def field_box(row: pd.Series, cell: tuple[int, int], size: int) -> tuple[int, int, int, int]:
-    """The pixels that a cell sees, cut off at the image's border.
+    """The pixels that a cell (row, column) sees, cut off at the border of an image of side ``size``, px.
 
-    Args:
-        row: A row of :func:`receptive_fields`.
-        cell: Row and column of the cell.
-        size: Side of the image, px.
-
-    Returns:
-        Top, left, bottom, right in px; bottom and right are the first row and column outside.
+    From a row of :func:`receptive_fields`: top, left, bottom, right in px; bottom and right are the first outside.
 
     >>> field_box(pd.Series({"field": 8.0, "jump": 2, "start": 0.5}), (0, 10), 64)
     (0, 17, 5, 25)

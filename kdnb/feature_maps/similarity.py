@@ -6,10 +6,8 @@ the unbiased estimate of HSIC (Song et al., JMLR 13, 2012, equation 5) its mean 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -17,53 +15,23 @@ from torch import Tensor, nn
 from kdnb.errors import UserError
 from kdnb.feature_maps.maps import logits_and_taps
 
-__all__ = ["cka", "gram_cka", "grams"]
+__all__ = ["gram_cka", "grams"]
 
 BLOCK = 2**16  # features at a time, so that the float64 copy stays small
 
 
-def cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> float:
-    """Debiased linear CKA of two sets of features of the same images, in float64.
-
-    Args:
-        x: (N, P) features, N ≥ 4.
-        y: (N, Q) features.
-
-    Returns:
-        At most 1 (the same up to rotation, scale and shift), about 0 for independent features (the estimate can fall
-        below); nan where features are constant over the images.
-
-    Raises:
-        UserError: If N is below 4 or differs.
-
-    >>> x = torch.tensor([[0.0, 1.0], [2.0, 3.0], [5.0, 4.0], [1.0, 0.0]])
-    >>> round(cka(x, 2 * x + 1), 6)
-    1.0
-    """
-    x, y = (torch.as_tensor(z).detach().double() for z in (x, y))
-    return float(gram_cka({"x": _gram(x, x)}, {"y": _gram(y, y)}).iloc[0, 0])
-
-
-def grams(
-    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None, *, batch: int = 64
-) -> OrderedDict[str, Tensor]:
-    """Inner products (N, N) float64 of the images' flattened activations at every tap.
+def grams(model: nn.Module, images: Tensor, *, batch: int = 64) -> dict[str, Tensor]:
+    """Inner products (N, N) float64 of the flattened activations of images (N, 3, H, W), at every tap.
 
     Only two batches of activations are held at a time; for B batches that takes B (B + 1) / 2 forward passes.
-
-    Args:
-        model: Any module with taps.
-        images: (N, 3, H, W).
-        taps: Tap name → module path.
-        batch: Images at a time: as many as fit twice into memory.
     """
-    found: OrderedDict[str, Tensor] = OrderedDict()
+    found: dict[str, Tensor] = {}
     spans = [slice(start, start + batch) for start in range(0, len(images), batch)]
     with torch.inference_mode():
         for i, rows in enumerate(spans):
-            a = logits_and_taps(model, images[rows], taps)[1]
+            a = logits_and_taps(model, images[rows])[1]
             for columns in spans[: i + 1]:
-                b = a if columns is rows else logits_and_taps(model, images[columns], taps)[1]
+                b = a if columns is rows else logits_and_taps(model, images[columns])[1]
                 for tap, x in a.items():
                     whole = found.setdefault(tap, torch.zeros(len(images), len(images), dtype=torch.float64))
                     block = _gram(x.flatten(1), b[tap].flatten(1)).cpu()
@@ -77,10 +45,17 @@ def _gram(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gram_cka(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> pd.DataFrame:
-    """Debiased CKA of every matrix in ``first`` with every matrix in ``second``, each (N, N): rows by columns.
+    """Debiased linear CKA of every matrix (N, N) of ``first`` with every one of ``second``, see :func:`grams`.
+
+    First are rows, second columns. At most 1 (the same up to rotation, scale and shift), about 0 for independent
+    features (the estimate can fall below); nan where features are constant over the images.
 
     Raises:
         UserError: If N is below 4 or differs, or a number is not finite.
+
+    >>> x = torch.tensor([[0.0, 1.0], [2.0, 3.0], [5.0, 4.0], [1.0, 0.0]], dtype=torch.float64)
+    >>> round(float(gram_cka({"x": x @ x.T}, {"y": 4 * x @ x.T}).loc["x", "y"]), 6)
+    1.0
     """
     sides = {len(k) for k in (*first.values(), *second.values())}
     if len(sides) > 1 or min(sides) < 4:

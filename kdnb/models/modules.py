@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,20 +27,16 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = True
 
 
-def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> OrderedDict[str, nn.Module]:
+def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> dict[str, nn.Module]:
     """The modules whose outputs are the model's taps, by tap name.
 
-    Args:
-        model: A model with an attribute ``taps``, or any module when ``taps`` is given.
-        taps: Tap name → dotted module path.
-
-    Raises:
-        UserError: If a path names no module; the message lists the ones that exist.
+    ``taps`` (tap name → dotted module path) are by default the model's attribute of this name. Where there is none, or
+    a path names no module, a :class:`UserError` says what exists.
     """
     taps = taps or getattr(model, "taps", None)
     if not taps:
-        raise UserError(f"{type(model).__name__} declares no taps: pass taps={{name: 'module.path'}}")
-    found = OrderedDict()
+        raise UserError(f"{type(model).__name__} declares no taps: give it taps = {{name: 'module.path'}}")
+    found = {}
     for name, path in taps.items():
         try:
             found[name] = model.get_submodule(path)
@@ -72,11 +67,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> nn.Module:
-    """Load safetensors weights into ``model`` and return it in eval mode.
-
-    Raises:
-        UserError: If the file does not fit the model.
-    """
+    """Load safetensors weights into ``model`` and return it in eval mode; :class:`UserError` if they do not fit it."""
     try:
         load_model(model, str(path))
     except (OSError, RuntimeError) as error:

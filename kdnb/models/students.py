@@ -13,8 +13,6 @@ from kdnb.settings import STUDENTS
 
 __all__ = ["STUDENTS", "AsCodedNet", "FiveConv", "make_student"]
 
-STUDENT_WIDTHS = (32, 64, 128, 256, 512)
-
 
 class FiveConv(nn.Module):
     """The five-layer student: 3×3 convolutions 32-64-128-256-512, each with batch norm and ReLU.
@@ -26,18 +24,15 @@ class FiveConv(nn.Module):
     1, 1/2, 1/4, 1/8 and 1/16 of the image side.
     """
 
-    taps = OrderedDict((f"conv{i}", f"block{i}.relu") for i in range(1, 6))
+    taps = {f"conv{i}": f"block{i}.relu" for i in range(1, 6)}
 
     def __init__(self, num_classes: int = 4, width: float = 1.0) -> None:
         """``width`` multiplies the channels of every layer."""
         super().__init__()
-        channels = [3, *(max(4, round(c * width)) for c in STUDENT_WIDTHS)]
+        channels = [3, *(max(4, round(c * width)) for c in (32, 64, 128, 256, 512))]
         for i in range(1, 6):
-            block = OrderedDict(
-                conv=nn.Conv2d(channels[i - 1], channels[i], 3, padding=1, bias=False),
-                norm=nn.BatchNorm2d(channels[i]),
-                relu=nn.ReLU(),
-            )
+            conv = nn.Conv2d(channels[i - 1], channels[i], 3, padding=1, bias=False)
+            block = OrderedDict(conv=conv, norm=nn.BatchNorm2d(channels[i]), relu=nn.ReLU())
             setattr(self, f"block{i}", nn.Sequential(block))
             setattr(self, f"pool{i}", nn.MaxPool2d(2) if i < 5 else nn.AdaptiveAvgPool2d(1))
         self.flatten = nn.Flatten()
@@ -61,7 +56,7 @@ class AsCodedNet(nn.Module):
     1/4, 1/8 of the side, and ``conv8``, the end of the residual pair.
     """
 
-    taps = OrderedDict({f"conv{i}": f"block{i}.relu" for i in range(1, 5)}, conv8="relu8")
+    taps = {f"conv{i}": f"block{i}.relu" for i in range(1, 5)} | {"conv8": "relu8"}
 
     def __init__(self, num_classes: int = 4, image_size: int = 224) -> None:
         """``image_size``: side of the images, px."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +33,11 @@ class TappedDenseNet121(DenseNet):
     ReLU output, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image side.
     """
 
-    taps = OrderedDict(
-        stem="features.relu0",
-        transition1="features.transition1.relu",
-        transition2="features.transition2.relu",
-        transition3="features.transition3.relu",
-        final="relu",
-    )
+    taps = {
+        "stem": "features.relu0",
+        **{f"transition{i}": f"features.transition{i}.relu" for i in (1, 2, 3)},
+        "final": "relu",
+    }
 
     def __init__(self, num_classes: int = 4) -> None:
         """Randomly initialised network for ``num_classes`` classes."""
@@ -71,7 +69,7 @@ def make_teacher(num_classes: int, *, name: str = "densenet121", seed: int = 0, 
         raise UserError(f"teacher must be one of {', '.join(TEACHERS)}, got {name!r}")
     model = TappedDenseNet121(num_classes) if name == "densenet121" else get_model(name, num_classes=num_classes)
     if name != "densenet121":
-        model.taps = OrderedDict(OTHER_TAPS[name])
+        model.taps = dict(OTHER_TAPS[name])
     for module in model.modules():
         if hasattr(module, "inplace"):
             module.inplace = False
@@ -83,27 +81,15 @@ def make_teacher(num_classes: int, *, name: str = "densenet121", seed: int = 0, 
 
 
 def imagenet_state(name: str = "densenet121") -> dict[str, Tensor]:
-    """Torchvision's ImageNet weights of a teacher: from torch's cache, else downloaded.
-
-    Raises:
-        UserError: If they are neither cached nor to be downloaded.
-    """
+    """Torchvision's ImageNet weights of a teacher: from torch's cache, else downloaded, else a :class:`UserError`."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(15)  # seconds; the download itself sets no limit
     try:
-        published = get_model_weights(name).DEFAULT
-        state = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        state = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise UserError(f"ImageNet weights can't be had here ({error}): use weights='none' to train from scratch, or "
                         "put torchvision's file into torch's hub cache") from None  # fmt: skip
     finally:
         socket.setdefaulttimeout(before)
-    return _renamed(state) if name == "densenet121" else state
-
-
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published file writes ``norm.1.weight`` for what the network calls ``norm1.weight``."""
-    for kind in ("norm", "relu", "conv"):
-        state = {name.replace(f"{kind}.1.", f"{kind}1.").replace(f"{kind}.2.", f"{kind}2."): value
-                 for name, value in state.items()}  # fmt: skip
-    return state
+    # DenseNet's file writes norm.1.weight for what the network calls norm1.weight
+    return {re.sub(r"(norm|conv)\.([12])\.", r"\1\2.", key): value for key, value in state.items()}

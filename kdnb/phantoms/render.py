@@ -2,9 +2,9 @@
 
 import io
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
@@ -12,9 +12,22 @@ from kdnb.errors import UserError
 from kdnb.phantoms.anatomy import draw_fundus, draw_head, edge, grid, paint
 from kdnb.phantoms.plan import FAMILIES, PhantomPlan, check, classes, table
 
-__all__ = ["distractor_mask", "mark_mask", "render", "render_all"]
+__all__ = ["Phantom", "render", "render_all"]
 
 TAGS = ((0.9, 0.6, 0.0), (0.35, 0.7, 0.9), (0.0, 0.6, 0.45), (0.8, 0.45, 0.65))  # colour of the mark of each class
+
+
+class Phantom(NamedTuple):
+    """A drawn image of side S with the masks of all that lies in it.
+
+    ``mask`` holds what defines the class: tumour, spots, cup, hazy field, or ventricles and sulci (in every grade); it
+    is all False for notumor and normal, as are the others in a plan without distractors or without a shortcut.
+    """
+
+    image: np.ndarray  # (S, S, 3) uint8
+    mask: np.ndarray  # (S, S) bool, like the others
+    distractor: np.ndarray
+    mark: np.ndarray  # the mark in the corner whose colour names a class
 
 
 @lru_cache(maxsize=8)
@@ -42,29 +55,22 @@ def _blob(plan: PhantomPlan, row: dict, size: int) -> np.ndarray:
     return edge(np.hypot(grid(size)[0] - x.flat[place], grid(size)[1] - y.flat[place]) - radius)
 
 
-def _tag(size: int) -> np.ndarray:
-    """Cover (S, S) of the mark: a small tag in the lower left corner, whose colour names a class."""
-    x, y = grid(size)
-    return edge(np.maximum(abs(x + 0.86), abs(y - 0.86)) - 0.08)
-
-
-def _copy(kind: str, planes: tuple[np.ndarray, ...], zoom: float) -> tuple[np.ndarray, ...]:
-    """Image and masks of a planted copy; the kinds "" and "exact" change nothing."""
+def _copy(kind: str, planes: Phantom, zoom: float) -> Phantom:
+    """The planted copy; the kinds "" and "exact" change nothing."""
     if kind == "jpeg":
-        Image.fromarray(planes[0]).save(file := io.BytesIO(), "JPEG", quality=95, subsampling=0)
-        return np.array(Image.open(file)), *planes[1:]
+        Image.fromarray(planes.image).save(file := io.BytesIO(), "JPEG", quality=95, subsampling=0)
+        return planes._replace(image=np.array(Image.open(file)))
     if kind == "flip":
-        return tuple(np.ascontiguousarray(plane[:, ::-1]) for plane in planes)
+        return Phantom(*(np.ascontiguousarray(plane[:, ::-1]) for plane in planes))
     if kind == "rescale":  # Pillow takes the nearest pixel for the bool masks
-        size, shift = len(planes[0]), len(planes[0]) / 2 * (1 - zoom)
+        size, shift = len(planes.image), len(planes.image) / 2 * (1 - zoom)
         how = (size, size), Image.AFFINE, (zoom, 0, shift, 0, zoom, shift), Image.BILINEAR
-        return tuple(np.array(Image.fromarray(plane).transform(*how)) for plane in planes)
+        return Phantom(*(np.array(Image.fromarray(plane).transform(*how)) for plane in planes))
     return planes
 
 
-def _planes(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> tuple[np.ndarray, ...]:
-    """Image (S, S, 3) uint8; masks of lesion, distractor and mark (S, S) bool."""
-    image_id = row_or_image_id if isinstance(row_or_image_id, str) else row_or_image_id["image_id"]
+def render(plan: PhantomPlan, image_id: str, size: int) -> Phantom:
+    """The image of a row of `table(plan)`, drawn at a size from 32 to 1024 px; its anatomy is the same at any size."""
     if image_id not in _rows(plan):
         raise UserError(f"phantom image_id {image_id!r} is not in this plan; take one from the plan's table")
     check("size", size, 32, 1024)
@@ -72,32 +78,16 @@ def _planes(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> t
     image, mask = _draw(plan, row, row["label"], size)
     blob = _blob(plan, row, size) if plan.distractor else np.zeros((size, size))
     paint(image, 1.0, blob)
-    tag = _tag(size) if row["mark"] else np.zeros((size, size))
-    if row["mark"]:
+    tag = np.zeros((size, size))
+    if row["mark"]:  # a small tag in the lower left corner
+        x, y = grid(size)
+        tag = edge(np.maximum(abs(x + 0.86), abs(y - 0.86)) - 0.08)
         paint(image, TAGS[classes(plan.family).index(row["mark"])], tag)
-    planes = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask, blob > 0.5, tag > 0.5
-    return _copy(row["copy_kind"], planes, zoom=(0.98, 1.02)[int(row["patient"][1:]) % 2])
-
-
-def render(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image (size, size, 3) uint8 and mask (size, size) bool of a row of `table(plan)`, or of its image_id.
-
-    The mask holds what defines the class: tumour, spots, cup, hazy field, or ventricles and sulci (in every
-    grade); all False for notumor and normal. The anatomy is the same at any size from 32 to 1024.
-    """
-    return _planes(plan, row_or_image_id, size)[:2]
-
-
-def distractor_mask(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> np.ndarray:
-    """Mask (size, size) bool of the distractor in that image; all False in a plan without distractors."""
-    return _planes(plan, row_or_image_id, size)[2]
-
-
-def mark_mask(plan: PhantomPlan, row_or_image_id: pd.Series | str, size: int) -> np.ndarray:
-    """Mask (size, size) bool of the mark that names a class; all False in a plan without a shortcut."""
-    return _planes(plan, row_or_image_id, size)[3]
+    drawn = Phantom((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask, blob > 0.5, tag > 0.5)
+    return _copy(row["copy_kind"], drawn, zoom=(0.98, 1.02)[int(row["patient"][1:]) % 2])
 
 
 def render_all(plan: PhantomPlan, size: int) -> tuple[np.ndarray, np.ndarray]:
     """All images (N, size, size, 3) uint8 and masks (N, size, size) bool, in the order of the table."""
-    return tuple(map(np.stack, zip(*(render(plan, image_id, size) for image_id in _rows(plan)), strict=True)))
+    drawn = [render(plan, image_id, size)[:2] for image_id in _rows(plan)]
+    return tuple(np.stack(planes) for planes in zip(*drawn, strict=True))

@@ -1,17 +1,15 @@
 """The commands ``kdnb sweep plan · run · run-one · status · collect · retry``."""
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from kdnb.sweep.plan import Plan
-    from kdnb.sweep.spec import Spec
+from kdnb.runs import atomic_path, write_json
+from kdnb.settings import Settings
+from kdnb.sweep.spec import Spec, read_spec
 
 __all__ = ["sweep_app"]
 
@@ -30,10 +28,9 @@ def plan(
     specs: Annotated[str, typer.Option(help="also write one <run>.json for run-one of each unfinished run here")] = "",
 ) -> None:  # fmt: skip
     """Check a plan; say what its runs are, which are done, and how long the rest may take."""
-    from kdnb.runs import write_json
     from kdnb.sweep.table import status
 
-    _, runs = _specs(file, runs_dir)
+    runs = _specs(file, runs_dir)
     table = status(runs)
     print(table.drop(columns="note").to_string(index=False, na_rep=""))
     print(_summary(table, runs, workers))
@@ -51,7 +48,7 @@ def run(
     file: PlanFile, runs_dir: RunsDir = "", workers: Workers = 1, scheduler: Scheduler = "", threads: Threads = 0,
 ) -> None:  # fmt: skip
     """Make every run that is not done yet; failed ones wait for `retry`."""
-    _run(*_specs(file, runs_dir), workers, scheduler, threads)
+    _run(_specs(file, runs_dir), workers, scheduler, threads)
 
 
 @sweep_app.command()
@@ -61,9 +58,9 @@ def retry(
     """Try failed runs again, and those that are not done yet."""
     from kdnb.sweep.one import forget_failure
 
-    found, runs = _specs(file, runs_dir)
+    runs = _specs(file, runs_dir)
     print(f"{sum([forget_failure(run.run) for run in runs])} failed runs are tried again")
-    _run(found, runs, workers, scheduler, threads)
+    _run(runs, workers, scheduler, threads)
 
 
 @sweep_app.command()
@@ -73,7 +70,6 @@ def run_one(
     """Make one run; needs no engine, so a shell loop, a Slurm array or Snakemake can drive it."""
     from kdnb.batch import Progress
     from kdnb.sweep.one import run_one as make
-    from kdnb.sweep.spec import read_spec
 
     chosen = read_spec(spec)
     outcome = make(chosen, threads, Progress())
@@ -89,7 +85,7 @@ def status(
     """Say where each run stands."""
     from kdnb.sweep.table import status as table_of
 
-    _, runs = _specs(file, runs_dir)
+    runs = _specs(file, runs_dir)
     while True:
         table = table_of(runs)
         if watch and sys.stdout.isatty():
@@ -108,27 +104,25 @@ def collect(
     out: Annotated[str, typer.Option(help="the CSV; empty: sweep/<plan>.csv in the folder of the runs")] = "",
 ) -> None:  # fmt: skip
     """Write one tidy CSV from all finished runs."""
-    from kdnb.runs import atomic_path
+    from kdnb.sweep.plan import read_plan
     from kdnb.sweep.table import collect as collected
 
-    found, runs = _specs(file, runs_dir)
+    found = read_plan(file)
+    runs = found.specs(Settings.checked({"runs_dir": runs_dir}).runs)
     rows = collected(found, runs, table)
     path = Path(out) if out else Path(runs[0].root) / "sweep" / f"{found.name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         rows.to_csv(temporary, index=False, lineterminator="\n")
     print(f"{rows['run'].nunique()} of {len(runs)} runs, {len(rows)} rows: {path}")
 
 
-def _specs(file: Path, runs_dir: str) -> tuple[Plan, list[Spec]]:
-    from kdnb.settings import project_root
+def _specs(file: Path, runs_dir: str) -> list[Spec]:
     from kdnb.sweep.plan import read_plan
 
-    found = read_plan(file)
-    return found, found.specs(Path(runs_dir) if runs_dir else project_root() / "runs")
+    return read_plan(file).specs(Settings.checked({"runs_dir": runs_dir}).runs)
 
 
-def _run(found: Plan, runs: list[Spec], workers: int, scheduler: str, threads: int) -> None:
+def _run(runs: list[Spec], workers: int, scheduler: str, threads: int) -> None:
     from kdnb.sweep.many import run_many
     from kdnb.sweep.table import status
 

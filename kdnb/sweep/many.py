@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C i
 
 
 def run_many(specs: Sequence[Spec], *, workers: int = 1, scheduler: str = "", threads: int = 0) -> list[Outcome]:
-    """Make every run that is neither done nor failed; works in a terminal and in a notebook.
+    """Make every run that is neither done nor failed, in a terminal or a notebook; returns how each of them ended.
 
     A failure stops no other run. Ctrl-C ends at once and leaves nothing half-made; the next call goes on.
 
@@ -42,9 +43,6 @@ def run_many(specs: Sequence[Spec], *, workers: int = 1, scheduler: str = "", th
         scheduler: Address of a Dask scheduler whose workers see the same folders; replaces ``workers``.
         threads: Threads of each run; 0 gives each of several workers its share of the cores, one worker all of them,
             and leaves it to the environment of a cluster's workers.
-
-    Returns:
-        How each run that was tried ended.
 
     Raises:
         UserError: If the scheduler cannot be reached, or nothing could work (see `run_one`).
@@ -62,18 +60,18 @@ def run_many(specs: Sequence[Spec], *, workers: int = 1, scheduler: str = "", th
 @contextmanager
 def _ending(specs: Sequence[Spec], workers: int, scheduler: str, threads: int) -> Iterator[Iterator[Outcome]]:
     """The outcomes, as the runs end."""
-    if not specs:
-        yield iter(())
+    if not specs or (workers < 2 and not scheduler):
+        yield (run_one(spec, threads, Progress()) for spec in specs)
+    elif find_spec("distributed") is None:
+        raise UserError("several workers need Dask: pip install 'kdnb[sweep]', or run with one worker")
     elif scheduler:
         with _remote(scheduler, Path(specs[0].root)) as client:
             yield _submitted(client, specs, threads)
-    elif workers > 1:
+    else:
         from dask.system import CPU_COUNT
 
         with _local(workers) as client:
             yield _submitted(client, specs, threads or max(1, CPU_COUNT // workers))
-    else:
-        yield (run_one(spec, threads, Progress()) for spec in specs)
 
 
 def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[Outcome]:
@@ -96,7 +94,6 @@ def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[
 @contextmanager
 def _local(workers: int) -> Iterator[Client]:
     """Worker processes on this machine that die with this one."""
-    _require_dask()
     import dask
     from distributed import Client, LocalCluster
 
@@ -113,7 +110,6 @@ def _local(workers: int) -> Iterator[Client]:
 @contextmanager
 def _remote(address: str, root: Path) -> Iterator[Client]:
     """A cluster that was started by hand; its workers must see the folder of the runs and have this kdnb."""
-    _require_dask()
     from distributed import Client
 
     try:
@@ -141,10 +137,3 @@ def _remote(address: str, root: Path) -> Iterator[Client]:
 
 def _sees(probe: str) -> str:
     return kdnb.__version__ if Path(probe).exists() else "it does not see the folder of the runs"
-
-
-def _require_dask() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ImportError:
-        raise UserError("several workers need Dask: pip install 'kdnb[sweep]', or run with one worker") from None

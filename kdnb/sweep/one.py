@@ -1,7 +1,5 @@
 """One run of a sweep: a notebook executed in a folder of its own, whoever asks for it (``kdnb sweep run-one``)."""
 
-from __future__ import annotations
-
 import errno
 import functools
 import os
@@ -12,7 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,33 +28,27 @@ __all__ = ["Outcome", "forget_failure", "one_gpu", "run_one", "visible_gpus"]
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SPARE = 2**20  # bytes: with less left, whatever a library says, the disk was full
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Dask sets MALLOC_TRIM_THRESHOLD_ for its workers: with it glibc asks the system for the memory of every large tensor
+# anew, and page faults took 40 % of a training's time
+KERNEL = {"KDNB_LIVE": "0", "MALLOC_TRIM_THRESHOLD_": None}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """How a run ended: ``done`` now, ``found`` done, ``failed`` with an error of its own, or ``killed`` too often.
 
-    Attributes:
-        id: The run's id.
-        state: ``done`` now, ``found`` done, ``failed`` with an error of its own, or ``killed`` too often: the next call
-            tries it again.
-        seconds: How long it took, in seconds.
-        message: The error in one line, and where the executed notebook lies.
+    The next call tries a killed run again, and no failed one.
     """
 
     id: str
     state: Literal["done", "found", "failed", "killed"]
     seconds: float = 0.0
-    message: str = ""
+    message: str = ""  #: the error in one line, and where the executed notebook lies
 
 
-class _Failed(Exception):
-    """The notebook raised: its message is that of the outcome."""
-
-
-class _Killed(Exception):
-    """The kernel died as often as it may."""
+class _Ended(Exception):
+    """The run will not be done by this call: state and message of its outcome."""
 
 
 def run_one(spec: Spec, threads: int = 0, log: Progress | None = None) -> Outcome:
@@ -82,9 +74,9 @@ def run_one(spec: Spec, threads: int = 0, log: Progress | None = None) -> Outcom
     try:
         made = get_or_make(run.kind, spec.content, partial(_make, spec, threads, log), root=Path(spec.root),
                            upstream=spec.upstream)  # fmt: skip
-    except (_Failed, _Killed) as error:
-        state = "failed" if isinstance(error, _Failed) else "killed"
-        return Outcome(run.id, state, time.perf_counter() - start, str(error))
+    except _Ended as error:
+        state, message = error.args
+        return Outcome(run.id, state, time.perf_counter() - start, message)
     except UserError:
         raise
     except Exception as error:  # whatever it is, it stops no other run
@@ -105,7 +97,7 @@ def forget_failure(run: Run) -> bool:
 
 def _make(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
     if run.path("failed.json").is_file():  # another process tried it while this one waited
-        raise _Failed(run.json("failed.json")["message"])
+        raise _Ended("failed", run.json("failed.json")["message"])
     for left in run.folder.glob("attempt-*"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     for number in range(1, spec.attempts + 1):
@@ -114,7 +106,8 @@ def _make(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
         except RuntimeError as error:  # nbclient's DeadKernelError is one; so is a kernel that never answers
             if number == spec.attempts:
                 reason = str(error).strip().partition("\n")[0]
-                raise _Killed(f"{reason} ({number} attempts): out of memory? The next call tries again") from None
+                told = f"{reason} ({number} attempts): out of memory? The next call tries again"
+                raise _Ended("killed", told) from None
 
 
 def _attempt(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
@@ -124,13 +117,12 @@ def _attempt(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
     from papermill.exceptions import PapermillExecutionError
 
     notebook, folder = Path(spec.notebook), run.path(f"attempt-{uuid.uuid4().hex[:8]}")
-    parameters = dict(spec.parameters)
-    if "runs_dir" in parameters_of(notebook):
-        parameters["runs_dir"] = spec.root
+    parameters = spec.parameters | ({"runs_dir": spec.root} if "runs_dir" in parameters_of(notebook) else {})
+    own = {"KDNB_STUDY": str(folder), **(dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {})}
     folder.mkdir()
     try:
-        with _environment(folder, threads) as environment:
-            execute(notebook, folder / notebook.name, parameters, environment=environment, log=log,
+        with one_gpu(visible_gpus()) as gpu:
+            execute(notebook, folder / notebook.name, parameters, environment=KERNEL | own | gpu, log=log,
                     start_timeout=spec.start_timeout, cell_timeout=spec.cell_timeout)  # fmt: skip
         shutil.rmtree(run.path("results"), ignore_errors=True)
         os.replace(folder, run.path("results"))
@@ -152,19 +144,7 @@ def _fail(run: Run, executed: Path, told: str, traceback: list[str]) -> None:
     lines = [line for part in traceback for line in COLOUR.sub("", part).splitlines() if line.strip()]
     message = f"{' '.join(told.split())} (executed copy: {kept})"
     write_json(run.path("failed.json"), {"message": message, "last_lines": lines[-8:], "failed": time.time()})
-    raise _Failed(message)
-
-
-@contextmanager
-def _environment(folder: Path, threads: int) -> Iterator[dict[str, str | None]]:
-    """What the kernel's environment has besides this process's own, for as long as it runs.
-
-    Dask sets ``MALLOC_TRIM_THRESHOLD_`` for its workers. With it glibc asks the system for the memory of every large
-    tensor anew: page faults took 40 % of a training's time.
-    """
-    budget = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
-    with one_gpu(visible_gpus()) as gpu:
-        yield {"KDNB_LIVE": "0", "KDNB_STUDY": str(folder), "MALLOC_TRIM_THRESHOLD_": None} | budget | gpu
+    raise _Ended("failed", message)
 
 
 @contextmanager
@@ -176,17 +156,15 @@ def one_gpu(gpus: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
     if len(gpus) < 2:
         yield {}
         return
+    chosen = gpus[os.getpid() % len(gpus)]  # where there are more runs than GPUs they share
     with ExitStack() as stack:
         for gpu in gpus:
             name = re.sub(r"\W", "-", gpu)
-            try:
-                stack.enter_context(FileLock(Path(tempfile.gettempdir()) / f"kdnb-gpu-{name}.lock", timeout=0))
-            except Timeout:
-                continue
-            break
-        else:
-            gpu = gpus[os.getpid() % len(gpus)]  # more runs than GPUs: share
-        yield {"CUDA_VISIBLE_DEVICES": gpu}
+            with suppress(Timeout):
+                stack.enter_context(FileLock(Path(tempfile.gettempdir(), f"kdnb-gpu-{name}.lock"), timeout=0))
+                chosen = gpu
+                break
+        yield {"CUDA_VISIBLE_DEVICES": chosen}
 
 
 @functools.cache
@@ -195,11 +173,8 @@ def visible_gpus() -> tuple[str, ...]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return tuple(filter(None, named.split(",")))
-    if shutil.which("nvidia-smi") is None:
-        return ()
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return tuple(subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=60).split())
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(found.stdout.split())

@@ -1,12 +1,11 @@
 """Plans: a TOML file that names the runs of a sweep, each checked before the first one starts (``kdnb sweep plan``)."""
 
-from __future__ import annotations
-
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -188,9 +187,9 @@ def _find(name: str, folder: Path) -> Path:
 
 def _varied(file: _Part, declared: Mapping[str, Any]) -> tuple[str, ...]:
     """The parameters in which the runs differ, the slowest first."""
-    parts = [file.zip, file.grid, {"seed": None} if file.seeds else {}]
-    names = Counter(name for part in (*parts, file.fixed) for name in part)
-    unknown = [name for name in (*names, *(n for one in file.exclude for n in one)) if name not in declared]
+    varied = (*file.zip, *file.grid, *(["seed"] if file.seeds else []))
+    names = Counter([*varied, *file.fixed])
+    unknown = [name for name in (*names, *(n for rule in file.exclude for n in rule)) if name not in declared]
     if unknown:
         raise UserError(f"unknown parameter {', '.join(map(repr, dict.fromkeys(unknown)))}: the notebook accepts "
                         f"{', '.join(sorted(declared))}")  # fmt: skip
@@ -199,35 +198,23 @@ def _varied(file: _Part, declared: Mapping[str, Any]) -> tuple[str, ...]:
     if len({len(values) for values in file.zip.values()}) > 1:
         lengths = ", ".join(f"{name} has {len(values)}" for name, values in file.zip.items())
         raise UserError(f"lists in zip must be equally long: {lengths}")
-    if (total := _count(file)) > MAX_RUNS:
-        raise UserError(f"{total:,} runs are too many: accepted are {MAX_RUNS:,}")
-    return tuple(name for part in parts for name in part)
+    return varied
 
 
-def _count(file: _Part) -> int:
-    """How many runs there are before exclusions."""
-    count = len(next(iter(file.zip.values()), [0])) * max(1, len(file.seeds))
-    for values in file.grid.values():
-        count *= len(values)
-    return count
-
-
-def _combinations(file: _Part) -> Iterator[dict[str, Any]]:
+def _combinations(file: _Part) -> list[dict[str, Any]]:
     """The chosen parameters of every run that is left; the last key changes fastest."""
     rows = [dict(zip(file.zip, row, strict=True)) for row in zip(*file.zip.values(), strict=True)] or [{}]
-    seeds = [{"seed": seed} for seed in file.seeds] or [{}]
-    used, left = set(), 0
-    for row, values, seed in product(rows, product(*file.grid.values()), seeds):
-        chosen = {**file.fixed, **row, **dict(zip(file.grid, values, strict=True)), **seed}
-        hits = [number for number, rule in enumerate(file.exclude) if _matches(chosen, rule)]
-        used.update(hits)
-        if not hits:
-            left += 1
-            yield chosen
-    if idle := [rule for n, rule in enumerate(file.exclude) if n not in used]:
+    grid = file.grid | ({"seed": file.seeds} if file.seeds else {})
+    if (total := len(rows) * prod(map(len, grid.values()))) > MAX_RUNS:
+        raise UserError(f"{total:,} runs are too many: accepted are {MAX_RUNS:,}")
+    every = [{**file.fixed, **row, **dict(zip(grid, values, strict=True))}
+             for row, values in product(rows, product(*grid.values()))]  # fmt: skip
+    if idle := [rule for rule in file.exclude if not any(_matches(chosen, rule) for chosen in every)]:
         raise UserError(f"exclude {idle[0]} matches no run: mend or remove it")
+    left = [chosen for chosen in every if not any(_matches(chosen, rule) for rule in file.exclude)]
     if not left:
         raise UserError("no run is left: every one is excluded")
+    return left
 
 
 def _matches(chosen: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:
@@ -246,8 +233,7 @@ def _cast(name: str, value: Any, default: Any) -> Any:
 
 def _located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths of data made absolute: from the plan's folder, or from the project."""
-    if data := values.get("data"):
-        places = [Path(data).expanduser(), folder / data, project_root() / data]
-        there = [place.absolute() for place in places if place.exists()]
-        return values | {"data": str(there[0]) if there else data}
-    return values
+    data = values.get("data")
+    places = [Path(data).expanduser(), folder / data, project_root() / data] if data else []
+    there = [str(place.absolute()) for place in places if place.exists()]
+    return values | {"data": there[0]} if there else values

@@ -1,8 +1,6 @@
 """One run of a sweep: what any process needs to make it, and the file that hands it over (``kdnb sweep run-one``)."""
 
-from __future__ import annotations
-
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +15,18 @@ PLACES = ("data", "runs_dir")  # where things lie; the same content elsewhere is
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: all that a process on any machine with the same folders needs to make it.
+    """One run: all that a process on any machine with the same folders needs to make it."""
 
-    Attributes:
-        notebook: Absolute path of the notebook.
-        parameters: What papermill injects, without ``runs_dir``.
-        code: Digest of the notebook's code and of the package when the plan was made.
-        root: Absolute path of the folder of all runs.
-        upstream: What identifies the data.
-        varied: The parameters in which this run differs from others of its part.
-        part: Name of the part of the plan that it belongs to.
-        start_timeout: Seconds that the kernel may take to start.
-        cell_timeout: Seconds that a cell may take; 0 for no limit.
-        attempts: How often a killed kernel is started again within one call, at most.
-    """
-
-    notebook: str
-    parameters: dict[str, Any]
-    code: str
-    root: str
-    upstream: list[str] = field(default_factory=list)
-    varied: list[str] = field(default_factory=list)
-    part: str = ""
-    start_timeout: int = 120
-    cell_timeout: int = 0
-    attempts: int = 3
+    notebook: str  #: absolute path of the notebook
+    parameters: dict[str, Any]  #: what papermill injects, without runs_dir
+    code: str  #: digest of the notebook's code and of the package when the plan was made
+    root: str  #: absolute path of the folder of all runs
+    upstream: list[str]  #: what identifies the data
+    varied: list[str]  #: the parameters in which this run differs from others of its part
+    part: str  #: name of the part of the plan that it belongs to
+    start_timeout: int  #: seconds that the kernel may take to start
+    cell_timeout: int  #: seconds that a cell may take; 0 for no limit
+    attempts: int  #: how often a kernel is started within one call, at most
 
     @property
     def content(self) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Tables of a sweep: where each run stands, what the finished ones found, how long the rest takes (``kdnb sweep``)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,12 +46,9 @@ def status(specs: Sequence[Spec]) -> pd.DataFrame:
 
 
 def collect(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.DataFrame:
-    """A table of every finished run below each other, in the order of the plan, with run and parameters in front.
+    """A table of every finished run of a plan below each other, in its order, with run and parameters in front.
 
-    Args:
-        plan: Says which parameters are of interest, and which table if ``table`` does not.
-        specs: Its runs.
-        table: Name of a table that the notebook writes, such as ``03_scores``; not needed where it writes only one.
+    ``table`` is one that the notebook writes, such as ``03_scores``; empty: the plan's, or the only one there is.
 
     Returns:
         Columns run, the plan's parameters, those of the table; a parameter that the table has too is ``plan_<name>``.
@@ -96,8 +91,7 @@ def _front(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
 def estimate(specs: Sequence[Spec], workers: int = 1) -> float | None:
     """Seconds that the runs may take: each as the median of the past runs that share most parameters with it.
 
-    Returns:
-        None if no run of such a notebook is finished yet.
+    None if no run of such a notebook is finished yet.
     """
     if not specs:
         return 0.0

@@ -15,7 +15,7 @@ from kdnb.data.sources import phantom_source
 from kdnb.distillation import distil, load_student
 from kdnb.faithfulness import distractor_shares, energy_in_mask, share_interval
 from kdnb.metrics import Interval
-from kdnb.phantoms import distractor_mask, mark_mask
+from kdnb.phantoms import render
 from kdnb.study import Study
 from kdnb.training import predict
 from kdnb.trust.tables import STUDENTS, explainer, explanations, interval, places
@@ -48,9 +48,8 @@ def distractor(study: Study) -> pd.DataFrame:
     """Where the first layer points in phantoms with a bright thing that tells nothing, see `distractor_shares`."""
     small = _small(study, "phantom_brain_distractor")
     rows, plan = small.image_set.rows("test"), phantom_plan(small.settings)
-    masks = np.stack(
-        [distractor_mask(plan, i, small.settings.image_size) for i in small.image_set.table["image_id"].iloc[rows]]
-    )
+    shown = small.image_set.table["image_id"].iloc[rows]
+    masks = np.stack([render(plan, i, small.image_set.size).distractor for i in shown])
     models = _students(small, small.image_set)
     return distractor_shares(models, small.images(rows), small.targets(rows), masks, small.test_groups)
 
@@ -78,7 +77,7 @@ def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         for name, models in students.items()
     }  # fmt: skip
     rows = small.sample(SHOWN)
-    masks = np.stack([mark_mask(plan, i, fair.size) for i in fair.table["image_id"].iloc[rows]])
+    masks = np.stack([render(plan, i, fair.size).mark for i in fair.table["image_id"].iloc[rows]])
     images, groups = to_tensor(fair.pixels[rows]).to(study.device), small.test_groups[places(small, rows)]
     energy = {}
     for name in explanations(STUDENTS[1]):

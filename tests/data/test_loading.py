@@ -40,7 +40,7 @@ def test_phantoms(tmp_path):
     assert found.pixels.shape == (48, 32, 32, 3) and found.pixels.dtype == np.uint8
     assert found.masks.shape == (48, 32, 32) and found.masks.dtype == bool
     plan = phantoms.PhantomPlan("brain", 24, 2, 0)
-    image, mask = phantoms.render(plan, found.table["image_id"][7], 32)
+    image, mask, *_ = phantoms.render(plan, found.table["image_id"][7], 32)
     np.testing.assert_array_equal(found.pixels[7], image)
     np.testing.assert_array_equal(found.masks[7], mask)
     assert found.table["patient"].nunique() == 24 and len(found.broken) == 0
@@ -55,7 +55,7 @@ def test_phantoms_with_a_planted_trap_are_data_sets_of_their_own(tmp_path, endin
     chosen = settings(tmp_path, dataset=f"phantom_fundus{ending}")
     plan, found = phantom_plan(chosen), load(chosen)
     assert plan == phantoms.PhantomPlan("fundus", 24, 2, 0, **planted) and found.classes == phantoms.classes("fundus")
-    np.testing.assert_array_equal(found.pixels[5], phantoms.render(plan, found.table["image_id"][5], 32)[0])
+    np.testing.assert_array_equal(found.pixels[5], phantoms.render(plan, found.table["image_id"][5], 32).image)
     plain = load(settings(tmp_path, dataset="phantom_fundus"))
     assert plain.hash != found.hash and (plain.pixels != found.pixels).any(axis=(1, 2, 3)).all()
     assert plain.table["part"].equals(found.table["part"]), "the same patients are tested"

@@ -14,7 +14,6 @@ from kdnb.distillation import (
     distil,
     dkd_loss,
     kd_loss,
-    matched,
     soft_gradient,
     soft_loss,
     standardised_loss,
@@ -155,9 +154,10 @@ def test_attention_loss_equals_the_formula():
 
 
 def test_taps_are_matched_by_the_size_of_their_maps():
-    assert matched({"a": (2, 3, 8, 8), "b": (2, 3, 4, 4)}, {"x": (2, 9, 4, 4), "y": (2, 9, 2, 2)}) == [("b", "x")]
-    with pytest.raises(UserError, match="no two taps have maps of one size"):
-        matched({"a": (2, 3, 8, 8)}, {"x": (2, 9, 4, 4)})
+    a, b, x, y = (torch.rand(2, channels, side, side) for channels, side in ((3, 8), (3, 4), (9, 4), (9, 2)))
+    assert attention_loss({"a": a, "b": b}, {"x": x, "y": y}) == attention_loss({"b": b}, {"x": x}) > 0
+    with pytest.raises(UserError, match=r"no two taps have maps of one size: student {'a': \(2, 3, 8, 8\)}, teacher"):
+        attention_loss({"a": a}, {"x": x})
 
 
 def test_no_gradient_reaches_the_teacher():

@@ -18,7 +18,7 @@ from kdnb.efficiency import (
     pareto_front,
 )
 from kdnb.errors import UserError
-from kdnb.explanations import CAMS, grad_cam
+from kdnb.explanations import CAMS, cams
 from kdnb.feature_maps import to_size
 from kdnb.models import FiveConv, TappedDenseNet121
 
@@ -86,7 +86,7 @@ def test_end_to_end_gives_the_map_of_the_predicted_class():
     from kdnb.data import to_tensor
 
     image = to_tensor(pixels)
-    wanted = to_size(grad_cam(model, image, model(image).argmax(1))["conv5"], 32)
+    wanted = to_size(cams(model, image, model(image).argmax(1))["conv5"], 32)
     methods = end_to_end(pixels, BACKGROUND, 10)
     np.testing.assert_allclose(methods["gradcam"](model), wanted.numpy(), atol=1e-6)
     assert methods["forward"](model).shape == (1, 4) and "shap_gradient" in methods

@@ -7,7 +7,7 @@ from pytorch_grad_cam import EigenCAM, GradCAM, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from kdnb.errors import UserError
-from kdnb.explanations import CAMS, cams, grad_cam
+from kdnb.explanations import CAMS, cams
 from kdnb.feature_maps import gradients_at_taps
 from kdnb.models import make_student, make_teacher, modules_at
 
@@ -73,7 +73,7 @@ def test_last_tap_is_class_activation_mapping():
     activation, _ = pairs["conv5"]
     weights = student.classifier.weight[TARGETS][:, :, None, None] / activation.shape[-1] ** 2
     expected = (weights * activation).sum(1).clamp_min(0).detach()
-    torch.testing.assert_close(grad_cam(student, IMAGES, TARGETS)["conv5"], expected)
+    torch.testing.assert_close(cams(student, IMAGES, TARGETS)["conv5"], expected)
     torch.testing.assert_close(cams(student, IMAGES, TARGETS, "hirescam")["conv5"], expected)
 
 
@@ -89,7 +89,7 @@ def test_batch_equals_one_by_one(model, method):
 @pytest.mark.parametrize("targets", [[0, 1], [0, 1, 4], [-1, 0, 0]])
 def test_bad_targets(targets):
     with pytest.raises(UserError, match="targets must be 3 class numbers from 0 to 3"):
-        grad_cam(make_student(4), IMAGES, torch.tensor(targets))
+        cams(make_student(4), IMAGES, torch.tensor(targets))
 
 
 def test_unknown_method_is_answered_with_the_list():

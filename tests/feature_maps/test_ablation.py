@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from kdnb.errors import UserError
-from kdnb.feature_maps import Tail, channel_effects, channel_means, top_k_curve
+from kdnb.feature_maps import Tail, channel_means, probabilities_without, top_k_curve
 from kdnb.models import FiveConv, make_student, make_teacher
 
 
@@ -20,7 +21,7 @@ def images():
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-TARGETS = torch.tensor([0, 1, 3])
+TARGETS, GROUPS = torch.tensor([0, 1, 3]), np.arange(3)
 
 
 def probability(model, images, targets, path=None, channels=(), mean=None):
@@ -39,14 +40,21 @@ def probability(model, images, targets, path=None, channels=(), mean=None):
     return result
 
 
+def channel_effects(model, images, tap, mean):
+    """(N, C) change of the target's probability when one channel alone is replaced by its mean."""
+    masks = torch.cat([torch.zeros(1, len(mean)), torch.eye(len(mean))]).bool()
+    found = [probabilities_without(model, image, tap, masks, mean=mean) for image in images.split(1)]
+    return torch.stack([p[1:, t] - p[0, t] for p, t in zip(found, TARGETS, strict=True)])
+
+
 def assert_effects_equal_full_forwards(model, images, tap, channels):
     mean = channel_means(model, images)[tap] + 0.5  # far from what is there, so that effects are large
-    effects = channel_effects(model, images, TARGETS, tap, mean=mean, channels=channels)
+    effects = channel_effects(model, images, tap, mean)
     path, before = model.taps[tap], probability(model, images, TARGETS, model.taps[tap])
-    for column, channel in enumerate(channels):
+    for channel in channels:
         after = probability(model, images, TARGETS, path, [channel], mean)
-        torch.testing.assert_close(effects[:, column], after - before, atol=1e-6, rtol=0)
-    assert effects.abs().amax() > 1e-4
+        torch.testing.assert_close(effects[:, channel], after - before, atol=1e-6, rtol=0)
+    assert effects[:, channels].abs().amax() > 1e-4
 
 
 @pytest.mark.parametrize("tap", FiveConv.taps)
@@ -70,12 +78,13 @@ def test_effects_equal_full_forwards_as_coded(images, tap):
     assert_effects_equal_full_forwards(model, images, tap, [0, 5])
 
 
-def test_all_channels_in_order(student, images):
+def test_masks_are_answered_in_order(student, images):
     mean = channel_means(student, images)["conv5"]
-    effects = channel_effects(student, images, TARGETS, "conv5", mean=mean)
-    assert effects.shape == (3, 128)
-    chosen = channel_effects(student, images, TARGETS, "conv5", mean=mean, channels=[9, 2])
-    torch.testing.assert_close(effects[:, [9, 2]], chosen)
+    masks = torch.eye(128, dtype=torch.bool)
+    found = probabilities_without(student, images[:1], "conv5", masks, mean=mean)
+    assert found.shape == (128, 4)
+    chosen = probabilities_without(student, images[:1], "conv5", masks[[9, 2]], mean=mean)
+    torch.testing.assert_close(found[[9, 2]], chosen)
 
 
 def test_a_constant_channel_has_no_effect(student, images):
@@ -83,7 +92,7 @@ def test_a_constant_channel_has_no_effect(student, images):
     nn.init.constant_(student.block4.norm.bias, 0.3)
     mean = channel_means(student, images)["conv4"]
     torch.testing.assert_close(mean, torch.full((64,), 0.3))
-    assert channel_effects(student, images, TARGETS, "conv4", mean=mean).abs().amax() < 1e-6
+    assert channel_effects(student, images, "conv4", mean).abs().amax() < 1e-6
 
 
 def test_means_do_not_depend_on_the_batches(student, images):
@@ -138,33 +147,37 @@ def test_models_without_a_chain(images, odd):
 
 
 def test_bad_input(student, images):
-    mean = torch.zeros(8)
+    mean, masks, zeros = torch.zeros(8), torch.zeros(1, 8, dtype=torch.bool), torch.zeros(3, 8)
+
+    def curve(pictures, targets, contributions=zeros, k=1):
+        top_k_curve(student, pictures, targets, "conv1", contributions, [k], mean=mean, groups=GROUPS)
+
     with pytest.raises(UserError, match="tap 'conv9' does not exist; there are conv1, conv2"):
-        channel_effects(student, images, TARGETS, "conv9", mean=mean)
+        probabilities_without(student, images[:1], "conv9", masks, mean=mean)
     with pytest.raises(UserError, match="tap 'conv2' has 16 channels"):
-        channel_effects(student, images, TARGETS, "conv2", mean=mean)
-    with pytest.raises(UserError, match="channels must lie from 0 to 7"):
-        channel_effects(student, images, TARGETS, "conv1", mean=mean, channels=[8])
+        probabilities_without(student, images[:1], "conv2", masks, mean=mean)
     with pytest.raises(UserError, match="3 class numbers from 0 to 3"):
-        channel_effects(student, images, torch.tensor([0, 1, 4]), "conv1", mean=mean)
+        curve(images, torch.tensor([0, 1, 4]))
     with pytest.raises(UserError, match="3 class numbers"):
-        channel_effects(student, images, TARGETS[:2], "conv1", mean=mean)
-    with pytest.raises(UserError, match="runs 2 times"):
-        Tail(Odd(), images, "twice", {"twice": "twice"})
+        curve(images, TARGETS[:2])
     with pytest.raises(UserError, match=r"must have shape \(N, 3, height, width\)"):
-        channel_effects(student, images[:, :1], TARGETS, "conv1", mean=mean)
+        curve(images[:, :1], TARGETS)
     with pytest.raises(UserError, match="not finite"):
-        channel_effects(student, images * torch.nan, TARGETS, "conv1", mean=mean)
+        curve(images * torch.nan, TARGETS)
     with pytest.raises(UserError, match=r"contributions must have shape \(3, 8\)"):
-        top_k_curve(student, images, TARGETS, "conv1", torch.zeros(3, 9), [1], mean=mean)
+        curve(images, TARGETS, torch.zeros(3, 9))
     with pytest.raises(UserError, match=r"each k lie from 0 to 8, got .* \[9\]"):
-        top_k_curve(student, images, TARGETS, "conv1", torch.zeros(3, 8), [9], mean=mean)
+        curve(images, TARGETS, k=9)
+    model = Odd()
+    model.taps = {"twice": "twice"}
+    with pytest.raises(UserError, match="runs 2 times"):
+        Tail(model, images, "twice")
 
 
 def test_curve_equals_full_forwards_and_ends_in_one_point(student, images):
     mean = channel_means(student, images)["conv5"] + 0.5
-    effects = channel_effects(student, images, TARGETS, "conv5", mean=mean)
-    curve = top_k_curve(student, images, TARGETS, "conv5", -effects, [0, 2, 128], mean=mean, seed=1)
+    effects = channel_effects(student, images, "conv5", mean)
+    curve = top_k_curve(student, images, TARGETS, "conv5", -effects, [0, 2, 128], mean=mean, groups=GROUPS, seed=1)
     assert curve.k.tolist() == [0, 2, 128]
     assert curve.iloc[0, 1:].abs().max() < 1e-7
     drops = []
@@ -182,6 +195,7 @@ def test_curve_equals_full_forwards_and_ends_in_one_point(student, images):
 def test_random_channels_are_seeded_and_as_random_as_ranked(student, images):
     mean = channel_means(student, images)["conv3"] + 0.5
     noise = torch.rand(3, 32, generator=torch.Generator().manual_seed(5))
-    curves = [top_k_curve(student, images, TARGETS, "conv3", noise, [4], mean=mean, seed=s) for s in (0, 0, 1)]
+    curves = [top_k_curve(student, images, TARGETS, "conv3", noise, [4], mean=mean, groups=GROUPS, seed=s)
+              for s in (0, 0, 1)]  # fmt: skip
     assert curves[0].equals(curves[1]) and curves[0].random[0] != curves[2].random[0]
     assert curves[0].ranked[0] == curves[2].ranked[0]

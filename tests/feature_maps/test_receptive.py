@@ -9,6 +9,12 @@ from kdnb.feature_maps import capture, field_box, receptive_fields
 from kdnb.models import FiveConv, make_student, make_teacher
 
 
+def fields(model, size, taps):
+    """The table of the model with other taps."""
+    model.taps = taps
+    return receptive_fields(model, size)
+
+
 def support(model, shape, images=2):
     """Per tap: a cell in the middle, and the rows of the image that change it, by autograd.
 
@@ -57,7 +63,7 @@ def test_densenet121():
 def test_one_cell_alone():
     """Rows and columns at once, of single cells, also where the border cuts the field off."""
     model = FiveConv(4, 0.25)
-    table = receptive_fields(model, 32, {"conv3": "block3.relu"})
+    table = fields(model, 32, {"conv3": "block3.relu"})
     model = model.eval()
     nn.init.uniform_(model.block1.conv.weight, 0.5, 1.5)
     pixels = torch.rand(8, 3, 32, 32, requires_grad=True)
@@ -77,8 +83,7 @@ LAYERS = [nn.Conv2d(3, 3, 3, padding="same", dilation=2), nn.Conv2d(3, 3, 4, str
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_layers_one_by_one(layer):
     model = nn.Sequential(layer, nn.ReLU())
-    model.taps = {"only": "1"}
-    row = receptive_fields(model, 32).loc["only"]
+    row = fields(model, 32, {"only": "1"}).loc["only"]
     pixels = torch.rand(1, 3, 32, 32, requires_grad=True)
     if isinstance(layer, nn.Conv2d):
         nn.init.constant_(layer.weight, 1.0)
@@ -89,7 +94,7 @@ def test_layers_one_by_one(layer):
 
 
 def test_after_global_pooling_everything_is_seen():
-    table = receptive_fields(make_student(4), 32, {"conv1": "block1.relu", "pooled": "pool5"})
+    table = fields(make_student(4), 32, {"conv1": "block1.relu", "pooled": "pool5"})
     assert table.field.tolist() == [3, float("inf")]
     assert field_box(table.loc["pooled"], (0, 0), 32) == (0, 0, 32, 32)
     assert receptive_fields(make_teacher(4, name="efficientnet_b0"), 64).jump.tolist() == [2, 4, 8, 16, 32]
@@ -113,15 +118,15 @@ OTHERS = [nn.Upsample(scale_factor=2), nn.ConvTranspose2d(3, 3, 2, stride=2), nn
 def test_layers_without_a_closed_form_are_named(layer):
     model = nn.Sequential(nn.ReLU(), layer, nn.ReLU())
     with pytest.raises(UserError, match=f"tap 'after' has no closed form: before it runs '1' .{type(layer).__name__}"):
-        receptive_fields(model, 16, {"after": "2"})
-    assert receptive_fields(model, 16, {"before": "0"}).field.tolist() == [1]
+        fields(model, 16, {"after": "2"})
+    assert fields(model, 16, {"before": "0"}).field.tolist() == [1]
     assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_functions_that_resize_and_taps_that_are_no_maps():
     with pytest.raises(UserError, match="16 cells were expected along a side, got 8"):
-        receptive_fields(Resizing(), 16, {"end": "relu"})
+        fields(Resizing(), 16, {"end": "relu"})
     with pytest.raises(UserError, match="no map"):
-        receptive_fields(make_student(4), 32, {"logits": "classifier"})
+        fields(make_student(4), 32, {"logits": "classifier"})
     with pytest.raises(UserError, match="no module 'block9'"):
-        receptive_fields(make_student(4), 32, {"conv9": "block9"})
+        fields(make_student(4), 32, {"conv9": "block9"})
