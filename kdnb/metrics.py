@@ -15,7 +15,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 __all__ = ["FEW", "Interval", "confusion", "divergence", "ece", "fidelity", "fidelity_by", "group_bootstrap",
-           "paired_difference", "paired_test", "scores", "seed_interval", "softmax"]  # fmt: skip
+           "paired_difference", "paired_test", "scores", "seed_interval", "share_interval", "softmax"]  # fmt: skip
 
 FEW = 5  # groups that an interval over groups needs at least
 LEVEL = 0.95  # coverage of every interval
@@ -133,6 +133,23 @@ def seed_interval(values: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> I
     apart = stats.t.ppf(0.975, count - 1) * np.std(np.mean(values, 1), ddof=1) / count**0.5 if count > 1 else 0.0
     low, high = (np.hypot(value - end, apart) for end in np.quantile(draws, [0.025, 0.975]))
     return Interval((value, value - float(low), value + float(high)))
+
+
+def share_interval(hits: np.ndarray, groups: np.ndarray) -> Interval:
+    """Share of hits (S, N) over seeds and images with its 95 % interval; images that are NaN for a seed are left out.
+
+    Where nothing or everything hits, the interval is Clopper-Pearson's for as many trials as there are groups.
+
+    >>> print(share_interval(np.zeros((3, 4)), np.arange(4)))
+    0.000 [0.000, 0.602]
+    """
+    known = ~np.isnan(hits).any(axis=0)
+    if not known.any():
+        return Interval((np.nan,) * 3)
+    if not hits[:, known].any():
+        value, low, high = share_interval(1 - hits, groups)
+        return Interval((1 - value, 1 - high, 1 - low))
+    return Interval(np.clip(seed_interval(hits[:, known], np.asarray(groups)[known]), 0, 1).tolist())
 
 
 def paired_test(differences: np.ndarray, groups: np.ndarray, *, repeats: int = 10_000, seed: int = 0) -> float:

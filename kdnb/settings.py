@@ -69,6 +69,7 @@ class Settings(BaseModel):
     patients: int = Field(0, ge=24, le=10_000, description="a whole number in [24, 10000], or 0")
     slices: int = Field(0, ge=1, le=64, description="a whole number in [1, 64], or 0")
     teacher_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    teacher_seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
     student_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
     batch_size: int = Field(0, ge=2, le=1024, description="a whole number in [2, 1024], or 0")
     learning_rate: float = Field(0.0, gt=0, le=1, description="a number in (0, 1], or 0")

@@ -109,7 +109,7 @@ class Study:
     @cached_property
     def test_groups(self) -> np.ndarray:
         """(N,) patient or family of every test image: what intervals resample."""
-        return leakage.groups(self.image_set.table).to_numpy()[self.image_set.rows("test")]
+        return self.groups(self.image_set.rows("test"))
 
     def test_logits(self, model: str) -> np.ndarray:
         """(N, K) test logits of one of ``MODELS``."""
@@ -179,6 +179,10 @@ class Study:
         targets = self.image_set.table["target"].to_numpy()[rows]
         turn = pd.Series(targets).groupby(targets).cumcount().to_numpy()
         return rows[np.lexsort((targets, turn))][:count]
+
+    def groups(self, rows: np.ndarray) -> np.ndarray:
+        """(M,) patient or family of some rows."""
+        return leakage.groups(self.image_set.table).to_numpy()[rows]
 
     def images(self, rows: np.ndarray) -> Tensor:
         """(M, 3, S, S) normalised tensors of some rows."""

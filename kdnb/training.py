@@ -220,17 +220,20 @@ def untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.dev
 
 
 def _teacher(settings: Settings, image_set: ImageSet, device: torch.device, schedule: Schedule, weights: str) -> Run:
+    another = settings.teacher_seed  # another initialisation and order; the split is that of the seed
+
     def make(run: Run) -> None:
-        start = weights if schedule.epochs else "none"
-        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=settings.seed, weights=start)
+        start, seed = weights if schedule.epochs else "none", settings.seed + another
+        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=seed, weights=start)
         if schedule.epochs:
-            fit(model, image_set, label_loss, schedule, run, device)
+            fit(model, image_set, label_loss, schedule, run, device, order=another)
         else:
             with atomic_path(run.path("model.safetensors")) as path:
                 save_weights(model, path)
         finish(model.to(device), image_set, schedule, run, device)
 
     parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
+    parameters |= {"teacher_seed": another} if another else {}
     return get_or_make("teacher", parameters, make, root=settings.runs, upstream=[image_set.hash])
 
 

@@ -99,3 +99,11 @@ def test_offline_imagenet_falls_back_and_says_so(monkeypatch, capsys):
 
 def test_a_finished_run_keeps_no_checkpoint(study):
     assert not list(study.teacher.folder.glob("*.pt"))
+
+
+def test_a_teacher_seed_gives_another_teacher_of_the_same_images(study):
+    other = train_teacher(study.settings.model_copy(update={"teacher_seed": 1}), study.image_set, CPU)
+    again = train_teacher(study.settings, study.image_set, CPU)
+    assert again.id == study.teacher.id != other.id
+    assert saved_logits(other).shape == saved_logits(again).shape
+    assert abs(saved_logits(other) - saved_logits(again)).max() > 0.01

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from kdnb.errors import UserError
 from kdnb.explanations import Context, explain
-from kdnb.metrics import Interval, seed_interval
+from kdnb.metrics import share_interval
 
-__all__ = ["distractor_shares", "energy_in_mask", "overlap_with_mask", "peak_in_mask", "share_interval"]
+__all__ = ["distractor_shares", "energy_in_mask", "overlap_with_mask", "peak_in_mask"]
 
 
 def _check(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,23 +69,6 @@ def overlap_with_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     cut = np.take_along_axis(-np.sort(-flat, axis=1), np.maximum(count - 1, 0)[:, None], axis=1)
     top = flat >= cut
     return np.where(count > 0, (top & inside).sum(1) / np.maximum((top | inside).sum(1), 1), np.nan)
-
-
-def share_interval(hits: np.ndarray, groups: np.ndarray) -> Interval:
-    """Share of hits (S, N) over seeds and images with its 95 % interval; images that are NaN for a seed are left out.
-
-    Where nothing or everything hits, the interval is Clopper-Pearson's for as many trials as there are groups.
-
-    >>> print(share_interval(np.zeros((3, 4)), np.arange(4)))
-    0.000 [0.000, 0.602]
-    """
-    known = ~np.isnan(hits).any(axis=0)
-    if not known.any():
-        return Interval((np.nan,) * 3)
-    if not hits[:, known].any():
-        value, low, high = share_interval(1 - hits, groups)
-        return Interval((1 - value, 1 - high, 1 - low))
-    return Interval(np.clip(seed_interval(hits[:, known], np.asarray(groups)[known]), 0, 1).tolist())
 
 
 def distractor_shares(

@@ -6,9 +6,10 @@ import pandas as pd
 import seaborn as sns
 
 from kdnb.figures.charts import legend_once
+from kdnb.figures.costs import pareto
 from kdnb.figures.output import PALETTE, Picture
 
-__all__ = ["accuracy_summary", "schedule_curves", "size_curves"]
+__all__ = ["accuracy_summary", "schedule_curves", "size_curves", "worth_pareto"]
 
 MARKS = {"teacher": ("s", PALETTE[1]), "KD student": ("o", PALETTE[0]), "label-only student": ("D", PALETTE[2]),
          "as-coded student": ("^", PALETTE[3])}  # fmt: skip
@@ -88,3 +89,9 @@ def schedule_curves(table: pd.DataFrame) -> Picture:
         for (name, model), went in table.groupby([place, "model"], sort=False)["val_accuracy"]
     ]
     return Picture(grid.figure, f"Accuracy on the validation part after every epoch. {'; '.join(said)}.")
+
+
+def worth_pareto(table: pd.DataFrame) -> Picture:
+    """Quality of every explanation of one data set against its time (columns method, model, metric, quality, ms)."""
+    metric = table["metric"].iloc[0]
+    return pareto(table.rename(columns={"quality": metric}).set_index(["method", "model"]), metric)

@@ -9,7 +9,6 @@ import torch
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
-from kdnb import leakage
 from kdnb.distillation import load_student
 from kdnb.errors import UserError
 from kdnb.feature_maps import (
@@ -148,8 +147,7 @@ def _measure(study: Study, run: Run) -> None:
 
 
 def _examples(study: Study, model: nn.Module, rows: np.ndarray) -> Examples:
-    groups = leakage.groups(study.image_set.table).to_numpy()[rows]
-    return Examples(features(model, study.images(rows)), study.targets(rows).numpy(), groups)
+    return Examples(features(model, study.images(rows)), study.targets(rows).numpy(), study.groups(rows))
 
 
 def _probes(seen: dict[str, list[Examples]], seed: int) -> pd.DataFrame:
@@ -170,8 +168,7 @@ def _cka(models: dict[str, nn.Module], images: Tensor) -> pd.DataFrame:
 
 def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd.DataFrame:
     """Mean shares of the predicted class's logit; networks for which the ledger is not exact are left out."""
-    found, images = {}, study.images(rows)
-    groups = leakage.groups(study.image_set.table).to_numpy()[rows]
+    found, images, groups = {}, study.images(rows), study.groups(rows)
     for name in ("KD student", "label-only student", "teacher"):
         with torch.no_grad():
             answers = torch.cat([models[name](part).argmax(1) for part in images.split(64)]).cpu()
@@ -196,7 +193,7 @@ def _ablation(study: Study, rows: np.ndarray, reference: np.ndarray) -> pd.DataF
         answers = model(images).argmax(1)
     _, pairs = gradients_at_taps(model, images.clone().requires_grad_(), answers)
     means, tables = channel_means(model, study.images(reference)), {}
-    groups = leakage.groups(study.image_set.table).to_numpy()[rows]
+    groups = study.groups(rows)
     for tap, (a, g) in pairs.items():
         ks = [k for k in KS if k <= a.shape[1]]
         contributions = (g * a).sum(dim=(2, 3))

@@ -8,17 +8,9 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from kdnb import figures
 from kdnb.errors import UserError
-from kdnb.figures import (
-    Picture,
-    Results,
-    accuracy_summary,
-    grid_heatmap,
-    pareto,
-    schedule_curves,
-    score_bars,
-    size_curves,
-)
+from kdnb.figures import Picture, Results
 from kdnb.report import publish
 from kdnb.results.findings import findings
 from kdnb.results.records import load, missing
@@ -54,7 +46,7 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
         facts = {"dataset": "brain_tumor, eye_disease, alzheimer", "plan": plan.name}
         results = Results(Path(temporary), facts, data)
         for name, table in tables.items():
-            results.table(name, table.set_index(table.columns[0]), sorted(set(table.get("run", []))))
+            results.table(name, table.set_index(table.columns[0]), sorted(set(" ".join(table.get("run", [])).split())))
         every = sorted(records["runs"]["run"])
         for name, picture in _pictures(tables):
             results.picture(name, picture, every)
@@ -75,22 +67,21 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
 def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture]]:
     if "a_accuracy" in tables:
         table = tables["a_accuracy"]
-        yield "summary", accuracy_summary(table[table["counted"] == "all classes"])
+        yield "summary", figures.accuracy_summary(table[table["counted"] == "all classes"])
     for dataset, table in tables["b_grid"].groupby("dataset") if "b_grid" in tables else ():
-        yield f"grid_{dataset}", grid_heatmap(table)
+        yield f"grid_{dataset}", figures.grid_heatmap(table)
     if "c_gains" in tables:
         rows = tables["c_gains"]
         names = [f"{r.dataset}, {r.split}, {r.taught_by}, seeds: {r.seeds}" for r in rows.itertuples()]
         bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
             ["value", "low", "high"], axis=1)  # fmt: skip
-        yield "gains", score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
+        yield "gains", figures.score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
     if "d_sizes" in tables and tables["d_sizes"]["fraction"].nunique() > 1:
-        yield "sizes", size_curves(tables["d_sizes"])
-    for (dataset, metric), table in tables["f_worth"].groupby(["dataset", "metric"]) if "f_worth" in tables else ():
-        rows = table.rename(columns={"quality": metric}).set_index(["method", "model"])
-        yield f"pareto_{dataset}", pareto(rows, metric)
+        yield "sizes", figures.size_curves(tables["d_sizes"])
+    for dataset, table in tables["f_worth"].groupby("dataset") if "f_worth" in tables else ():
+        yield f"pareto_{dataset}", figures.worth_pareto(table)
     if "g_schedule" in tables:
-        yield "schedule", schedule_curves(tables["g_schedule"])
+        yield "schedule", figures.schedule_curves(tables["g_schedule"])
 
 
 def published() -> dict[str, pd.DataFrame]:

@@ -1,6 +1,7 @@
 """Published tables from the record of all runs: accuracy, grid, gain, size, cost, explanations, schedule (07).
 
-The tables look for parts of ``sweeps/results.toml`` by name: paper, as_coded, grid, controls, size, explanations, cost.
+The tables look for parts of ``sweeps/results.toml`` by name: paper, teachers, as_coded, grid, controls, size,
+explanations, cost.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 from sklearn.metrics import f1_score
 
 from kdnb.data.registry import registered
+from kdnb.errors import UserError
 from kdnb.leakage import skill
 from kdnb.metrics import FEW, Interval, paired_test, seed_interval
 from kdnb.results.records import Records
@@ -23,6 +25,7 @@ __all__ = ["Answered", "answered", "make_tables"]
 
 LABELS = (1.0, 1.0)
 MODERATE = "ModerateDemented"
+PLACE = ("dataset", "split", "fraction")  # fraction: the share of the training patients
 MEMORY = ("1-NN", "1-NN mirrored")
 
 
@@ -52,8 +55,21 @@ class Answered:
     @property
     def cells(self) -> dict[tuple[float, float], list[str]]:
         """(alpha, T) → its students, by seed; (1, 1) is labels alone."""
-        students = self.trainings.drop("teacher")
-        return {cell: list(of.sort_values("seed").index) for cell, of in students.groupby(["alpha", "temperature"])}
+        students = self.trainings.groupby(["alpha", "temperature"])  # a teacher has neither
+        return {cell: list(of.sort_values("seed").index) for cell, of in students}
+
+    @property
+    def teachers(self) -> list[str]:
+        """Its teachers: one, but for `drawn` runs."""
+        return list(self.trainings.index[self.trainings["alpha"].isna()])
+
+    @property
+    def kinds(self) -> dict[str, list[str]]:
+        """Its models by what they are, students by seed."""
+        named = {"teacher": self.teachers}
+        for cell, students in self.cells.items():
+            named["label-only student" if cell == LABELS else "KD student"] = students
+        return named
 
     def right(self, *models: str) -> np.ndarray:
         """(S, N) float64: whether each model names each image's class."""
@@ -78,27 +94,47 @@ def answered(records: Records, *parts: str) -> list[Answered]:
     ]  # fmt: skip
 
 
+def drawn(records: Records) -> list[Answered]:
+    """The runs of the part "paper"; where "teachers" has more of the same test part, all of them as one.
+
+    There every teacher counts with one student: that of the run's ``student_seed``. So no two draws share a teacher.
+    """
+    more = answered(records, "teachers")
+    return [_together([one, *(o for o in more if o.place == one.place)]) for one in answered(records, "paper")]
+
+
+def _together(runs: list[Answered]) -> Answered:
+    first, trainings, values = runs[0], [], dict(runs[0].values)
+    if len(runs) == 1:
+        return first
+    for one in runs:
+        if not np.array_equal(one.values["target"], first.values["target"]):
+            raise UserError(f"runs {first.run} and {one.run} have other test images: give them the same seed")
+        own = one.trainings[one.trainings["alpha"].isna() | (one.trainings["seed"] == one.parameters["student_seed"])]
+        names = {"teacher": f"teacher, seed {one.parameters['teacher_seed']}"}
+        trainings.append(own.rename(names))
+        values |= {names.get(name, name): one.values[name] for name in own.index}
+    ids = " ".join(one.run for one in runs)
+    return Answered(ids, first.part, first.parameters, pd.concat(trainings), values)
+
+
 def accuracy(records: Records) -> pd.DataFrame:
     """(a) The paper's accuracies beside ours, under its splits and under honest ones, and the leak meter beside each.
 
     One row per data set, split, way to count the classes, and model: paper, accuracy with its 95 % interval over seeds
     and groups, macro_f1, majority (share of the largest class of the test part), leak_meter (1-NN),
     leak_meter_mirrored (the same with mirrored images), memory (the stronger of the two), accuracy ``above`` memory
-    with interval, skill, seeds, images, groups, size_px, epochs, run.
+    with interval, skill, seeds, teachers, images, groups, size_px, epochs, run.
     Alzheimer's "Moderate" class is two people: a three-class count merges it into "Mild", and its recall stands apart.
     """
     rows = []
-    for one in answered(records, "paper", "as_coded"):
-        models = {"teacher": ["teacher"]} if one.part == "paper" else {}
-        for cell, students in one.cells.items():
-            kind = ("KD student", "label-only student")[cell == LABELS]
-            models["as-coded student" if one.part == "as_coded" else kind] = students
+    for one in [*drawn(records), *answered(records, "as_coded")]:
+        models = one.kinds if one.part == "paper" else {"as-coded student": next(iter(one.cells.values()))}
         for counted, of in _counts(one):
             rows += [_score(one, of, counted, kind, names) for kind, names in models.items()]
     order = ["teacher", "KD student", "label-only student", "as-coded student"]
-    table = pd.DataFrame(rows, columns=None if rows else ["dataset", "split", "counted", "model"])
-    return table.assign(rank=table["model"].map(order.index)).sort_values(
-        ["dataset", "split", "counted", "rank"], kind="stable").drop(columns="rank")  # fmt: skip
+    rows.sort(key=lambda row: (row["dataset"], row["split"], row["counted"], order.index(row["model"])))
+    return pd.DataFrame(rows)
 
 
 def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
@@ -126,8 +162,8 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
         "majority": np.bincount(target).max() / len(target),
         "leak_meter": of.right(MEMORY[0]).mean(), "leak_meter_mirrored": of.right(MEMORY[1]).mean(),
         "memory": memory.mean(), **_spread("above", right - memory, groups),
-        "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "images": len(target),
-        "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"],
+        "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "teachers": len(one.teachers),
+        "images": len(target), "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"],
         "epochs": one.parameters["teacher_epochs" if kind == "teacher" else "student_epochs"], "run": one.run,
     }  # fmt: skip
 
@@ -152,14 +188,14 @@ def grid(records: Records) -> pd.DataFrame:
 def gains(records: Records) -> pd.DataFrame:
     """(c) Distilled against labels alone and against the controls, on the same images, seed by seed: difference, p."""
     rows = []
-    for one in answered(records, "paper", "controls"):
+    for one in [*drawn(records), *answered(records, "controls")]:
         name = one.parameters["control"] or "the teacher"
         alone, groups = one.right(*one.cells[LABELS]), one.values["group"]
         for cell, students in one.cells.items():
             if cell != LABELS:
                 rows.append({**one.place, "taught_by": name, "alpha": cell[0], "temperature": cell[1],
                              **_difference("difference", one.right(*students) - alone, groups),
-                             "seeds": len(students), "run": one.run})  # fmt: skip
+                             "seeds": len(students), "teachers": len(one.teachers), "run": one.run})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -169,10 +205,7 @@ def sizes(records: Records) -> pd.DataFrame:
     for one in answered(records, "size", "paper"):
         if one.parameters["split"] != "grouped":
             continue
-        kinds = {"teacher": ["teacher"]} | {
-            ("KD student", "label-only student")[cell == LABELS]: names for cell, names in one.cells.items()
-        }
-        for kind, names in kinds.items():
+        for kind, names in one.kinds.items():
             same = np.stack([one.values[n] == one.values["teacher"] for n in names]).astype(float)
             rows.append({**one.place, "fraction": one.parameters["fraction"],
                          "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
@@ -188,8 +221,7 @@ def schedule(records: Records) -> pd.DataFrame:
         return pd.DataFrame()
     went, rows = dict(list(records["03_curves"].groupby("run"))), []
     for one in answered(records, "paper"):
-        kinds = {name: ("KD student", "label-only student")[cell == LABELS]
-                 for cell, names in one.cells.items() for name in names}  # fmt: skip
+        kinds = {name: kind for kind, names in one.kinds.items() for name in names}
         of = went[one.run].replace({"model": kinds})
         mean = of.groupby(["model", "epoch"], sort=False)[["train_accuracy", "val_accuracy"]].mean().reset_index()
         rows.append(pd.DataFrame(one.place, index=mean.index).join(mean).assign(run=one.run))
@@ -197,9 +229,9 @@ def schedule(records: Records) -> pd.DataFrame:
 
 
 def beside(records: Records, name: str) -> pd.DataFrame:
-    """The table ``name`` of every run that has it, with data set and split in front."""
+    """The table ``name`` of every run that has it, with ``PLACE`` in front."""
     places = [json.loads(text) for text in records["runs"]["parameters"]]
-    front = pd.DataFrame([{k: p.get(k) for k in ("dataset", "split")} for p in places], index=records["runs"]["run"])
+    front = pd.DataFrame([{k: p.get(k) for k in PLACE} for p in places], index=records["runs"]["run"])
     table = records[name]
     return pd.concat([front.loc[table["run"]].reset_index(drop=True), table.reset_index(drop=True)], axis=1)
 
@@ -208,12 +240,11 @@ def worth(records: Records) -> pd.DataFrame:
     """(f) What the time of an explanation buys: its quality in notebook 05, with interval, beside its ms in 06."""
     if not {"05_quality", "06_explanations"} <= set(records):
         return pd.DataFrame()
-    place = ["dataset", "split"]
-    graded = beside(records, "05_quality").melt([*place, "run", "method", "model", "low", "high"], var_name="metric",
+    graded = beside(records, "05_quality").melt([*PLACE, "run", "method", "model", "low", "high"], var_name="metric",
                                                 value_name="quality").dropna(subset=["quality"])  # fmt: skip
-    timed = beside(records, "06_explanations").set_index([*place, "method"])
+    timed = beside(records, "06_explanations").set_index([*PLACE, "method"])
     times = timed.rename(columns=lambda name: name.removesuffix("_ms"))[["teacher", "student"]]
-    ms = times.stack().rename_axis([*place, "method", "model"]).rename("ms")
+    ms = times.stack().rename_axis([*PLACE, "method", "model"]).rename("ms")
     return graded.join(ms, on=ms.index.names, how="inner")
 
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from kdnb.data import ImageSet, load, phantom_plan, to_tensor
 from kdnb.data.sources import phantom_source
 from kdnb.distillation import distil, load_student
-from kdnb.faithfulness import distractor_shares, energy_in_mask, share_interval
-from kdnb.metrics import Interval
+from kdnb.faithfulness import distractor_shares, energy_in_mask
+from kdnb.metrics import Interval, share_interval
 from kdnb.phantoms import render
 from kdnb.study import Study
 from kdnb.training import predict
-from kdnb.trust.tables import STUDENTS, explainer, explanations, interval, places
+from kdnb.trust.tables import STUDENTS, explainer, explanations, interval
 
 __all__ = ["distractor", "shortcut"]
 
@@ -78,7 +78,7 @@ def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     }  # fmt: skip
     rows = small.sample(SHOWN)
     masks = np.stack([render(plan, i, fair.size).mark for i in fair.table["image_id"].iloc[rows]])
-    images, groups = to_tensor(fair.pixels[rows]).to(study.device), small.test_groups[places(small, rows)]
+    images, groups = to_tensor(fair.pixels[rows]).to(study.device), small.groups(rows)
     energy = {}
     for name in explanations(STUDENTS[1]):
         inside = {who: np.stack([_energy(small, name, m, images, masks) for m in models])

@@ -14,9 +14,9 @@ from torch import nn
 from kdnb.distillation import control_runs, load_student
 from kdnb.errors import UserError
 from kdnb.explanations import Context, explain
-from kdnb.faithfulness import AGREEMENTS, BASELINES, METRICS, Explainer, grade, share_interval
+from kdnb.faithfulness import AGREEMENTS, BASELINES, METRICS, Explainer, grade
 from kdnb.feature_maps import gram_cka, grams
-from kdnb.metrics import FEW, Interval, seed_interval
+from kdnb.metrics import FEW, Interval, seed_interval, share_interval
 from kdnb.progress import say
 from kdnb.reading.measured import COMPARED
 from kdnb.runs import Run, atomic_path, get_or_make
@@ -24,7 +24,7 @@ from kdnb.study import Study
 from kdnb.training import load_teacher, saved_logits
 
 __all__ = ["EXPLANATIONS", "STUDENTS", "agreement", "agreement_table", "explainer", "explanations", "graded",
-           "interval", "kd_question", "likeness", "places", "quality", "scores", "trained", "verdicts"]  # fmt: skip
+           "interval", "kd_question", "likeness", "quality", "scores", "trained", "verdicts"]  # fmt: skip
 
 EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
     "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
@@ -66,11 +66,6 @@ def explainer(study: Study, name: str) -> Explainer:
 
 def _rows(study: Study) -> np.ndarray:
     return study.sample(study.settings.graded_images)
-
-
-def places(study: Study, rows: np.ndarray) -> np.ndarray:
-    """(N,) where rows of test images stand in the test part."""
-    return np.searchsorted(study.image_set.rows("test"), rows)
 
 
 def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
@@ -117,7 +112,7 @@ def scores(study: Study) -> pd.DataFrame:
         Index (model, explanation, metric); ``value`` with its 95 % interval over seeds and groups (low, high), and on
         how many images it is known.
     """
-    found, groups = {}, study.test_groups[places(study, _rows(study))]
+    found, groups = {}, study.groups(_rows(study))
     for kind, runs in trained(study).items():
         for name in explanations(kind):
             say(f"  grading the {kind}: {name}")
@@ -243,7 +238,7 @@ def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarra
     Returns:
         Index (student, explanation, measure), columns (cases, value · low · high).
     """
-    place = places(study, _rows(study))
+    place = np.searchsorted(study.image_set.rows("test"), _rows(study))  # in the test part
     answers = np.stack([saved_logits(run)[place].argmax(1) for runs in trained(study).values() for run in runs])
     right, groups = (answers == study.test_targets[place]).all(axis=0), study.test_groups[place]
     rows = {
@@ -270,7 +265,7 @@ def kd_question(
         Index ``measure``; columns KD student, label-only student, difference with its 95 % interval, paired over
         images and seeds (low, high), seeds.
     """
-    runs, groups = trained(study), study.test_groups[places(study, _rows(study))]
+    runs, groups = trained(study), study.groups(_rows(study))
     right = [
         np.stack([saved_logits(r).argmax(1) == study.test_targets for r in runs[k]]).astype(float) for k in STUDENTS
     ]

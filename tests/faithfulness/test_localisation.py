@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from kdnb.errors import UserError
-from kdnb.faithfulness import distractor_shares, energy_in_mask, overlap_with_mask, peak_in_mask, share_interval
+from kdnb.faithfulness import distractor_shares, energy_in_mask, overlap_with_mask, peak_in_mask
+from kdnb.metrics import share_interval
 
 MASK = np.zeros((2, 8, 8), bool)
 MASK[0, 2:4, 2:4] = True  # the second mask is empty

@@ -13,7 +13,7 @@ from kdnb.results.answers import answers, trainings
 from kdnb.results.build import COLLECTED, build, write_findings
 from kdnb.results.findings import findings
 from kdnb.results.records import collect, load
-from kdnb.results.tables import answered, make_tables, worth
+from kdnb.results.tables import accuracy, answered, gains, make_tables, worth
 from kdnb.runs import digest, write_json
 from kdnb.sweep.plan import read_plan
 
@@ -113,6 +113,43 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     assert went.loc["KD student"].tolist() == pytest.approx([0.2, 0.3])  # the mean of two seeds
 
 
+def several_teachers(target_of_two=TARGET):
+    """The record of three runs, each with a teacher and its students; how many of every four images each has right."""
+    alike = {"dataset": "brain_tumor", "split": "grouped", "image_size": 64, "teacher_epochs": 1, "student_epochs": 1,
+             "control": ""}  # fmt: skip
+    said = {
+        "one": {"teacher": 4, "alpha 0.4, T 5, seed 0": 3, "alpha 0.4, T 5, seed 1": 4, "labels alone, seed 0": 2,
+                "labels alone, seed 1": 4},
+        "two": {"teacher": 0, "alpha 0.4, T 5, seed 1": 1, "labels alone, seed 1": 2},
+        "three": {"teacher": 0, "alpha 0.4, T 5, seed 2": 1, "labels alone, seed 2": 2},
+    }  # fmt: skip
+    runs, answers, trainings = [], [], []
+    for seed, (run, models) in enumerate(said.items()):
+        parameters = json.dumps(alike | {"teacher_seed": seed, "student_seed": seed})
+        part = "teachers" if seed else "paper"
+        runs.append({"run": run, "part": part, "notebook": "03_distillation", "parameters": parameters})
+        target = target_of_two if run == "two" else TARGET
+        values = {"group": GROUP, "target": target, "1-NN": TARGET, "1-NN mirrored": TARGET}
+        for model, right in models.items():
+            values[model] = np.where(np.tile(np.arange(4) < right, 25), TARGET, (TARGET + 1) % 4)
+            cell = (np.nan,) * 2 if model == "teacher" else (0.4, 5.0) if "alpha" in model else (1.0, 1.0)
+            trainings.append((run, model, *cell, int(model[-1]) if model[-1].isdigit() else 0))
+        answers += [{"run": run, "model": m, "values": " ".join(map(str, v))} for m, v in values.items()]
+    columns = ["run", "model", "alpha", "temperature", "seed"]
+    return {"runs": pd.DataFrame(runs), "03_answers": pd.DataFrame(answers),
+            "03_trainings": pd.DataFrame(trainings, columns=columns)}  # fmt: skip
+
+
+def test_more_teachers_are_drawn_with_their_own_students():
+    rows, (gain,) = accuracy(several_teachers()).set_index("model"), gains(several_teachers()).to_dict("records")
+    expected = {"teacher": 1 / 3, "KD student": (0.75 + 0.25 + 0.25) / 3, "label-only student": 0.5}
+    assert rows["accuracy"].to_dict() == pytest.approx(expected)
+    assert set(rows["seeds"]) == set(rows["teachers"]) == {3} and set(rows["run"]) == {"one two three"}
+    assert gain["difference"] == pytest.approx(1.25 / 3 - 0.5) and gain["seeds"] == gain["teachers"] == 3
+    with pytest.raises(UserError, match="one and two have other test images: give them the same seed"):
+        accuracy(several_teachers(target_of_two=TARGET[::-1]))
+
+
 def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
     records = dict(collect(finished(), tmp_path / "runs", figures / COLLECTED))
     records["runs"] = records["runs"].assign(
@@ -128,7 +165,8 @@ def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
 
 
 def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
-    runs = pd.DataFrame({"run": ["q", "t"], "parameters": ['{"dataset": "brain_tumor", "split": "grouped"}'] * 2})
+    parameters = json.dumps({"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0})
+    runs = pd.DataFrame({"run": ["q", "t"], "parameters": parameters})
     graded = pd.DataFrame({"run": "q", "method": ["gradcam", "shap_deep", "untimed"], "model": "student",
                            "ROAD": [0.3, 0.6, 0.9], "low": 0.1, "high": 0.9})  # fmt: skip
     timed = pd.DataFrame({"run": "t", "method": ["gradcam", "shap_deep"], "teacher_ms": [50.0, np.nan],

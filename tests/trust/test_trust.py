@@ -71,7 +71,7 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
         kind: [SimpleNamespace(kind=kind, seed=s) for s in range(3)] for kind in ("KD student", "label-only student")
     }
     study = SimpleNamespace(
-        settings=SimpleNamespace(graded_images=40), sample=np.arange, test_groups=np.arange(40),
+        settings=SimpleNamespace(graded_images=40), sample=np.arange, test_groups=np.arange(40), groups=np.asarray,
         image_set=SimpleNamespace(rows=lambda _part: np.arange(40)), test_targets=np.zeros(40, int),
     )  # fmt: skip
     monkeypatch.setattr(trust.tables, "trained", lambda _study: runs)
