@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from operator import length_hint
-from typing import TypeVar
+from typing import Any
 
 from tqdm.auto import tqdm as notebook_bar
 from tqdm.std import tqdm as terminal_bar
@@ -14,10 +14,8 @@ from kdnb.settings import is_live
 
 __all__ = ["say", "track"]
 
-T = TypeVar("T")
 
-
-def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
     """Iterate with a progress bar where a person watches, silently in a log or where there is one step.
 
     >>> sum(track([1, 2, 3], "adding"))

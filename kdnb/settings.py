@@ -105,7 +105,8 @@ class Settings(BaseModel):
     @classmethod
     def _take_profile(cls, values: Any) -> Any:
         decided = PROFILES.get(str(values.get("profile", "quick")), {})  # the field's own check names those accepted
-        return {**values, **{name: value for name, value in decided.items() if values.get(name, 0) in (0, "")}}
+        own = {name: value for name, value in decided.items() if values.get(name, 0) in (0, "")}
+        return {"student_seed": values.get("teacher_seed", 0), **values, **own}  # another teacher has other students
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Settings:

@@ -96,3 +96,8 @@ def test_live_only_where_a_person_sits(monkeypatch):
     assert is_live()
     monkeypatch.setenv("KDNB_LIVE", "0")
     assert not is_live()
+
+
+def test_another_teacher_has_another_student():
+    assert Settings.checked({}).student_seed == 0 and Settings.checked({"teacher_seed": 2}).student_seed == 2
+    assert Settings.checked({"teacher_seed": 2, "student_seed": 5}).student_seed == 5

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kdnb.errors import UserError
 from kdnb.runs import atomic_path
+from kdnb.settings import Settings
 from kdnb.sweep.plan import Plan
 from kdnb.sweep.spec import PLACES, Spec
 from kdnb.sweep.table import state_of
@@ -26,7 +27,8 @@ RECORDED = {  # notebook -> the tables of it that are kept
     "05_xai": ("05_grades", "05_verdicts", "05_kd_question", "05_shortcut", "05_distractor", "05_quality"),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }
-ANSWERS = "03_answers"
+# what is left as it is does not tell runs apart: a new parameter makes no record another one's
+DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 
 
 def collect(plan: Plan, root: Path, folder: Path) -> Records:
@@ -64,7 +66,7 @@ def _row(spec: Spec) -> dict[str, Any]:
 
 def _table(spec: Spec, name: str) -> pd.DataFrame:
     table = pd.read_csv(spec.run.path("results") / f"{name}.csv")
-    if name == ANSWERS:
+    if name == "03_answers":
         table = pd.DataFrame({"model": table.columns, "values": [" ".join(map(str, table[c])) for c in table.columns]})
     table.insert(0, "run", spec.run.id)
     return table
@@ -105,7 +107,7 @@ def missing(records: Records, plan: Plan) -> list[str]:
 
 
 def _planned(plan: Plan) -> dict[str, str]:
-    return {_key(part.notebook.stem, run): f"{part.name} ({_short(part.varied, run)})"
+    return {_key(part.notebook.stem, run): f"{part.name} ({' '.join(f'{name}={run[name]}' for name in part.varied)})"
             for part in plan.parts for run in part.runs}  # fmt: skip
 
 
@@ -118,12 +120,8 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
-    chosen = {name: value for name, value in parameters.items() if name not in PLACES}
+    chosen = {name: v for name, v in parameters.items() if name not in PLACES and v != DEFAULTS.get(name)}
     return f"{notebook} {json.dumps(chosen, sort_keys=True)}"
-
-
-def _short(varied: tuple[str, ...], run: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={run[name]}" for name in varied)
 
 
 def _sizes(runs: pd.DataFrame) -> list[int | None]:

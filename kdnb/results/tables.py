@@ -97,7 +97,7 @@ def answered(records: Records, *parts: str) -> list[Answered]:
 def drawn(records: Records) -> list[Answered]:
     """The runs of the part "paper"; where "teachers" has more of the same test part, all of them as one.
 
-    There every teacher counts with one student: that of the run's ``student_seed``. So no two draws share a teacher.
+    There every teacher counts with one student: that of its own seed. So no two draws share a teacher.
     """
     more = answered(records, "teachers")
     return [_together([one, *(o for o in more if o.place == one.place)]) for one in answered(records, "paper")]
@@ -110,7 +110,7 @@ def _together(runs: list[Answered]) -> Answered:
     for one in runs:
         if not np.array_equal(one.values["target"], first.values["target"]):
             raise UserError(f"runs {first.run} and {one.run} have other test images: give them the same seed")
-        own = one.trainings[one.trainings["alpha"].isna() | (one.trainings["seed"] == one.parameters["student_seed"])]
+        own = one.trainings[one.trainings["alpha"].isna() | (one.trainings["seed"] == one.parameters["teacher_seed"])]
         names = {"teacher": f"teacher, seed {one.parameters['teacher_seed']}"}
         trainings.append(own.rename(names))
         values |= {names.get(name, name): one.values[name] for name in own.index}

@@ -125,7 +125,7 @@ def several_teachers(target_of_two=TARGET):
     }  # fmt: skip
     runs, answers, trainings = [], [], []
     for seed, (run, models) in enumerate(said.items()):
-        parameters = json.dumps(alike | {"teacher_seed": seed, "student_seed": seed})
+        parameters = json.dumps(alike | {"teacher_seed": seed})
         part = "teachers" if seed else "paper"
         runs.append({"run": run, "part": part, "notebook": "03_distillation", "parameters": parameters})
         target = target_of_two if run == "two" else TARGET
@@ -219,6 +219,18 @@ def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, t
     path.write_bytes(gzip.compress(other.encode()))
     with pytest.raises(UserError, match=r"1 runs are not of the plan: .*1 runs are missing: .*mix image sizes: .*: 96"):
         build(plan(), figures)
+
+
+def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, tmp_path, plan):
+    collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "runs.csv.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    assert '""teacher_seed"": 0, ' in text
+    path.write_bytes(gzip.compress(text.replace('""teacher_seed"": 0, ', "").encode()))
+    assert len(load(figures / COLLECTED, read_plan(plan()))["runs"]) == 3
+    path.write_bytes(gzip.compress(text.replace('""teacher_seed"": 0', '""teacher_seed"": 1').encode()))
+    with pytest.raises(UserError, match="3 runs are not of the plan"):
+        load(figures / COLLECTED, read_plan(plan()))
 
 
 def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
