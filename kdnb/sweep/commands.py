@@ -147,7 +147,7 @@ def _summary(table, runs: list[Spec], workers: int) -> str:  # noqa: ANN001
     seconds = estimate(left, workers)
     if not left:
         return f"{len(runs)} runs: {counts}"
-    guess = "no past run to estimate from" if seconds is None else f"about {_spoken(seconds)} left"
+    guess = "no past run to estimate from" if seconds is None else f"about {_spoken(seconds)} left, going by past runs"
     return f"{len(runs)} runs: {counts}; {guess}"
 
 

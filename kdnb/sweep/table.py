@@ -35,13 +35,14 @@ def state_of(run: Run) -> str:
 
 
 def status(specs: Sequence[Spec]) -> pd.DataFrame:
-    """One row per run: run, the varied parameters, state, seconds, note (the error and where its notebook lies)."""
-    rows = []
+    """One row per run: run, what varies in the plan, state, seconds, note (the error and where its notebook lies)."""
+    rows, varied = [], dict.fromkeys(name for spec in specs for name in spec.varied)
     for spec in specs:
         run, state = spec.run, state_of(spec.run)
         seconds = run.json("done.json")["seconds"] if state == "done" else None
         note = run.json("failed.json")["message"] if state == "failed" else ""
-        rows.append({**_front(spec, spec.varied), "state": state, "seconds": seconds, "note": note})
+        front = _front(spec, [name for name in varied if name in spec.parameters])
+        rows.append({**front, "state": state, "seconds": seconds, "note": note})
     return pd.DataFrame(rows)
 
 
