@@ -13,9 +13,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from sklearn.utils.extmath import randomized_svd
 
-__all__ = ["components", "copies", "families", "groups", "leak_ledger", "leak_meter", "likeness", "near_duplicates",
-           "skill", "thumbnails"]  # fmt: skip
+__all__ = ["MEMORY", "components", "copies", "families", "groups", "leak_ledger", "leak_meter", "likeness",
+           "near_duplicates", "skill", "thumbnails"]  # fmt: skip
 
+MEMORY = {"1-NN": False, "1-NN mirrored": True}  # memory alone: name -> whether mirrored images match, too
 CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))
 BLOCK = 2048  # rows per matrix product or gather: bounds the memory
 
@@ -146,26 +147,29 @@ def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
     return ledger[["kind", "part_a", "part_b", "id_a", "id_b", "label_a", "label_b", "similarity", "count"]]
 
 
-def leak_meter(table: pd.DataFrame, thumbs: np.ndarray, flip_invariant: bool = False) -> dict:
-    """What raw pixels alone achieve: each test image takes the class of the most correlated image of train and val.
+def leak_meter(
+    table: pd.DataFrame, thumbs: np.ndarray, flip_invariant: bool = False, seen: Sequence[str] = ("train", "val")
+) -> dict:
+    """What raw pixels alone achieve: each test image takes the class of the most correlated image that was seen.
 
     Args:
         table: manifest with ``part`` and ``target``.
         thumbs: (N, side * side) from `thumbnails`.
         flip_invariant: whether the test image mirrored left-right, up-down or both may match as well.
+        seen: the parts that may be remembered.
 
     Returns:
         accuracy, balanced_accuracy, recall (dict by class index, classes of the test part), and per test image in the
         order of the table predictions, neighbours (rows of the table) and similarity (correlation).
     """
     targets, part = table["target"].to_numpy(), table["part"]
-    seen, test = np.flatnonzero(part.isin(["train", "val"])), np.flatnonzero(part == "test")
-    known, similarity, nearest = thumbs[seen], [], []
+    rows, test = np.flatnonzero(part.isin(seen)), np.flatnonzero(part == "test")
+    known, similarity, nearest = thumbs[rows], [], []
     for start in range(0, len(test), BLOCK):
         scores = likeness(thumbs[test[start : start + BLOCK]], known, flip_invariant)
         nearest.append(scores.argmax(axis=1))
         similarity.append(scores.max(axis=1))
-    neighbours, truth = seen[np.concatenate(nearest)], targets[test]
+    neighbours, truth = rows[np.concatenate(nearest)], targets[test]
     predictions = targets[neighbours]
     hit = predictions == truth
     recall = {int(k): float(hit[truth == k].mean()) for k in np.unique(truth)}

@@ -1,6 +1,7 @@
 """Scores with intervals, paired differences, calibration, and how alike teacher and student answer (notebooks 02-07).
 
-Intervals resample *groups* (patients or families), since images of one patient are not independent.
+Intervals resample *groups* (patients or families), since images of one patient are not independent. A percentile
+bootstrap of few groups is too narrow: its ends are taken further out (`_tail`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def group_bootstrap(statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> Interval:
-    """A statistic with its percentile bootstrap interval: whole groups, (N,) of the rows, are drawn with replacement.
+    """A statistic with its expanded percentile bootstrap interval: groups (N,) of rows are drawn with replacement.
 
     ``statistic`` computes the number from an int array of row numbers, in which a row may come twice.
     """
@@ -61,8 +62,22 @@ def group_bootstrap(statistic: Statistic, groups: np.ndarray, *, repeats: int = 
         statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
         for _ in range(repeats)
     ]
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(draws, [_tail(len(members)), 1 - _tail(len(members))])
     return Interval((float(statistic(np.arange(len(codes)))), float(low), float(high)))
+
+
+def _tail(groups: int) -> float:
+    """Share of bootstrap draws of so many groups to leave out at each end of a 95 % interval.
+
+    As many as make it as wide as Student's t (expanded percentile interval, arXiv 1411.5279): with 2.5 %, only 84 % of
+    the intervals over 5 groups cover a true mean, and 92 % over 20.
+
+    >>> [round(_tail(n), 4) for n in (5, 20, 1000)]
+    [0.001, 0.0159, 0.0248]
+    """
+    if groups < 2:
+        return (1 - LEVEL) / 2
+    return float(stats.norm.cdf(-((groups / (groups - 1)) ** 0.5) * stats.t.ppf((1 + LEVEL) / 2, groups - 1)))
 
 
 def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
@@ -131,7 +146,7 @@ def seed_interval(values: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> I
     weights = np.random.default_rng(seed).multinomial(len(sizes), chance, size=2000)  # (R, G) times drawn
     draws = weights @ sums.mean(0) / (weights @ sizes)
     apart = stats.t.ppf(0.975, count - 1) * np.std(np.mean(values, 1), ddof=1) / count**0.5 if count > 1 else 0.0
-    low, high = (np.hypot(value - end, apart) for end in np.quantile(draws, [0.025, 0.975]))
+    low, high = (np.hypot(value - end, apart) for end in np.quantile(draws, [_tail(len(sizes)), 1 - _tail(len(sizes))]))
     return Interval((value, value - float(low), value + float(high)))
 
 

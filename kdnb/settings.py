@@ -20,6 +20,7 @@ CONTROLS = ("", "shuffled", "random", "smoothing", "early")
 LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
 TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
+TIMED_SAMPLES = 20  # of a timed SHAP call at most
 SPLITS = ("grouped", "random", "published", "deduplicated")
 Temperature = Annotated[float, Field(gt=0, le=1000)]
 Width = Annotated[float, Field(ge=0.125, le=4)]
@@ -107,6 +108,11 @@ class Settings(BaseModel):
         decided = PROFILES.get(str(values.get("profile", "quick")), {})  # the field's own check names those accepted
         own = {name: value for name, value in decided.items() if values.get(name, 0) in (0, "")}
         return {"student_seed": values.get("teacher_seed", 0), **values, **own}  # another teacher has other students
+
+    @property
+    def timed_samples(self) -> int:
+        """Gradient samples, or evaluations, of a timed SHAP call; the time of a call grows with them in proportion."""
+        return min(TIMED_SAMPLES, max(10, self.shap_samples // 4))
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Settings:

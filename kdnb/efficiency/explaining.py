@@ -20,32 +20,44 @@ from kdnb.efficiency.counting import flops_of, macs
 from kdnb.efficiency.memory import peak_memory
 from kdnb.efficiency.timing import Protocol, forward_of, quartiles_ms, ratio_interval, timed
 from kdnb.errors import UserError
-from kdnb.explanations import CAMS, Attribution, cams, shap_deep, shap_gradient
+from kdnb.explanations import CAMS, METHODS, Attribution, Context, cams
 from kdnb.feature_maps import average_maps, to_size
 from kdnb.models import evaluating
 from kdnb.progress import track
 
-__all__ = ["Method", "both_factors", "end_to_end", "explanation_methods", "explanation_times", "explanation_work",
-           "pareto_front"]  # fmt: skip
+__all__ = ["SLOW", "Method", "as_graded", "both_factors", "end_to_end", "explanation_methods", "explanation_times",
+           "explanation_work", "pareto_front"]  # fmt: skip
 
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
+ATTRIBUTIONS = {  # here -> in METHODS
+    "shap_gradient": "SHAP gradient", "shap_deep": "SHAP deep", "shap_partition": "SHAP partition",
+    "integrated_gradients": "integrated gradients", "occlusion": "occlusion",
+}  # fmt: skip
+SAMPLED = ("shap_gradient", "shap_partition")  # their time grows with the number of samples
+SLOW = ("shap_partition", "integrated_gradients", "occlusion")  # seconds per call on a large network
 KINDS = ("forward", "average_map", "gradcam", "shap_gradient")  # no map, one pass, one backward pass, many of both
 
 
 def explanation_methods(image: Tensor, target: Tensor, background: Tensor, samples: int) -> dict[str, Method]:
     """Every method of the study, ready to be called with a model; maps of all taps where a method has them.
 
-    They explain the logit of class ``target`` (1,) for ``image`` (1, 3, S, S); SHAP compares with ``background``
-    (M, 3, S, S) and takes ``samples`` gradient samples.
+    They explain the logit of class ``target`` (1,) for ``image`` (1, 3, S, S); what compares takes ``background``
+    (M, 3, S, S) or its mean; those of ``SAMPLED`` take ``samples`` gradient samples or evaluations.
     """
+    context = Context(background, samples)
     return {
         "forward": lambda model: forward_of(model, image)(),
         "average_map": lambda model: average_maps(model, image),
         **{name: lambda model, name=name: cams(model, image, target, name) for name in CAMS},
-        "shap_gradient": lambda model: shap_gradient(model, image, target, background, samples=samples),
-        "shap_deep": lambda model: shap_deep(model, image, target, background),
-    }
+        **{key: lambda model, name=name: METHODS[name](model, image, target, context)
+           for key, name in ATTRIBUTIONS.items()},
+    }  # fmt: skip
+
+
+def as_graded(ms: pd.Series, factor: float) -> pd.Series:
+    """Times of methods (index level ``method``) with ``factor`` times as many samples: those of ``SAMPLED`` grow so."""
+    return ms.where(~ms.index.get_level_values("method").isin(SAMPLED), ms * factor)
 
 
 def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Method]:

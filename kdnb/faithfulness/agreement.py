@@ -43,6 +43,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def top_overlap(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np.ndarray:
     """Intersection over union of the strongest pixels of two maps; NaN where a map is constant.
 
+    A pixel at the map's lowest value is never among the strongest: a map of few bright pixels has fewer than its share.
     Two maps that have nothing to do with each other score share / (2 − share), about 0.05 for a tenth.
 
     Args:
@@ -59,7 +60,7 @@ def top_overlap(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np
     flat = [m.reshape(len(m), -1) for m in _pair(first, second)]
     count = max(1, round(share * flat[0].shape[1]))
     # a tie at the edge brings in all that are tied, so that no place in the image is preferred
-    tops = [m >= np.partition(m, -count, axis=1)[:, -count, None] for m in flat]
+    tops = [(m >= np.partition(m, -count, axis=1)[:, -count, None]) & (m > m.min(1, keepdims=True)) for m in flat]
     constant = np.any([~(np.ptp(m, axis=1) > 0) for m in flat], axis=0)  # also where there is no map
     return np.where(constant, np.nan, (tops[0] & tops[1]).sum(1) / np.maximum((tops[0] | tops[1]).sum(1), 1))
 

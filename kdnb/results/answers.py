@@ -31,8 +31,8 @@ def answers(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
         student, such as ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups are numbered.
     """
     numbered = np.unique(study.test_groups, return_inverse=True)[1]
-    known = {"group": numbered, "target": study.test_targets, "1-NN": study.leak_meter["predictions"],
-             "1-NN mirrored": study.mirrored_leak_meter["predictions"]}  # fmt: skip
+    known = {"group": numbered, "target": study.test_targets}
+    known |= {name: meter["predictions"] for name, meter in study.memory.items()}
     runs = {"teacher": study.teacher} | {name: run for name, (*_, run) in _students(study, grid).items()}
     return pd.DataFrame(known | {name: saved_logits(run).argmax(1) for name, run in runs.items()})
 

@@ -7,7 +7,7 @@ explanations, cost.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,16 @@ from sklearn.metrics import f1_score
 
 from kdnb.data.registry import registered
 from kdnb.errors import UserError
-from kdnb.leakage import skill
-from kdnb.metrics import FEW, Interval, paired_test, seed_interval
+from kdnb.leakage import MEMORY, skill
+from kdnb.metrics import FEW, Interval, paired_test, seed_interval, share_interval
+from kdnb.results.kept import kept
 from kdnb.results.records import Records
 
 __all__ = ["Answered", "answered", "make_tables"]
 
 LABELS = (1.0, 1.0)
+TAUGHT = "the teacher"
 MODERATE = "ModerateDemented"
-PLACE = ("dataset", "split", "fraction")  # fraction: the share of the training patients
-MEMORY = ("1-NN", "1-NN mirrored")
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,11 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
     right, memory = of.right(*names), of.right(of.memory)
     return {
         **one.place, "counted": counted, "model": kind, "paper": told,
-        **_spread("accuracy", right, groups),
-        "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names]),
+        **_share("accuracy", right, groups),
+        "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names])
+        if len(np.unique(target)) > 1 else np.nan,
         "majority": np.bincount(target).max() / len(target),
-        "leak_meter": of.right(MEMORY[0]).mean(), "leak_meter_mirrored": of.right(MEMORY[1]).mean(),
+        "leak_meter": of.right("1-NN").mean(), "leak_meter_mirrored": of.right("1-NN mirrored").mean(),
         "memory": memory.mean(), **_spread("above", right - memory, groups),
         "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "teachers": len(one.teachers),
         "images": len(target), "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"],
@@ -176,7 +177,7 @@ def grid(records: Records) -> pd.DataFrame:
         found = [
             {**one.place, "alpha": cell[0], "temperature": cell[1], "seeds": len(names),
              "val_accuracy": one.trainings.loc[names, "val_accuracy"].astype(float).mean(),
-             **seed_interval(one.right(*names), groups).named("accuracy"),
+             **_share("accuracy", one.right(*names), groups),
              **_difference("gain", one.right(*names) - one.right(*alone), groups), "run": one.run}
             for cell, names in one.cells.items()
         ]  # fmt: skip
@@ -186,17 +187,37 @@ def grid(records: Records) -> pd.DataFrame:
 
 
 def gains(records: Records) -> pd.DataFrame:
-    """(c) Distilled against labels alone and against the controls, on the same images, seed by seed: difference, p."""
+    """(c) What distillation adds, on the same images, seed by seed: difference with its interval, and p.
+
+    One row per student that somebody taught, ``against`` labels alone; and one per control, in which the student of the
+    teacher stands against that of the control: is it the teacher, or would anything soft do?
+    """
     rows = []
+    of_teacher = {(str(one.place), cell): (one, names) for one in answered(records, "paper")
+                  for cell, names in one.cells.items() if cell != LABELS}  # fmt: skip
     for one in [*drawn(records), *answered(records, "controls")]:
-        name = one.parameters["control"] or "the teacher"
-        alone, groups = one.right(*one.cells[LABELS]), one.values["group"]
-        for cell, students in one.cells.items():
-            if cell != LABELS:
-                rows.append({**one.place, "taught_by": name, "alpha": cell[0], "temperature": cell[1],
-                             **_difference("difference", one.right(*students) - alone, groups),
-                             "seeds": len(students), "teachers": len(one.teachers), "run": one.run})  # fmt: skip
+        name = one.parameters["control"] or TAUGHT
+        for cell, names in ((cell, names) for cell, names in one.cells.items() if cell != LABELS):
+            rows.append(_gain(one, cell, name, "labels alone", one.right(*names), one.right(*one.cells[LABELS])))
+            other, taught = of_teacher.get((str(one.place), cell), (None, []))
+            if name != TAUGHT and other and _same_students(other, taught, one, names):
+                rows.append(_gain(one, cell, TAUGHT, name, other.right(*taught), one.right(*names)))
+                rows[-1]["run"] = f"{other.run} {one.run}"
     return pd.DataFrame(rows)
+
+
+def _gain(
+    one: Answered, cell: tuple[float, float], taught_by: str, against: str, ours: np.ndarray, theirs: np.ndarray
+) -> dict[str, Any]:  # fmt: skip
+    return {**one.place, "taught_by": taught_by, "against": against, "alpha": cell[0], "temperature": cell[1],
+            **_difference("difference", ours - theirs, one.values["group"]), "seeds": len(ours),
+            "teachers": len(one.teachers), "run": one.run}  # fmt: skip
+
+
+def _same_students(one: Answered, names: list[str], other: Answered, others: list[str]) -> bool:
+    """Whether both have the same test images and students of the same seeds: only then they are paired."""
+    seeds = one.trainings.loc[names, "seed"].tolist(), other.trainings.loc[others, "seed"].tolist()
+    return seeds[0] == seeds[1] and np.array_equal(one.values["target"], other.values["target"])
 
 
 def sizes(records: Records) -> pd.DataFrame:
@@ -207,10 +228,12 @@ def sizes(records: Records) -> pd.DataFrame:
             continue
         for kind, names in one.kinds.items():
             same = np.stack([one.values[n] == one.values["teacher"] for n in names]).astype(float)
+            if kind == "teacher":  # with itself
+                same[:] = np.nan
             rows.append({**one.place, "fraction": one.parameters["fraction"],
                          "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
-                         **seed_interval(one.right(*names), one.values["group"]).named("accuracy"),
-                         **seed_interval(same, one.values["group"]).named("agreement"),
+                         **_share("accuracy", one.right(*names), one.values["group"]),
+                         **_share("agreement", same, one.values["group"]),
                          "memory": one.right(one.memory).mean(), "seeds": len(names), "run": one.run})  # fmt: skip
     return pd.DataFrame(rows).sort_values(["dataset", "fraction"], kind="stable") if rows else pd.DataFrame()
 
@@ -228,45 +251,25 @@ def schedule(records: Records) -> pd.DataFrame:
     return pd.concat(rows) if rows else pd.DataFrame()
 
 
-def beside(records: Records, name: str) -> pd.DataFrame:
-    """The table ``name`` of every run that has it, with ``PLACE`` in front."""
-    places = [json.loads(text) for text in records["runs"]["parameters"]]
-    front = pd.DataFrame([{k: p.get(k) for k in PLACE} for p in places], index=records["runs"]["run"])
-    table = records[name]
-    return pd.concat([front.loc[table["run"]].reset_index(drop=True), table.reset_index(drop=True)], axis=1)
-
-
-def worth(records: Records) -> pd.DataFrame:
-    """(f) What the time of an explanation buys: its quality in notebook 05, with interval, beside its ms in 06."""
-    if not {"05_quality", "06_explanations"} <= set(records):
-        return pd.DataFrame()
-    graded = beside(records, "05_quality").melt([*PLACE, "run", "method", "model", "low", "high"], var_name="metric",
-                                                value_name="quality").dropna(subset=["quality"])  # fmt: skip
-    timed = beside(records, "06_explanations").set_index([*PLACE, "method"])
-    times = timed.rename(columns=lambda name: name.removesuffix("_ms"))[["teacher", "student"]]
-    ms = times.stack().rename_axis([*PLACE, "method", "model"]).rename("ms")
-    return graded.join(ms, on=ms.index.names, how="inner")
-
-
-ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes, "f_worth": worth,
-            "g_schedule": schedule}  # fmt: skip
-KEPT = {"e_work": "06_work", "e_latency": "06_latency", "e_explanations": "06_explanations", "e_claims": "06_claims",
-        "f_grades": "05_grades", "f_verdicts": "05_verdicts", "f_kd_question": "05_kd_question",
-        "f_shortcut": "05_shortcut", "f_distractor": "05_distractor"}  # fmt: skip
+ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes, "g_schedule": schedule}
 
 
 def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     """Every published table of which the record holds something, by file name."""
     made = {name: make(records) for name, make in ANSWERED.items()}
-    made |= {name: beside(records, table) for name, table in KEPT.items() if table in records}
+    made |= kept(records)
     return {name: table for name, table in made.items() if len(table)}
 
 
-def _spread(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+def _share(name: str, hits: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    return _spread(name, hits, groups, share_interval)
+
+
+def _spread(name: str, values: np.ndarray, groups: np.ndarray, of: Callable = seed_interval) -> dict[str, float]:
     """An interval as three columns; without ends where there are too few groups for one."""
     if len(np.unique(groups)) < FEW:
         return Interval((float(values.mean()), np.nan, np.nan)).named(name)
-    return seed_interval(values, groups).named(name)
+    return of(values, groups).named(name)
 
 
 def _difference(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:

@@ -18,9 +18,9 @@ from kdnb.metrics import Interval, share_interval
 from kdnb.phantoms import render
 from kdnb.study import Study
 from kdnb.training import predict
-from kdnb.trust.tables import STUDENTS, explainer, explanations, interval
+from kdnb.trust.grading import STUDENTS, explainer, explanations, interval
 
-__all__ = ["distractor", "shortcut"]
+__all__ = ["CHEATED", "LURING", "SMALL", "distractor", "shortcut"]
 
 SMALL = {
     "data": "", "split": "grouped", "image_size": 32, "patients": 64, "slices": 4, "fraction": 1.0,
@@ -28,6 +28,7 @@ SMALL = {
     "precision": "float32",
 }  # fmt: skip
 CHEATED = "phantom_dementia_shortcut"  # the true sign is hard to see there, and the mark is easy
+LURING = "phantom_brain_distractor"
 SHOWN = 8  # images of a small study that are explained
 
 
@@ -46,7 +47,7 @@ def _students(study: Study, image_set: ImageSet) -> list[nn.Module]:
 
 def distractor(study: Study) -> pd.DataFrame:
     """Where the first layer points in phantoms with a bright thing that tells nothing, see `distractor_shares`."""
-    small = _small(study, "phantom_brain_distractor")
+    small = _small(study, LURING)
     rows, plan = small.image_set.rows("test"), phantom_plan(small.settings)
     shown = small.image_set.table["image_id"].iloc[rows]
     masks = np.stack([render(plan, i, small.image_set.size).distractor for i in shown])
@@ -64,7 +65,7 @@ def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         Accuracy: index ``student``, columns (marks, value · low · high). Energy of each explanation's map in the mark:
         index ``explanation``; ``cheating`` and ``honest``, their ``difference`` with its 95 % interval over seeds and
         patients (low, high), ``chance`` (the mark's share of the image), and whether it ``reveals`` the cheat (1, 0):
-        the whole interval of the difference lies above ``chance``, so that an eye may see it.
+        the whole interval of the difference lies above ``chance``, so that an eye may see it; ``seeds``, ``images``.
     """
     small = _small(study, CHEATED)
     plan = replace(phantom_plan(small.settings), shortcut=0.25)  # any class as often as any other
@@ -86,8 +87,10 @@ def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         value, low, high = interval(inside["cheating"] - inside["honest"], groups, share=False)
         means = {who: np.nanmean(values) for who, values in inside.items()}
         energy[name] = {**means, "difference": value, "low": low, "high": high, "chance": masks.mean(),
-                        "reveals": float(low > masks.mean())}  # fmt: skip
-    return pd.DataFrame(accuracy).T.rename_axis("student"), pd.DataFrame(energy).T.rename_axis("explanation")
+                        "reveals": float(low > masks.mean()), "seeds": study.settings.student_seeds,
+                        "images": len(rows)}  # fmt: skip
+    table = pd.DataFrame(energy).T.astype({"seeds": int, "images": int})
+    return pd.DataFrame(accuracy).T.rename_axis("student"), table.rename_axis("explanation")
 
 
 def _energy(study: Study, name: str, model: nn.Module, images: Tensor, masks: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def test_randomised_cascades_from_the_top_and_leaves_the_model_alone(student):
 
 
 def test_edges_survive_random_weights_and_evidence_does_not(student):
-    edges, maps = BASELINES["Sobel edges"], by("evidence")(student, IMAGES, TARGETS)
+    edges, maps = BASELINES["Sobel"], by("evidence")(student, IMAGES, TARGETS)
     kept = randomisation(edges, student, IMAGES, TARGETS, edges(student, IMAGES, TARGETS), stages=2)
     lost = randomisation(by("evidence"), student, IMAGES, TARGETS, maps, stages=2)
     assert kept.shape == (2, 4) and np.allclose(kept, 1) and np.abs(lost[-1]).mean() < 0.5
@@ -85,6 +85,12 @@ def test_baselines_know_neither_class_nor_weights(student, name):
     assert maps.shape == (4, 32, 32) and (np.ptp(maps, axis=(1, 2)) > 0).all()
     found = grade(BASELINES[name], student, IMAGES, TARGETS, MASKS, steps=4)
     assert np.allclose(found["class switch"], 1) and np.allclose(found["randomisation"], 1)
+
+
+def test_edges_of_an_image_do_not_depend_on_its_neighbours(student):
+    edges = BASELINES["Sobel"]
+    alone = np.concatenate([edges(student, IMAGES[i : i + 1], TARGETS[i : i + 1]) for i in range(len(IMAGES))])
+    np.testing.assert_array_equal(edges(student, IMAGES, TARGETS), alone)
 
 
 def test_grade_knows_every_metric_and_says_what_it_does_not_know(student):

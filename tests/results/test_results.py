@@ -12,8 +12,9 @@ from kdnb.errors import UserError
 from kdnb.results.answers import answers, trainings
 from kdnb.results.build import COLLECTED, build, write_findings
 from kdnb.results.findings import findings
+from kdnb.results.kept import kept, worth
 from kdnb.results.records import collect, load
-from kdnb.results.tables import accuracy, answered, gains, make_tables, worth
+from kdnb.results.tables import accuracy, answered, gains, make_tables
 from kdnb.runs import digest, write_json
 from kdnb.sweep.plan import read_plan
 
@@ -142,12 +143,51 @@ def several_teachers(target_of_two=TARGET):
 
 def test_more_teachers_are_drawn_with_their_own_students():
     rows, (gain,) = accuracy(several_teachers()).set_index("model"), gains(several_teachers()).to_dict("records")
+    assert gain["against"] == "labels alone"
     expected = {"teacher": 1 / 3, "KD student": (0.75 + 0.25 + 0.25) / 3, "label-only student": 0.5}
     assert rows["accuracy"].to_dict() == pytest.approx(expected)
     assert set(rows["seeds"]) == set(rows["teachers"]) == {3} and set(rows["run"]) == {"one two three"}
     assert gain["difference"] == pytest.approx(1.25 / 3 - 0.5) and gain["seeds"] == gain["teachers"] == 3
     with pytest.raises(UserError, match="one and two have other test images: give them the same seed"):
         accuracy(several_teachers(target_of_two=TARGET[::-1]))
+
+
+def controlled(seeds=(0, 1)):
+    """The record of a run with a teacher, and of one with a control in its place whose students have these seeds."""
+    records = several_teachers()
+    of_one = {name: table[table["run"] == "one"] for name, table in records.items()}
+    again = {name: table.assign(run="control") for name, table in of_one.items()}
+    parameters = json.loads(of_one["runs"]["parameters"].iloc[0]) | {"control": "shuffled"}
+    again["runs"] = again["runs"].assign(part="controls", parameters=json.dumps(parameters))
+    renamed = again["03_trainings"]["model"].str.startswith("alpha")
+    again["03_trainings"].loc[renamed, "seed"] = seeds
+    right = {"alpha 0.4, T 5, seed 0": 2, "alpha 0.4, T 5, seed 1": 3}
+    for model, count in right.items():
+        values = np.where(np.tile(np.arange(4) < count, 25), TARGET, (TARGET + 1) % 4)
+        again["03_answers"].loc[again["03_answers"]["model"] == model, "values"] = " ".join(map(str, values))
+    return {name: pd.concat([of_one[name], again[name]]) for name in of_one}
+
+
+def test_what_the_teacher_taught_stands_against_what_a_control_taught():
+    rows = gains(controlled()).set_index(["taught_by", "against"])
+    assert rows["difference"].to_dict() == pytest.approx({
+        ("the teacher", "labels alone"): (0.75 + 1) / 2 - 0.75,
+        ("shuffled", "labels alone"): (0.5 + 0.75) / 2 - 0.75,
+        ("the teacher", "shuffled"): 0.25,
+    })  # fmt: skip
+    against = rows.loc[("the teacher", "shuffled")]
+    assert against["run"] == "one control" and against["difference_low"] > 0 and against["seeds"] == 2
+    assert ("the teacher", "shuffled") not in gains(controlled(seeds=(3, 4))).set_index(["taught_by", "against"]).index
+
+
+def test_what_was_measured_on_phantoms_bears_their_name():
+    parameters = json.dumps({"dataset": "brain_tumor", "split": "random", "fraction": 0.5})
+    runs = pd.DataFrame({"run": ["a", "b", "c"], "part": ["explained_sizes", "explanations", "explanations"],
+                         "notebook": "05_xai", "parameters": parameters})  # fmt: skip
+    lured = pd.DataFrame({"run": ["a", "b", "c"], "map": "average map", "share": [0.1, 0.2, 0.3]})
+    (row,) = kept({"runs": runs, "05_distractor": lured})["f_distractor"].to_dict("records")
+    assert row == {"dataset": "phantom_brain_distractor", "split": "grouped", "fraction": 1.0, "run": "b",
+                   "map": "average map", "share": 0.2}  # fmt: skip
 
 
 def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
@@ -165,15 +205,17 @@ def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
 
 
 def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
-    parameters = json.dumps({"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0})
-    runs = pd.DataFrame({"run": ["q", "t"], "parameters": parameters})
-    graded = pd.DataFrame({"run": "q", "method": ["gradcam", "shap_deep", "untimed"], "model": "student",
-                           "ROAD": [0.3, 0.6, 0.9], "low": 0.1, "high": 0.9})  # fmt: skip
-    timed = pd.DataFrame({"run": "t", "method": ["gradcam", "shap_deep"], "teacher_ms": [50.0, np.nan],
-                          "student_ms": [10.0, 600.0]})  # fmt: skip
+    place = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0, "profile": "quick"}
+    parameters = [json.dumps(place | {"shap_samples": 100}), json.dumps(place)]
+    runs = pd.DataFrame({"run": ["q", "t"], "notebook": ["05_xai", "06_efficiency"], "parameters": parameters})
+    graded = pd.DataFrame({"run": "q", "method": ["gradcam", "shap_deep", "shap_gradient", "untimed"],
+                           "model": "student", "ROAD": [0.3, 0.6, 0.7, 0.9], "low": 0.1, "high": 0.9})  # fmt: skip
+    timed = pd.DataFrame({"run": "t", "method": ["gradcam", "shap_deep", "shap_gradient"],
+                          "teacher_ms": [50.0, np.nan, 900.0], "student_ms": [10.0, 600.0, 20.0]})  # fmt: skip
     table = worth({"runs": runs, "05_quality": graded, "06_explanations": timed})
     assert table[["method", "metric", "quality", "ms"]].to_numpy().tolist() == [
-        ["gradcam", "ROAD", 0.3, 10.0], ["shap_deep", "ROAD", 0.6, 600.0]
+        ["gradcam", "ROAD", 0.3, 10.0], ["shap_deep", "ROAD", 0.6, 600.0],
+        ["shap_gradient", "ROAD", 0.7, 100.0],  # timed with 20 samples, graded with 100
     ]  # fmt: skip
     assert set(table["run"]) == {"q"} and set(table["dataset"]) == {"brain_tumor"}
     assert worth({"runs": runs, "05_quality": graded}).empty
@@ -278,9 +320,9 @@ def test_answers_are_those_of_the_models(study):
     shares = (table[rows.index].to_numpy() == table[["target"]].to_numpy()).mean(0)
     assert shares[0] == study.scores.loc[("teacher", "accuracy"), "value"]
     assert shares[-1] == study.scores.loc[("KD student", "accuracy"), "value"]
-    assert (table["1-NN"] == table["target"]).mean() == pytest.approx(study.leak_meter["accuracy"])
+    assert (table["1-NN"] == table["target"]).mean() == pytest.approx(study.memory["1-NN"]["accuracy"])
     mirrored = (table["1-NN mirrored"] == table["target"]).mean()
-    assert mirrored == pytest.approx(study.mirrored_leak_meter["accuracy"])
+    assert mirrored == pytest.approx(study.memory["1-NN mirrored"]["accuracy"])
     assert rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}" and rows["kdnb"].nunique() == 1
 
 

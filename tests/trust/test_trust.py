@@ -14,7 +14,8 @@ from kdnb.efficiency import explanation_methods
 from kdnb.faithfulness import BASELINES, METRICS
 from kdnb.feature_maps import gram_cka, grams
 from kdnb.study import Study
-from kdnb.trust.tables import TIMED, interval
+from kdnb.trust.grading import interval
+from kdnb.trust.judging import AGAINST, TIMED
 
 GOOD = {"energy in mask": 0.6, "ROAD": 0.8, "insertion, mean colour": 0.9, "insertion, blur": 0.9, "class switch": 0.0,
         "randomisation": 0.0, "stability": 0.95}  # fmt: skip
@@ -36,21 +37,53 @@ def baselines():
     return {name: NOTHING for name in BASELINES}
 
 
+def above(spread, **explanations):
+    rows = {("student", name): {m: v[m] - NOTHING[m] - spread for m in AGAINST} for name, v in explanations.items()}
+    return pd.DataFrame(rows).T.rename_axis(["model", "explanation"])
+
+
+def judged(spread, above_by=None, **explanations):
+    given = {name: v for name, v in explanations.items() if name not in BASELINES}
+    rows = trust.verdicts(table(spread, **explanations), above(spread if above_by is None else above_by, **given))
+    return rows.loc["student"]
+
+
 def test_verdicts_pass_the_good_and_name_what_the_class_blind_map_lacks(baselines):
-    found = trust.verdicts(table(0.05, good=GOOD, blind=BLIND, **baselines)).loc["student"]
+    found = judged(0.05, good=GOOD, blind=BLIND, **baselines)
     assert found.loc["good", "passed"] == 5
     assert found.loc["blind", ["points at the lesion", "knows the class"]].tolist() == [0, 0]
     assert found.loc["blind", "passed"] == 3
     assert found.loc["random", "passed"] == 1, "noise that never changes is stable and nothing else"
+    assert np.isnan(found.loc["random", "names what matters"]), "a baseline is held against none"
+
+
+def test_a_map_that_random_weights_turn_round_does_not_know_them(baselines):
+    found = judged(0.05, good=GOOD, turned=GOOD | {"randomisation": -0.8}, **baselines)
+    assert found["knows the weights"].loc[["good", "turned", "random"]].tolist() == [1, 0, 0]
 
 
 def test_wide_intervals_pass_nothing_and_unknown_is_not_failed(baselines):
-    wide = trust.verdicts(table(0.7, good=GOOD, **baselines)).loc["student"]
-    assert wide.loc["good", "passed"] == 0
-    unmasked = table(0.05, good=GOOD, **baselines).drop("energy in mask", level="metric")
-    unmasked = pd.concat([unmasked, table(np.nan, **{n: {"energy in mask": np.nan} for n in ("good", *BASELINES)})])
-    found = trust.verdicts(unmasked).loc["student"].loc["good"]
-    assert np.isnan(found["points at the lesion"]) and found["passed"] == 4
+    assert judged(0.7, good=GOOD, **baselines).loc["good", "passed"] == 0
+    unmasked = judged(0.05, good=GOOD | {"energy in mask": np.nan}, **baselines).loc["good"]
+    assert np.isnan(unmasked["points at the lesion"]) and unmasked["passed"] == 4
+    without_ends = judged(np.nan, good=GOOD, **baselines).loc["good"]
+    assert without_ends.drop("passed").isna().all(), "no interval: not known, and not failed"
+
+
+def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
+    images = np.random.default_rng(0).normal(size=40)  # some are easy for every map
+    lead = dict.fromkeys(BASELINES, 0.0) | {"centre": 0.3}
+
+    def graded(_study, _kind, run, name):
+        noise = 0.01 * np.random.default_rng(len(name) + run).normal(size=40)
+        return dict.fromkeys(AGAINST, images + lead.get(name, 0.5) + noise)
+
+    monkeypatch.setattr(trust.judging, "graded", graded)
+    monkeypatch.setattr(trust.judging, "trained", lambda _study: {"teacher": [0], "KD student": [0, 1]})
+    study = SimpleNamespace(settings=SimpleNamespace(graded_images=40), sample=np.arange, groups=np.asarray)
+    found = trust.margins(study)
+    assert found.loc[("teacher", "Grad-CAM"), "ROAD"] == pytest.approx(0.2, abs=0.01), "paired"
+    assert len(found) == 12 + 13 and set(found) == set(AGAINST)
 
 
 def test_interval_leaves_out_what_a_seed_does_not_know():
@@ -74,8 +107,8 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
         settings=SimpleNamespace(graded_images=40), sample=np.arange, test_groups=np.arange(40), groups=np.asarray,
         image_set=SimpleNamespace(rows=lambda _part: np.arange(40)), test_targets=np.zeros(40, int),
     )  # fmt: skip
-    monkeypatch.setattr(trust.tables, "trained", lambda _study: runs)
-    monkeypatch.setattr(trust.tables, "saved_logits", lambda run: np.tile([1.0, 0], (40, 1)))
+    monkeypatch.setattr(trust.reasons, "trained", lambda _study: runs)
+    monkeypatch.setattr(trust.reasons, "saved_logits", lambda run: np.tile([1.0, 0], (40, 1)))
     found = {("KD student", "x", "Spearman"): shared + gain, ("label-only student", "x", "Spearman"): shared}
     more = {"CKA, last tap": (np.array([0.8, 0.82, 0.81]), np.array([0.7, 0.71, 0.72]))}
     answer = trust.kd_question(study, found, more)
@@ -100,7 +133,8 @@ def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_t
     found = trust.quality(grades)
     assert found.index.names == ["method", "model"] and list(found) == ["energy in mask", "low", "high"]
     assert set(found.index) == {
-        ("average_map", "student"), ("gradcam", "student"), ("shap_deep", "student"), ("gradcam", "teacher")
+        ("average_map", "student"), ("gradcam", "student"), ("shap_deep", "student"), ("occlusion", "student"),
+        ("gradcam", "teacher"),
     }  # fmt: skip
     assert found.loc[("gradcam", "student")].tolist() == pytest.approx([0.6, 0.55, 0.65])
     assert found.loc[("gradcam", "teacher"), "energy in mask"] == pytest.approx(0.05)
@@ -152,6 +186,9 @@ def test_every_explanation_of_every_model_is_graded_once(study):
     assert sorted((study.settings.runs / "grades").glob("*/done.json")) == made
     alike = trust.agreement(study)
     assert trust.agreement_table(study, alike).shape == (2 * 12 * 3, 6)
+    above = trust.margins(study)
+    assert set(above.index) == {key for key in expected if key[1] not in BASELINES} and set(above) == set(AGAINST)
+    assert trust.verdicts(grades, above).shape == (len(expected), 6)
     assert np.isfinite(trust.kd_question(study, alike).loc["accuracy", "difference"])
 
 

@@ -1,0 +1,113 @@
+"""Every explanation and every baseline of every model, graded once in a run of its own (notebook 05)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from kdnb.distillation import control_runs, load_student
+from kdnb.errors import UserError
+from kdnb.explanations import Context, explain
+from kdnb.faithfulness import BASELINES, METRICS, Explainer, grade
+from kdnb.metrics import FEW, Interval, seed_interval, share_interval
+from kdnb.progress import say
+from kdnb.runs import Run, atomic_path, get_or_make
+from kdnb.study import Study
+from kdnb.training import load_teacher
+
+__all__ = ["EXPLANATIONS", "STUDENTS", "TEACHER", "explainer", "explanations", "graded", "graded_rows", "interval",
+           "model_of", "trained"]  # fmt: skip
+
+EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
+    "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
+    "average map, last": ("average map", -1), "Grad-CAM": ("gradcam", -1), "HiResCAM, middle": ("hirescam", 2),
+    "LayerCAM, middle": ("layercam", 2), "Eigen-CAM, middle": ("eigencam", 2),
+    "class evidence, middle": ("evidence", 2), "integrated gradients": ("integrated gradients", -1),
+    "SHAP deep": ("SHAP deep", -1), "SHAP gradient": ("SHAP gradient", -1), "SHAP partition": ("SHAP partition", -1),
+    "occlusion": ("occlusion", -1),
+}  # fmt: skip
+TEACHER, STUDENTS = "teacher", ("KD student", "label-only student")
+STEPS = 8  # of deletion and insertion
+CHECKED = 24  # images at most for the tests that need new explanations: the class switch, random weights, noise
+
+
+def trained(study: Study) -> dict[str, list[Run]]:
+    """The teacher, and as many KD and label-only students as the settings have ``student_seeds``."""
+    runs = control_runs(study.settings.model_copy(update={"controls": []}), study.image_set, study.device)
+    return {TEACHER: [study.teacher], STUDENTS[0]: runs["teacher"], STUDENTS[1]: runs["labels alone"]}
+
+
+def explanations(kind: str) -> list[str]:
+    """Names of all explanations and baselines of a kind of model; Deep SHAP is exact on students only."""
+    return [name for name in EXPLANATIONS if (kind, name) != (TEACHER, "SHAP deep")] + list(BASELINES)
+
+
+def explainer(study: Study, name: str) -> Explainer:
+    """The explanation or baseline of that name, with the study's background, samples and seed."""
+    if name in BASELINES:
+        return BASELINES[name]
+    method, tap = EXPLANATIONS[name]
+    context = Context(study.background, study.settings.shap_samples, study.settings.seed, tap)
+    return lambda model, images, targets: explain(method, model, images, targets, context).maps.astype(np.float32)
+
+
+def graded_rows(study: Study) -> np.ndarray:
+    """Rows of the test images that are graded on."""
+    return study.sample(study.settings.graded_images)
+
+
+def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
+    """Maps and all metrics of one explanation of one model, computed now or found, see `kdnb.faithfulness.grade`.
+
+    All NaN where the explanation is refused, because it breaks its own axiom.
+
+    Args:
+        study: Images and settings.
+        kind: "teacher", "KD student" or "label-only student".
+        run: The model's run.
+        name: One of ``EXPLANATIONS`` or ``BASELINES``.
+    """
+    rows, s = graded_rows(study), study.settings
+    checked = min(max(1, len(rows) // 4), CHECKED)
+
+    def make(made: Run) -> None:
+        masks = None if study.image_set.masks is None else study.image_set.masks[rows]
+        given = explainer(study, name), model_of(study, kind, run), study.images(rows), study.targets(rows), masks
+        try:
+            found = grade(*given, steps=STEPS, checked=checked)
+        except UserError as refusal:
+            say(f"  {refusal}")
+            found = {"maps": np.full((len(rows), *given[2].shape[2:]), np.nan)}
+            found |= {metric: np.full(len(rows), np.nan) for metric in METRICS}
+        with atomic_path(made.path("grades.npz")) as path, path.open("wb") as file:
+            np.savez(file, **found)
+
+    parameters = {"explanation": name, "how": EXPLANATIONS.get(name), "rows": rows.tolist(), "steps": STEPS,
+                  "checked": checked, "samples": s.shap_samples, "seed": s.seed}  # fmt: skip
+    done = get_or_make("grades", parameters, make, root=s.runs, upstream=[study.image_set.hash, run.id])
+    return np.load(done.path("grades.npz"))
+
+
+def model_of(study: Study, kind: str, run: Run) -> nn.Module:
+    """The trained network of a run, in eval mode."""
+    load_model = load_teacher if kind == TEACHER else load_student
+    return load_model(run, len(study.image_set.classes), study.device)
+
+
+def interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:
+    """Mean of values (S, N) with its interval over seeds and groups; images that a seed does not know are left out.
+
+    A mean over fewer than ``FEW`` groups has no interval: their bootstrap would be far too narrow.
+    """
+    known = ~np.isnan(values).any(axis=0)
+    if known.any() and len(np.unique(groups[known])) < 2 and (values.shape[1] > 1 or len(values) == 1):
+        return Interval((float(values[:, known].mean()), np.nan, np.nan))  # one patient, or one seed, has no spread
+    if share or not known.any():
+        return share_interval(values, groups)
+    if np.ptp(values[:, known]) < 1e-6:  # the same by construction, as a class-blind map under another class
+        return Interval((float(values[:, known].mean()),) * 3)
+    if values.shape[1] > 1 and len(np.unique(groups[known])) < FEW:
+        return Interval((float(values[:, known].mean()), np.nan, np.nan))
+    return seed_interval(values[:, known], groups[known])

@@ -1,0 +1,115 @@
+"""Does distillation change the reasons? Layers and maps of the students beside the teacher's (notebook 05)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from kdnb.faithfulness import AGREEMENTS, BASELINES
+from kdnb.feature_maps import gram_cka, grams
+from kdnb.progress import say
+from kdnb.reading.measured import COMPARED
+from kdnb.runs import Run, get_or_make
+from kdnb.study import Study
+from kdnb.training import saved_logits
+from kdnb.trust.grading import STUDENTS, TEACHER, explanations, graded, graded_rows, interval, model_of, trained
+
+__all__ = ["agreement", "agreement_table", "kd_question", "likeness"]
+
+
+def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Debiased CKA of every tap of the students with the teacher's tap of like depth, on the images of notebook 04.
+
+    Computed once and kept.
+
+    Returns:
+        "CKA with the teacher: …" → one number per seed of the KD students (S,) and of the label-only students (S,), as
+        `kd_question` takes them; empty where there are fewer than the 4 test images that CKA needs.
+    """
+    runs, rows = trained(study), study.sample(COMPARED)
+    if len(rows) < 4:
+        return {}
+
+    def make(made: Run) -> None:
+        batch = max(64, 2**20 // study.settings.image_size**2)  # small images at once: each is then seen once
+        theirs, found = grams(study.teacher_model, study.images(rows), batch=batch), {}
+        for kind in STUDENTS:
+            for run in runs[kind]:
+                say(f"  comparing layers: {kind}")
+                cka = gram_cka(grams(model_of(study, kind, run), study.images(rows), batch=batch), theirs)
+                pairs = zip(cka.index, cka.columns, strict=True)
+                found[kind, run.id] = {f"{ours}, {its}": cka.loc[ours, its] for ours, its in pairs}
+        table = pd.DataFrame(found).T.rename_axis(["student", "run"])
+        table.to_csv(made.path("cka.csv"), float_format="%.6g")
+
+    upstream = [study.image_set.hash, *(run.id for kind in runs.values() for run in kind)]
+    done = get_or_make("likeness", {"rows": rows.tolist()}, make, root=study.settings.runs, upstream=upstream)
+    table = pd.read_csv(done.path("cka.csv"), index_col=[0, 1])
+    return {f"CKA with the teacher: {taps}": tuple(table.loc[kind, taps].to_numpy() for kind in STUDENTS)
+            for taps in table}  # fmt: skip
+
+
+def agreement(study: Study) -> dict[tuple[str, str, str], np.ndarray]:
+    """(student, explanation, measure) → (S, N): how alike the maps of teacher and student are, seed by seed."""
+    models, found = trained(study), {}
+    for name in [n for n in explanations(TEACHER) if n not in BASELINES]:
+        theirs = graded(study, TEACHER, study.teacher, name)["maps"]
+        for kind in STUDENTS:
+            maps = [graded(study, kind, run, name)["maps"] for run in models[kind]]
+            for measure, alike in AGREEMENTS.items():
+                found[kind, name, measure] = np.stack([alike(theirs, ours) for ours in maps])
+    return found
+
+
+def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
+    """`agreement` on images on which teacher and all students are right, and on which at least one is wrong.
+
+    Returns:
+        Index (student, explanation, measure), columns (cases, value · low · high).
+    """
+    place = np.searchsorted(study.image_set.rows("test"), graded_rows(study))  # in the test part
+    answers = np.stack([saved_logits(run)[place].argmax(1) for runs in trained(study).values() for run in runs])
+    right, groups = (answers == study.test_targets[place]).all(axis=0), study.test_groups[place]
+    rows = {
+        key: {(case, part): number for case, chosen in (("all right", right), ("one wrong", ~right))
+              for part, number in zip(("value", "low", "high"),
+                                      interval(values[:, chosen], groups[chosen], share=False), strict=True)}
+        for key, values in found.items()
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis(["student", "explanation", "measure"])
+
+
+def kd_question(
+    study: Study, found: Mapping[tuple[str, str, str], np.ndarray],
+    more: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Does distillation change what the student gets right, or why? KD student minus label-only student.
+
+    Args:
+        study: The models.
+        found: Of `agreement`.
+        more: Further measures, name → (KD (S,), label-only (S,)): one number per seed, such as the CKA of a tap.
+
+    Returns:
+        Index ``measure``; columns KD student, label-only student, difference with its 95 % interval, paired over
+        images and seeds (low, high), seeds.
+    """
+    runs, groups = trained(study), study.groups(graded_rows(study))
+    right = [
+        np.stack([saved_logits(r).argmax(1) == study.test_targets for r in runs[k]]).astype(float) for k in STUDENTS
+    ]
+    pairs = {"accuracy": (*right, study.test_groups)}
+    for name, measure in dict.fromkeys(key[1:] for key in found):
+        pairs[f"{measure} with the teacher: {name}"] = (*(found[k, name, measure] for k in STUDENTS), groups)
+    for name, (ours, theirs) in (more or {}).items():
+        pairs[name] = np.reshape(ours, (-1, 1)), np.reshape(theirs, (-1, 1)), np.zeros(1)
+    rows = {}
+    for name, (ours, theirs, of) in pairs.items():
+        value, low, high = interval(ours - theirs, of, share=False)
+        known = ~np.isnan(ours - theirs).any(axis=0)
+        means = [float(part[:, known].mean()) if known.any() else np.nan for part in (ours, theirs)]
+        rows[name] = {**dict(zip(STUDENTS, means, strict=True)), "difference": value, "low": low, "high": high,
+                      "seeds": len(ours)}  # fmt: skip
+    return pd.DataFrame(rows).T.astype({"seeds": int}).rename_axis("measure")
