@@ -1,10 +1,7 @@
 """Notebooks as batch runs: which parameters each accepts, and running all of them in order through papermill."""
 
-from __future__ import annotations
-
 import ast
 import importlib
-import json
 import os
 import shutil
 import sys
@@ -13,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jupyter_client import AsyncKernelManager
 from traitlets import Dict
@@ -21,11 +18,8 @@ from traitlets.config import Config
 
 from kdnb.errors import UserError
 from kdnb.progress import say, track
-from kdnb.runs import Run, atomic_path, digest, get_or_make
+from kdnb.runs import Run, atomic_path, digest, get_or_make, read_json
 from kdnb.settings import Settings, project_root
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Progress", "code_digest", "execute", "load_papermill", "notebooks", "parameters_of", "run_notebook",
            "run_notebooks"]  # fmt: skip
@@ -88,7 +82,7 @@ def code_digest(notebook: Path) -> str:
 def _cells(notebook: Path) -> list[dict[str, Any]]:
     """The code cells, read without nbformat, which takes seconds to load."""
     try:
-        return [c for c in json.loads(notebook.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+        return [c for c in read_json(notebook)["cells"] if c["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"'{notebook}' is no notebook of format 4: save it again in JupyterLab") from None
 
@@ -99,9 +93,7 @@ def load_papermill() -> ModuleType:
     jsonschema builds that grammar for seconds, in every process, and no notebook has a use for it: while papermill
     loads, the package is reported missing, which jsonschema allows for.
     """
-    absent = "rfc3987_syntax" not in sys.modules
-    if absent:
-        sys.modules["rfc3987_syntax"] = None
+    absent = sys.modules.setdefault("rfc3987_syntax", None) is None
     try:
         return importlib.import_module("papermill")
     finally:
@@ -168,8 +160,8 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
     return get_or_make("notebook", spec, make, root=root, upstream=upstream)
 
 
-def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path, pd.DataFrame]:
-    """Run the whole study; returns the path of the report and the summary table.
+def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path, Any]:
+    """Run the whole study; returns the path of the report and the summary table (``pandas.DataFrame``).
 
     ``explicit`` are parameters beyond the common ones that the user set: every notebook that declares one takes it.
     """

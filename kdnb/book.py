@@ -52,9 +52,8 @@ def build_book(executed: Path, out: Path) -> Path:
     if out.exists() and not (out / "searchindex.js").is_file():
         raise UserError(f"'{out}' is there and no book: name another folder, or remove it")
     with tempfile.TemporaryDirectory(prefix="kdnb-book-") as folder:
-        source = Path(folder)
-        _collect(source, executed)
-        site = _build(source)
+        _collect(Path(folder), executed)
+        site = _build(Path(folder))
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(site, out)

@@ -2,11 +2,10 @@
 
 import base64
 import shutil
-from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
 
 from kdnb.errors import UserError
 from kdnb.figures import Results
@@ -57,7 +56,7 @@ def write_page(path: Path, *, title: str, lead: str, sections: list[dict], setti
 
     Each section has ``title``, ``tables`` (as `html_table` makes them) and ``pictures`` (``alt``, ``uri``).
     """
-    template = Environment(autoescape=True).from_string(files("kdnb").joinpath("report.html.j2").read_text("utf-8"))
+    template = Environment(autoescape=True, loader=PackageLoader("kdnb", "")).get_template("report.html.j2")
     shown = pd.Series(settings, name="value").to_frame().to_html(border=0)
     page = template.render(title=title, lead=lead, sections=sections, environment=environment(), settings=shown)
     with atomic_path(path) as temporary:

@@ -3,8 +3,6 @@
 The validation part selects the epoch. The test part is opened once, after training, and that is recorded.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable
@@ -80,7 +78,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     history = _resume(run, model, optimizer)
     for epoch in track(range(len(history), schedule.epochs), f"{run.kind} epochs"):
-        row = {"epoch": epoch, **_train_epoch(model, image_set, loss, schedule, optimizer, (order, epoch), device)}
+        row = {"epoch": epoch, **_train_epoch(model, image_set, loss, schedule, optimizer, order, epoch, device)}
         row |= _validate(model, image_set, schedule.batch_size, device)
         if row["val_loss"] <= min((r["val_loss"] for r in history), default=math.inf):
             with atomic_path(run.path("model.safetensors")) as path:
@@ -121,8 +119,7 @@ def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> lis
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"]["cpu"])
-            if "cuda" in state["random"]:
-                torch.cuda.set_rng_state_all(state["random"]["cuda"])
+            torch.cuda.set_rng_state_all(state["random"].get("cuda", []))
         except Exception as error:  # a damaged file: zip, pickle and torch raise many types
             say(f"  checkpoint '{path}' is damaged ({type(error).__name__}): trying the one before")
             continue
@@ -133,8 +130,7 @@ def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> lis
     return []
 
 
-def _train_epoch(model, image_set, loss, schedule, optimizer, place, device) -> dict[str, float]:  # noqa: ANN001
-    order, epoch = place
+def _train_epoch(model, image_set, loss, schedule, optimizer, order, epoch, device) -> dict[str, float]:  # noqa: ANN001
     rows = image_set.rows("train")
     steps = math.ceil(len(rows) / schedule.batch_size)
     total = right = seen = 0.0

@@ -11,6 +11,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,8 @@ def tags_of(cell: Notebook) -> list[str]:
 
 def exercises(notebook: Notebook) -> dict[str, tuple[Notebook, Notebook]]:
     """Number of each exercise → its answer cell and its check cell."""
-    code, found = [c for c in notebook["cells"] if c["cell_type"] == "code"], {}
-    for before, cell in zip(code, code[1:], strict=False):
-        if "check" in tags_of(cell):
-            found[NAMED.search(source_of(cell))[1]] = before, cell
-    return found
+    pairs = pairwise(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    return {NAMED.search(source_of(cell))[1]: (before, cell) for before, cell in pairs if "check" in tags_of(cell)}
 
 
 def stub(solution: str) -> str:

@@ -12,7 +12,6 @@ __all__ = ["MIME", "Outcome", "check", "progress"]
 MIME = "application/vnd.kdnb.check+json"  # how an outcome is kept in a saved notebook, for `kdnb course grade`
 COLOURS = {"passed": "#1b7f4b", "not passed": "#b35900", "not tried": "#6b7280"}  # beside words, never alone
 MARKS = {"passed": "✓", "not passed": "✗", "not tried": "○"}
-Hints = Mapping[Any, str] | Iterable[tuple[Any, str]]
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Outcome:
 
 
 def check(
-    answer: Any, expected: Any, hints: Hints = (), tolerance: float = 1e-4, *, given: Sequence[Any] = (),
-    exercise: str = "",
+    answer: Any, expected: Any, hints: Mapping[Any, str] | Iterable[tuple[Any, str]] = (), tolerance: float = 1e-4, *,
+    given: Sequence[Any] = (), exercise: str = "",
 ) -> Outcome:  # fmt: skip
     """Compare a learner's answer with the expected one, and say what the mistake looks like.
 

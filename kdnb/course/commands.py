@@ -11,13 +11,12 @@ from kdnb.settings import project_root
 __all__ = ["course_app"]
 
 course_app = typer.Typer(help="Course material: student and instructor copies, grades.", no_args_is_help=True)
-Executed = Annotated[str, typer.Option(help="folder of a finished study: expected output for the instructor")]
 
 
 @course_app.command()
 def build(
     out: Annotated[str, typer.Option(help="folder to write to; empty: build/course of the project")] = "",
-    executed: Executed = "",
+    executed: Annotated[str, typer.Option(help="folder of a finished study: expected output for the instructor")] = "",
 ) -> None:
     """Write student copies (without solutions) and instructor copies (with solutions and notes)."""
     from kdnb.batch import notebooks

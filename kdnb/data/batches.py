@@ -1,21 +1,16 @@
 """Batches: normalised, channels-last tensors with augmentation that can be replayed (every notebook with a network)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from kdnb.data.loading import ImageSet
 from kdnb.data.splits import image_keys
-
-if TYPE_CHECKING:
-    from kdnb.data import ImageSet
 
 __all__ = ["MEAN", "STD", "Batch", "augment", "batches", "to_tensor"]
 

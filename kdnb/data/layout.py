@@ -15,9 +15,8 @@ IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".web
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 PARTS = {"training": "train", "testing": "test", "valid": "val", "validation": "val"}
 PARTS |= {part: part for part in ("train", "val", "test")}
-Entry = namedtuple(  # one image of a source; "" where the source does not tell
-    "Entry", "image_id path label published_split patient family source copy_of", defaults=[""] * 5
-)
+# one image of a source; "" where the source does not tell
+Entry = namedtuple("Entry", "image_id path label published_split patient family source copy_of", defaults=[""] * 5)
 
 
 @cache

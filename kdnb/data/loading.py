@@ -58,8 +58,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     pixels = keep("pixels", content | {"size": size}, partial(_make_pixels, source, manifest, size, made))
     parted = keep("split", content | {"mode": mode, "seed": seed}, partial(_make_split, manifest, mode, seed))
     part, classes = _read(parted, "split")["part"], tuple(facts["classes"])
-    target = pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64)
-    table = manifest.assign(target=target, part=part)
+    table = manifest.assign(target=pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64), part=part)
     train = np.flatnonzero(part == "train")
     left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
     table.loc[table.index[left_out], "part"] = "unused"

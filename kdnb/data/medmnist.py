@@ -1,7 +1,5 @@
 """MedMNIST: the two-dimensional sets of the medmnist package as a source, read from their .npz file (01_data)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any

@@ -14,10 +14,7 @@ from kdnb.settings import Settings, project_root
 __all__ = ["about", "dataset_names", "download", "locate", "open_source", "phantom_plan", "registered"]
 
 PLANTED = {"": {}, "_shortcut": {"shortcut": 1.0}, "_distractor": {"distractor": True}}
-PHANTOMS = {
-    f"phantom_{family}{ending}": {"family": family, **planted}
-    for ending, planted in PLANTED.items() for family in FAMILIES
-}  # fmt: skip
+PHANTOMS = {f"phantom_{family}{end}": {"family": family} | more for end, more in PLANTED.items() for family in FAMILIES}
 
 
 def registered() -> dict[str, dict[str, Any]]:
@@ -46,8 +43,7 @@ def phantom_plan(settings: Settings) -> PhantomPlan:
     """The plan of the phantoms that the settings name: their patients, slices and seed, and what is planted."""
     if settings.dataset not in PHANTOMS:
         raise UserError(f"dataset {settings.dataset!r} is not drawn by kdnb: accepted here are {', '.join(PHANTOMS)}")
-    size = {"patients": settings.patients, "slices": settings.slices, "seed": settings.seed}
-    return PhantomPlan(**PHANTOMS[settings.dataset], **size)
+    return PhantomPlan(**PHANTOMS[settings.dataset], **settings.model_dump(include={"patients", "slices", "seed"}))
 
 
 def open_source(settings: Settings) -> Source:

@@ -1,7 +1,5 @@
 """Splits: four ways to part a manifest into train, val and test, and nested training subsets (every notebook)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -48,10 +46,8 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
     part = pd.Series("unused", index=manifest.index, dtype=object, name="part")
     if mode == "grouped":
         part.update(_deal(manifest, groups(manifest), SHARES, seed))
-    elif mode == "random":
-        part.update(_deal(manifest, manifest["image_id"], SHARES, seed))
-    elif mode == "deduplicated":
-        kept = _one_per_family(manifest)
+    elif mode in ("random", "deduplicated"):
+        kept = manifest if mode == "random" else _one_per_family(manifest)
         part.update(_deal(kept, kept["image_id"], SHARES, seed))
     elif mode == "published":
         part.update(manifest["published_split"].where(manifest["published_split"].isin(PARTS)))
@@ -90,7 +86,7 @@ def _one_per_family(manifest: pd.DataFrame) -> pd.DataFrame:
     copied = manifest["copy_of"] != "" if "copy_of" in manifest else np.zeros(len(manifest), bool)
     originals_first = np.lexsort((manifest["image_id"], copied))
     family = components(manifest, ["family", "sha256"]).iloc[originals_first]
-    return manifest.loc[family.index[~family.duplicated()]]
+    return manifest.loc[family.drop_duplicates().index]
 
 
 def _deal(manifest: pd.DataFrame, group: pd.Series, share: np.ndarray, seed: int) -> pd.Series:

@@ -1,7 +1,5 @@
 """The α × T grid: many students of one teacher, each beside its label-only control, and what it answers (03, 07)."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 
@@ -50,13 +48,11 @@ def control_runs(settings: Settings, image_set: ImageSet, device: torch.device) 
     """
     runs: dict[str, list[Run]] = {}
     for name in ("labels alone", "teacher", *settings.controls):
-        control = name if name in settings.controls else ""
-        chosen = settings.model_copy(update={"control": control})
+        chosen = settings.model_copy(update={"control": name if name in settings.controls else ""})
         teacher = teacher_of(chosen, image_set, device)
-        seeds = [chosen.model_copy(update={"student_seed": settings.student_seed + s})
-                 for s in range(settings.student_seeds)]  # fmt: skip
+        seeds = [{"student_seed": settings.student_seed + number} for number in range(settings.student_seeds)]
         alpha = 1.0 if name == "labels alone" else None
-        runs[name] = [distil(one, image_set, teacher, device, alpha=alpha) for one in seeds]
+        runs[name] = [distil(chosen.model_copy(update=s), image_set, teacher, device, alpha=alpha) for s in seeds]
     return runs
 
 

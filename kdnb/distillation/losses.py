@@ -1,13 +1,11 @@
 """The losses: what a student is asked to take over from its teacher, and the test that it can (notebook 03)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, logsigmoid, one_hot, softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, logsigmoid, normalize, one_hot, softmax
 
 from kdnb.errors import UserError
 
@@ -120,12 +118,11 @@ def attention_loss(student_maps: Mapping[str, Tensor], teacher_maps: Mapping[str
     if not pairs:
         ours, theirs = ({t: tuple(maps.shape) for t, maps in m.items()} for m in (student_maps, teacher_maps))
         raise UserError(f"no two taps have maps of one size: student {ours}, teacher {theirs}")
-    total = 0.0
-    for pair in pairs:
-        maps = [x.pow(2).mean(1).flatten(1) for x in (pair[0], pair[1].detach())]
-        student, teacher = (m / m.norm(dim=1, keepdim=True).clamp_min(1e-12) for m in maps)  # (B, h * w)
-        total = total + (student - teacher).pow(2).sum(1).mean()
-    return total
+    return sum((_attention(ours) - _attention(theirs.detach())).pow(2).sum(1).mean() for ours, theirs in pairs)
+
+
+def _attention(maps: Tensor) -> Tensor:
+    return normalize(maps.pow(2).mean(1).flatten(1), dim=1)  # (B, h * w)
 
 
 LOSSES: dict[str, KdLoss] = {

@@ -1,8 +1,6 @@
 """Training a student: from cached answers, with an online teacher, or on labels alone (notebook 03)."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +37,8 @@ def distil(
             that every KD result has its control: same initialisation, same order, same views.
         online: Ask the teacher for every batch instead of its cache: slower, the same within rounding.
     """
-    alpha = settings.alpha if alpha is None else alpha
+    settings = settings if alpha is None else settings.model_copy(update={"alpha": alpha})
+    alpha, online = settings.alpha, online or settings.loss == "attention"
     schedule, classes = schedule_of(settings, settings.student_epochs, device), len(image_set.classes)
     if teacher is None and alpha < 1:
         raise UserError(f"alpha {alpha:g} needs a teacher: give its run, or alpha 1 for labels alone")
@@ -48,20 +47,18 @@ def distil(
                         f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip
     _check(settings, online)
     built = {"name": settings.student, "width": settings.width, "image_size": image_set.size}
-    loss, upstream, cache = {"loss": "labels"}, [image_set.hash], None
+    loss, upstream, asked = {"loss": "labels"}, [image_set.hash], None
     if alpha != 1:
         loss = {"loss": settings.loss, "alpha": alpha}
         loss |= {} if settings.loss == "attention" else {"temperature": settings.temperature}
         loss |= {"control": settings.control} if settings.control else {}
-        if online or settings.loss == "attention":
-            loss |= {"online": True}
-        else:
-            cache = cached_logits(settings, image_set, teacher, device)
-        upstream += [teacher.id if cache is None else cache.id]
+        loss |= {"online": True} if online else {}
+        asked = teacher if online else cached_logits(settings, image_set, teacher, device)
+        upstream += [asked.id]
 
     def make(run: Run) -> None:
         model = make_student(classes, seed=settings.seed + settings.student_seed, **built).to(device)
-        with _teaching(settings, image_set, teacher, cache, alpha, model, device) as taught:
+        with _teaching(settings, image_set, asked, online, model, device) as taught:
             fit(model, image_set, taught, schedule, run, device, order=settings.student_seed)
         finish(model, image_set, schedule, run, device)
 
@@ -72,7 +69,7 @@ def distil(
 def _check(settings: Settings, online: bool) -> None:
     if settings.student == "as_coded" and settings.width != 1:
         raise UserError(f"width is for student 'five_conv', got {settings.width} with 'as_coded': leave it at 1")
-    if settings.control in ("shuffled", "smoothing") and (online or settings.loss == "attention"):
+    if settings.control in ("shuffled", "smoothing") and online:
         raise UserError(f"control '{settings.control}' changes cached answers: it can't be used with loss "
                         "'attention' or an online teacher")  # fmt: skip
     if settings.control == "smoothing" and settings.loss == "standardised":
@@ -81,41 +78,33 @@ def _check(settings: Settings, online: bool) -> None:
 
 @contextmanager
 def _teaching(
-    settings: Settings, image_set: ImageSet, teacher: Run | None, cache: Run | None, alpha: float, student: nn.Module,
-    device: torch.device,
-) -> Iterator[Loss]:  # fmt: skip
+    settings: Settings, image_set: ImageSet, asked: Run | None, online: bool, student: nn.Module, device: torch.device
+) -> Iterator[Loss]:
     """The loss of a batch, for as long as the student trains."""
-    if alpha == 1:
+    if settings.alpha == 1:
         yield label_loss
-    elif cache is not None:
-        yield _replayed(settings, image_set, cache, alpha)
+    elif not online:
+        logits, targets = np.load(asked.path("logits.npy")), image_set.table["target"].to_numpy()
+        logits = controlled(logits, targets, settings.control, settings.temperature, seed=settings.seed)
+        answers = torch.from_numpy(np.ascontiguousarray(logits))  # (V, N, K)
+        yield _loss(settings, lambda batch: answers[batch.view, batch.rows])
     else:
         with torch.random.fork_rng():  # the student's dropout must not depend on who teaches
-            model = load_teacher(teacher, len(image_set.classes), device)
+            model = load_teacher(asked, len(image_set.classes), device)
         with capture(model) as seen, capture(student) as shown:
-            yield _online(model, settings, alpha, seen, shown)
+            yield _loss(settings, lambda batch: model(batch.images.to(device)).float(), shown, seen)
 
 
-def _replayed(settings: Settings, image_set: ImageSet, cache: Run, alpha: float) -> Loss:
-    logits, targets = np.load(cache.path("logits.npy")), image_set.table["target"].to_numpy()
-    logits = controlled(logits, targets, settings.control, settings.temperature, seed=settings.seed)
-    answers = torch.from_numpy(np.ascontiguousarray(logits))  # (V, N, K)
+def _loss(settings: Settings, answer: Callable[[Batch], Tensor], *maps: dict[str, Tensor]) -> Loss:
+    """Against the logits that ``answer`` gives for a batch, or the maps of student and teacher, filled in passing."""
 
-    def loss(student: Tensor, batch: Batch) -> Tensor:
-        teacher, targets = answers[batch.view, batch.rows].to(student.device), batch.targets.to(student.device)
-        return LOSSES[settings.loss](student, teacher, targets, alpha, settings.temperature)
-
-    return loss
-
-
-def _online(teacher: nn.Module, settings: Settings, alpha: float, seen: dict, shown: dict) -> Loss:
     def loss(student: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad():
-            logits = teacher(batch.images.to(student.device)).float()
+            teacher = answer(batch).to(student.device)
         if settings.loss == "attention":
-            return alpha * label_loss(student, batch) + (1 - alpha) * attention_loss(shown, seen)
+            return settings.alpha * label_loss(student, batch) + (1 - settings.alpha) * attention_loss(*maps)
         targets = batch.targets.to(student.device)
-        return LOSSES[settings.loss](student, logits, targets, alpha, settings.temperature)
+        return LOSSES[settings.loss](student, teacher, targets, settings.alpha, settings.temperature)
 
     return loss
 

@@ -1,7 +1,5 @@
 """What teaches: the replayable cache of a teacher's logits, and the controls that take its place (notebook 03)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.optimize import brentq

@@ -27,19 +27,13 @@ from kdnb.models import evaluating, modules_at
 
 __all__ = ["Account", "Ledger", "decision_ledger", "ledgers"]
 
+# In a forward pass: a tap's name, or a layer's bias per channel, (C,) float64; and what the tap or the layer gave.
+Event = tuple[str | None, Tensor | None, Tensor]
 TOLERANCE = 1e-4  # largest accepted |residual| relative to max(1, |logit|)
 LINEAR = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 OTHERS = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten,
           nn.Identity, nn.modules.dropout._DropoutNd, nn.ZeroPad2d)  # fmt: skip
-
-
-class Event(NamedTuple):
-    """What a tap or a layer with a bias gave in a forward pass; the layer's bias per channel, (C,) float64."""
-
-    tap: str | None
-    shift: Tensor | None
-    output: Tensor
 
 
 class Account(NamedTuple):
@@ -145,12 +139,12 @@ def _part(model: nn.Module, images: Tensor, targets: Tensor) -> list[Ledger]:
     """Ledgers of a batch, one for each column of targets (N, M)."""
     with torch.enable_grad():
         logits, events = _recorded(model, images.detach().requires_grad_())
-        outputs = [event.output for event in events]
+        outputs = [output for _, _, output in events]
         found = []
         for column in targets.unbind(1):
             chosen = check_targets(column, logits.shape[1], len(images)).to(logits.device)
             picked = logits.gather(1, chosen[:, None])[:, 0]
-            gradients = torch.autograd.grad(picked.sum(), outputs, retain_graph=True, allow_unused=True)
+            gradients = torch.autograd.grad(picked.sum(), outputs, retain_graph=True, materialize_grads=True)
             found.append(_accounts(picked.detach(), events, gradients))
     return found
 
@@ -160,7 +154,7 @@ def _recorded(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Event]]:
     events: list[Event] = []
 
     def record(tap: str | None, shift: Tensor | None, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        events.append(Event(tap, shift, output))
+        events.append((tap, shift, output))
 
     with ExitStack() as hooks:
         for layer in model.modules():
@@ -194,12 +188,10 @@ def _shift(layer: nn.Module) -> Tensor | None:
     return None if bias is None else bias.detach().double()
 
 
-def _accounts(logits: Tensor, events: Sequence[Event], gradients: Sequence[Tensor | None]) -> Ledger:
+def _accounts(logits: Tensor, events: Sequence[Event], gradients: Sequence[Tensor]) -> Ledger:
     """Read the events from the logit backwards: what has been added so far is the bias after a tap."""
     bias, accounts = torch.zeros(len(logits), dtype=torch.float64, device=logits.device), []
     for (tap, shift, output), gradient in reversed(list(zip(events, gradients, strict=True))):
-        if gradient is None:  # the logit does not depend on it
-            gradient = torch.zeros_like(output)
         if tap is None:
             bias = bias + gradient.reshape(*gradient.shape[:2], -1).sum(2).double() @ shift
         elif output.ndim != 4:

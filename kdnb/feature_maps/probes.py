@@ -49,11 +49,7 @@ def _fit(x: np.ndarray, targets: np.ndarray, tap: str) -> Pipeline:
 
 def probe_predictions(probes: Mapping[str, Pipeline], test: Features) -> np.ndarray:
     """Classes (L, N) that the probes of L taps read from N images."""
-    return np.stack([_predict(probe, test[tap]) for tap, probe in probes.items()])
-
-
-def _predict(probe: Pipeline, x: np.ndarray) -> np.ndarray:
-    return probe.predict(x.astype(np.float64))
+    return np.stack([probe.predict(test[tap].astype(np.float64)) for tap, probe in probes.items()])
 
 
 def probe_table(
@@ -86,8 +82,13 @@ def probe_table(
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("tap")
 
 
+def _right(tap: str, x: np.ndarray, targets: np.ndarray, others: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Whether a probe fitted on ``x`` (N, C) reads the wanted classes (M,) from ``others`` (M, C)."""
+    return _fit(x, targets, tap).predict(others.astype(np.float64)) == wanted
+
+
 def _accuracy(train: Examples, test: Examples, tap: str, seed: int) -> Interval:
-    right = _predict(_fit(train.features[tap], train.targets, tap), test.features[tap]) == test.targets
+    right = _right(tap, train.features[tap], train.targets, test.features[tap], test.targets)
     return seed_interval(right[None].astype(float), test.groups, seed=seed)
 
 
@@ -115,8 +116,7 @@ def _control(x: np.ndarray, train: Examples, tap: str, seed: int, repeats: int) 
         labels, scored = control_task(train.targets, train.groups, seed + repeat)
         if not scored.any():
             return float("nan")
-        probe = _fit(x[~scored], labels[~scored], tap)
-        scores.append((_predict(probe, x[scored]) == labels[scored]).mean())
+        scores.append(_right(tap, x[~scored], labels[~scored], x[scored], labels[scored]).mean())
     return float(np.mean(scores))
 
 

@@ -120,5 +120,4 @@ def field_box(row: pd.Series, cell: tuple[int, int], size: int) -> tuple[int, in
     if isinf(row.field):
         return 0, 0, size, size
     corner = [int(row.start + i * row.jump - (row.field - 1) / 2) for i in cell]
-    top, left, bottom, right = (min(max(0, c), size) for c in (*corner, *(c + int(row.field) for c in corner)))
-    return top, left, bottom, right
+    return tuple(min(max(0, c), size) for c in (*corner, *(c + int(row.field) for c in corner)))

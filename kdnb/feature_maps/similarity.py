@@ -40,8 +40,7 @@ def grams(model: nn.Module, images: Tensor, *, batch: int = 64) -> dict[str, Ten
 
 
 def _gram(x: Tensor, y: Tensor) -> Tensor:
-    blocks = zip(x.split(BLOCK, dim=1), y.split(BLOCK, dim=1), strict=True)
-    return sum(a.double() @ b.double().T for a, b in blocks)
+    return sum(a.double() @ b.double().T for a, b in zip(x.split(BLOCK, 1), y.split(BLOCK, 1), strict=True))
 
 
 def gram_cka(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> pd.DataFrame:

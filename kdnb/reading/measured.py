@@ -9,22 +9,10 @@ import torch
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
+from kdnb import feature_maps
 from kdnb.distillation import load_student
 from kdnb.errors import UserError
-from kdnb.feature_maps import (
-    Examples,
-    channel_means,
-    decision_ledger,
-    early_decisions,
-    features,
-    fit_probes,
-    gradients_at_taps,
-    gram_cka,
-    grams,
-    probe_predictions,
-    probe_table,
-    top_k_curve,
-)
+from kdnb.feature_maps import Examples, channel_means, features, gradients_at_taps, top_k_curve
 from kdnb.metrics import seed_interval, softmax
 from kdnb.models import make_student
 from kdnb.progress import say
@@ -125,7 +113,7 @@ def _measure(study: Study, run: Run) -> None:
         "teacher": study.teacher_model, "untrained student": untrained,
     }  # fmt: skip
     seen = {name: [_examples(study, model, rows) for rows in (train, test)] for name, model in models.items()}
-    probes = fit_probes(seen["KD student"][0].features, seen["KD student"][0].targets)
+    probes = feature_maps.fit_probes(seen["KD student"][0].features, seen["KD student"][0].targets)
     tables = {
         "probes": _probes(seen, study.settings.seed), "cka": _cka(models, study.images(test[:COMPARED])),
         "ledger": _ledgers(study, models, test), "ablation": _ablation(study, test[: min(CUT, len(test) // 4)], train),
@@ -135,9 +123,8 @@ def _measure(study: Study, run: Run) -> None:
         say(f"  reading: {name}")
         table.to_csv(run.path(f"{name}.csv"), index=False, float_format="%.6g")
     _early(study, probes, seen["KD student"][1], test).to_csv(run.path("early.csv"), index=False)
-    arrays = _folded(probes, classes)
     means = channel_means(study.student_model, study.images(train))
-    arrays |= {f"mean|{tap}": mean.cpu().numpy() for tap, mean in means.items()}
+    arrays = _folded(probes, classes) | {f"mean|{tap}": mean.cpu().numpy() for tap, mean in means.items()}
     with atomic_path(run.path("arrays.npz")) as path, path.open("wb") as file:
         np.savez(file, **arrays)
     write_json(run.path("facts.json"), {
@@ -150,18 +137,24 @@ def _examples(study: Study, model: nn.Module, rows: np.ndarray) -> Examples:
     return Examples(features(model, study.images(rows)), study.targets(rows).numpy(), study.groups(rows))
 
 
+@torch.no_grad()
+def _answers(model: nn.Module, images: Tensor) -> Tensor:
+    """Predicted classes (N,)."""
+    return torch.cat([model(part).argmax(1) for part in images.split(64)]).cpu()
+
+
 def _probes(seen: dict[str, list[Examples]], seed: int) -> pd.DataFrame:
     bare, tables = seen["untrained student"], {}
     for name in ("KD student", "label-only student", "teacher"):
         same = tuple(bare[0].features) == tuple(seen[name][0].features)
-        tables[name] = probe_table(*seen[name], untrained=bare if same else (), seed=seed, repeats=1)
+        tables[name] = feature_maps.probe_table(*seen[name], untrained=bare if same else (), seed=seed, repeats=1)
     return pd.concat(tables, names=["model"]).reset_index()
 
 
 def _cka(models: dict[str, nn.Module], images: Tensor) -> pd.DataFrame:
-    found, tables = {name: grams(model, images) for name, model in models.items()}, []
+    found, tables = {name: feature_maps.grams(model, images) for name, model in models.items()}, []
     for name in ("label-only student", "teacher", "untrained student"):
-        table = gram_cka(found["KD student"], found[name]).rename_axis("tap").reset_index()
+        table = feature_maps.gram_cka(found["KD student"], found[name]).rename_axis("tap").reset_index()
         tables.append(table.melt("tap", var_name="other_tap", value_name="cka").assign(model=name))
     return pd.concat(tables, ignore_index=True)[["tap", "model", "other_tap", "cka"]]
 
@@ -170,35 +163,29 @@ def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd
     """Mean shares of the predicted class's logit; networks for which the ledger is not exact are left out."""
     found, images, groups = {}, study.images(rows), study.groups(rows)
     for name in ("KD student", "label-only student", "teacher"):
-        with torch.no_grad():
-            answers = torch.cat([models[name](part).argmax(1) for part in images.split(64)]).cpu()
         try:
-            table = decision_ledger(models[name], images, answers).table()
+            table = feature_maps.decision_ledger(models[name], images, _answers(models[name], images)).table()
         except UserError as error:
             say(f"  no ledger of the {name}: {error}")
             continue
-        per_tap = {}
-        for tap, part in table.groupby("tap", sort=False):
-            share, low, high = seed_interval(part["bias_share"].to_numpy()[None], groups)
-            means = part[["logit", "supporting", "opposing", "bias"]].mean().to_dict()
-            per_tap[tap] = {**means, "bias_share": share, "low": low, "high": high, "images": len(part),
-                            "largest_residual": part["residual"].abs().max()}  # fmt: skip
-        found[name] = pd.DataFrame(per_tap).T.rename_axis("tap")
+        taps = table.groupby("tap", sort=False)
+        shares = {tap: seed_interval(share.to_numpy()[None], groups) for tap, share in taps["bias_share"]}
+        means = taps[["logit", "supporting", "opposing", "bias"]].mean()
+        table = means.join(pd.DataFrame(shares, index=["bias_share", "low", "high"]).T).assign(images=len(rows))
+        found[name] = table.assign(largest_residual=taps["residual"].agg(lambda residual: residual.abs().max()))
     return pd.concat(found, names=["model"]).reset_index()
 
 
 def _ablation(study: Study, rows: np.ndarray, reference: np.ndarray) -> pd.DataFrame:
     model, images = study.student_model, study.images(rows)
-    with torch.no_grad():
-        answers = model(images).argmax(1)
+    answers = _answers(model, images)
     _, pairs = gradients_at_taps(model, images.clone().requires_grad_(), answers)
     means, tables = channel_means(model, study.images(reference)), {}
     groups = study.groups(rows)
     for tap, (a, g) in pairs.items():
         ks = [k for k in KS if k <= a.shape[1]]
-        contributions = (g * a).sum(dim=(2, 3))
-        tables[tap] = top_k_curve(model, images, answers, tap, contributions, ks, mean=means[tap], groups=groups,
-                                  seed=study.settings.seed)  # fmt: skip
+        tables[tap] = top_k_curve(model, images, answers, tap, (g * a).sum(dim=(2, 3)), ks, mean=means[tap],
+                                  groups=groups, seed=study.settings.seed)  # fmt: skip
     return pd.concat(tables, names=["tap"]).reset_index(level=0)
 
 
@@ -221,9 +208,8 @@ def _channels(study: Study, rows: np.ndarray) -> pd.DataFrame:
 
 
 def _early(study: Study, probes: dict[str, Pipeline], test: Examples, rows: np.ndarray) -> pd.DataFrame:
-    with torch.no_grad():
-        final = torch.cat([study.student_model(part).argmax(1) for part in study.images(rows).split(64)]).cpu().numpy()
-    layer = early_decisions(probe_predictions(probes, test.features), final)
+    final = _answers(study.student_model, study.images(rows)).numpy()
+    layer = feature_maps.early_decisions(feature_maps.probe_predictions(probes, test.features), final)
     names = np.array(study.image_set.classes)
     return pd.DataFrame({"image_id": study.image_set.table["image_id"].to_numpy()[rows], "class": names[test.targets],
                          "predicted": names[final], "layer": layer})  # fmt: skip

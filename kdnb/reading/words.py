@@ -99,8 +99,7 @@ def _readings(reading: Reading, model: str) -> pd.DataFrame:
     probes, cka = reading.table("probes"), reading.table("cka").query("model == 'teacher'")
     table = probes[probes["model"] == {"student": "KD student"}.get(model, model)].set_index("tap")
     taps = [probes.loc[probes["model"] == m, "tap"] for m in ("KD student", "teacher")]
-    likeness = cka.set_index(["tap", "other_tap"])["cka"]
-    paired = [likeness[pair] for pair in zip(*taps, strict=True)]
+    paired = cka.set_index(["tap", "other_tap"])["cka"][list(zip(*taps, strict=True))].tolist()
     return pd.DataFrame({"probe": table["accuracy"], "untrained": table["untrained"], "CKA": paired}, index=table.index)
 
 

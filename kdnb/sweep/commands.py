@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,12 +28,9 @@ def plan(
     specs: Annotated[str, typer.Option(help="also write one <run>.json for run-one of each unfinished run here")] = "",
 ) -> None:  # fmt: skip
     """Check a plan; say what its runs are, which are done, and how long the rest may take."""
-    from kdnb.sweep.table import status
-
-    runs = _specs(file, runs_dir)
-    table = status(runs)
-    print(table.drop(columns="note").to_string(index=False, na_rep=""))
-    print(_summary(table, runs, workers))
+    _, runs = _read(file, runs_dir)
+    table, told = _stand(runs, workers)
+    print(table.drop(columns="note").to_string(index=False, na_rep=""), told, sep="\n")
     if specs:
         folder = Path(specs)
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +45,7 @@ def run(
     file: PlanFile, runs_dir: RunsDir = "", workers: Workers = 1, scheduler: Scheduler = "", threads: Threads = 0,
 ) -> None:  # fmt: skip
     """Make every run that is not done yet; failed ones wait for `retry`."""
-    _run(_specs(file, runs_dir), workers, scheduler, threads)
+    _run(_read(file, runs_dir)[1], workers, scheduler, threads)
 
 
 @sweep_app.command()
@@ -58,7 +55,7 @@ def retry(
     """Try failed runs again, and those that are not done yet."""
     from kdnb.sweep.one import forget_failure
 
-    runs = _specs(file, runs_dir)
+    _, runs = _read(file, runs_dir)
     print(f"{sum([forget_failure(run.run) for run in runs])} failed runs are tried again")
     _run(runs, workers, scheduler, threads)
 
@@ -83,15 +80,12 @@ def status(
     watch: Annotated[float, typer.Option(min=0, help="show it again every so many seconds until all is done")] = 0,
 ) -> None:  # fmt: skip
     """Say where each run stands."""
-    from kdnb.sweep.table import status as table_of
-
-    runs = _specs(file, runs_dir)
+    _, runs = _read(file, runs_dir)
     while True:
-        table = table_of(runs)
+        table, told = _stand(runs)
         if watch and sys.stdout.isatty():
             print("\x1b[2J\x1b[H", end="")
-        print(table.to_string(index=False, na_rep=""))
-        print(_summary(table, runs, 1), flush=True)
+        print(table.to_string(index=False, na_rep=""), told, sep="\n", flush=True)
         if not watch or table["state"].isin(["done", "failed"]).all():
             return
         time.sleep(watch)
@@ -104,11 +98,9 @@ def collect(
     out: Annotated[str, typer.Option(help="the CSV; empty: sweep/<plan>.csv in the folder of the runs")] = "",
 ) -> None:  # fmt: skip
     """Write one tidy CSV from all finished runs."""
-    from kdnb.sweep.plan import read_plan
     from kdnb.sweep.table import collect as collected
 
-    found = read_plan(file)
-    runs = found.specs(Settings.checked({"runs_dir": runs_dir}).runs)
+    found, runs = _read(file, runs_dir)
     rows = collected(found, runs, table)
     path = Path(out) if out else Path(runs[0].root) / "sweep" / f"{found.name}.csv"
     with atomic_path(path) as temporary:
@@ -116,39 +108,40 @@ def collect(
     print(f"{rows['run'].nunique()} of {len(runs)} runs, {len(rows)} rows: {path}")
 
 
-def _specs(file: Path, runs_dir: str) -> list[Spec]:
+def _read(file: Path, runs_dir: str) -> tuple[Any, list[Spec]]:
+    """The plan and its runs."""
     from kdnb.sweep.plan import read_plan
 
-    return read_plan(file).specs(Settings.checked({"runs_dir": runs_dir}).runs)
+    found = read_plan(file)
+    return found, found.specs(Settings.checked({"runs_dir": runs_dir}).runs)
 
 
 def _run(runs: list[Spec], workers: int, scheduler: str, threads: int) -> None:
     from kdnb.sweep.many import run_many
-    from kdnb.sweep.table import status
 
-    print(_summary(status(runs), runs, workers), flush=True)
+    print(_stand(runs, workers)[1], flush=True)
     try:
         run_many(runs, workers=workers, scheduler=scheduler, threads=threads)
     except KeyboardInterrupt:
-        print(f"\nstopped: {_summary(status(runs), runs, workers)}. The same command goes on", flush=True)
+        print(f"\nstopped: {_stand(runs, workers)[1]}. The same command goes on", flush=True)
         raise typer.Exit(130) from None
-    table = status(runs)
+    table, told = _stand(runs, workers)
     for note in table.loc[table["state"] == "failed", "note"]:
         print(f"failed: {note}")
-    print(_summary(table, runs, workers))
+    print(told)
     raise typer.Exit(not (table["state"] == "done").all())
 
 
-def _summary(table, runs: list[Spec], workers: int) -> str:  # noqa: ANN001
-    from kdnb.sweep.table import estimate
+def _stand(runs: list[Spec], workers: int = 1) -> tuple[Any, str]:
+    """Where each run stands (``pandas.DataFrame``), and all of them in a line."""
+    from kdnb.sweep.table import estimate, status
 
+    table = status(runs)
     counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
     left = [run for run, state in zip(runs, table["state"], strict=True) if state in ("waiting", "running")]
     seconds = estimate(left, workers)
-    if not left:
-        return f"{len(runs)} runs: {counts}"
     guess = "no past run to estimate from" if seconds is None else f"about {_spoken(seconds)} left, going by past runs"
-    return f"{len(runs)} runs: {counts}; {guess}"
+    return table, f"{len(runs)} runs: {counts}" + (f"; {guess}" if left else "")
 
 
 def _spoken(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["run_many"]
 
 PATIENCE = 15  # s to reach a scheduler
-WORKER_DEATHS = 10  # of which one run may be suspected
-STILL = {  # a worker only waits for its kernel: watching it takes time from the training
+RULES = {  # a worker only waits for its kernel: watching it takes time from the training
+    "distributed.scheduler.allowed-failures": 10,  # deaths of workers of which one run may be suspected
+    "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.gil.enabled": False,
 }  # fmt: skip
@@ -64,14 +65,12 @@ def _ending(specs: Sequence[Spec], workers: int, scheduler: str, threads: int) -
         yield (run_one(spec, threads, Progress()) for spec in specs)
     elif find_spec("distributed") is None:
         raise UserError("several workers need Dask: pip install 'kdnb[sweep]', or run with one worker")
-    elif scheduler:
-        with _remote(scheduler, Path(specs[0].root)) as client:
-            yield _submitted(client, specs, threads)
     else:
         from dask.system import CPU_COUNT
 
-        with _local(workers) as client:
-            yield _submitted(client, specs, threads or max(1, CPU_COUNT // workers))
+        share = 0 if scheduler else max(1, CPU_COUNT // workers)
+        with _remote(scheduler, Path(specs[0].root)) if scheduler else _local(workers) as client:
+            yield _submitted(client, specs, threads or share)
 
 
 def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[Outcome]:
@@ -82,11 +81,8 @@ def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[
     for future in as_completed(futures, loop=client.loop):
         if future.cancelled():
             raise UserError("the connection to the scheduler is lost: once it is back, run again, which goes on")
-        error = future.exception()
-        if isinstance(error, KilledWorker):
+        if isinstance(future.exception(), KilledWorker):
             yield Outcome(futures[future], "killed", message="its worker died too often: the next call tries again")
-        elif error is not None:
-            raise error
         else:
             yield future.result()
 
@@ -97,9 +93,8 @@ def _local(workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    rules = {"distributed.scheduler.allowed-failures": WORKER_DEATHS, "distributed.scheduler.worker-saturation": 1.0}
     with (
-        dask.config.set(rules | STILL),
+        dask.config.set(RULES),
         LocalCluster(workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address="127.0.0.1:0",
                      silence_logs=logging.CRITICAL, preload=[DEAF]) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -121,12 +116,8 @@ def _remote(address: str, root: Path) -> Iterator[Client]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what matters is told in one line
     with client:
         root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".probe-{uuid.uuid4().hex}"
-        probe.touch()
-        try:
-            seen = client.run(_sees, str(probe), on_error="return")
-        finally:
-            probe.unlink()
+        with tempfile.NamedTemporaryFile(dir=root, prefix=".probe-") as probe:
+            seen = client.run(_sees, probe.name, on_error="return")
         for worker, answer in seen.items():
             if answer != kdnb.__version__:
                 raise UserError(f"worker {worker} cannot take part ({answer}): it needs kdnb {kdnb.__version__} "

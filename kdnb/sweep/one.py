@@ -1,7 +1,6 @@
 """One run of a sweep: a notebook executed in a folder of its own, whoever asks for it (``kdnb sweep run-one``)."""
 
 import errno
-import functools
 import os
 import re
 import shutil
@@ -12,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -167,11 +166,10 @@ def one_gpu(gpus: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
         yield {"CUDA_VISIBLE_DEVICES": chosen}
 
 
-@functools.cache
+@cache
 def visible_gpus() -> tuple[str, ...]:
     """Names of the NVIDIA GPUs that this process may use, found without loading torch."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return tuple(filter(None, named.split(",")))
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:

@@ -53,11 +53,9 @@ class _File(_Part):
             return [self]
         if stray := [name for name in ("seeds", "grid", "zip", "exclude") if getattr(self, name)]:
             raise UserError(f"{', '.join(stray)} beside [[part]]: move it into the parts it is for")
-        return [
-            part.model_copy(update={"fixed": {**self.fixed, **part.fixed}, "notebook": part.notebook or self.notebook,
-                                    "table": part.table or self.table})
-            for part in self.part
-        ]  # fmt: skip
+        return [part.model_copy(update={"fixed": self.fixed | part.fixed, "table": part.table or self.table,
+                                        "notebook": part.notebook or self.notebook})
+                for part in self.part]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,8 +144,7 @@ def _plan(path: Path, found: Mapping[str, Any]) -> Plan:
         raise UserError(f"every part needs a name of its own, got {twice[0]!r} {names[twice[0]]} times")
     if (total := sum(len(part.runs) for part in parts)) > MAX_RUNS:
         raise UserError(f"{total:,} runs are too many: accepted are {MAX_RUNS:,}")
-    limits = {name: getattr(file, name) for name in ("start_timeout", "cell_timeout", "attempts")}
-    return Plan(path.stem, tuple(parts), limits)
+    return Plan(path.stem, tuple(parts), file.model_dump(include={"start_timeout", "cell_timeout", "attempts"}))
 
 
 def _checked(file: _Part, folder: Path) -> Part:
@@ -167,8 +164,6 @@ def _explain(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         accepted = _Part if item["loc"][0] == "part" else _File
         return f"unknown key {name!r}: accepted are {', '.join(accepted.model_fields)}"
-    if item["type"] == "missing":
-        return f"{name} is missing"
     if item["type"] == "too_short":
         return f"{name} is empty: give at least one value"
     return f"{name} {item['msg'].removeprefix('Input ')}, got {item['input']!r}"
@@ -178,8 +173,7 @@ def _find(name: str, folder: Path) -> Path:
     """A notebook of the study by its name, or any by its path from the plan's folder."""
     if not name:
         raise UserError("notebook is missing")
-    places = (project_root() / "notebooks" / f"{name}.ipynb", folder / name)
-    for place in places:
+    for place in (project_root() / "notebooks" / f"{name}.ipynb", folder / name):
         if place.is_file():
             return place.absolute()
     raise UserError(f"notebook '{name}' is not found: give a name such as 03_distillation, or a path from the plan")

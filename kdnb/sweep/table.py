@@ -60,13 +60,11 @@ def collect(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.DataFrame:
     frames, parts = [], {part.name: part for part in plan.parts}
     for spec in specs:
         part = parts[spec.part]
-        if len(parts) > 1 and table and part.table != table:
-            continue  # the notebook of this part writes others
-        if state_of(spec.run) == "done":
+        others = len(parts) > 1 and table and part.table != table  # what the notebook of this part writes
+        if not others and state_of(spec.run) == "done":
             found = pd.read_csv(_path(spec.run, table or part.table))
-            front = _front(spec, part.named)
-            front = {f"plan_{name}" if name in found else name: value for name, value in front.items()}
-            frames.append(pd.DataFrame(front, index=found.index).join(found))
+            front = pd.DataFrame(_front(spec, part.named), index=found.index)
+            frames.append(front.rename(columns={name: f"plan_{name}" for name in found}).join(found))
     if not frames:
         raise UserError(f"no run of plan '{plan.name}' is finished: kdnb sweep run does that")
     return pd.concat(frames, ignore_index=True)
@@ -98,12 +96,11 @@ def estimate(specs: Sequence[Spec], workers: int = 1) -> float | None:
         return 0.0
     past = finished_runs(Path(specs[0].root), "sweep")[-PAST:]
     known = [(run.json("spec.json")["parameters"], run.seconds) for run in past]
-    guesses = [_guess(spec, known) for spec in specs]
-    found = [guess for guess in guesses if guess is not None]
-    if not found:
+    guesses = pd.Series([_guess(spec, known) for spec in specs], dtype=float)
+    if guesses.isna().all():
         return None
-    guesses = [median(found) if guess is None else guess for guess in guesses]
-    return max(sum(guesses) / workers, max(guesses))
+    guesses = guesses.fillna(guesses.median())
+    return max(guesses.sum() / workers, guesses.max())
 
 
 def _guess(spec: Spec, known: Sequence[tuple[dict[str, Any], float]]) -> float | None:

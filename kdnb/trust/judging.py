@@ -60,7 +60,7 @@ def margins(study: Study) -> pd.DataFrame:
             for name in [n for n in seeds if n in EXPLANATIONS]:
                 lows = [interval(values[name] - values[base], groups, share=False)[1] for base in BASELINES]
                 found[kind, name, metric] = min(lows) if not np.isnan(lows).any() else np.nan
-    return pd.Series(found).rename_axis(["model", "explanation", "metric"]).unstack("metric")
+    return pd.Series(found).rename_axis(["model", "explanation", "metric"]).unstack("metric", sort=False)
 
 
 def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from kdnb.errors import UserError
 from kdnb.explanations import CAMS, METHODS, Attribution, Context, explain
 from kdnb.faithfulness import AGREEMENTS, energy_in_mask
-from kdnb.metrics import softmax
-from kdnb.models import evaluating
-from kdnb.widgets.layers import KINDS, Kind, check_images
+from kdnb.widgets.layers import KINDS, Kind, check_images, probabilities_of
 from kdnb.widgets.render import number
 from kdnb.widgets.view import colour_numbers, one_of, within
 
@@ -101,11 +99,7 @@ class ExplorerData:
     @cached_property
     def probabilities(self) -> dict[str, np.ndarray]:
         """Model → (N, K) float64."""
-        found = {}
-        for name, model in self.models.items():
-            with evaluating(model), torch.inference_mode():
-                found[name] = softmax(model(self.images).double().cpu().numpy())
-        return found
+        return {name: probabilities_of(model, self.images) for name, model in self.models.items()}
 
     def key(self, image: int, choice: Choice) -> tuple[str, str, int, int]:
         """Where a map is kept; a map without a class in it is kept once."""

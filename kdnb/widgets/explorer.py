@@ -7,40 +7,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from traitlets import Dict, Float, Int, Tuple, Unicode, validate
+from traitlets import Float, Int, Tuple, Unicode, validate
 
 from kdnb.figures.output import Picture
 from kdnb.figures.pictures import bare, outline
-from kdnb.widgets.explained import (
-    ABOUT,
-    Choice,
-    ExplorerData,
-    ExplorerPanel,
-    ExplorerState,
-    View,
-    check,
-    explorer_panel,
-    first_states,
-)
+from kdnb.widgets import explained
+from kdnb.widgets.explained import ABOUT, Choice, ExplorerData, ExplorerState, View, explorer_panel
 from kdnb.widgets.render import number, palette
-from kdnb.widgets.view import STYLE, script
+from kdnb.widgets.view import ViewWidget, script
 
 __all__ = ["ExplanationExplorer", "explorer_table", "static_explorer"]
 
 
-class ExplanationExplorer(anywidget.AnyWidget):
+class ExplanationExplorer(ViewWidget):
     """Two explanations of one image, by mouse or keyboard; the traits are the fields of ``ExplorerState``.
 
     The kernel makes every number and colour. Maps travel as messages, so that they are not saved with the notebook.
     """
 
     _esm = script("explorer.js")
-    _css = STYLE
-    spec = Dict().tag(sync=True)
     image = Int(0).tag(sync=True)
     a = Tuple(Unicode(), Unicode(), Int()).tag(sync=True)
     b = Tuple(Unicode(), Unicode(), Int()).tag(sync=True)
@@ -48,7 +36,7 @@ class ExplanationExplorer(anywidget.AnyWidget):
 
     def __init__(self, data: ExplorerData, state: ExplorerState | None = None) -> None:
         """Show ``data``; by default the first image's evidence for its true class beside that for another."""
-        self.data, self.first = data, check(data, state or first_states(data)[0])
+        self.data, self.first = data, explained.check(data, state or explained.first_states(data)[0])
         spec = {"classes": data.classes, "targets": data.targets, "titles": data.titles, "models": list(data.models),
                 "methods": {name: kind._asdict() for name, kind in ABOUT.items()}, "side": data.pixels.shape[1],
                 "palettes": [palette(signed).tobytes().hex() for signed in (False, True)]}  # fmt: skip
@@ -60,21 +48,21 @@ class ExplanationExplorer(anywidget.AnyWidget):
         """What is looked at now."""
         return ExplorerState(self.image, Choice(*self.a), Choice(*self.b), self.opacity)
 
-    def panel(self) -> ExplorerPanel:
+    def panel(self) -> explained.ExplorerPanel:
         """The numbers and colours on the screen now."""
         return explorer_panel(self.data, self.state)
 
     @validate("image", "a", "b", "opacity")
     def _valid(self, proposal: dict) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
-        check(self.data, replace(self.first, **{name: Choice(*value) if name in ("a", "b") else value}))
+        explained.check(self.data, replace(self.first, **{name: Choice(*value) if name in ("a", "b") else value}))
         return value
 
     def _answer(self, _widget: ExplanationExplorer, content: dict, _buffers: list) -> None:
         if content.get("ask") != "panel":
             return
         sides = [Choice(*content[side]) for side in ("a", "b")]
-        state = check(self.data, ExplorerState(content["image"], *sides))
+        state = explained.check(self.data, ExplorerState(content["image"], *sides))
         for choice in sides:
             if self.data.key(state.image, choice) not in self.data.known:
                 self.send({"to": content, "busy": f"computing {ABOUT[choice.method].label} of the {choice.model} …"})
@@ -96,7 +84,7 @@ def _message(data: ExplorerData, state: ExplorerState, to: Mapping[str, Any]) ->
 def explorer_table(data: ExplorerData, states: Sequence[ExplorerState] | None = None) -> pd.DataFrame:
     """The numbers of some states, a row per side; by default those of `first_states`."""
     rows = []
-    for state in states or first_states(data):
+    for state in states or explained.first_states(data):
         found = explorer_panel(data, state)
         for side, choice, view in zip("AB", (state.a, state.b), found.views, strict=True):
             name = data.classes[data.key(state.image, choice)[-1]]
@@ -107,13 +95,12 @@ def explorer_table(data: ExplorerData, states: Sequence[ExplorerState] | None = 
 
 def static_explorer(data: ExplorerData, states: Sequence[ExplorerState] | None = None) -> Picture:
     """A column per state, A above B, by the same ``explorer_panel`` as the widget; by default `first_states`."""
-    states, said = list(states or first_states(data)), []
+    states, said = list(states or explained.first_states(data)), []
     figure, axes = plt.subplots(2, len(states), figsize=(2.4 * len(states), 8), squeeze=False, layout="constrained")
     for column, state in zip(axes.T, states, strict=True):
         found = explorer_panel(data, state)
-        mask = None if data.masks is None else data.masks[state.image]
         for ax, side, choice, view in zip(column, "AB", (state.a, state.b), found.views, strict=True):
-            _draw(ax, data.pixels[state.image], mask, view, palette(ABOUT[choice.method].signed), state.opacity)
+            _draw(ax, data, state, view, palette(ABOUT[choice.method].signed))
             ax.set_title("\n".join(f"{side}: {view.title}".split(", ")), fontsize=8)
         alike = "\n".join(f"{m} {'unknown' if np.isnan(v) else f'{v:z.2f}'}" for m, v in found.agreement.items())
         column[1].set_xlabel(f"{column[1].get_xlabel()}\n\nA and B agree:\n{alike}", fontsize=7)
@@ -121,15 +108,13 @@ def static_explorer(data: ExplorerData, states: Sequence[ExplorerState] | None =
     return Picture(figure, ". ".join(said) + ".", pixels=True)
 
 
-def _draw(
-    ax: plt.Axes, pixels: np.ndarray, mask: np.ndarray | None, view: View, colours: np.ndarray, opacity: float
-) -> None:  # fmt: skip
-    ax.imshow(pixels, interpolation="nearest", alpha=1.0 if view.raw is not None else 0.3)
+def _draw(ax: plt.Axes, data: ExplorerData, state: ExplorerState, view: View, colours: np.ndarray) -> None:
+    ax.imshow(data.pixels[state.image], interpolation="nearest", alpha=1.0 if view.raw is not None else 0.3)
     bare(ax)
     if view.raw is None:
         ax.text(0.5, 0.5, textwrap.fill(view.refusal, 30), transform=ax.transAxes, ha="center", va="center", fontsize=7)
         return
-    ax.imshow(colours[view.indices], interpolation="nearest", alpha=opacity)
-    outline(ax, mask)
+    ax.imshow(colours[view.indices], interpolation="nearest", alpha=state.opacity)
+    outline(ax, None if data.masks is None else data.masks[state.image])
     lines = ("colours", f"{number(view.low)} to {number(view.high)}"), *view.lines
     ax.set_xlabel("\n".join(f"{what}: {text}" for what, text in lines), fontsize=7)

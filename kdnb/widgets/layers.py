@@ -15,8 +15,10 @@ from kdnb.errors import UserError
 from kdnb.explanations import CAMS
 from kdnb.feature_maps import channel_means, gradients_at_taps, ledgers, receptive_fields
 from kdnb.metrics import softmax
+from kdnb.models import evaluating
 
-__all__ = ["FILTERS", "KINDS", "Kind", "ModelMaps", "StepperData", "check_images", "filters", "stepper_data"]
+__all__ = ["FILTERS", "KINDS", "Kind", "ModelMaps", "StepperData", "check_images", "filters", "probabilities_of",
+           "stepper_data"]  # fmt: skip
 
 CHUNK = 8  # images per forward and backward pass: bounds the memory, does not change the result
 UNSURE = 0.6  # a student whose largest probability is below is called unsure
@@ -98,6 +100,12 @@ class StepperData:
         return found - maps[:, self.row(kind, versus)] if versus >= 0 and KINDS[kind].per_class else found
 
 
+def probabilities_of(network: nn.Module, images: Tensor) -> np.ndarray:
+    """(N, K) float64: the network's answers to images (N, 3, S, S)."""
+    with evaluating(network), torch.inference_mode():
+        return softmax(network(images).double().cpu().numpy())
+
+
 def filters(data: StepperData) -> dict[str, list[int]]:
     """Which images each of ``FILTERS`` leaves: the student wrong, unlike the teacher, or unsure."""
     answers, sure = [m.probabilities.argmax(1) for m in data.models], data.models[0].probabilities.max(1)
@@ -165,17 +173,16 @@ def check_images(
 
 def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int) -> ModelMaps:
     parts = [_chunk(name, model, part, classes) for part in images.split(CHUNK)]
-    logits = np.concatenate([part[0] for part in parts])
-    taps = tuple(parts[0][1])
-    maps, contributions, means = (
-        tuple(np.concatenate([part[field][tap] for part in parts]) for tap in taps) for field in (1, 2, 3)
-    )
+    logits, *found = zip(*parts, strict=True)
+    taps = tuple(found[0][0])
+    maps, contributions, means = (tuple(np.concatenate([part[tap] for part in kind]) for tap in taps) for kind in found)
     for tap, values in zip(taps, maps, strict=True):
         if not np.isfinite(values).all():
             raise UserError(f"the {name}'s maps at {tap} are not finite: check its weights and the input range")
     reference = channel_means(model, images)
-    return ModelMaps(name, model, taps, maps, contributions, means, tuple(reference[tap] for tap in taps), logits,
-                     *_bias(model, images), _fields(model, images.shape[-1]), pd.DataFrame(index=taps))  # fmt: skip
+    return ModelMaps(name, model, taps, maps, contributions, means, tuple(reference[tap] for tap in taps),
+                     np.concatenate(logits), *_bias(model, images), _fields(model, images.shape[-1]),
+                     pd.DataFrame(index=taps))  # fmt: skip
 
 
 def _chunk(name: str, model: nn.Module, images: Tensor, classes: int) -> tuple[np.ndarray, dict, dict, dict]:

@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from kdnb.errors import UserError
-from kdnb.feature_maps import capture, ledgers, probabilities_without
+from kdnb.feature_maps import ledgers, logits_and_taps, probabilities_without
 from kdnb.metrics import softmax
-from kdnb.models import evaluating
-from kdnb.widgets.layers import ModelMaps, StepperData
+from kdnb.widgets.layers import ModelMaps, StepperData, probabilities_of
 from kdnb.widgets.render import patch
 
 __all__ = ["ablated", "answer", "covered_answer", "effects", "occluded", "tile_sizes"]
@@ -34,8 +33,7 @@ def answer(data: StepperData, question: Mapping[str, Any]) -> tuple[dict[str, An
     if question["ask"] == "effects":
         return {"to": question}, [effects(data, image, m, layer).astype("<f4").tobytes()]
     if question["ask"] == "ablate":
-        found = ablated(data, image, m, layer, question["channels"])
-        return {"to": question, "probabilities": found.tolist()}, []
+        return {"to": question, "probabilities": ablated(data, image, m, layer, question["channels"]).tolist()}, []
     if question["ask"] == "occlude":
         return covered_answer(question, *occluded(data, image, [question["place"]])[0]), []
     return None
@@ -98,8 +96,7 @@ def occluded(
 def _answers(model: ModelMaps, images: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
     """Probabilities (N, K), and evidence (N, L, K) where there is a ledger."""
     if model.refusal:
-        with torch.inference_mode(), evaluating(model.network):
-            return softmax(model.network(images).double().cpu().numpy()), None
+        return probabilities_of(model.network, images), None
     found = ledgers(model.network, images)
     evidence = [[ledger.accounts[tap].evidence for ledger in found] for tap in model.taps]  # L × K × (N,)
     return softmax(np.stack([ledger.logits for ledger in found], 1)), np.moveaxis(np.array(evidence), 2, 0)
@@ -113,10 +110,9 @@ def _image(data: StepperData, image: int) -> list[bytes]:
     first, picture = data.row("hirescam"), data.images[image : image + 1]
     left = [np.delete(tap[image], np.s_[first : first + len(data.classes)], 0) for m in data.models for tap in m.maps]
     others = [tap[image] for kind in ("contributions", "means") for m in data.models for tap in getattr(m, kind)]
-    numbers = [values.ravel() for values in (*left, *others)]
-    tiles = [tile.cpu().numpy().ravel() for model in data.models for tile in _tiles(model, picture)]
-    packed = np.concatenate(numbers).astype("<f4").tobytes(), np.concatenate(tiles).tobytes()
-    return [data.pixels[image].tobytes(), *packed]
+    numbers = np.concatenate([*left, *others], axis=None).astype("<f4")
+    tiles = np.concatenate([tile.cpu() for model in data.models for tile in _tiles(model, picture)], axis=None)
+    return [values.tobytes() for values in (data.pixels[image], numbers, tiles)]
 
 
 def _inside(data: StepperData, image: int) -> list[str] | None:
@@ -133,8 +129,8 @@ def tile_sizes(model: ModelMaps) -> list[tuple[int, int]]:
 
 def _tiles(model: ModelMaps, picture: Tensor) -> list[Tensor]:
     """Per tap (C, h, w) uint8; the ends of the scale are the layer's smallest and largest value, zero included."""
-    with torch.inference_mode(), evaluating(model.network), capture(model.network) as seen:
-        model.network(picture)
+    with torch.inference_mode():
+        _, seen = logits_and_taps(model.network, picture)
     found = []
     for activation, size in zip(seen.values(), tile_sizes(model), strict=True):
         small = adaptive_avg_pool2d(activation[0].float(), size)

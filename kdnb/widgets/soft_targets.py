@@ -1,21 +1,20 @@
 """The soft-target explorer: what alpha, temperature and loss do to one image; and its static twin (03)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from traitlets import Dict, Float, Int, Unicode, observe, validate
+from traitlets import Dict, observe, validate
 
 from kdnb.distillation import LOSSES, usable_losses
 from kdnb.figures.output import PALETTE, Picture
 from kdnb.metrics import softmax
 from kdnb.widgets.render import number
-from kdnb.widgets.view import STYLE, one_of, script, within
+from kdnb.widgets.view import one_of, script, widget_of, within
 
 __all__ = ["Answers", "SoftTargetExplorer", "SoftTargetState", "soft_target_panel", "static_soft_targets"]
 
@@ -94,17 +93,14 @@ def _check(answers: Answers, state: SoftTargetState) -> None:
     one_of("loss", state.loss, LOSSES)
 
 
-class SoftTargetExplorer(anywidget.AnyWidget):
-    """Move alpha, temperature and loss and watch answers and pushes; the kernel computes every step."""
+class SoftTargetExplorer(widget_of(SoftTargetState)):
+    """Move alpha, temperature and loss and watch answers and pushes; the kernel computes every step.
+
+    The traits are the fields of ``SoftTargetState``; ``state`` is what is looked at now.
+    """
 
     _esm = script("soft_targets.js")
-    _css = STYLE
-    spec = Dict().tag(sync=True)
     panel = Dict().tag(sync=True)
-    image = Int(0).tag(sync=True)
-    alpha = Float(0.7).tag(sync=True)
-    temperature = Float(10.0).tag(sync=True)
-    loss = Unicode("kd").tag(sync=True)
 
     def __init__(self, answers: Answers, state: SoftTargetState | None = None) -> None:
         """Show ``answers``; by default the first image under the study's usual loss."""
@@ -113,11 +109,6 @@ class SoftTargetExplorer(anywidget.AnyWidget):
         spec = {"classes": answers.classes, "targets": answers.targets, "titles": answers.titles, "losses": losses}
         super().__init__(spec=spec, **asdict(state or SoftTargetState()))
         self._compute()
-
-    @property
-    def state(self) -> SoftTargetState:
-        """What is looked at now."""
-        return SoftTargetState(**{field.name: getattr(self, field.name) for field in fields(SoftTargetState)})
 
     @validate("image", "alpha", "temperature", "loss")
     def _valid(self, proposal: dict) -> Any:

@@ -9,10 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
-from traitlets import Bool, Dict, Float, Int, List, Unicode, validate
+from traitlets import Bool, validate
 
 from kdnb.errors import UserError
 from kdnb.figures.output import Picture
@@ -21,7 +20,7 @@ from kdnb.widgets import render
 from kdnb.widgets.layers import KINDS, ModelMaps, StepperData, filters
 from kdnb.widgets.questions import answer, tile_sizes
 from kdnb.widgets.render import Pane, Panel, StepperState, panel
-from kdnb.widgets.view import STYLE, script
+from kdnb.widgets.view import as_tuple, script, widget_of
 
 __all__ = ["LayerStepper", "exported_state", "first_state", "spec_of", "static"]
 
@@ -29,31 +28,15 @@ STATE = tuple(field.name for field in fields(StepperState))
 PARTS = ("stepper_numbers.js", "stepper_parts.js", "stepper.js")
 
 
-class LayerStepper(anywidget.AnyWidget):
+class LayerStepper(widget_of(StepperState)):
     """Step through the layers of a student beside its teacher; the traits are the fields of ``StepperState``.
 
-    The browser asks for an image's maps once, then draws every step by itself; ablation and occlusion are asked when
-    they are wanted. Maps and pixels travel as messages, so that they are not saved with the notebook.
+    ``state`` is what is looked at now. The browser asks for an image's maps once, then draws every step by itself;
+    ablation and occlusion are asked when they are wanted. Maps and pixels travel as messages, so that they are not
+    saved with the notebook.
     """
 
     _esm = script(*PARTS)
-    _css = STYLE
-    spec = Dict().tag(sync=True)
-    image = Int(0).tag(sync=True)
-    layer = Int(1).tag(sync=True)
-    kind = Unicode("average").tag(sync=True)
-    target = Int(0).tag(sync=True)
-    versus = Int(-1).tag(sync=True)
-    scale = Unicode("map").tag(sync=True)
-    opacity = Float(0.6).tag(sync=True)
-    shown = Unicode("both").tag(sync=True)
-    only = Unicode("all").tag(sync=True)
-    order = Unicode("contribution").tag(sync=True)
-    point = List(Int()).tag(sync=True)
-    occluded = List(Int()).tag(sync=True)
-    ablated = List(Int()).tag(sync=True)
-    quiz = Unicode("off").tag(sync=True)
-    guess = Int(-1).tag(sync=True)
     smooth = Bool(False).tag(sync=True)
 
     def __init__(self, data: StepperData, state: StepperState | None = None) -> None:
@@ -62,18 +45,13 @@ class LayerStepper(anywidget.AnyWidget):
         super().__init__(spec=spec_of(data), **asdict(state or first_state(data)))
         self.on_msg(self._answer)
 
-    @property
-    def state(self) -> StepperState:
-        """What is looked at now."""
-        return StepperState(**{name: _tuple(getattr(self, name)) for name in STATE})
-
     def panel(self) -> Panel:
         """The numbers and colours on the screen now."""
         return panel(self.data, self.state)
 
     @validate(*STATE)
     def _valid(self, proposal: dict) -> Any:
-        name, value = proposal["trait"].name, _tuple(proposal["value"])
+        name, value = proposal["trait"].name, as_tuple(proposal["value"])
         if name != "ablated":  # whether there are such channels depends on layer and model, which may change with it
             render.check(self.data, replace(first_state(self.data), **{name: value}))
         return proposal["value"]
@@ -100,7 +78,7 @@ def exported_state(path: str | Path) -> StepperState:
     """
     try:
         values = json.loads(Path(path).read_text("utf-8"))["state"]
-        return StepperState(**{name: _tuple(value) for name, value in values.items()})
+        return StepperState(**{name: as_tuple(value) for name, value in values.items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is no export of the layer stepper ({error}): give a file it saved") from None
 
@@ -140,10 +118,6 @@ def _draw(ax: plt.Axes, pane: Pane, layer: int, colours: np.ndarray, opacity: fl
         here = pane.bars[layer - 1]
         text += f"\n{render.plus(here.supporting)} {render.number(here.opposing)} bias {render.plus(here.bias)}"
     ax.set_xlabel(text, fontsize=7)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def spec_of(data: StepperData) -> dict[str, Any]:

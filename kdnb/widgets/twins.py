@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
-from traitlets import Dict, Int, Unicode, validate
+from traitlets import Int, Unicode, validate
 
 from kdnb.data import ImageSet
 from kdnb.errors import UserError
@@ -18,7 +17,7 @@ from kdnb.figures.pictures import bare
 from kdnb.leakage import leak_meter
 from kdnb.settings import is_live
 from kdnb.widgets import render
-from kdnb.widgets.view import STYLE, one_of, script, within
+from kdnb.widgets.view import ViewWidget, one_of, script, within
 
 __all__ = ["TwinBrowser", "difference", "sentence", "static_twins", "twin_browser", "twin_pairs"]
 
@@ -74,15 +73,13 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(a.astype(np.int16) - b).max(axis=-1).astype(np.uint8)
 
 
-class TwinBrowser(anywidget.AnyWidget):
+class TwinBrowser(ViewWidget):
     """Leaf through the pairs of `twin_pairs` by keyboard; ``split`` and ``place`` are what is looked at.
 
     Pixels travel as messages when a pair is first shown, so that they are not saved with the notebook.
     """
 
     _esm = script("twins.js")
-    _css = STYLE
-    spec = Dict().tag(sync=True)
     split = Unicode().tag(sync=True)
     place = Int(0).tag(sync=True)
 
@@ -99,14 +96,12 @@ class TwinBrowser(anywidget.AnyWidget):
         super().__init__(spec=spec, split=next(iter(self.pairs)))
         self.on_msg(self._answer)
 
-    @validate("split")
-    def _known(self, proposal: dict) -> str:
-        one_of("split", proposal["value"], self.pairs)
-        return proposal["value"]
-
-    @validate("place")
-    def _inside(self, proposal: dict) -> int:
-        within("place", proposal["value"], 0, max(map(len, self.pairs.values())) - 1)
+    @validate("split", "place")
+    def _valid(self, proposal: dict) -> str | int:
+        if proposal["trait"].name == "split":
+            one_of("split", proposal["value"], self.pairs)
+        else:
+            within("place", proposal["value"], 0, max(map(len, self.pairs.values())) - 1)
         return proposal["value"]
 
     def _answer(self, _widget: TwinBrowser, content: dict, _buffers: list) -> None:
@@ -124,14 +119,13 @@ def twin_browser(pairs: pd.DataFrame, pixels: np.ndarray) -> TwinBrowser | HTML:
 
 def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 5) -> Picture:
     """Some pairs of every split: the test image, its nearest training image, their difference (0 to 255)."""
-    splits = list(pairs["split"].unique())
+    splits = pairs.groupby("split", sort=False)
     figure, axes = plt.subplots(3 * len(splits), columns, figsize=(1.3 * columns, 4.6 * len(splits)), squeeze=False,
                                 layout="constrained")  # fmt: skip
     said = []
     for ax in axes.flat:
         bare(ax)
-    for top, split in enumerate(splits):
-        chosen = pairs[pairs["split"] == split]
+    for top, (split, chosen) in enumerate(splits):
         places = np.linspace(0, len(chosen) - 1, min(columns, len(chosen))).round().astype(int)
         block = axes[3 * top : 3 * top + 3]
         for row, name in zip(block, (f"{split}: test", "nearest in train", "difference"), strict=True):
@@ -144,9 +138,8 @@ def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 5) -> P
 
 def _column(axes: np.ndarray, pair: pd.Series, pixels: np.ndarray) -> None:
     a, b = pixels[pair["test"]], pixels[pair["train"]]
-    axes[0].imshow(a, interpolation="nearest")
+    for ax, image in zip(axes, (a, b, difference(a, b)), strict=True):
+        ax.imshow(image, cmap="cividis", vmin=0, vmax=255, interpolation="nearest")
     axes[0].set_title(pair["test_label"], fontsize=8)
-    axes[1].imshow(b, interpolation="nearest")
     axes[1].set_title(pair["train_label"] + ("" if pair["right"] else "  (wrong)"), fontsize=8)
-    axes[2].imshow(difference(a, b), cmap="cividis", vmin=0, vmax=255, interpolation="nearest")
     axes[2].set_xlabel(f"r = {pair['similarity']:.4f}\n{pair['relation']}", fontsize=7)
