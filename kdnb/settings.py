@@ -159,9 +159,10 @@ class Settings(BaseModel):
         torch.manual_seed(self.seed)
         known = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
         available = [name for name, there in known.items() if there]
+        best = "cuda" if known["cuda"] else "cpu"  # mps has no float64, which the explanations need
         if self.device not in (*available, "auto"):
             raise UserError(f"device '{self.device}' is not available here: use one of {', '.join(available)}, auto")
-        return torch.device(available[0] if self.device == "auto" else self.device)
+        return torch.device(best if self.device == "auto" else self.device)
 
     def table(self) -> Any:
         """The settings as a two-column table for display (``pandas.DataFrame``)."""

@@ -57,6 +57,10 @@ CHARTS = {
         figures.tau_heatmap(SCORES.T.corr(method="kendall").loc[list(SCORES.index), list(SCORES.index)]),
         "student and teacher 1.0",
     ),
+    "score_bars without an interval": (
+        figures.score_bars(SCORES.assign(low=np.nan, high=np.nan)),
+        "teacher 0.900 (no interval)",
+    ),
     "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.0 (2.5 to 3.5)"),
     "pareto": (
         figures.pareto(COSTS, "energy"),

@@ -114,6 +114,23 @@ def test_the_words_hold_the_numbers_of_the_table(one):
     assert "signed evidence" in static(one.data, one.state).alt
 
 
+def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(reading, tmp_path):
+    made = Reading(Run("reading", "x", tmp_path))
+    made.__dict__["facts"] = {"classes": ["0", "None"]}
+    early = pd.DataFrame({"image_id": list("abcd"), "class": ["0", "0", "None", "None"],
+                          "predicted": ["0", "None", "None", "None"], "layer": [1, 2, 3, 3]})  # fmt: skip
+    early.to_csv(tmp_path / "early.csv", index=False)
+    channels = pd.DataFrame(
+        {"class": ["0", "None"] * 2, "tap": ["a", "a", "b", "b"], "channel": 0, "contribution": 1.0}
+    )
+    channels.to_csv(tmp_path / "channels.csv", index=False)
+    said = {name: read_class(made, name)[1] for name in made.facts["classes"]}
+    assert said["0"].startswith("0: 2 test images, the student is right on 50%. Half of them are decided at layer 2 or")
+    assert said["None"].startswith(
+        "None: 2 test images, the student is right on 100%. On most of them even the last probe"
+    )
+
+
 def test_a_class_is_read_over_its_test_images(study, reading):
     name = study.image_set.classes[0]
     channels, words = read_class(reading, name)

@@ -117,7 +117,8 @@ def score_bars(
         axes.annotate(f"{reference_name} {reference:.3f}", (reference, -0.45), color=PALETTE[5], fontsize=9,
                       xytext=(3, 0), textcoords="offset points")  # fmt: skip
     axes.set(yticks=rows, yticklabels=scores.index, xlabel=f"{label} (95 % interval)", ylim=(len(rows) - 0.4, -0.6))
-    said = "; ".join(f"{n} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for n, r in scores.iterrows())
+    ends = {True: "({r.low:.3f} to {r.high:.3f})", False: "(no interval)"}
+    said = "; ".join(f"{n} {r.value:.3f} {ends[r.low == r.low].format(r=r)}" for n, r in scores.iterrows())
     extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
     return Picture(figure, f"{label[:1].upper()}{label[1:]} with 95 % intervals: {said}.{extra}")
 
@@ -128,7 +129,7 @@ def tau_heatmap(tau: pd.DataFrame) -> Picture:
     sns.heatmap(tau, annot=True, fmt=".1f", cmap="RdBu_r", vmin=-1, vmax=1, linewidths=1, ax=axes,
                 annot_kws={"fontsize": 8}, cbar_kws={"label": "Kendall's tau"})  # fmt: skip
     axes.set(xlabel="", ylabel="")
-    below = tau.where(np.tril(np.ones(tau.shape, bool), -1)).stack()
+    below = tau.where(np.tril(np.ones(tau.shape, bool), -1)).stack().dropna()
     said = "; ".join(f"{a} and {b} {value:.1f}" for (a, b), value in below.sort_values().items())
     return Picture(figure, f"Heatmap of Kendall's tau between metrics, from opposed to alike: {said}.")
 

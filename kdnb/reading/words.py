@@ -138,8 +138,9 @@ def _layer(row: dict, n: int, name: str) -> str:
     if "bias" in known:
         said += (f" The logit {plus(row['logit'])} is {plus(row['supporting'])} for {name}, {number(row['opposing'])} "
                  f"against it, and {plus(row['bias'])} of bias that later layers add.")  # fmt: skip
-    said += f" Without its {STRONGEST} strongest channels ({row['strongest']}) p({name}) changes by "
-    return said + f"{plus(-row['drop'])}, without {STRONGEST} random ones by {plus(-row['random_drop'])}."
+    many = len(row["strongest"].split())
+    said += f" Without its {many} strongest channels ({row['strongest']}) p({name}) changes by "
+    return said + f"{plus(-row['drop'])}, without {many} random ones by {plus(-row['random_drop'])}."
 
 
 def read_class(reading: Reading, name: str) -> tuple[pd.DataFrame, str]:
@@ -153,8 +154,11 @@ def read_class(reading: Reading, name: str) -> tuple[pd.DataFrame, str]:
     channels = reading.table("channels").query("`class` == @name")
     early = reading.early.query("`class` == @name")
     right = (early["class"] == early["predicted"]).mean()
-    said = [f"{name}: {len(early)} test images, the student is right on {right:.0%}. "
-            f"Half of them are decided at layer {early['layer'].median():g} or before."]  # fmt: skip
+    half = early["layer"].quantile(0.5, interpolation="higher")
+    decided = f"Half of them are decided at layer {half:g} or before."
+    if half > channels["tap"].nunique():
+        decided = "On most of them even the last probe names another class."
+    said = [f"{name}: {len(early)} test images, the student is right on {right:.0%}. {decided}"]
     for tap, part in channels.groupby("tap", sort=False):
         channel, gain = part.iloc[0][["channel", "contribution"]]
         said.append(f"At {tap} channel {channel} adds most to its logit ({plus(gain)} on average).")

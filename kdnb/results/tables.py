@@ -160,7 +160,7 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
         **_share("accuracy", right, groups),
         "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names])
         if len(np.unique(target)) > 1 else np.nan,
-        "majority": np.bincount(target).max() / len(target),
+        "majority": np.bincount(target).max() / len(target) if len(np.unique(target)) > 1 else np.nan,
         "leak_meter": of.right("1-NN").mean(), "leak_meter_mirrored": of.right("1-NN mirrored").mean(),
         "memory": memory.mean(), **_spread("above", right - memory, groups),
         "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "teachers": len(one.teachers),

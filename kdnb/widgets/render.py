@@ -141,7 +141,7 @@ def panel(data: StepperData, state: StepperState) -> Panel:
 
 def _verdict(data: StepperData, state: StepperState) -> list[str]:
     """Whether the guess was right, what the student says, and whether the pointed place defines the class."""
-    if state.quiz != "revealed":
+    if state.quiz != "revealed" or state.guess < 0:
         return []
     truth, best = data.targets[state.image], data.models[0].probabilities[state.image].argmax()
     right = "" if truth < 0 else ": right" if state.guess == truth else f": it is {data.classes[truth]}"

@@ -31,11 +31,15 @@ function render({ model, el }) {
   const images = () => spec.filters[model.get("only")];
   function turn(by) {
     const list = images(), here = list.indexOf(model.get("image"));
-    if (list.length) set({ image: list[clamp(here + by, 0, list.length - 1)], quiz: model.get("quiz") === "off" ? "off" : "asking", guess: -1 });
+    if (list.length) show(list[clamp(here + by, 0, list.length - 1)]);
+  }
+  function show(image, more = {}) { // another image is asked anew
+    set({ ...more, image, quiz: model.get("quiz") === "off" ? "off" : "asking", guess: -1 });
   }
   function filter(only) {
     const list = spec.filters[only];
-    set(list.length && !list.includes(model.get("image")) ? { only, image: list[0] } : { only });
+    if (list.length && !list.includes(model.get("image"))) show(list[0], { only });
+    else set({ only });
   }
 
   // ---- what somebody else computes ----
@@ -153,7 +157,7 @@ function render({ model, el }) {
   const shown = select("models shown", both.map((name) => [name, name]), (v) => set({ shown: v }));
   const only = select("images shown", Object.entries(spec.filters).map(([name, list]) => [name, `${name} (${list.length})`]), filter);
   const quiz = button("guess first", "guess first", () => set({ quiz: model.get("quiz") === "off" ? "asking" : "off", guess: -1 }));
-  const guess = select("your guess", [[-1, "your guess"], ...names.map((n, k) => [k, n])], (v) => set({ guess: +v }));
+  const guess = select("your guess", [[-1, "your guess"], ...names.map((n, k) => [k, n])], (v) => set({ guess: +v, quiz: "asking" }));
   const reveal = button("reveal the answer", "reveal", () => set({ quiz: model.get("guess") < 0 ? "asking" : "revealed" }));
   const files = button("export picture and data", "export", download);
   const channels = channelGrid({ toggle: ablate, reset: () => set({ ablated: [] }), orders: Object.entries(spec.orders),
@@ -208,8 +212,9 @@ function render({ model, el }) {
     });
     return said;
   }
+  const heading = (s) => (s.quiz === "asking" ? `image ${s.image + 1}` : spec.titles[s.image]); // a title may tell the class
   function verdict(s, known) {
-    if (s.quiz !== "revealed") return [];
+    if (s.quiz !== "revealed" || s.guess < 0) return [];
     const truth = spec.targets[s.image], student = spec.models[0].probabilities[s.image];
     const right = truth < 0 ? "" : s.guess === truth ? ": right" : `: it is ${names[truth]}`;
     const best = student.indexOf(Math.max(...student)), inside = known.inside;
@@ -224,11 +229,11 @@ function render({ model, el }) {
     const drop = found?.values && Float32Array.from(gain, (_, c) => base - found.values[c * names.length + s.target]);
     if (s.order === "effect") effects();
     const by = s.order === "mean" ? known.means[m][at] : s.order === "effect" && drop ? drop : gain;
-    const waiting = s.order === "effect" && !found;
+    const how = s.order !== "effect" || drop ? "" : found ? " (by contribution: their effects cannot be had here)" : " (asking for their effects)";
     const effect = (c) => !drop ? "" : `, without it p(${names[s.target]}) ${drop[c] >= 0 ? "falls" : "rises"} by ${number(Math.abs(drop[c]))}`;
     channels.draw({
       of: `${s.image}/${m}/${s.layer}/${s.order}`, by: s.order, order: ranked(by), ablated: s.ablated, colour: palettes[0],
-      title: `${about.name}'s ${about.channels[at]} channels at ${about.taps[at]}${waiting ? " (asking for their effects)" : ""}`,
+      title: `${about.name}'s ${about.channels[at]} channels at ${about.taps[at]}${how}`,
       height: about.tiles[at][0], width: about.tiles[at][1], tiles: known.mosaics[m][at],
       text: (c) => (s.order === "mean" ? number(by[c]) : plus(by[c])),
       label: (c) => `channel ${c}, contribution ${plus(gain[c])}${effect(c)}`,
@@ -245,8 +250,8 @@ function render({ model, el }) {
     }
     const colour = palettes[+hasSign(spec, s)], truthName = names[spec.targets[s.image]], now = answers(s), said = [], list = images();
     paint(original, spec.side, spec.side, known.pixels);
-    original.setAttribute("aria-label", hide || !truthName ? spec.titles[s.image] : `${spec.titles[s.image]}, true class ${truthName}`);
-    title.textContent = spec.titles[s.image];
+    original.setAttribute("aria-label", hide || !truthName ? heading(s) : `${heading(s)}, true class ${truthName}`);
+    title.textContent = heading(s);
     truth.textContent = hide || !truthName ? "" : `✓ true class: ${truthName}`;
     early.textContent = hide || !spec.early ? "" : spec.early[s.image] > layers ? "no probe agrees with the student to the end"
       : `probes agree with the student from layer ${spec.early[s.image]} on`;
@@ -309,13 +314,13 @@ function render({ model, el }) {
     const s = state(), known = need({ ask: "image", image: s.image });
     if (!known) return;
     const seen = panes.map((parts, m) => [parts, m]).filter(([parts]) => !parts.node.hidden);
-    const pictures = [{ title: spec.titles[s.image], range: "", layers: [[original, 1]] }, ...seen.map(([parts, m]) => ({
+    const pictures = [{ title: heading(s), range: "", layers: [[original, 1]] }, ...seen.map(([parts, m]) => ({
       title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "),
       layers: [[parts.image, 1], [parts.map, s.opacity]] }))];
-    const { smooth: _, ...saved } = s, name = `${spec.titles[s.image]}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
+    const { smooth: _, ...saved } = s, name = `${heading(s)}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
     const sentence = live.textContent;
     save(`${name}.png`, await exportPicture(pictures, sentence));
-    save(`${name}.json`, new Blob([JSON.stringify({ state: saved, image: spec.titles[s.image], sentence, ...spec.provenance }, null, 1)], { type: "application/json" }));
+    save(`${name}.json`, new Blob([JSON.stringify({ state: saved, image: heading(s), sentence, ...spec.provenance }, null, 1)], { type: "application/json" }));
     live.textContent = notice = `saved ${name}.png and ${name}.json`;
   }
 

@@ -97,7 +97,8 @@ def static(data: StepperData, state: StepperState | None = None) -> Picture:
         bare(ax)
     colours = render.palette(render.signed(state))
     name = data.classes[state.target]
-    axes[0, 0].set_title(data.titles[state.image], fontsize=8)
+    title = f"image {state.image + 1}" if state.quiz == "asking" else data.titles[state.image]  # it may tell the class
+    axes[0, 0].set_title(title, fontsize=8)
     for row, panes in zip(axes, zip(*(step.panes for step in steps), strict=True), strict=True):
         model = next(model for model in data.models if model.name == panes[0].model)
         row[0].set(ylabel=panes[0].model)

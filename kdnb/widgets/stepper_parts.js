@@ -94,8 +94,9 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
       const to = at + steps[event.key];
       if (Math.abs(steps[event.key]) === 1 && (to < 0 || start + to >= now.order.length || to >= PAGE)) {
         if (to >= PAGE || to < 0) {
+          const before = start;
           turn(Math.sign(to));
-          if (start !== 0 || to > 0) roam(to < 0 ? PAGE - 1 : 0);
+          if (start !== before) roam(to < 0 ? PAGE - 1 : 0);
         }
       } else if (Math.abs(steps[event.key]) !== COLUMNS || (to >= 0 && to < PAGE && start + to < now.order.length)) roam(to);
     } else return;
@@ -118,7 +119,10 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
     place.textContent = `${start + 1}–${last} of ${now.order.length}`;
   }
   function draw(about) {
-    if (about.of !== of) [start, at, of] = [0, 0, about.of];
+    if (about.of !== of) { // other channels: from the first page on, and where the focus is
+      const focused = cells.findIndex((cell) => cell.node === document.activeElement);
+      [start, at, of] = [0, clamp(focused, 0, Math.min(PAGE, about.order.length) - 1), about.of];
+    }
     now = about;
     title.textContent = about.title;
     grid.setAttribute("aria-label", about.title);

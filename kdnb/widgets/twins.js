@@ -26,7 +26,7 @@ function render({ model, el }) {
     else live.textContent = "No further pair of this split has a wrong neighbour.";
   }
 
-  const [test, train, gap] = ["test image", "nearest training image", "difference"].map(picturePane);
+  const [test, train, gap] = ["test image", "nearest in train or val", "difference"].map(picturePane);
   const bar = h("canvas", { class: "bar", "aria-hidden": true });
   gap.node.querySelector(".picture").after(bar, h("div", { class: "legend" },
     h("span", {}, "0"), h("span", { class: "unit" }, "largest difference of a colour"), h("span", {}, "255")));

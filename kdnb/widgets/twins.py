@@ -60,7 +60,7 @@ def sentence(pairs: pd.DataFrame, split: str, place: int) -> str:
     p = chosen.iloc[place]
     verdict = "right" if p["right"] else "wrong"
     return (f"{split} split, pair {place + 1} of {len(chosen)}, the most alike first: test image {p['test_id']} "
-            f"({p['test_label']}), nearest training image {p['train_id']} ({p['train_label']}); correlation "
+            f"({p['test_label']}), nearest image of train or val {p['train_id']} ({p['train_label']}); correlation "
             f"{p['similarity']:.4f}, {p['relation']}; the nearest neighbour is {verdict}")  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def twin_browser(pairs: pd.DataFrame, pixels: np.ndarray) -> TwinBrowser | HTML:
 
 
 def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 5) -> Picture:
-    """Some pairs of every split: the test image, its nearest training image, their difference (0 to 255)."""
+    """Some pairs of every split: the test image, its nearest one in train or val, their difference (0 to 255)."""
     splits = pairs.groupby("split", sort=False)
     figure, axes = plt.subplots(3 * len(splits), columns, figsize=(1.3 * columns, 4.6 * len(splits)), squeeze=False,
                                 layout="constrained")  # fmt: skip
@@ -128,7 +128,7 @@ def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 5) -> P
     for top, (split, chosen) in enumerate(splits):
         places = np.linspace(0, len(chosen) - 1, min(columns, len(chosen))).round().astype(int)
         block = axes[3 * top : 3 * top + 3]
-        for row, name in zip(block, (f"{split}: test", "nearest in train", "difference"), strict=True):
+        for row, name in zip(block, (f"{split}: test", "nearest in train or val", "difference"), strict=True):
             row[0].set_ylabel(name, fontsize=8)
         for column, place in enumerate(places):
             _column(block[:, column], chosen.iloc[place], pixels)

@@ -163,6 +163,7 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(inputs):
     said = [panel(data, state).sentence for state in states]
     assert said[0].startswith("you said round: right; the student says") and "lies inside" in said[0]
     assert said[1].startswith("you said none: it is round") and "lies outside" in said[1]
+    assert "you said" not in panel(data, StepperState(quiz="revealed")).sentence, "nobody has guessed"
 
 
 def test_an_export_shows_the_same_again(data, tmp_path):

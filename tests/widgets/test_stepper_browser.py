@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from browser import NEEDS_BROWSER, accessible, execute, kernel_says, tab_through
 
-from kdnb.widgets.layers import KINDS, stepper_data
+from kdnb.widgets.layers import KINDS, filters, stepper_data
 from kdnb.widgets.page import to_html
 from kdnb.widgets.questions import ablated, effects, occluded
 from kdnb.widgets.render import SCALES, StepperState, number, palette, panel, plus, ranked, signed
@@ -153,10 +153,12 @@ def test_a_channel_is_ablated_from_the_keyboard(page, data):
     name, order = data.classes[2], ranked(data.models[0].contributions[2][1, 2])
     without = effects(data, 1, 0, 3)
     before = data.models[0].probabilities[1, 2]
-    for step in "", "ArrowRight", "ArrowDown", "End", "Home", "PageDown":
+    steps = [("", 0), ("ArrowRight", 1), ("ArrowDown", 9), ("End", 23), ("ArrowRight", 24), ("ArrowLeft", 23),
+             ("Home", 0), ("ArrowLeft", 0), ("PageDown", 24)]  # fmt: skip
+    for step, place in steps:
         if step:
             page.keyboard.press(step)
-        channel = order[{"": 0, "ArrowRight": 1, "ArrowDown": 9, "End": 23, "Home": 0, "PageDown": 24}[step]]
+        channel = order[place]
         drop = before - without[channel, 2]
         label = f"without it p({name}) {'falls' if drop >= 0 else 'rises'} by {number(abs(float(np.float32(drop))))}"
         page.wait_for_function("text => document.activeElement.getAttribute('aria-label')?.endsWith(text)", arg=label)
@@ -198,6 +200,16 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(page, data):
     page.locator("button[aria-label='reveal the answer']").click()
     says(page, panel(data, StepperState(quiz="revealed", guess=1)).sentence)
     assert page.locator(".kdnb-widget .classes").first.is_visible()
+    assert page.locator(".title").text_content() == data.titles[0]
+    page.locator("select[aria-label='your guess']").select_option("-1")  # guess again
+    says(page, "Which class is it?")
+    assert page.locator(".title").text_content() == "image 1", "a title may tell the class"
+    page.locator("select[aria-label='your guess']").select_option("2")
+    page.locator("button[aria-label='reveal the answer']").click()
+    says(page, f"you said {data.classes[2]}")
+    page.locator("select[aria-label='images shown']").select_option("wrong")
+    if "Which class" not in page.locator(".live").text_content():  # image 0 is one of these: it was asked
+        assert data.models[0].probabilities[0].argmax() != data.targets[0]
 
 
 def test_the_pager_stops_at_filtered_images(page, data):
