@@ -55,10 +55,12 @@ def audit(settings: Settings) -> Audit:
             "1-NN": meters[0]["accuracy"], "1-NN balanced": meters[0]["balanced_accuracy"],
             "1-NN mirrored": meters[1]["accuracy"],
         }  # fmt: skip
-        ledgers[split], notes = ledger, found.notes
+        ledgers[split], notes = ledger, (*notes, *found.notes)
         hashes.append(found.hash)
     summary = pd.DataFrame(rows).T.rename_axis("split").astype({"seen": int, "test": int, **dict.fromkeys(KINDS, int)})
-    return Audit(summary, pd.concat(ledgers, names=["split"]).reset_index("split"), notes, digest(hashes))
+    return Audit(
+        summary, pd.concat(ledgers, names=["split"]).reset_index("split"), tuple(dict.fromkeys(notes)), digest(hashes)
+    )
 
 
 def _crossings(ledger: pd.DataFrame) -> dict[str, int]:

@@ -155,6 +155,9 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(out, kept)
             raise UserError(f"{notebook.stem}: {error.ename}: {error.evalue} (executed copy: {kept})") from None
+        except RuntimeError as error:  # nbclient's: the kernel is gone
+            raise UserError(f"{notebook.stem}: {error}: perhaps out of memory, so take a smaller image_size or "
+                            "batch_size; the same command goes on") from None  # fmt: skip
 
     spec = {"notebook": notebook.stem, "parameters": dict(parameters), "code": code_digest(notebook)}
     return get_or_make("notebook", spec, make, root=root, upstream=upstream)

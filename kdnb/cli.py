@@ -204,7 +204,10 @@ def _pairs(sets: list[str] | None) -> dict[str, object]:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
             raise UserError(f"--set takes name=value, got '{pair}'")
-        values[name] = yaml.safe_load(value)
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {name} takes a number, a text or a list, got '{value}'") from None
     return values
 
 

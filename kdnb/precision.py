@@ -42,14 +42,15 @@ def resolve_precision(settings: Settings, device: torch.device) -> str:
         say(f"  precision: {chosen} (a training step in float32 takes {ratio:.2f} times as long as in bfloat16)")
 
     machine = {"processor": environment()["processor"], "torch": torch.__version__, "device": str(device)}
-    parameters = {"size": settings.image_size, "batch": settings.batch_size, "threads": torch.get_num_threads()}
+    parameters = {"size": settings.image_size, "batch": settings.batch_size}  # not the threads: they part no runs
     return get_or_make("precision", parameters | machine, make, root=settings.runs).json("precision.json")["chosen"]
 
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    known = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _speed_up(settings: Settings, device: torch.device) -> float:

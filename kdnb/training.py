@@ -119,7 +119,7 @@ def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> lis
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"]["cpu"])
-            torch.cuda.set_rng_state_all(state["random"].get("cuda", []))
+            torch.cuda.set_rng_state_all(state["random"].get("cuda", [])[: torch.cuda.device_count()])
         except Exception as error:  # a damaged file: zip, pickle and torch raise many types
             say(f"  checkpoint '{path}' is damaged ({type(error).__name__}): trying the one before")
             continue

@@ -88,6 +88,7 @@ def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch)
         (["--set", "alpha=1.4"], r"alpha must be a number in [0, 1], got 1.4"),
         (["--set", "alhpa=0.4"], "unknown parameter 'alhpa'"),
         (["--set", "alpha"], "--set takes name=value, got 'alpha'"),
+        (["--set", "alphas=[0.4"], "--set alphas takes a number, a text or a list, got '[0.4'"),
         (["--dataset", "brain_tumour"], "accepted are phantom_brain"),
         (["--dataset", "custom"], "give the path of an archive"),
     ],

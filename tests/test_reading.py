@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -11,7 +12,7 @@ from kdnb.errors import UserError
 from kdnb.feature_maps import channel_means, decision_ledger, early_decisions, features, fit_probes, receptive_fields
 from kdnb.metrics import softmax
 from kdnb.reading import explain_image, found_reading, known_stepper, read_class, read_image, reading_of
-from kdnb.reading.measured import FITTED, KS, SCORED
+from kdnb.reading.measured import FITTED, KS, SCORED, Reading
 from kdnb.runs import Run
 from kdnb.widgets import static
 from kdnb.widgets.render import number, plus
@@ -114,7 +115,7 @@ def test_the_words_hold_the_numbers_of_the_table(one):
     assert "signed evidence" in static(one.data, one.state).alt
 
 
-def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(reading, tmp_path):
+def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(tmp_path):
     made = Reading(Run("reading", "x", tmp_path))
     made.__dict__["facts"] = {"classes": ["0", "None"]}
     early = pd.DataFrame({"image_id": list("abcd"), "class": ["0", "0", "None", "None"],

@@ -36,6 +36,8 @@ def decode(data: bytes, size: int) -> tuple[np.ndarray, int, int]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("pixels are floating-point numbers; accepted are 8 and 16 bits")
     if image.mode.startswith("I"):  # 16 bits
         image = Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 65535) / 257).astype(np.uint8))
     if image.has_transparency_data:

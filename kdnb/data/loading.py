@@ -59,6 +59,8 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     parted = keep("split", content | {"mode": mode, "seed": seed}, partial(_make_split, manifest, mode, seed))
     part, classes = _read(parted, "split")["part"], tuple(facts["classes"])
     table = manifest.assign(target=pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64), part=part)
+    if empty := sorted({"train", "val", "test"} - set(part)):
+        raise UserError(f"split '{mode}' leaves no image for {', '.join(empty)}: give more patients, or another split")
     train = np.flatnonzero(part == "train")
     left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
     table.loc[table.index[left_out], "part"] = "unused"

@@ -57,7 +57,8 @@ def zip_source(path: Path, known: Mapping[str, Any]) -> Source:
         except Exception as error:  # zlib, CRC and codec errors share no base class
             raise ValueError(f"cannot be unpacked ({error})") from None
 
-    return Source(path.name, file_hash(path), class_folders(list(members), path.name, known), read)
+    entries = class_folders(list(members), path.name, known)  # the registry has a say in them
+    return Source(path.name, file_hash(path) + digest(entries), entries, read)
 
 
 def folder_source(path: Path, known: Mapping[str, Any]) -> Source:
@@ -68,13 +69,14 @@ def folder_source(path: Path, known: Mapping[str, Any]) -> Source:
         names += [p.relative_to(path).as_posix() + "/" * p.is_dir() for p in inside]
         _check_count(len(names), path)
     names = sorted(name for name in names if not is_junk(name))
-    return Source(str(path), _stats(path, names), class_folders(names, str(path), known), partial(_read_file, path))
+    entries = class_folders(names, str(path), known)
+    return Source(str(path), _stats(path, names) + digest(entries), entries, partial(_read_file, path))
 
 
 def csv_source(path: Path) -> Source:
     """Images in a CSV with columns path, label and maybe patient, split; paths start at its folder."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except ValueError as error:  # pandas' parser and decoding errors
         raise UserError(f"'{path}' is no readable CSV ({error}): accepted is UTF-8 with a header") from None
     if lacking := [name for name in ("path", "label") if name not in table]:

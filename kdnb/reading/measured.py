@@ -24,7 +24,7 @@ from kdnb.training import load_teacher
 __all__ = ["COMPARED", "KS", "Reading", "found_reading", "reading_of"]
 
 FITTED, SCORED, COMPARED, CUT = 600, 400, 200, 24  # images: of a probe's fit, of its score, of CKA, of ablation
-NAMES = {"class": str, "predicted": str}  # a class may be called 0, or None
+AS_IS = {"dtype": {"class": str, "predicted": str}, "keep_default_na": False, "na_values": [""]}  # "None" is a name
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
 
 
@@ -41,7 +41,7 @@ class Reading:
         the teacher, the label-only student and an untrained one. ledger: model, tap and mean shares over test images.
         ablation: tap, k and the drop of the class's probability. channels: the ten strongest of each class and tap.
         """
-        return pd.read_csv(self.run.path(f"{name}.csv"), converters=NAMES)
+        return pd.read_csv(self.run.path(f"{name}.csv"), **AS_IS)
 
     @cached_property
     def facts(self) -> dict:
@@ -51,7 +51,7 @@ class Reading:
     @cached_property
     def early(self) -> pd.DataFrame:
         """image_id, class, predicted, layer: the first layer from which on all probes agree with the student."""
-        return pd.read_csv(self.run.path("early.csv"), converters=NAMES)
+        return pd.read_csv(self.run.path("early.csv"), **AS_IS)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:

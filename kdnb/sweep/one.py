@@ -159,7 +159,7 @@ def one_gpu(gpus: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
     with ExitStack() as stack:
         for gpu in gpus:
             name = re.sub(r"\W", "-", gpu)
-            with suppress(Timeout):
+            with suppress(Timeout, OSError):  # held, or another user's file
                 stack.enter_context(FileLock(Path(tempfile.gettempdir(), f"kdnb-gpu-{name}.lock"), timeout=0))
                 chosen = gpu
                 break

@@ -76,6 +76,7 @@ def test_reduced_decoding_of_a_large_jpeg_looks_the_same():
     (encoded(photo(), "JPEG")[:-200], "truncated"),
     (encoded(photo(), "PNG")[:100], "truncated|broken|incomplete"),
     (encoded(photo(), "JPEG")[:30], "."),
+    (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "floating-point numbers; accepted are 8 and 16 bits"),
 ])  # fmt: skip
 def test_broken_files_have_a_reason(data, reason):
     with pytest.raises(ValueError, match=reason):

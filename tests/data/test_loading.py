@@ -85,6 +85,12 @@ def test_class_folders(tmp_path, size):
     np.testing.assert_array_equal(found.pixels[9], decode(data, size)[0])
 
 
+def test_a_part_without_an_image_is_refused(tmp_path):
+    draw_folder(tmp_path / "set", per_class=1)
+    with pytest.raises(UserError, match="split 'grouped' leaves no image for .*: give more patients, or another split"):
+        load(custom(tmp_path))
+
+
 def test_the_second_time_nothing_is_read_or_split(tmp_path, monkeypatch):
     draw_folder(tmp_path / "set")
     first = load(custom(tmp_path))

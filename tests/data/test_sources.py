@@ -84,6 +84,8 @@ def test_only_the_named_root_counts(tmp_path):
              for label in known["classes"] for n in range(2)]  # fmt: skip
     found = sources.zip_source(make_zip(tmp_path / "a.zip", names), known).entries
     assert len(found) == 8 and all("Augmented" in entry.path for entry in found)
+    whole = sources.zip_source(tmp_path / "a.zip", known | {"root": ""}).identity
+    assert whole != sources.zip_source(tmp_path / "a.zip", known).identity, "a corrected entry is another source"
 
 
 @BOTH
@@ -208,6 +210,8 @@ def test_csv(tmp_path):
     source = custom(tmp_path / "list.CSV")
     assert [entry[2:5] for entry in source.entries] == [("None", "train", "p1"), ("NA", "val", "")]
     assert source.read("one.jpg") == b"bytes"
+    (tmp_path / "list.CSV").write_text("path,label\none.jpg,cat,\n")  # a comma too many is no index
+    assert custom(tmp_path / "list.CSV").entries[0].path == "one.jpg"
 
 
 @pytest.mark.parametrize("text, message", [
