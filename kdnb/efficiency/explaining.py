@@ -25,8 +25,8 @@ from kdnb.feature_maps import average_maps, to_size
 from kdnb.models import evaluating
 from kdnb.progress import track
 
-__all__ = ["SLOW", "Method", "as_graded", "both_factors", "end_to_end", "explanation_methods", "explanation_times",
-           "explanation_work", "pareto_front"]  # fmt: skip
+__all__ = ["ATTRIBUTIONS", "SLOW", "Method", "as_graded", "both_factors", "end_to_end", "explanation_methods",
+           "explanation_times", "explanation_work", "pareto_front"]  # fmt: skip
 
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")

@@ -55,7 +55,7 @@ def _leaks(table: pd.DataFrame) -> str:
 def _memory(table: pd.DataFrame) -> str:
     rows = _of(table, "KD student").query("split == 'grouped'")
     said = [f"{NAMES[name]} {_interval(row, 'above', '+')}" for (name, _), row in rows.iterrows()]
-    return _line("Above memory", "the distilled student's accuracy minus that of the nearest training image on raw "
+    return _line("Above memory", "the distilled student's accuracy minus that of the nearest image on raw "
                  f"pixels, mirrored or not, with {APART}", said)  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from kdnb.efficiency import ATTRIBUTIONS
 from kdnb.faithfulness import BASELINES, METRICS
 from kdnb.progress import say
 from kdnb.study import Study
@@ -18,8 +19,7 @@ __all__ = ["margins", "quality", "scores", "verdicts"]
 TIMED = {  # method in notebook 06's table of costs -> the explanation whose grade stands for it
     "average_map": "average map, middle", "gradcam": "Grad-CAM", "hirescam": "HiResCAM, middle",
     "layercam": "LayerCAM, middle", "eigencam": "Eigen-CAM, middle", "evidence": "class evidence, middle",
-    "shap_gradient": "SHAP gradient", "shap_deep": "SHAP deep", "shap_partition": "SHAP partition",
-    "integrated_gradients": "integrated gradients", "occlusion": "occlusion",
+    **ATTRIBUTIONS,
 }  # fmt: skip
 AGAINST = ("energy in mask", "insertion, mean colour", "insertion, blur", "ROAD")  # held against baselines
 
@@ -59,7 +59,7 @@ def margins(study: Study) -> pd.DataFrame:
             values = {name: np.stack([seed[metric] for seed in of]) for name, of in seeds.items()}
             for name in [n for n in seeds if n in EXPLANATIONS]:
                 lows = [interval(values[name] - values[base], groups, share=False)[1] for base in BASELINES]
-                found[kind, name, metric] = min(lows) if not np.isnan(lows).any() else np.nan
+                found[kind, name, metric] = np.min(lows)  # NaN if one is
     return pd.Series(found).rename_axis(["model", "explanation", "metric"]).unstack("metric", sort=False)
 
 
