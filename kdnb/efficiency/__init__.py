@@ -20,6 +20,6 @@ from kdnb.efficiency.timing import WARM_UP, Protocol, interleaved, latency, rati
 __all__ = [
     "ATTRIBUTIONS", "PARITY", "SLOW", "WARM_UP", "Protocol", "as_graded", "both_factors", "check_claims",
     "closed_form_macs", "cost_table", "end_to_end", "explanation_methods", "explanation_times", "explanation_work",
-    "export_onnx", "flops_of", "interleaved", "latency", "macs", "memory_table", "onnx_available", "onnx_latency", "onnx_model",
-    "pareto_front", "peak_memory", "ratio_interval", "verdict",
+    "export_onnx", "flops_of", "interleaved", "latency", "macs", "memory_table", "onnx_available", "onnx_latency",
+    "onnx_model", "pareto_front", "peak_memory", "ratio_interval", "verdict",
 ]  # fmt: skip
