@@ -42,7 +42,7 @@ def trainings(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
 
     Returns:
         Index model (the columns of `answers`); alpha, temperature, seed, training (its run), val_accuracy, images (of
-        the training part), seconds, parameters, macs, data (hash), kdnb, commit, processor.
+        the training part), seconds, precision, parameters, macs, data (hash), kdnb, commit, processor.
     """
     rows = {"teacher": _training(study, study.teacher, load_teacher, (np.nan, np.nan), study.settings.seed)}
     for name, (cell, seed, run) in _students(study, grid).items():
@@ -72,7 +72,8 @@ def _training(study: Study, run: Run, load_model: Callable, cell: Cell, seed: in
     return {
         "alpha": cell[0], "temperature": cell[1], "seed": seed, "training": f"{run.kind}/{run.id}",
         "val_accuracy": run.json("metrics.json")["val_accuracy"], "images": len(study.image_set.rows("train")),
-        "seconds": run.seconds, "parameters": count_parameters(model),
-        "macs": macs(model, study.settings.image_size), "data": study.image_set.hash,
+        "seconds": run.seconds, "precision": run.json("spec.json")["parameters"]["schedule"]["precision"],
+        "parameters": count_parameters(model), "macs": macs(model, study.settings.image_size),
+        "data": study.image_set.hash,
         **{name: made[name] for name in ("kdnb", "commit", "processor")},
     }  # fmt: skip

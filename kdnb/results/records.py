@@ -34,6 +34,8 @@ DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()
 def collect(plan: Plan, root: Path, folder: Path) -> Records:
     """Write the tables of every finished run of a plan to ``folder/<table>.csv.gz``, the same bytes for the same runs.
 
+    Runs of the plan that are recorded there already and not finished in ``root``, as those of another machine, stay.
+
     ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished. Every other table starts
     with the column ``run``. Answers are kept as one row per model, with the numbers of all images in one text.
 
@@ -49,11 +51,23 @@ def collect(plan: Plan, root: Path, folder: Path) -> Records:
         for name in names if specs else ():
             tables[name] = pd.concat([_table(spec, name) for spec in specs], ignore_index=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
+    for name, table in _with_recorded(tables, _tables(folder, dtype=str), plan).items():
         text = table.to_csv(index=False, lineterminator="\n")
         with atomic_path(folder / f"{name}.csv.gz") as path:
             path.write_bytes(gzip.compress(text.encode(), mtime=0))
-    return tables
+    return _tables(folder)
+
+
+def _with_recorded(new: Records, old: Records, plan: Plan) -> Records:
+    """The new tables with the plan's other runs from the old ones, in the plan's order."""
+    fresh, past, planned = new["runs"], old.get("runs", new["runs"][:0]), _planned(plan)
+    left = past[[key in planned.keys() - set(_keys(fresh)) for key in _keys(past)]]
+    runs, places = pd.concat([fresh, left]), {key: place for place, key in enumerate(planned)}
+    order, both = dict(zip(runs["run"], map(places.get, _keys(runs)), strict=True)), {}
+    for name in {**new, **old}:
+        kept = [old[name][old[name]["run"].isin(left["run"])]] if name in old else []
+        both[name] = pd.concat([new.get(name), *kept]).sort_values("run", key=lambda run: run.map(order), kind="stable")
+    return both
 
 
 def _row(spec: Spec) -> dict[str, Any]:
@@ -86,7 +100,7 @@ def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
     """
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
-    tables = {path.name.removesuffix(".csv.gz"): _read(path) for path in sorted(folder.glob("*.csv.gz"))}
+    tables = _tables(folder)
     runs, planned = tables["runs"], _planned(plan)
     problems = {
         "are not of the plan": [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned],
@@ -115,8 +129,10 @@ def _keys(runs: pd.DataFrame) -> list[str]:
     return [_key(*row) for row in zip(runs["notebook"], map(json.loads, runs["parameters"]), strict=True)]
 
 
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(gzip.decompress(path.read_bytes())), keep_default_na=False, na_values=[""])
+def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
+    found = {path.name.removesuffix(".csv.gz"): path.read_bytes() for path in sorted(folder.glob("*.csv.gz"))}
+    return {name: pd.read_csv(io.BytesIO(gzip.decompress(text)), dtype=dtype, keep_default_na=False, na_values=[""])
+            for name, text in found.items()}  # fmt: skip
 
 
 def _key(notebook: str, parameters: Mapping[str, Any]) -> str:

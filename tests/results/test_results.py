@@ -252,6 +252,25 @@ def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_p
     assert (figures / "results" / "missing.csv").read_text() == "not finished\npaper (split=random)\n"
 
 
+def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan):
+    whole = collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    for spec in (read := read_plan(plan())).specs(tmp_path / "runs")[:2]:
+        spec.run.path("done.json").unlink()
+    assert set(collect(read, tmp_path / "runs", figures / COLLECTED)["runs"]["run"]) == set(whole["runs"]["run"])
+    assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}  # the plan's order, too
+    last = read.specs(tmp_path / "runs")[2].run
+    answers = last.path("results") / "03_answers.csv"
+    answers.write_text(answers.read_text().replace("group,", "family,", 1))
+    changed = collect(read, tmp_path / "runs", figures / COLLECTED)["03_answers"]  # what is finished here replaces
+    assert (changed["model"] == "family").sum() == 1 and len(changed) == len(whole["03_answers"])
+    assert changed.loc[changed["model"] == "family", "run"].tolist() == [last.id]
+    fewer = plan()
+    fewer.write_text(fewer.read_text().replace(', "random"', ""))
+    kept = collect(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)  # what the plan no longer has goes
+    assert kept["runs"]["part"].tolist() == ["paper", "size"] and kept["03_answers"]["run"].nunique() == 2
+
+
 def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
     read = finished(versions=["0.2.0", "0.1.0", "0.2.0"])
     collect(read, tmp_path / "runs", figures / COLLECTED)
