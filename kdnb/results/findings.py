@@ -20,7 +20,8 @@ LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "rand
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """One sentence per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing."""
     makers = {_paper: "a_accuracy", _leaks: "a_accuracy", _memory: "a_accuracy", _gain: "c_gains",
-              _average_map: "f_distractor", _cheat: "f_shortcut", _cost: "e_explanations"}  # fmt: skip
+              _hangs: "f_grades", _average_map: "f_distractor", _cheat: "f_shortcut",
+              _cost: "e_explanations"}  # fmt: skip
     return [line for make, needed in makers.items() if needed in tables and (line := make(tables[needed]))]
 
 
@@ -67,6 +68,16 @@ def _gain(table: pd.DataFrame) -> str:
 
 def _seeds(many: int) -> str:
     return f"{many} seeds" if many > 1 else "one seed"
+
+
+def _hangs(table: pd.DataFrame) -> str:
+    rows = table.query("model == 'KD student' and metric == 'ROAD' and fraction == 1 and dataset == 'brain_tumor'")
+    rows = rows.set_index("explanation")[["value", "low", "high"]]
+    named = [name for name in rows.index if name in SHOWN or name.startswith("average map")]
+    named += list(rows.loc[rows.index.intersection(BASELINES), "value"].nlargest(1).index)
+    what = ("brain, distilled student: how much more of its answer goes with the strongest pixels of a map than with "
+            "the weakest (ROAD); the last one explains nothing")  # fmt: skip
+    return _line("What the answer hangs on", what, [f"{name} {Interval(rows.loc[name])}" for name in named])
 
 
 def _average_map(table: pd.DataFrame) -> str:

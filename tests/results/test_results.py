@@ -351,3 +351,20 @@ def test_one_run_is_read_whole(finished, figures, tmp_path):
     one = answered(records, "size")[0]
     assert one.parameters["fraction"] == 0.5 and one.cells[1.0, 1.0] == ["labels alone, seed 0", "labels alone, seed 1"]
     assert digest(one.values["group"].tolist()) == digest(GROUP.tolist())
+
+
+def test_average_maps_are_told_beside_a_map_that_explains_nothing():
+    rows = [
+        {"dataset": dataset, "fraction": fraction, "model": model, "explanation": name, "metric": metric,
+         "value": value, "low": value - 0.1, "high": value + 0.1}
+        for name, value in (("average map, middle", 0.1), ("occlusion", 0.7), ("SHAP deep", 0.6), ("Sobel", 0.3),
+                            ("centre", 0.2))
+        for dataset, fraction, model, metric in (
+            ("brain_tumor", 1.0, "KD student", "ROAD"), ("brain_tumor", 1.0, "teacher", "ROAD"),
+            ("brain_tumor", 0.5, "KD student", "ROAD"), ("brain_tumor", 1.0, "KD student", "stability"))
+    ]  # fmt: skip
+    line = findings({"f_grades": pd.DataFrame(rows)})[0]
+    assert line.endswith(
+        ": average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; Sobel 0.300 [0.200, 0.400]."
+    )
+    assert findings({"f_grades": pd.DataFrame(rows).assign(dataset="eye_disease")}) == []
