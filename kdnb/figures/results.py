@@ -48,30 +48,33 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
     return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
 
 
-def size_curves(table: pd.DataFrame) -> Picture:
-    """Accuracy against the number of training images, one panel per data set.
+def size_curves(table: pd.DataFrame, value: str = "accuracy", by: str = "model") -> Picture:
+    """A score against the share of the training patients, one panel per data set, one line per model or explanation.
 
-    Columns: dataset, images, model, accuracy with accuracy_low and accuracy_high, memory.
+    Columns: dataset, fraction, ``by``, ``value`` and its ends (accuracy_low, accuracy_high), memory where it is known.
     """
     names = list(table["dataset"].unique())
-    figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 0.6, 3.4), squeeze=False, sharey=True)
+    figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 2.4, 3.4), squeeze=False, sharey=True)
     said = []
     for axes, name in zip(panels[0], names, strict=True):
-        rows = table[table["dataset"] == name].sort_values("images")
-        memory = rows.groupby("images")["memory"].first()
-        axes.plot(memory.index, memory, color="#777777", ls="--", label="memory alone (1-NN)")
-        for model, part in rows.groupby("model", sort=False):
-            shape, colour = MARKS[model]
-            reach = np.abs(part[["accuracy_low", "accuracy_high"]].to_numpy().T - part["accuracy"].to_numpy())
-            axes.errorbar(part["images"], part["accuracy"], yerr=reach, marker=shape, ms=5, capsize=3, color=colour,
-                          label=model)  # fmt: skip
-            ends = [f"{r.accuracy:.3f} with {r.images} images" for r in part.iloc[[0, -1]].itertuples()]
-            said.append(f"{name}, {model}: {' to '.join(ends)}")
-        axes.set(xscale="log", title=name.replace("_", " "), xlabel="training images")
-    panels[0][0].set_ylabel("accuracy on the test part")
-    panels[0][0].legend(frameon=False, fontsize=8)
+        rows = table[table["dataset"] == name].sort_values("fraction", kind="stable")
+        if "memory" in rows:
+            axes.plot(rows["fraction"], rows["memory"], color="#777777", ls="--", label="memory alone (1-NN)")
+        for number, (line, part) in enumerate(rows.groupby(by, sort=False)):
+            shape, colour = MARKS.get(line, ("osD^vPX"[number % 7], [*PALETTE, "#777777"][number % 7]))
+            reach = np.abs(part[[f"{value}_low", f"{value}_high"]].to_numpy().T - part[value].to_numpy())
+            axes.errorbar(part["fraction"] * 1.035**number, part[value], yerr=reach, marker=shape, ms=5, capsize=3,
+                          color=colour, label=line)  # fmt: skip
+            ends = [f"{getattr(r, value):.3f} at {r.fraction:g}" for r in part.iloc[[0, -1]].itertuples()]
+            said.append(f"{name}, {line}: {' to '.join(ends)}")
+        shares = sorted(rows["fraction"].unique())
+        axes.set(xscale="log", title=name.replace("_", " "), xlabel="share of the training patients",
+                 xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])  # fmt: skip
+        axes.minorticks_off()
+    panels[0][0].set_ylabel(f"{value} on the test part")
+    panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()
-    return Picture(figure, f"Accuracy against the number of training images, with 95 % intervals. {'; '.join(said)}.")
+    return Picture(figure, f"{value} against the share of training patients, with 95 % intervals. {'; '.join(said)}.")
 
 
 def schedule_curves(table: pd.DataFrame) -> Picture:

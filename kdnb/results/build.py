@@ -66,8 +66,7 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
 
 def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture]]:
     if "a_accuracy" in tables:
-        table = tables["a_accuracy"]
-        yield "summary", figures.accuracy_summary(table[table["counted"] == "all classes"])
+        yield "summary", figures.accuracy_summary(tables["a_accuracy"].query("counted == 'all classes'"))
     for dataset, table in tables["b_grid"].groupby("dataset") if "b_grid" in tables else ():
         yield f"grid_{dataset}", figures.grid_heatmap(table)
     if "c_gains" in tables:
@@ -76,8 +75,9 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
         bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
             ["value", "low", "high"], axis=1)  # fmt: skip
         yield "gains", figures.score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
-    if "d_sizes" in tables and tables["d_sizes"]["fraction"].nunique() > 1:
-        yield "sizes", figures.size_curves(tables["d_sizes"])
+    for name, *columns in (("sizes", "accuracy", "model"), ("explained", "ROAD", "explanation")):
+        if f"d_{name}" in tables and tables[f"d_{name}"]["fraction"].nunique() > 1:
+            yield name, figures.size_curves(tables[f"d_{name}"], *columns)
     for dataset, table in tables["f_worth"].groupby("dataset") if "f_worth" in tables else ():
         yield f"pareto_{dataset}", figures.worth_pareto(table)
     if "g_schedule" in tables:

@@ -14,6 +14,7 @@ from kdnb.trust.planted import CHEATED, LURING, SMALL
 __all__ = ["kept"]
 
 PLACE = ("dataset", "split", "fraction")  # fraction: the share of the training patients
+CHOSEN = "average map|Grad-CAM|SHAP deep|centre|Sobel"  # the paper's map, its two checks, two that explain nothing
 PLANTED = {"05_shortcut": CHEATED, "05_distractor": LURING}  # these are about phantoms, whatever the data set
 KEPT = {"e_work": "06_work", "e_latency": "06_latency", "e_explanations": "06_explanations", "e_claims": "06_claims",
         "f_grades": "05_grades", "f_verdicts": "05_verdicts", "f_kd_question": "05_kd_question",
@@ -24,7 +25,15 @@ def kept(records: Records) -> dict[str, pd.DataFrame]:
     """The tables by file name, each with where it was measured in front, and what the time of an explanation buys."""
     tables = {name: (planted if table in PLANTED else beside)(records, table)
               for name, table in KEPT.items() if table in records}  # fmt: skip
-    return tables | {"f_worth": worth(records)}
+    explained = {"d_explained": by_size(tables["f_grades"])} if "f_grades" in tables else {}
+    return tables | explained | {"f_worth": worth(records)}
+
+
+def by_size(grades: pd.DataFrame) -> pd.DataFrame:
+    """(d) Do explanations of the distilled student need many patients? ROAD of some, by the share of them."""
+    rows = grades.query("model == 'KD student' and metric == 'ROAD' and explanation.str.match(@CHOSEN)")
+    rows = rows.rename(columns={"value": "ROAD", "low": "ROAD_low", "high": "ROAD_high"})
+    return rows.drop(columns="metric").sort_values("fraction", kind="stable")
 
 
 def beside(records: Records, name: str) -> pd.DataFrame:

@@ -102,12 +102,14 @@ def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
     tables = _tables(folder)
     runs, planned = tables["runs"], _planned(plan)
+    trained = runs[runs["notebook"] == "03_distillation"]  # where the accuracies come from
+    sizes = trained.assign(size=[json.loads(text).get("image_size") for text in trained["parameters"]])
     problems = {
         "are not of the plan": [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned],
         "are missing": [] if partial else missing(tables, plan),
         "have rows but no provenance": sorted({r for t in tables.values() for r in t["run"]} - set(runs["run"])),
         "mix versions of kdnb": _mixed(tables.get("03_trainings", pd.DataFrame({"run": [], "kdnb": []})), "kdnb"),
-        "mix image sizes": _mixed(runs.assign(size=_sizes(runs)), "size"),
+        "mix image sizes": _mixed(sizes, "size"),
     }
     if found := [f"{len(names)} runs {what}: {'; '.join(names)}" for what, names in problems.items() if names]:
         raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")
@@ -138,14 +140,6 @@ def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
 def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
     chosen = {name: v for name, v in parameters.items() if name not in PLACES and v != DEFAULTS.get(name)}
     return f"{notebook} {json.dumps(chosen, sort_keys=True)}"
-
-
-def _sizes(runs: pd.DataFrame) -> list[int | None]:
-    """Image sizes of the runs that the accuracies come from."""
-    return [
-        json.loads(parameters).get("image_size") if notebook == "03_distillation" else None
-        for notebook, parameters in zip(runs["notebook"], runs["parameters"], strict=True)
-    ]
 
 
 def _mixed(table: pd.DataFrame, column: str) -> list[str]:

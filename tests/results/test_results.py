@@ -9,10 +9,11 @@ import pytest
 
 from kdnb.distillation import grid_runs
 from kdnb.errors import UserError
+from kdnb.figures import size_curves
 from kdnb.results.answers import answers, trainings
 from kdnb.results.build import COLLECTED, build, write_findings
 from kdnb.results.findings import findings
-from kdnb.results.kept import kept, worth
+from kdnb.results.kept import by_size, kept, worth
 from kdnb.results.records import collect, load
 from kdnb.results.tables import accuracy, answered, gains, make_tables
 from kdnb.runs import digest, write_json
@@ -353,18 +354,22 @@ def test_one_run_is_read_whole(finished, figures, tmp_path):
     assert digest(one.values["group"].tolist()) == digest(GROUP.tolist())
 
 
-def test_average_maps_are_told_beside_a_map_that_explains_nothing():
+def test_average_maps_are_told_beside_maps_that_explain_nothing():
     rows = [
         {"dataset": dataset, "fraction": fraction, "model": model, "explanation": name, "metric": metric,
          "value": value, "low": value - 0.1, "high": value + 0.1}
-        for name, value in (("average map, middle", 0.1), ("occlusion", 0.7), ("SHAP deep", 0.6), ("Sobel", 0.3),
-                            ("centre", 0.2))
+        for name, value in (("average map, middle", 0.1), ("occlusion", 0.7), ("SHAP deep", 0.6), ("Sobel", 0.3))
         for dataset, fraction, model, metric in (
             ("brain_tumor", 1.0, "KD student", "ROAD"), ("brain_tumor", 1.0, "teacher", "ROAD"),
             ("brain_tumor", 0.5, "KD student", "ROAD"), ("brain_tumor", 1.0, "KD student", "stability"))
     ]  # fmt: skip
-    line = findings({"f_grades": pd.DataFrame(rows)})[0]
+    chosen = by_size(pd.DataFrame(rows))
+    assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3 and set(chosen["model"]) == {"KD student"}
+    line = findings({"d_explained": chosen})[0]
     assert line.endswith(
         ": average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; Sobel 0.300 [0.200, 0.400]."
     )
-    assert findings({"f_grades": pd.DataFrame(rows).assign(dataset="eye_disease")}) == []
+    assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
+    drawn = size_curves(chosen, "ROAD", "explanation")
+    assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
+    assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3
