@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import os
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +23,7 @@ LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
 TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
+KEPT = {-1: 2**29, -3: 2**28}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of mallopt(3), bytes
 SPLITS = ("grouped", "random", "published", "deduplicated")
 Temperature = Annotated[float, Field(gt=0, le=1000)]
 Width = Annotated[float, Field(ge=0.125, le=4)]
@@ -146,13 +149,14 @@ class Settings(BaseModel):
         return Path(self.runs_dir).expanduser().absolute() if self.runs_dir else project_root() / "runs"
 
     def activate(self) -> Any:
-        """Set threads and seeds for this process; returns the ``torch.device`` to work on.
+        """Set threads, seeds and `keep_freed_memory` for this process; returns the ``torch.device`` to work on.
 
         Threads: those of the parameter, else of ``OMP_NUM_THREADS`` (a sweep's budget for each run), else all cores.
         """
         import torch
 
         budget = os.environ.get("OMP_NUM_THREADS", "")
+        keep_freed_memory()
         torch.set_num_threads(self.threads or int(budget if budget.isdecimal() else 0) or os.cpu_count() or 1)
         random.seed(self.seed)
         np.random.seed(self.seed)
@@ -184,6 +188,17 @@ def project_root() -> Path:
         return Path(named).resolve()
     beside = Path(__file__).resolve().parents[1]
     return beside if (beside / "notebooks").is_dir() else Path.cwd()
+
+
+def keep_freed_memory() -> None:
+    """Let the C library of Linux keep up to 512 MiB of what tensors gave back, for the next ones.
+
+    By itself it returns large blocks at once, so that every forward pass on a CPU asks for them anew, page by page.
+    ``benchmarks/memory.py`` measures what this costs.
+    """
+    if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)):  # glibc has it
+        for option, size in KEPT.items():
+            set_option(option, size)
 
 
 def is_live() -> bool:

@@ -61,7 +61,7 @@ CHARTS = {
         figures.score_bars(SCORES.assign(low=np.nan, high=np.nan)),
         "teacher 0.900 (no interval)",
     ),
-    "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.0 (2.5 to 3.5)"),
+    "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.000 (2.500 to 3.500)"),
     "pareto": (
         figures.pareto(COSTS, "energy"),
         "shap of the student 100 ms, energy 0.500. Not beaten: map of the student",

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kdnb.efficiency import pareto_front
+from kdnb.figures.charts import score_bars
 from kdnb.figures.output import PALETTE, Picture
 
 __all__ = ["cost_ratios", "cost_ratios_live", "pareto", "pareto_live"]
@@ -15,16 +16,9 @@ MARKS = {"teacher": ("s", "square", PALETTE[1]), "student": ("o", "circle", PALE
 
 def cost_ratios(times: pd.DataFrame) -> Picture:
     """Teacher time / student time, one row per method, with 95 % intervals (columns ratio, ratio_low, ratio_high)."""
-    rows = times.dropna(subset=["ratio"])
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.2))
-    place = np.arange(len(rows))
-    errors = np.abs(rows[["ratio_low", "ratio_high"]].to_numpy(float).T - rows["ratio"].to_numpy(float))
-    axes.errorbar(rows["ratio"], place, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
-    axes.axvline(1, color="#777777", lw=1)
-    axes.set(yticks=place, yticklabels=rows.index, xlabel="teacher's time / student's time", xlim=(0, None))
-    axes.invert_yaxis()
-    said = "; ".join(f"{n} {r.ratio:.1f} ({r.ratio_low:.1f} to {r.ratio_high:.1f})" for n, r in rows.iterrows())
-    return Picture(figure, f"How many times longer the teacher takes, with 95 % intervals: {said}.")
+    rows = times.dropna(subset=["ratio"])[["ratio", "ratio_low", "ratio_high"]].astype(float)
+    rows.columns = ["value", "low", "high"]
+    return score_bars(rows, 1.0, "as fast", label="teacher's time / student's time")
 
 
 def cost_ratios_live(times: pd.DataFrame) -> go.Figure:

@@ -20,7 +20,7 @@ LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "rand
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """One sentence per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing."""
     makers = {_paper: "a_accuracy", _leaks: "a_accuracy", _memory: "a_accuracy", _gain: "c_gains",
-              _hangs: "d_explained", _average_map: "f_distractor", _cheat: "f_shortcut",
+              _tested: "d_explained", _average_map: "f_distractor", _cheat: "f_shortcut",
               _cost: "e_explanations"}  # fmt: skip
     return [line for make, needed in makers.items() if needed in tables and (line := make(tables[needed]))]
 
@@ -70,11 +70,11 @@ def _seeds(many: int) -> str:
     return f"{many} seeds" if many > 1 else "one seed"
 
 
-def _hangs(table: pd.DataFrame) -> str:
+def _tested(table: pd.DataFrame) -> str:
     rows = table.query("fraction == 1 and dataset == 'brain_tumor'").set_index("explanation")
     said = [f"{name} {_interval(row, 'ROAD')}" for name, row in rows.iterrows()]
-    return _line("What the answer hangs on", "brain, by ROAD: how much more of the student's answer goes with the "
-                 "strongest pixels of a map than with the weakest; centre and Sobel explain nothing", said)  # fmt: skip
+    return _line("Tested on pixels", "brain: answer lost with a map's strongest pixels, minus its weakest; centre and "
+                 "Sobel explain nothing", said)  # fmt: skip
 
 
 def _average_map(table: pd.DataFrame) -> str:

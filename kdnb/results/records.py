@@ -102,14 +102,13 @@ def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
     tables = _tables(folder)
     runs, planned = tables["runs"], _planned(plan)
-    trained = runs[runs["notebook"] == "03_distillation"]  # where the accuracies come from
-    sizes = trained.assign(size=[json.loads(text).get("image_size") for text in trained["parameters"]])
+    sizes = runs.assign(size=[json.loads(text).get("image_size") for text in runs["parameters"]])
     problems = {
         "are not of the plan": [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned],
         "are missing": [] if partial else missing(tables, plan),
         "have rows but no provenance": sorted({r for t in tables.values() for r in t["run"]} - set(runs["run"])),
         "mix versions of kdnb": _mixed(tables.get("03_trainings", pd.DataFrame({"run": [], "kdnb": []})), "kdnb"),
-        "mix image sizes": _mixed(sizes, "size"),
+        "mix image sizes": _mixed(sizes[runs["notebook"] == "03_distillation"], "size"),
     }
     if found := [f"{len(names)} runs {what}: {'; '.join(names)}" for what, names in problems.items() if names]:
         raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")

@@ -27,9 +27,6 @@ __all__ = ["Outcome", "forget_failure", "one_gpu", "run_one", "visible_gpus"]
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SPARE = 2**20  # bytes: with less left, whatever a library says, the disk was full
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# Dask sets MALLOC_TRIM_THRESHOLD_ for its workers: with it glibc asks the system for the memory of every large tensor
-# anew, and page faults took 40 % of a training's time
-KERNEL = {"KDNB_LIVE": "0", "MALLOC_TRIM_THRESHOLD_": None}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -117,11 +114,11 @@ def _attempt(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
 
     notebook, folder = Path(spec.notebook), run.path(f"attempt-{uuid.uuid4().hex[:8]}")
     parameters = spec.parameters | ({"runs_dir": spec.root} if "runs_dir" in parameters_of(notebook) else {})
-    own = {"KDNB_STUDY": str(folder), **(dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {})}
+    own = {"KDNB_LIVE": "0", "KDNB_STUDY": str(folder)} | dict.fromkeys(THREAD_VARIABLES * bool(threads), str(threads))
     folder.mkdir()
     try:
         with one_gpu(visible_gpus()) as gpu:
-            execute(notebook, folder / notebook.name, parameters, environment=KERNEL | own | gpu, log=log,
+            execute(notebook, folder / notebook.name, parameters, environment=own | gpu, log=log,
                     start_timeout=spec.start_timeout, cell_timeout=spec.cell_timeout)  # fmt: skip
         shutil.rmtree(run.path("results"), ignore_errors=True)
         os.replace(folder, run.path("results"))

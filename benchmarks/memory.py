@@ -1,0 +1,66 @@
+"""What does it cost to give the memory of large tensors back at once? Both sides in one run, interleaved.
+
+One process lets glibc do what it does by itself, the other has called `kdnb.settings.keep_freed_memory`; they take
+turns. Prints one line per model and batch: the ratio of medians of a forward pass with its 95 % bootstrap interval.
+Linux with glibc only.
+Run: python benchmarks/memory.py [--size 64] [--repeats 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+import torch
+from common import ratio
+
+from kdnb.efficiency import interleaved
+from kdnb.models import make_student, make_teacher
+from kdnb.settings import keep_freed_memory
+
+CASES = [(name, batch) for name in ("student", "teacher") for batch in (1, 16, 64)]
+
+
+@torch.inference_mode()
+def passes(asked: Connection, keep: bool, size: int, threads: int) -> None:
+    """One forward pass of a case for every message, answered with its seconds."""
+    torch.set_num_threads(threads)
+    if keep:
+        keep_freed_memory()
+    models = {"student": make_student(4).eval(), "teacher": make_teacher(4).eval()}
+    for name, batch in iter(asked.recv, None):
+        images = torch.ones(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+        start = time.perf_counter()
+        models[name](images)
+        asked.send(time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=30)
+    options = parser.parse_args()
+    context, sides = get_context("spawn"), []
+    for keep in (False, True):
+        here, there = context.Pipe()
+        given = there, keep, options.size, torch.get_num_threads()
+        context.Process(target=passes, args=given, daemon=True).start()
+        sides.append(here)
+
+    def call(side: Connection, case: tuple[str, int]) -> float:
+        side.send(case)
+        return side.recv()
+
+    for case in CASES:
+        calls = [lambda s=side, c=case: call(s, c) for side in sides]
+        times = interleaved(*calls, repeats=options.repeats)
+        print(f"{case[0]}, batch {case[1]}, {options.size} px: given back / kept = {ratio(*times)}, "
+              f"{torch.get_num_threads()} threads", flush=True)  # fmt: skip
+    for side in sides:
+        side.send(None)
+
+
+if __name__ == "__main__":
+    main()
