@@ -61,7 +61,6 @@ CHARTS = {
         figures.score_bars(SCORES.assign(low=np.nan, high=np.nan)),
         "teacher 0.900 (no interval)",
     ),
-    "cost_ratios": (figures.cost_ratios(TIMES), "Grad-CAM 3.000 (2.500 to 3.500)"),
     "pareto": (
         figures.pareto(COSTS, "energy"),
         "shap of the student 100 ms, energy 0.500. Not beaten: map of the student",
@@ -221,3 +220,8 @@ def test_charts_of_layers_say_their_numbers(study):
     assert bars[0].get_width() == pytest.approx(first["ledger"]["supporting"])
     for picture in charts.values():
         show(picture)
+
+
+def test_live_ratios_are_of_what_both_models_can_explain():
+    dots = figures.cost_ratios_live(TIMES).data[0]
+    assert list(dots.x) == [3.0] and list(dots.y) == ["Grad-CAM"] and list(dots.error_x.array) == [0.5]

@@ -6,23 +6,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kdnb.efficiency import pareto_front
-from kdnb.figures.charts import score_bars
 from kdnb.figures.output import PALETTE, Picture
 
-__all__ = ["cost_ratios", "cost_ratios_live", "pareto", "pareto_live"]
+__all__ = ["cost_ratios_live", "pareto", "pareto_live"]
 
 MARKS = {"teacher": ("s", "square", PALETTE[1]), "student": ("o", "circle", PALETTE[0])}  # matplotlib, plotly, colour
 
 
-def cost_ratios(times: pd.DataFrame) -> Picture:
-    """Teacher time / student time, one row per method, with 95 % intervals (columns ratio, ratio_low, ratio_high)."""
-    rows = times.dropna(subset=["ratio"])[["ratio", "ratio_low", "ratio_high"]].astype(float)
-    rows.columns = ["value", "low", "high"]
-    return score_bars(rows, 1.0, "as fast", label="teacher's time / student's time")
-
-
 def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
-    """The same chart for a person at the notebook: point at a dot to see both times."""
+    """Teacher time / student time per method (columns ratio, ratio_low, ratio_high): point at a dot for both times."""
     rows = times.dropna(subset=["ratio"])
     reach = {"array": rows["ratio_high"] - rows["ratio"], "arrayminus": rows["ratio"] - rows["ratio_low"]}
     dots = go.Scatter(

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.faithfulness import BASELINES
-from kdnb.metrics import Interval
 
 __all__ = ["findings"]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
 SHOWN = ("average map, first layer", "Grad-CAM", "SHAP deep")  # the paper's map, and its two checks
+LIKENESS = ("Spearman with the teacher: Grad-CAM", "Spearman with the teacher: SHAP gradient",
+            "CKA with the teacher: conv5, final")  # fmt: skip
+WHOLE = "fraction == 1 and dataset == 'brain_tumor'"
 APART = "copies and known patients kept apart"  # nobody knows the patients of the brain set
 LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "random"}
 
@@ -20,7 +22,7 @@ LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "rand
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """One sentence per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing."""
     makers = {_paper: "a_accuracy", _leaks: "a_accuracy", _memory: "a_accuracy", _gain: "c_gains",
-              _tested: "d_explained", _average_map: "f_distractor", _cheat: "f_shortcut",
+              _reasons: "f_kd_question", _tested: "d_explained", _average_map: "f_distractor", _cheat: "f_shortcut",
               _cost: "e_explanations"}  # fmt: skip
     return [line for make, needed in makers.items() if needed in tables and (line := make(tables[needed]))]
 
@@ -70,26 +72,34 @@ def _seeds(many: int) -> str:
     return f"{many} seeds" if many > 1 else "one seed"
 
 
+def _listed(rows: pd.DataFrame, value: str, sign: str = "") -> list[str]:
+    rows = rows.rename(columns={"low": f"{value}_low", "high": f"{value}_high"})
+    return [f"{name} {_interval(row, value, sign)}" for name, row in rows.iterrows()]
+
+
+def _reasons(table: pd.DataFrame) -> str:
+    rows = table.query(WHOLE).set_index("measure")
+    said = _listed(rows.loc[rows.index.intersection(LIKENESS)], "difference", "+")
+    return _line("Reasons", f"brain: likeness minus that of labels alone, {_seeds(rows['seeds'].max())}", said)
+
+
 def _tested(table: pd.DataFrame) -> str:
-    rows = table.query("fraction == 1 and dataset == 'brain_tumor'").set_index("explanation")
-    said = [f"{name} {_interval(row, 'ROAD')}" for name, row in rows.iterrows()]
+    said = _listed(table.query(WHOLE).set_index("explanation"), "ROAD")
     return _line("Tested on pixels", "brain: answer lost with a map's strongest pixels, minus its weakest; centre and "
                  "Sobel explain nothing", said)  # fmt: skip
 
 
 def _average_map(table: pd.DataFrame) -> str:
-    rows = table.set_index("map")
-    said = [f"{name} {Interval(row[['share', 'low', 'high']])}" for name, row in rows.iterrows()]
     return _line("Average maps", "share of phantoms in which the first layer points at a blob that means nothing, "
-                 f"{_seeds(rows['seeds'].max())}", said)  # fmt: skip
+                 f"{_seeds(table['seeds'].max())}", _listed(table.set_index("map"), "share"))  # fmt: skip
 
 
 def _cheat(table: pd.DataFrame) -> str:
-    rows = table.set_index("explanation").rename(columns={"low": "difference_low", "high": "difference_high"})
-    said = [f"{name} {_interval(rows.loc[name], 'difference', '+')}" for name in SHOWN if name in rows.index]
+    rows = table.set_index("explanation")
     reveal = rows.loc[rows.index.difference(BASELINES), "reveals"]
     return _line("A student that cheats", "energy of its map in the mark that it cheats by, minus an honest student's; "
-                 f"{reveal.sum():.0f} of {len(reveal)} explanations reveal it", said)  # fmt: skip
+                 f"{reveal.sum():.0f} of {len(reveal)} explanations reveal it",
+                 _listed(rows.loc[rows.index.intersection(SHOWN)], "difference", "+"))  # fmt: skip
 
 
 def _cost(table: pd.DataFrame) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,9 +130,8 @@ def _keys(runs: pd.DataFrame) -> list[str]:
 
 
 def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
-    found = {path.name.removesuffix(".csv.gz"): path.read_bytes() for path in sorted(folder.glob("*.csv.gz"))}
-    return {name: pd.read_csv(io.BytesIO(gzip.decompress(text)), dtype=dtype, keep_default_na=False, na_values=[""])
-            for name, text in found.items()}  # fmt: skip
+    found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
+    return {n: pd.read_csv(p, dtype=dtype, keep_default_na=False, na_values=[""]) for n, p in found.items()}
 
 
 def _key(notebook: str, parameters: Mapping[str, Any]) -> str:

@@ -370,6 +370,11 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
         ": average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; Sobel 0.300 [0.200, 0.400]."
     )
     assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
+    asked = {"measure": ["accuracy", "Spearman with the teacher: Grad-CAM"], "difference": [0.1, -0.2], "seeds": [3, 3]}
+    question = pd.DataFrame(asked).assign(dataset="brain_tumor", fraction=1.0, low=-0.3, high=0.15)
+    said = "Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150]."
+    told = f"**Reasons** (brain: likeness minus that of labels alone, 3 seeds): {said}"
+    assert findings({"f_kd_question": question}) == [told]
     drawn = size_curves(chosen, "ROAD", "explanation")
     assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
     assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3
