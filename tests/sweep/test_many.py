@@ -142,7 +142,7 @@ def cluster(folder):
 
     file = folder / "scheduler.json"
     start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
-    wait_for(file.is_file)
+    wait_for(lambda: file.is_file() and file.read_text())  # it is there before it is written
     address = json.loads(file.read_text())["address"]
     worker = ("worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
     yield address, processes[0], partial(start, *worker)
