@@ -70,7 +70,7 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
     for dataset, table in tables["b_grid"].groupby("dataset") if "b_grid" in tables else ():
         yield f"grid_{dataset}", figures.grid_heatmap(table)
     if "c_gains" in tables:
-        rows = tables["c_gains"]
+        rows = tables["c_gains"].query("against == 'labels alone'")
         names = [f"{r.dataset}, {r.split}, {r.taught_by}, seeds: {r.seeds}" for r in rows.itertuples()]
         bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
             ["value", "low", "high"], axis=1)  # fmt: skip

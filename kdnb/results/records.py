@@ -130,8 +130,10 @@ def _keys(runs: pd.DataFrame) -> list[str]:
 
 
 def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
+    """Those that hold something: what is left of a table whose runs the plan has dropped is its head."""
     found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
-    return {n: pd.read_csv(p, dtype=dtype, keep_default_na=False, na_values=[""]) for n, p in found.items()}
+    as_is = {"dtype": dtype, "keep_default_na": False, "na_values": [""]}
+    return {name: table for name, path in found.items() if len(table := pd.read_csv(path, **as_is))}
 
 
 def _key(notebook: str, parameters: Mapping[str, Any]) -> str:

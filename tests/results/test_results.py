@@ -270,6 +270,8 @@ def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path,
     fewer.write_text(fewer.read_text().replace(', "random"', ""))
     kept = collect(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)  # what the plan no longer has goes
     assert kept["runs"]["part"].tolist() == ["paper", "size"] and kept["03_answers"]["run"].nunique() == 2
+    (figures / COLLECTED / "05_quality.csv.gz").write_bytes(gzip.compress(b"run,method\ngone,gradcam\n"))
+    assert "05_quality" not in collect(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)  # no row is left
 
 
 def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
