@@ -47,8 +47,7 @@ class Run:
         return read_json(self.folder / name)
 
     def __str__(self) -> str:
-        word = "reused" if self.reused else f"made in {self.seconds:.1f} s"
-        return f"{self.kind} {self.id} ({word})"
+        return f"{self.kind} {self.id} ({'reused' if self.reused else f'made in {self.seconds:.1f} s'})"
 
 
 def digest(obj: Any) -> str:

@@ -42,8 +42,7 @@ def macs(model: nn.Module, size: int) -> int:
     >>> macs(nn.Conv2d(3, 8, 3, padding=1), 10) == 10 * 10 * 9 * 3 * 8
     True
     """
-    shapes = _shapes_of(model)
-    return flops_of(lambda: _dry_run(shapes, size)) // 2
+    return flops_of(lambda: _dry_run(_shapes_of(model), size)) // 2
 
 
 def closed_form_macs(model: nn.Module, size: int) -> int:

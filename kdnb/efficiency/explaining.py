@@ -112,8 +112,7 @@ def _refuses(method: Method, model: nn.Module) -> bool:
 
 def _times(method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol) -> dict[str, float]:
     explain = [partial(method, model) for model in models.values()]
-    plain = [forward_of(model, image) for model in models.values()]
-    times = timed(*explain, *plain, protocol=protocol)
+    times = timed(*explain, *(forward_of(model, image) for model in models.values()), protocol=protocol)
     row: dict[str, float] = {"rounds": times.shape[1]}
     if len(models) == len(SIDES):
         row |= ratio_interval(times[0], times[1]).named("ratio")
@@ -149,8 +148,7 @@ def explanation_work(
 def both_factors(table: pd.DataFrame) -> pd.DataFrame:
     """A table of `explanation_times`, joined with `explanation_work` or not, with one row per (method, model)."""
     parts = {side: table.filter(regex=f"^{side}_").rename(columns=lambda c: c.partition("_")[2]) for side in SIDES}
-    rows = pd.concat(parts, names=["model"]).swaplevel().loc[list(table.index)]
-    return rows.dropna(subset=["ms"])
+    return pd.concat(parts, names=["model"]).swaplevel().loc[list(table.index)].dropna(subset=["ms"])
 
 
 def pareto_front(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:

@@ -49,11 +49,11 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
 
 
 def size_curves(table: pd.DataFrame, value: str = "accuracy", by: str = "model") -> Picture:
-    """A score against the share of the training patients, one panel per data set, one line per model or explanation.
+    """A score against the share of the training patients, one panel per data set of which there are several shares.
 
     Columns: dataset, fraction, ``by``, ``value`` and its ends (accuracy_low, accuracy_high), memory where it is known.
     """
-    names = list(table["dataset"].unique())
+    names = [name for name, rows in table.groupby("dataset", sort=False) if rows["fraction"].nunique() > 1]
     figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 2.4, 3.4), squeeze=False, sharey=True)
     said = []
     for axes, name in zip(panels[0], names, strict=True):

@@ -41,8 +41,7 @@ def _draw(plan: PhantomPlan, row: dict, label: str, size: int) -> tuple[np.ndarr
     level = 2 * row["slice"] / (plan.slices - 1) - 1 if plan.slices > 1 else 0.0
     key = FAMILIES.index(plan.family), plan.seed, int(row["patient"][1:])
     rngs = tuple(np.random.default_rng(part) for part in ([0, *key], [1, *key], [2, *key, row["slice"]]))
-    draw = draw_fundus if plan.family == "fundus" else draw_head
-    return draw(label, rngs, row["slice"], level, size)
+    return (draw_fundus if plan.family == "fundus" else draw_head)(label, rngs, row["slice"], level, size)
 
 
 def _blob(plan: PhantomPlan, row: dict, size: int) -> np.ndarray:

@@ -113,7 +113,8 @@ def _measure(study: Study, run: Run) -> None:
         "KD student": study.student_model, "label-only student": study.label_only_model,
         "teacher": study.teacher_model, "untrained student": untrained,
     }  # fmt: skip
-    seen = {name: [_examples(study, model, rows) for rows in (train, test)] for name, model in models.items()}
+    known = [(study.images(rows), study.targets(rows).numpy(), study.groups(rows)) for rows in (train, test)]
+    seen = {name: [Examples(features(model, images), *of) for images, *of in known] for name, model in models.items()}
     probes = feature_maps.fit_probes(seen["KD student"][0].features, seen["KD student"][0].targets)
     tables = {
         "probes": _probes(seen, study.settings.seed), "cka": _cka(models, study.images(test[:COMPARED])),
@@ -132,10 +133,6 @@ def _measure(study: Study, run: Run) -> None:
         "classes": study.image_set.classes, "image_size": study.settings.image_size, "student": study.student.id,
         "teacher": study.teacher.id, "settings": {k: v for k, v in study.settings if k not in ("runs_dir", "threads")},
     })  # fmt: skip
-
-
-def _examples(study: Study, model: nn.Module, rows: np.ndarray) -> Examples:
-    return Examples(features(model, study.images(rows)), study.targets(rows).numpy(), study.groups(rows))
 
 
 @torch.no_grad()

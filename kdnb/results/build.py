@@ -65,13 +65,14 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
 
 
 def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture]]:
-    if "a_accuracy" in tables:
-        yield "summary", figures.accuracy_summary(tables["a_accuracy"].query("counted == 'all classes'"))
+    for name, table in (("summary", "a_accuracy"), ("larger", "a_larger")):
+        if table in tables:
+            yield name, figures.accuracy_summary(tables[table].query("counted == 'all classes'"))
     for dataset, table in tables["b_grid"].groupby("dataset") if "b_grid" in tables else ():
         yield f"grid_{dataset}", figures.grid_heatmap(table)
     if "c_gains" in tables:
-        rows = tables["c_gains"].query("against == 'labels alone'")
-        names = [f"{r.dataset}, {r.split}, {r.taught_by}, seeds: {r.seeds}" for r in rows.itertuples()]
+        rows = tables["c_gains"].query("against == 'labels alone'").replace("the teacher", "teacher")
+        names = [f"{r.dataset}, {r.split} {r.fraction:.0%}, {r.taught_by}, seeds: {r.seeds}" for r in rows.itertuples()]
         bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
             ["value", "low", "high"], axis=1)  # fmt: skip
         yield "gains", figures.score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
@@ -80,8 +81,8 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
             yield name, figures.size_curves(tables[f"d_{name}"], *columns)
     for dataset, table in tables["f_worth"].groupby("dataset") if "f_worth" in tables else ():
         yield f"pareto_{dataset}", figures.worth_pareto(table)
-    if "g_schedule" in tables:
-        yield "schedule", figures.schedule_curves(tables["g_schedule"])
+    for size, table in tables["g_schedule"].groupby("size_px") if "g_schedule" in tables else ():
+        yield f"schedule_{size}px", figures.schedule_curves(table)
 
 
 def published() -> dict[str, pd.DataFrame]:

@@ -17,9 +17,11 @@ from kdnb.sweep.plan import Plan
 from kdnb.sweep.spec import PLACES, Spec
 from kdnb.sweep.table import state_of
 
-__all__ = ["RECORDED", "Records", "collect", "load", "missing"]
+__all__ = ["LARGER", "RECORDED", "Records", "collect", "load", "missing"]
 
 Records = Mapping[str, pd.DataFrame]
+
+LARGER = "larger"  # the part of a plan that may have another image size: it stands in tables of its own
 
 RECORDED = {  # notebook -> the tables of it that are kept
     "03_distillation": ("03_answers", "03_trainings", "03_curves"),
@@ -102,12 +104,13 @@ def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
     tables = _tables(folder)
     runs, planned = tables["runs"], _planned(plan)
     sizes = runs.assign(size=[json.loads(text).get("image_size") for text in runs["parameters"]])
+    alike = [of for _, of in sizes[sizes["notebook"] == "03_distillation"].groupby(sizes["part"] == LARGER)]
     problems = {
         "are not of the plan": [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned],
         "are missing": [] if partial else missing(tables, plan),
         "have rows but no provenance": sorted({r for t in tables.values() for r in t["run"]} - set(runs["run"])),
         "mix versions of kdnb": _mixed(tables.get("03_trainings", pd.DataFrame({"run": [], "kdnb": []})), "kdnb"),
-        "mix image sizes": _mixed(sizes[runs["notebook"] == "03_distillation"], "size"),
+        "mix image sizes": [name for of in alike for name in _mixed(of, "size")],
     }
     if found := [f"{len(names)} runs {what}: {'; '.join(names)}" for what, names in problems.items() if names]:
         raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")

@@ -1,6 +1,6 @@
 """Published tables from the record of all runs: accuracy, grid, gain, size, cost, explanations, schedule (07).
 
-The tables look for parts of ``sweeps/results.toml`` by name: paper, teachers, as_coded, grid, controls, size,
+The tables look for parts of ``sweeps/results.toml`` by name: paper, teachers, as_coded, larger, grid, controls, size,
 explanations, cost.
 """
 
@@ -19,12 +19,12 @@ from kdnb.data.registry import registered
 from kdnb.errors import UserError
 from kdnb.leakage import MEMORY, skill
 from kdnb.metrics import FEW, Interval, paired_test, seed_interval, share_interval
+from kdnb.results.answers import LABELS
 from kdnb.results.kept import kept
-from kdnb.results.records import Records
+from kdnb.results.records import LARGER, Records
 
 __all__ = ["Answered", "answered", "make_tables"]
 
-LABELS = (1.0, 1.0)
 TAUGHT = "the teacher"
 MODERATE = "ModerateDemented"
 
@@ -127,9 +127,18 @@ def accuracy(records: Records) -> pd.DataFrame:
     with interval, skill, seeds, teachers, images, groups, size_px, epochs, run.
     Alzheimer's "Moderate" class is two people: a three-class count merges it into "Mild", and its recall stands apart.
     """
+    return _scored([*drawn(records), *answered(records, "as_coded")])
+
+
+def larger(records: Records) -> pd.DataFrame:
+    """(a) The same of larger images and a longer schedule: how much of the way to the paper is a matter of compute?"""
+    return _scored(answered(records, LARGER))
+
+
+def _scored(runs: list[Answered]) -> pd.DataFrame:
     rows = []
-    for one in [*drawn(records), *answered(records, "as_coded")]:
-        models = one.kinds if one.part == "paper" else {"as-coded student": next(iter(one.cells.values()))}
+    for one in runs:
+        models = one.kinds if one.part != "as_coded" else {"as-coded student": next(iter(one.cells.values()))}
         for counted, of in _counts(one):
             rows += [_score(one, of, counted, kind, names) for kind, names in models.items()]
     order = ["teacher", "KD student", "label-only student", "as-coded student"]
@@ -189,13 +198,14 @@ def grid(records: Records) -> pd.DataFrame:
 def gains(records: Records) -> pd.DataFrame:
     """(c) What distillation adds, on the same images, seed by seed: difference with its interval, and p.
 
-    One row per student that somebody taught, ``against`` labels alone; and one per control, in which the student of the
-    teacher stands against that of the control: is it the teacher, or would anything soft do?
+    One row per student that somebody taught, ``against`` labels alone, with the share of the training patients; and one
+    per control, in which the student of the teacher stands against that of the control: is it the teacher, or would
+    anything soft do?
     """
     rows = []
     of_teacher = {(str(one.place), cell): (one, names) for one in answered(records, "paper")
                   for cell, names in one.cells.items() if cell != LABELS}  # fmt: skip
-    for one in [*drawn(records), *answered(records, "controls")]:
+    for one in [*drawn(records), *answered(records, "size", "controls")]:
         name = one.parameters["control"] or TAUGHT
         for cell, names in ((cell, names) for cell, names in one.cells.items() if cell != LABELS):
             rows.append(_gain(one, cell, name, "labels alone", one.right(*names), one.right(*one.cells[LABELS])))
@@ -209,9 +219,9 @@ def gains(records: Records) -> pd.DataFrame:
 def _gain(
     one: Answered, cell: tuple[float, float], taught_by: str, against: str, ours: np.ndarray, theirs: np.ndarray
 ) -> dict[str, Any]:  # fmt: skip
-    return {**one.place, "taught_by": taught_by, "against": against, "alpha": cell[0], "temperature": cell[1],
-            **_difference("difference", ours - theirs, one.values["group"]), "seeds": len(ours),
-            "teachers": len(one.teachers), "run": one.run}  # fmt: skip
+    return {**one.place, "fraction": one.parameters["fraction"], "taught_by": taught_by, "against": against,
+            "alpha": cell[0], "temperature": cell[1], **_difference("difference", ours - theirs, one.values["group"]),
+            "seeds": len(ours), "teachers": len(one.teachers), "run": one.run}  # fmt: skip
 
 
 def _same_students(one: Answered, names: list[str], other: Answered, others: list[str]) -> bool:
@@ -243,15 +253,17 @@ def schedule(records: Records) -> pd.DataFrame:
     if "03_curves" not in records:
         return pd.DataFrame()
     went, rows = dict(list(records["03_curves"].groupby("run"))), []
-    for one in answered(records, "paper"):
+    for one in answered(records, "paper", LARGER):
         kinds = {name: kind for kind, names in one.kinds.items() for name in names}
         of = went[one.run].replace({"model": kinds})
         mean = of.groupby(["model", "epoch"], sort=False)[["train_accuracy", "val_accuracy"]].mean().reset_index()
-        rows.append(pd.DataFrame(one.place, index=mean.index).join(mean).assign(run=one.run))
+        at = {**one.place, "size_px": one.parameters["image_size"]}
+        rows.append(pd.DataFrame(at, index=mean.index).join(mean).assign(run=one.run))
     return pd.concat(rows) if rows else pd.DataFrame()
 
 
-ANSWERED = {"a_accuracy": accuracy, "b_grid": grid, "c_gains": gains, "d_sizes": sizes, "g_schedule": schedule}
+ANSWERED = {"a_accuracy": accuracy, "a_larger": larger, "b_grid": grid, "c_gains": gains, "d_sizes": sizes,
+            "g_schedule": schedule}  # fmt: skip
 
 
 def make_tables(records: Records) -> dict[str, pd.DataFrame]:

@@ -41,8 +41,7 @@ def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                 cka = gram_cka(grams(model_of(study, kind, run), study.images(rows), batch=batch), theirs)
                 pairs = zip(cka.index, cka.columns, strict=True)
                 found[kind, run.id] = {f"{ours}, {its}": cka.loc[ours, its] for ours, its in pairs}
-        table = pd.DataFrame(found).T.rename_axis(["student", "run"])
-        table.to_csv(made.path("cka.csv"), float_format="%.6g")
+        pd.DataFrame(found).T.rename_axis(["student", "run"]).to_csv(made.path("cka.csv"), float_format="%.6g")
 
     upstream = [study.image_set.hash, *(run.id for kind in runs.values() for run in kind)]
     done = get_or_make("likeness", {"rows": rows.tolist()}, make, root=study.settings.runs, upstream=upstream)

@@ -200,8 +200,7 @@ def _chunk(name: str, model: nn.Module, images: Tensor, classes: int) -> tuple[n
             channels[tap].append((g * a).sum(dim=(2, 3)))
             for kind, about in KINDS.items():
                 if about.per_class or target == 0:
-                    made = a.mean(dim=1) if kind == "average" else CAMS[kind](a, g)
-                    maps[tap][kind, target] = made.float()
+                    maps[tap][kind, target] = (a.mean(dim=1) if kind == "average" else CAMS[kind](a, g)).float()
     order = [(kind, k) for kind, about in KINDS.items() for k in range(classes if about.per_class else 1)]
     stacked = {tap: torch.stack([found[key] for key in order], 1).cpu().numpy() for tap, found in maps.items()}
     contributions = {tap: torch.stack(c, 1).float().cpu().numpy() for tap, c in channels.items()}

@@ -33,9 +33,9 @@ name = "paper"
 [part.grid]
 split = ["grouped", "random"]
 [[part]]
-name = "size"
+name = "{third}"
 [part.fixed]
-fraction = 0.5
+{fixed}
 """
 TARGET = np.array([0, 1, 2, 3] * 25)
 GROUP = np.repeat(np.arange(25), 4)
@@ -65,9 +65,9 @@ def tables_of_a_run(version="0.2.0"):
 
 @pytest.fixture
 def plan(tmp_path):
-    def write(dataset="phantom_brain", name="results"):
+    def write(dataset="phantom_brain", name="results", third="size", fixed="fraction = 0.5"):
         path = tmp_path / f"{name}.toml"
-        path.write_text(PLAN.format(dataset=dataset))
+        path.write_text(PLAN.format(dataset=dataset, third=third, fixed=fixed))
         return path
 
     return write
@@ -78,7 +78,7 @@ def finished(tmp_path, plan):
     """Runs as a sweep leaves them, each with the tables above."""
 
     def make(**changed):
-        read = read_plan(plan())
+        read = read_plan(plan(**changed.get("plan", {})))
         for number, spec in enumerate(read.specs(tmp_path / "runs")):
             folder = spec.run.folder / "results"
             folder.mkdir(parents=True)
@@ -106,6 +106,7 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     assert shown.tolist() == pytest.approx([0.25, 0.5, 0.5, 0.5, 0.25, 2])
     assert rows["majority"].tolist() == pytest.approx([0.25] * 3)  # four classes of one size
     gain = tables["c_gains"].set_index("split").loc["random"]
+    assert sorted(tables["c_gains"]["fraction"]) == [0.5, 1, 1]
     assert gain["difference"] == pytest.approx(0.25) and gain["difference_low"] <= 0.25 and gain["p"] < 0.001
     sizes = tables["d_sizes"].query("model == 'KD student'").set_index("fraction")
     assert sizes["agreement"].to_dict() == pytest.approx({0.5: 0.75, 1.0: 0.75})
@@ -118,7 +119,7 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
 def several_teachers(target_of_two=TARGET):
     """The record of three runs, each with a teacher and its students; how many of every four images each has right."""
     alike = {"dataset": "brain_tumor", "split": "grouped", "image_size": 64, "teacher_epochs": 1, "student_epochs": 1,
-             "control": ""}  # fmt: skip
+             "control": "", "fraction": 1.0}  # fmt: skip
     said = {
         "one": {"teacher": 4, "alpha 0.4, T 5, seed 0": 3, "alpha 0.4, T 5, seed 1": 4, "labels alone, seed 0": 2,
                 "labels alone, seed 1": 4},
@@ -286,6 +287,20 @@ def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, t
         build(plan(), figures)
 
 
+def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path):
+    read = finished(plan={"third": "larger", "fixed": "image_size = 96\nsplit = 'random'"})
+    collect(read, tmp_path / "runs", figures / COLLECTED)
+    records = dict(load(figures / COLLECTED, read))
+    parameters = records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
+    tables = make_tables(records | {"runs": records["runs"].assign(parameters=parameters)})
+    assert set(tables["a_accuracy"]["size_px"]) == {0} and len(tables["a_accuracy"]) == 6
+    assert set(tables["a_larger"]["size_px"]) == {96} and len(tables["a_larger"]) == 3
+    assert tables["g_schedule"].groupby("size_px")["run"].nunique().to_dict() == {0: 2, 96: 1}
+    assert "at 96 px" in findings(tables)[0] and "eye -0.185" in findings(tables)[0]
+    build(tmp_path / "results.toml", figures)
+    assert {"larger.png", "schedule_96px.png"} <= {path.name for path in (figures / "results").iterdir()}
+
+
 def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, tmp_path, plan):
     collect(finished(), tmp_path / "runs", figures / COLLECTED)
     path = figures / COLLECTED / "runs.csv.gz"
@@ -358,8 +373,8 @@ def test_one_run_is_read_whole(finished, figures, tmp_path):
 
 def test_average_maps_are_told_beside_maps_that_explain_nothing():
     rows = [
-        {"dataset": dataset, "fraction": fraction, "model": model, "explanation": name, "metric": metric,
-         "value": value, "low": value - 0.1, "high": value + 0.1}
+        {"dataset": dataset, "split": "grouped", "fraction": fraction, "model": model, "explanation": name,
+         "metric": metric, "value": value, "low": value - 0.1, "high": value + 0.1}
         for name, value in (("average map, middle", 0.1), ("occlusion", 0.7), ("SHAP deep", 0.6), ("Sobel", 0.3))
         for dataset, fraction, model, metric in (
             ("brain_tumor", 1.0, "KD student", "ROAD"), ("brain_tumor", 1.0, "teacher", "ROAD"),
@@ -373,7 +388,7 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
     )
     assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
     asked = {"measure": ["accuracy", "Spearman with the teacher: Grad-CAM"], "difference": [0.1, -0.2], "seeds": [3, 3]}
-    question = pd.DataFrame(asked).assign(dataset="brain_tumor", fraction=1.0, low=-0.3, high=0.15)
+    question = pd.DataFrame(asked).assign(dataset="brain_tumor", split="grouped", fraction=1.0, low=-0.3, high=0.15)
     said = "Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150]."
     told = f"**Reasons** (brain: likeness minus that of labels alone, 3 seeds): {said}"
     assert findings({"f_kd_question": question}) == [told]
