@@ -127,7 +127,7 @@ def figures(
     plan: Annotated[str, typer.Option(help="the plan of the results; empty: sweeps/results.toml")] = "",
     runs_dir: RunsDir = "",
 ) -> None:
-    """Make the tables and charts of figures/results, and the findings in the README, from the collected runs."""
+    """Make the tables and charts of figures/results, and the findings in README and docs, from the collected runs."""
     from kdnb.results.build import COLLECTED, build, write_findings
     from kdnb.results.records import collect as collected
     from kdnb.sweep.plan import read_plan
@@ -138,7 +138,8 @@ def figures(
         print(f"{len(runs['runs'])} runs collected")
     tables = build(path, root / "figures", partial=partial)
     print(f"{len(tables)} tables in {root / 'figures' / 'results'}")
-    print(write_findings(tables, root / "README.md"), end="")
+    write_findings(tables, root / "README.md", 5)
+    print(write_findings(tables, root / "docs" / "results.md"), end="")
 
 
 @app.command()

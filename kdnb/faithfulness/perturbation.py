@@ -57,8 +57,7 @@ def _check(images: Tensor, targets: Tensor, maps: np.ndarray) -> None:
 
 
 def _probability(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    chosen = targets.to(images.device)[:, None]
-    return model(images).float().softmax(dim=1).gather(1, chosen)[:, 0].cpu()
+    return model(images).float().softmax(dim=1).gather(1, targets.to(images.device)[:, None])[:, 0].cpu()
 
 
 def curve(

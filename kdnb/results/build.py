@@ -98,15 +98,15 @@ def published() -> dict[str, pd.DataFrame]:
     return tables
 
 
-def write_findings(tables: Mapping[str, pd.DataFrame], readme: Path) -> str:
-    """Put the findings between the marks of the README; returns them.
+def write_findings(tables: Mapping[str, pd.DataFrame], page: Path, most: int | None = None) -> str:
+    """Put the findings, or the first ``most`` of them, between the marks of a page; returns them.
 
     Raises:
         UserError: If the marks are not there.
     """
-    text, lines = readme.read_text(encoding="utf-8"), "".join(f"- {line}\n" for line in findings(tables))
+    text, lines = page.read_text(encoding="utf-8"), "".join(f"- {line}\n" for line in findings(tables)[:most])
     before, mark, rest = text.partition(MARKS[0])
     if not mark or MARKS[1] not in rest:
-        raise UserError(f"'{readme}' has no place for the findings: put {MARKS[0].strip()} and {MARKS[1]} on two lines")
-    readme.write_text(before + mark + lines + MARKS[1] + rest.partition(MARKS[1])[2], encoding="utf-8")
+        raise UserError(f"'{page}' has no place for the findings: put {MARKS[0].strip()} and {MARKS[1]} on two lines")
+    page.write_text(before + mark + lines + MARKS[1] + rest.partition(MARKS[1])[2], encoding="utf-8")
     return lines

@@ -42,10 +42,10 @@ def test_no_row_is_without_provenance():
         assert table["run"].notna().all(), name
 
 
-def test_the_readme_says_what_the_tables_say():
-    text = (ROOT / "README.md").read_text()
-    said = text.partition("<!-- findings -->\n")[2].partition("<!-- /findings -->")[0]
-    assert said == "".join(f"- {line}\n" for line in findings(published()))
+@pytest.mark.parametrize("page, most", [("README.md", 5), ("docs/results.md", None)])
+def test_readme_and_docs_say_what_the_tables_say(page, most):
+    said = (ROOT / page).read_text().partition("<!-- findings -->\n")[2].partition("<!-- /findings -->")[0]
+    assert said == "".join(f"- {line}\n" for line in findings(published())[:most])
 
 
 def prose():

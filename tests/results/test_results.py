@@ -337,15 +337,17 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
     tables = make_tables(records)
     lines = findings(tables)
     assert [line.split("**")[1] for line in lines] == [
-        "Beside the paper", "Leaks", "Above memory", "What distillation adds"
+        "Beside the paper", "Leaks", "What distillation adds", "Above memory"
     ]  # fmt: skip
     assert "eye -0.185 [-0.185, -0.185]" in lines[0]
-    assert "eye 0.750 [0.750, 0.750] and 0.750" in lines[1] and "eye +0.250 [+0.250, +0.250]" in lines[3]
+    assert "eye 0.750 [0.750, 0.750] and 0.750" in lines[1] and "eye +0.250 [+0.250, +0.250]" in lines[2]
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- findings -->\nold\n<!-- /findings -->\nB\n")
     write_findings(tables, readme)
     listed = "".join(f"- {line}\n" for line in lines)
     assert readme.read_text() == f"# A\n<!-- findings -->\n{listed}<!-- /findings -->\nB\n"
+    write_findings(tables, readme, 1)
+    assert readme.read_text() == f"# A\n<!-- findings -->\n- {lines[0]}\n<!-- /findings -->\nB\n"
     readme.write_text("# A\n")
     with pytest.raises(UserError, match="has no place for the findings"):
         write_findings(tables, readme)
