@@ -121,9 +121,21 @@ class Settings(BaseModel):
     def checked(cls, values: Mapping[str, Any]) -> Settings:
         """Settings from plain values; a wrong one is a :class:`UserError` that names it and what is accepted."""
         try:
-            return cls(**values)
+            settings = cls(**values)
         except ValidationError as error:
             raise UserError("; ".join(_explain(cls, item) for item in error.errors())) from None
+        settings.check_together()
+        return settings
+
+    def check_together(self, online: bool = False) -> None:
+        """Refuse, as a UserError, a student, loss and control that cannot be together; ``online`` is of the teacher."""
+        if self.student == "as_coded" and self.width != 1:
+            raise UserError(f"width is for student 'five_conv', got {self.width:g} with 'as_coded': leave it at 1")
+        if self.control in ("shuffled", "smoothing") and (online or self.loss == "attention"):
+            raise UserError(f"control '{self.control}' changes cached answers: it can't be used with loss "
+                            "'attention' or an online teacher")  # fmt: skip
+        if self.control == "smoothing" and self.loss == "standardised":
+            raise UserError("control 'smoothing' sets the size of the logits, and 'standardised' forgets it: use 'kd'")
 
     @classmethod
     def of_notebook(cls, history: Sequence[str], values: Mapping[str, Any]) -> Settings:

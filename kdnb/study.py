@@ -222,7 +222,8 @@ class Study:
 
         machine = {"processor": environment()["processor"], "threads": torch.get_num_threads(),
                    "device": str(self.device), "onnx": efficiency.onnx_available()}  # fmt: skip
-        timed = {"protocol": vars(self.protocol), "samples": self.settings.timed_samples, "slow": self._unhurried}
+        timed = {"protocol": vars(self.protocol), "samples": self.settings.timed_samples,
+                 "slow": self.settings.timing_seconds >= UNHURRIED}  # fmt: skip
         return self.downstream("costs", timed | machine, make)
 
     @property
@@ -231,16 +232,12 @@ class Study:
         repeats = self.settings.timing_repeats
         return efficiency.Protocol(repeats, self.settings.timing_seconds, warm_up=min(repeats, efficiency.WARM_UP))
 
-    @property
-    def _unhurried(self) -> bool:
-        return self.settings.timing_seconds >= UNHURRIED
-
     def _measure_costs(self, onnx: Path) -> dict[str, pd.DataFrame]:
         models, size = {"teacher": self.teacher_model, "student": self.student_model}, self.settings.image_size
         rows, both = self.explained[:1], (self.teacher_model, self.student_model)
         image, against = self.images(rows), (self.background, self.settings.timed_samples)
         ready = efficiency.explanation_methods(image, self.targets(rows), *against)
-        if not self._unhurried:
+        if self.settings.timing_seconds < UNHURRIED:
             ready = {name: method for name, method in ready.items() if name not in efficiency.SLOW}
         whole = efficiency.end_to_end(self.image_set.pixels[rows], *against)
         tables = {

@@ -45,7 +45,7 @@ def distil(
     if teacher is not None and image_set.hash not in teacher.json("spec.json")["upstream"]:
         raise UserError(f"teacher {teacher.id} was trained on another image set, split or size than "
                         f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip
-    _check(settings, online)
+    settings.check_together(online)
     built = {"name": settings.student, "width": settings.width, "image_size": image_set.size}
     loss, upstream, asked = {"loss": "labels"}, [image_set.hash], None
     if alpha != 1:
@@ -64,16 +64,6 @@ def distil(
 
     parameters = {"model": built, **loss, "schedule": vars(schedule), "student_seed": settings.student_seed}
     return get_or_make("student", parameters, make, root=settings.runs, upstream=upstream)
-
-
-def _check(settings: Settings, online: bool) -> None:
-    if settings.student == "as_coded" and settings.width != 1:
-        raise UserError(f"width is for student 'five_conv', got {settings.width} with 'as_coded': leave it at 1")
-    if settings.control in ("shuffled", "smoothing") and online:
-        raise UserError(f"control '{settings.control}' changes cached answers: it can't be used with loss "
-                        "'attention' or an online teacher")  # fmt: skip
-    if settings.control == "smoothing" and settings.loss == "standardised":
-        raise UserError("control 'smoothing' sets the size of the logits, which loss 'standardised' forgets: use 'kd'")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from kdnb.distillation import (
 )
 from kdnb.errors import UserError
 from kdnb.metrics import softmax
+from kdnb.settings import Settings
 from kdnb.training import load_teacher, predict
 
 
@@ -118,6 +119,8 @@ def test_losses_that_two_classes_would_silence_are_refused(name):
     ],
 )
 def test_combinations_without_a_meaning_are_refused(study, change, message):
+    with pytest.raises(UserError, match=message):
+        Settings.checked(dict(study.settings) | change)  # before anything is trained
     with pytest.raises(UserError, match=message):
         distil(study.settings.model_copy(update=change), study.image_set, study.teacher, study.device)
     with pytest.raises(UserError, match="'shuffled' changes cached answers"):
