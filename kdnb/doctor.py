@@ -112,7 +112,7 @@ def _data() -> Iterator[tuple[str, ...]]:
     from kdnb.data.sources import file_hash
 
     home = os.environ.get("KDNB_DATA", "")
-    if home and not Path(home).expanduser().is_dir():
+    if home and not any((seen_from / Path(home).expanduser()).is_dir() for seen_from in (Path(), project_root())):
         yield "error", "data", f"KDNB_DATA is '{home}', which is no folder", "name the folder of the archives"
     for name, known in registered().items():
         try:

@@ -54,7 +54,8 @@ def open_source(settings: Settings) -> Source:
     if name in PHANTOMS:
         return phantom_source(phantom_plan(settings))
     if name.startswith(PREFIX):
-        place = Path(settings.data or os.environ.get("KDNB_DATA") or project_root() / "data").expanduser()
+        given = Path(settings.data or os.environ.get("KDNB_DATA") or "data").expanduser()
+        place = given if given.exists() else project_root() / given
         if settings.data and not place.exists():
             raise UserError(f"data {settings.data!r} does not exist: name the folder of the .npz file, or leave it")
         return medmnist_source(name.removeprefix(PREFIX), place.absolute(), settings.image_size)
@@ -87,21 +88,24 @@ def download(name: str) -> Path:
 
 
 def locate(name: str, known: dict[str, Any], data: str) -> Path:
-    """What `data` names, else the set's archive or unpacked folder in KDNB_DATA, data/ or where `download` puts it."""
+    """What `data` names, else the set's archive or unpacked folder in KDNB_DATA, data/ or where `download` puts it.
+
+    A relative path is tried from the working folder, which is ``notebooks/`` for most, then from the project's.
+    """
     if data or not known:
         places = [Path(data).expanduser(), project_root() / data] if data else []
         lost = f"data {data!r} does not exist: give the path of an archive, a folder of class folders or a CSV"
     else:
-        homes = [Path(os.environ.get("KDNB_DATA") or project_root() / "data").expanduser(), project_root() / "data"]
+        named = Path(os.environ.get("KDNB_DATA") or "data").expanduser()
+        homes = [named.absolute(), project_root() / named, project_root() / "data"]
         places = [home / file for home in homes for file in (known["archive"], Path(known["archive"]).stem)]
         versions = (_kaggle_folder() / "datasets" / known["kaggle"] / "versions").glob("*")
         places += sorted(versions, key=lambda folder: -folder.stat().st_mtime)
         lost = f"'{known['archive']}' of dataset '{name}' is not in {' or '.join(sorted(set(map(str, homes))))}"
         lost += f": get Kaggle's '{known['kaggle']}' and name the file with data (DATA=path)"
-    for place in places:
-        if place.exists():
-            return place.absolute()
-    raise UserError(lost)
+    if not (found := next(filter(Path.exists, places), None)):
+        raise UserError(lost)
+    return found.absolute()
 
 
 def _kaggle_folder() -> Path:

@@ -75,8 +75,7 @@ def gradients_at_taps(
     with torch.enable_grad():
         logits, seen = logits_and_taps(model, images, taps)
         targets = check_targets(targets, logits.shape[1], len(images)).to(logits.device)
-        chosen = logits.gather(1, targets[:, None]).sum()
-        gradients = torch.autograd.grad(chosen, list(seen.values()))
+        gradients = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), list(seen.values()))
     return logits.detach(), {tap: (a.detach(), g) for (tap, a), g in zip(seen.items(), gradients, strict=True)}
 
 

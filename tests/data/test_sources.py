@@ -250,6 +250,17 @@ def test_a_registered_set_is_found_in_the_data_folder(tmp_path, monkeypatch):
     assert len(open_source(Settings.checked({"dataset": "brain_tumor"})).entries) == 4
 
 
+def test_a_relative_data_folder_is_seen_from_the_project(tmp_path, monkeypatch):
+    (tmp_path / "project" / "notebooks").mkdir(parents=True)
+    (tmp_path / "archives").mkdir()
+    make_zip(tmp_path / "archives" / BRAIN["archive"], [f"Training/{name}/x.jpg" for name in BRAIN["classes"]])
+    monkeypatch.setenv("KDNB_ROOT", str(tmp_path / "project"))
+    for folder, home in (("project/notebooks", "../archives"), ("project", "../archives"), ("archives", ".")):
+        monkeypatch.chdir(tmp_path / folder)
+        monkeypatch.setenv("KDNB_DATA", home)
+        assert len(open_source(Settings.checked({"dataset": "brain_tumor"})).entries) == 4
+
+
 def test_download_with_the_users_own_token(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     monkeypatch.delenv("KDNB_DATA", raising=False)
