@@ -183,8 +183,7 @@ class Study:
         """Up to ``count`` rows of a part's images: the classes in turn, drawn by the seed."""
         rows = np.random.default_rng(self.settings.seed).permutation(self.image_set.rows(part))
         targets = self.image_set.table["target"].to_numpy()[rows]
-        turn = pd.Series(targets).groupby(targets).cumcount().to_numpy()
-        return rows[np.lexsort((targets, turn))][:count]
+        return rows[np.lexsort((targets, pd.Series(targets).groupby(targets).cumcount()))][:count]
 
     def groups(self, rows: np.ndarray) -> np.ndarray:
         """(M,) patient or family of some rows."""

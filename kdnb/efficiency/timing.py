@@ -89,8 +89,7 @@ def ratio_interval(first: np.ndarray, second: np.ndarray) -> Interval:
     2.000 [2.000, 2.000]
     """
     draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
-    ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
+    low, high = np.quantile(np.median(first[draws], axis=1) / np.median(second[draws], axis=1), [0.025, 0.975])
     return Interval((float(np.median(first) / np.median(second)), float(low), float(high)))
 
 

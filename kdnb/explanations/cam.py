@@ -48,8 +48,7 @@ def eigencam(a: Tensor, _g: Tensor) -> Tensor:
     centred = rows - rows.mean(dim=1, keepdim=True)
     _, _, axes = torch.linalg.svd(centred, full_matrices=False)
     maps = (centred @ axes[:, 0, :, None])[..., 0]  # (N, h·w)
-    average = rows.mean(dim=2)
-    sign = torch.sign((maps * average).sum(dim=1, keepdim=True))
+    sign = torch.sign((maps * rows.mean(dim=2)).sum(dim=1, keepdim=True))
     return (maps * torch.where(sign == 0, 1.0, sign)).clamp_min(0).reshape(len(a), *a.shape[2:])
 
 

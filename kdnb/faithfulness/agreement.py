@@ -36,8 +36,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     ranks = [rankdata(m.reshape(len(m), -1), axis=1) for m in _pair(first, second)]
     ranks = [r - r.mean(1, keepdims=True) for r in ranks]
     norm = np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
-    product = (ranks[0] * ranks[1]).sum(1)
-    return np.where(norm > 0, product / np.where(norm > 0, norm, 1), np.nan)
+    return np.where(norm > 0, (ranks[0] * ranks[1]).sum(1) / np.where(norm > 0, norm, 1), np.nan)
 
 
 def top_overlap(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np.ndarray:

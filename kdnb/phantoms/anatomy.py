@@ -115,8 +115,7 @@ def draw_head(name: str, rngs: tuple, index: int, level: float, size: int) -> tu
     if name in TUMOUR:
         mask = _tumour(name, head, tumour, 1 - 0.28 * abs(level), *rngs[1:])
     bias = 1 + anatomy.bias * _turn(*grid(size), anatomy.bias_at)[0]
-    image = abs(head.image * bias * (anatomy.gain * head.gain) + noise)
-    return np.repeat(image[..., None], 3, axis=2), mask
+    return np.repeat(abs(head.image * bias * (anatomy.gain * head.gain) + noise)[..., None], 3, axis=2), mask
 
 
 def _spots(image: np.ndarray, u: np.ndarray, v: np.ndarray, a: SimpleNamespace, shape) -> np.ndarray:

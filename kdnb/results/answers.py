@@ -30,8 +30,7 @@ def answers(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
         One row per test image, whole numbers only: group, target, 1-NN, 1-NN mirrored, teacher, and a column per
         student, such as ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups are numbered.
     """
-    numbered = np.unique(study.test_groups, return_inverse=True)[1]
-    known = {"group": numbered, "target": study.test_targets}
+    known = {"group": np.unique(study.test_groups, return_inverse=True)[1], "target": study.test_targets}
     known |= {name: meter["predictions"] for name, meter in study.memory.items()}
     runs = {"teacher": study.teacher} | {name: run for name, (*_, run) in _students(study, grid).items()}
     return pd.DataFrame(known | {name: saved_logits(run).argmax(1) for name, run in runs.items()})
@@ -51,11 +50,14 @@ def trainings(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
 
 
 def curves(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
-    """How each of these trainings went: model, epoch (from 1), loss and accuracy on training and validation images."""
+    """How each training went: model, epoch (from 1), loss and accuracy on training and validation images.
+
+    An untrained teacher, which the control "random" has, is not among them.
+    """
     runs = {"teacher": study.teacher} | {name: run for name, (*_, run) in _students(study, grid).items()}
     kept = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
     read = {name: pd.read_csv(run.path("history.csv"))[kept].assign(epoch=lambda h: h["epoch"] + 1)
-            for name, run in runs.items()}  # fmt: skip
+            for name, run in runs.items() if run.path("history.csv").is_file()}  # fmt: skip
     return pd.concat(read, names=["model", None]).reset_index("model").reset_index(drop=True)
 
 

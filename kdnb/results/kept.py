@@ -15,10 +15,12 @@ __all__ = ["kept"]
 
 PLACE = ("dataset", "split", "fraction")  # fraction: the share of the training patients
 CHOSEN = "average map|Grad-CAM|SHAP deep|centre|Sobel"  # the paper's map, its two checks, two that explain nothing
-PLANTED = {"05_shortcut": CHEATED, "05_distractor": LURING}  # these are about phantoms, whatever the data set
+# these are about phantoms, whatever the data set
+PLANTED = {"05_shortcut_accuracy": CHEATED, "05_shortcut": CHEATED, "05_distractor": LURING}
 KEPT = {"e_work": "06_work", "e_latency": "06_latency", "e_explanations": "06_explanations", "e_claims": "06_claims",
-        "f_grades": "05_grades", "f_verdicts": "05_verdicts", "f_kd_question": "05_kd_question",
-        "f_shortcut": "05_shortcut", "f_distractor": "05_distractor"}  # fmt: skip
+        "f_grades": "05_grades", "f_margins": "05_margins", "f_verdicts": "05_verdicts",
+        "f_kd_question": "05_kd_question", "f_shortcut_accuracy": "05_shortcut_accuracy", "f_shortcut": "05_shortcut",
+        "f_distractor": "05_distractor"}  # fmt: skip
 
 
 def kept(records: Records) -> dict[str, pd.DataFrame]:

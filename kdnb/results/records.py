@@ -25,9 +25,10 @@ LARGER = "larger"  # the part of a plan that may have another image size: it sta
 
 RECORDED = {  # notebook -> the tables of it that are kept
     "03_distillation": ("03_answers", "03_trainings", "03_curves"),
-    "05_xai": ("05_grades", "05_verdicts", "05_kd_question", "05_shortcut", "05_distractor", "05_quality"),
+    "05_xai": ("05_grades", "05_margins", "05_verdicts", "05_kd_question", "05_shortcut_accuracy", "05_shortcut",
+               "05_distractor", "05_quality"),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
-}
+}  # fmt: skip
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 

@@ -233,13 +233,10 @@ def _same_students(one: Answered, names: list[str], other: Answered, others: lis
 def sizes(records: Records) -> pd.DataFrame:
     """(d) The effect of data set size: accuracy and agreement with the teacher, by the share of training patients."""
     rows = []
-    for one in answered(records, "size", "paper"):
-        if one.parameters["split"] != "grouped":
-            continue
+    for one in [one for one in answered(records, "size", "paper") if one.parameters["split"] == "grouped"]:
         for kind, names in one.kinds.items():
             same = np.stack([one.values[n] == one.values["teacher"] for n in names]).astype(float)
-            if kind == "teacher":  # with itself
-                same[:] = np.nan
+            same[:] = np.nan if kind == "teacher" else same  # with itself
             rows.append({**one.place, "fraction": one.parameters["fraction"],
                          "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
                          **_share("accuracy", one.right(*names), one.values["group"]),
@@ -250,8 +247,6 @@ def sizes(records: Records) -> pd.DataFrame:
 
 def schedule(records: Records) -> pd.DataFrame:
     """(g) Accuracy after every epoch of the trainings behind (a), mean over seeds: would a longer schedule pay?"""
-    if "03_curves" not in records:
-        return pd.DataFrame()
     went, rows = dict(list(records["03_curves"].groupby("run"))), []
     for one in answered(records, "paper", LARGER):
         kinds = {name: kind for kind, names in one.kinds.items() for name in names}
@@ -268,8 +263,7 @@ ANSWERED = {"a_accuracy": accuracy, "a_larger": larger, "b_grid": grid, "c_gains
 
 def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     """Every published table of which the record holds something, by file name."""
-    made = {name: make(records) for name, make in ANSWERED.items()}
-    made |= kept(records)
+    made = {name: make(records) for name, make in ANSWERED.items()} | kept(records)
     return {name: table for name, table in made.items() if len(table)}
 
 

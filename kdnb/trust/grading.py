@@ -92,8 +92,7 @@ def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndar
 
 def model_of(study: Study, kind: str, run: Run) -> nn.Module:
     """The trained network of a run, in eval mode."""
-    load_model = load_teacher if kind == TEACHER else load_student
-    return load_model(run, len(study.image_set.classes), study.device)
+    return (load_teacher if kind == TEACHER else load_student)(run, len(study.image_set.classes), study.device)
 
 
 def interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:

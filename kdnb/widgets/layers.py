@@ -172,8 +172,7 @@ def check_images(
 
 
 def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int) -> ModelMaps:
-    parts = [_chunk(name, model, part, classes) for part in images.split(CHUNK)]
-    logits, *found = zip(*parts, strict=True)
+    logits, *found = zip(*(_chunk(name, model, part, classes) for part in images.split(CHUNK)), strict=True)
     taps = tuple(found[0][0])
     maps, contributions, means = (tuple(np.concatenate([part[tap] for part in kind]) for tap in taps) for kind in found)
     for tap, values in zip(taps, maps, strict=True):

@@ -120,8 +120,7 @@ def check(data: StepperData, state: StepperState) -> None:
         value = getattr(state, name)
         if len(value) not in (0, 2) or not all(0 <= v < end for v in value):
             raise UserError(f"{name} must be empty or a row and a column from 0 to {end - 1}, got {list(value)}")
-    first = data.models[max(0, shown.index(state.shown) - 1)]
-    count = first.means[state.layer - 1].shape[1]
+    count = data.models[max(0, shown.index(state.shown) - 1)].means[state.layer - 1].shape[1]
     if not all(0 <= channel < count for channel in state.ablated):
         raise UserError(f"ablated must be channels from 0 to {count - 1}, got {list(state.ablated)}")
 

@@ -107,8 +107,7 @@ class TwinBrowser(ViewWidget):
     def _answer(self, _widget: TwinBrowser, content: dict, _buffers: list) -> None:
         split, place = content.get("split"), content.get("place")
         if content.get("ask") == "pair" and place in range(len(self.pairs.get(split, []))):
-            pair = self.pairs[split].iloc[place]
-            images = [self.pixels[pair[end]].tobytes() for end in ("test", "train")]
+            images = [self.pixels[row].tobytes() for row in self.pairs[split].iloc[place][["test", "train"]]]
             self.send({"split": split, "place": place}, images)
 
 

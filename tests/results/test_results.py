@@ -10,13 +10,14 @@ import pytest
 from kdnb.distillation import grid_runs
 from kdnb.errors import UserError
 from kdnb.figures import size_curves
-from kdnb.results.answers import answers, trainings
+from kdnb.results.answers import answers, curves, trainings
 from kdnb.results.build import COLLECTED, build, write_findings
 from kdnb.results.findings import findings
 from kdnb.results.kept import by_size, kept, worth
 from kdnb.results.records import collect, load
 from kdnb.results.tables import accuracy, answered, gains, make_tables
 from kdnb.runs import digest, write_json
+from kdnb.study import Study
 from kdnb.sweep.plan import read_plan
 
 PLAN = """
@@ -340,7 +341,8 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
         "Beside the paper", "Leaks", "What distillation adds", "Above memory"
     ]  # fmt: skip
     assert "eye -0.185 [-0.185, -0.185]" in lines[0]
-    assert "eye 0.750 [0.750, 0.750] and 0.750" in lines[1] and "eye +0.250 [+0.250, +0.250]" in lines[2]
+    assert "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1] and "eye +0.250 [+0.250, +0.250]" in lines[2]
+    assert "(one seed)" not in lines[2] and "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- findings -->\nold\n<!-- /findings -->\nB\n")
     write_findings(tables, readme)
@@ -364,6 +366,15 @@ def test_answers_are_those_of_the_models(study):
     mirrored = (table["1-NN mirrored"] == table["target"]).mean()
     assert mirrored == pytest.approx(study.memory["1-NN mirrored"]["accuracy"])
     assert rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}" and rows["kdnb"].nunique() == 1
+
+
+def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study):
+    untaught = Study(study.settings.model_copy(update={"control": "random"}))
+    for of, missed in ((study, set()), (untaught, {"teacher"})):
+        grid = grid_runs(of.settings, of.image_set, of.teacher, of.device)
+        went, rows = curves(of, grid), trainings(of, grid)
+        assert set(rows.index) - set(went["model"]) == missed and rows["val_accuracy"].notna().all()
+        assert went.groupby("model")["epoch"].min().eq(1).all()
 
 
 def test_one_run_is_read_whole(finished, figures, tmp_path):
@@ -391,9 +402,14 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
     assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
     asked = {"measure": ["accuracy", "Spearman with the teacher: Grad-CAM"], "difference": [0.1, -0.2], "seeds": [3, 3]}
     question = pd.DataFrame(asked).assign(dataset="brain_tumor", split="grouped", fraction=1.0, low=-0.3, high=0.15)
-    said = "Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150]."
-    told = f"**Reasons** (brain: likeness minus that of labels alone, 3 seeds): {said}"
-    assert findings({"f_kd_question": question}) == [told]
+    (told,) = findings({"f_kd_question": question})
+    assert "of 1 measures 0 say more, 0 less" in told
+    assert told.endswith(": Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150].")
+    tests = {"model": ["teacher", "teacher", "KD student"], "explanation": ["occlusion", "Grad-CAM", "Grad-CAM"],
+             "names what matters": [1, 1, 0]}  # fmt: skip
+    whole = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0}
+    (told,) = findings({"f_verdicts": pd.DataFrame(tests).assign(**whole)})
+    assert "of 2 explanations" in told and told.endswith(": teacher: occlusion and Grad-CAM; KD student: none.")
     drawn = size_curves(chosen, "ROAD", "explanation")
     assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
     assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3
