@@ -11,8 +11,7 @@ from kdnb.metrics import Interval, unpaired_difference
 
 __all__ = ["findings"]
 
-NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer",
-         "shap_gradient": "SHAP (gradient)"}  # fmt: skip
+NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer", "shap_gradient": "SHAP (gradient)"}
 SHOWN = ("average map, first layer", "Grad-CAM", "SHAP deep")  # the paper's map, and its two checks
 LIKENESS = ("Spearman with the teacher: Grad-CAM", "Spearman with the teacher: SHAP gradient",
             "CKA with the teacher: conv5, final")  # fmt: skip
@@ -34,8 +33,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def _read(row: pd.Series, name: str) -> Interval:
-    ends = ["low", "high"] if "low" in row else [f"{name}_low", f"{name}_high"]
-    return Interval(row[[name, *ends]])
+    return Interval(row[[name, *(["low", "high"] if "low" in row else [f"{name}_low", f"{name}_high"])]])
 
 
 def _told(name: str, interval: Interval, row: pd.Series, sign: str = "") -> str:
@@ -56,8 +54,8 @@ def _paper(table: pd.DataFrame) -> str:
     rows = _of(table, LEAKY).dropna(subset=["paper"])
     minus = rows.assign(**rows.filter(regex="^accuracy").sub(rows["paper"], axis=0))
     size, epochs = (" or ".join(map(str, sorted(rows[column].unique()))) for column in ("size_px", "epochs"))
-    return _line("Beside the paper", "the distilled student's accuracy minus the paper's, under its kind of split; "
-                 f"here from scratch at {size} px in {epochs} epochs, and the paper's Alzheimer images are augmented "
+    return _line("Beside the paper", "The distilled student's accuracy minus the paper's, under its kind of split. "
+                 f"Here from scratch at {size} px in {epochs} epochs; the paper's Alzheimer images are augmented "
                  "copies of these", _listed(minus, "accuracy", "+"))  # fmt: skip
 
 
@@ -66,62 +64,64 @@ def _leaks(table: pd.DataFrame) -> str:
     for name in [name for name in LEAKY if name in leaky.index and name in honest.index]:
         fall = unpaired_difference(*(_read(rows.loc[name], "accuracy") for rows in (leaky, honest)))
         said.append(f"{_told(name, fall, leaky.loc[name], '+')}, memory {(leaky.memory - honest.memory)[name]:+.3f}")
-    return _line("Leaks", f"accuracy under the paper's kind of split minus that with {APART}, on other test images; of "
-                 "the distilled student and of memory alone", said)  # fmt: skip
+    return _line("Leaks", f"Accuracy under the paper's kind of split minus that with {APART}, on other test images. "
+                 "First the distilled student, then memory alone", said)  # fmt: skip
 
 
 def _memory(table: pd.DataFrame) -> str:
-    return _line("Above memory", "the distilled student's accuracy minus that of the nearest image on raw pixels, "
+    return _line("Above memory", "The distilled student's accuracy minus that of the nearest image on raw pixels, "
                  f"mirrored or not, with {APART}", _listed(_of(table), "above", "+"))  # fmt: skip
 
 
 def _gain(table: pd.DataFrame) -> str:
-    rows = table.query(f"{WHOLE} and taught_by == 'the teacher' and against == 'labels alone'").set_index("dataset")
-    return _line("What distillation adds", f"accuracy of its student minus that on labels alone, with {APART}",
-                 _listed(rows, "difference", "+"))  # fmt: skip
+    rows = table.query(f"{WHOLE} and taught_by == 'the teacher'")
+    against = (", against control " + rows["against"]).where(rows["against"] != "labels alone", "")
+    said = _listed(rows.set_axis(rows["dataset"].map(NAMES) + against), "difference", "+")
+    told = f"Accuracy of its student minus that on labels alone, or of a control, with {APART}"
+    return _line("What distillation adds", told, said)
 
 
 def _reasons(table: pd.DataFrame) -> str:
     rows = table.query(BRAIN).set_index("measure").drop(index="accuracy", errors="ignore")
     more, less = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
-    return _line("Reasons", "brain: likeness to the teacher, of the distilled student minus that on labels alone; of "
+    return _line("Reasons", "Brain: likeness to the teacher, of the distilled student minus that on labels alone. Of "
                  f"{len(rows)} measures {more} say more, {less} less",
                  _listed(rows.loc[rows.index.intersection(LIKENESS)], "difference", "+"))  # fmt: skip
 
 
 def _tested(table: pd.DataFrame) -> str:
-    return _line("Tested on pixels", "brain, distilled student: probability of the true class lost with a map's "
-                 "strongest pixels, minus with its weakest; centre and Sobel explain nothing",
+    return _line("Tested on pixels", "Brain, distilled student: probability of the true class lost with a map's "
+                 "strongest pixels, minus with its weakest. Centre and Sobel explain nothing",
                  _listed(table.query(BRAIN).set_index("explanation"), "ROAD"))  # fmt: skip
 
 
 def _passed(table: pd.DataFrame) -> str:
     rows = table.query(f"{BRAIN} and explanation not in @BASELINES")
     named = rows[rows["names what matters"] == 1].groupby("model")["explanation"].agg(" and ".join)
-    return _line("Better than maps that explain nothing", "brain, on the same images, in all three measures and with "
-                 f"the whole interval; of {rows['explanation'].nunique()} explanations",
+    return _line("Better than maps that explain nothing", "Brain: which explanations beat them all on the same images, "
+                 f"in three measures and with the whole interval, of {rows['explanation'].nunique()}",
                  [f"{model}: {named.get(model, 'none')}" for model in rows["model"].unique()])  # fmt: skip
 
 
 def _average_map(table: pd.DataFrame) -> str:
-    return _line("Average maps", "share of phantoms in which the first layer points at a blob that means nothing",
+    return _line("Average maps", "Share of phantoms in which the first layer points at a blob that means nothing",
                  _listed(table.set_index("map"), "share"))  # fmt: skip
 
 
 def _cheat(table: pd.DataFrame) -> str:
     rows = table.set_index("explanation")
     reveal = rows.loc[rows.index.difference(BASELINES), "reveals"]
-    return _line("A student that cheats", "energy of its map in the mark that it cheats by, minus an honest student's; "
+    return _line("A student that cheats", "Energy of its map in the mark that it cheats by, minus an honest student's. "
                  f"{reveal.sum():.0f} of {len(reveal)} explanations are shown to reveal it",
                  _listed(rows.loc[rows.index.intersection(SHOWN)], "difference", "+"))  # fmt: skip
 
 
 def _cost(table: pd.DataFrame) -> str:
     rows = table.set_index("method").drop(index="forward", errors="ignore")
-    return _line("Cost", "the teacher's time over the student's, for the same explanation of one image; "
-                 f"{len(rows)} explanations from {rows['ratio'].min():.1f} to {rows['ratio'].max():.1f}",
+    return _line("Cost", "The teacher's time over the student's, for the same explanation of one image. All "
+                 f"{len(rows)} lie between {rows['ratio'].min():.1f} and {rows['ratio'].max():.1f}",
                  _listed(rows.loc[["shap_gradient"]], "ratio"))  # fmt: skip
 
 
 def _line(title: str, what: str, said: list[str]) -> str:
-    return f"**{title}** ({what}): {'; '.join(said)}." if said else ""
+    return f"**{title}.** {what}. {'; '.join(said)}." if said else ""

@@ -338,7 +338,7 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
     tables = make_tables(records)
     lines = findings(tables)
     assert [line.split("**")[1] for line in lines] == [
-        "Beside the paper", "Leaks", "What distillation adds", "Above memory"
+        "Beside the paper.", "Leaks.", "What distillation adds.", "Above memory."
     ]  # fmt: skip
     assert "eye -0.185 [-0.185, -0.185]" in lines[0]
     assert "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1] and "eye +0.250 [+0.250, +0.250]" in lines[2]
@@ -397,19 +397,19 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
     assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3 and set(chosen["model"]) == {"KD student"}
     line = findings({"d_explained": chosen})[0]
     assert line.endswith(
-        ": average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; Sobel 0.300 [0.200, 0.400]."
+        ". average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; Sobel 0.300 [0.200, 0.400]."
     )
     assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
     asked = {"measure": ["accuracy", "Spearman with the teacher: Grad-CAM"], "difference": [0.1, -0.2], "seeds": [3, 3]}
     question = pd.DataFrame(asked).assign(dataset="brain_tumor", split="grouped", fraction=1.0, low=-0.3, high=0.15)
     (told,) = findings({"f_kd_question": question})
-    assert "of 1 measures 0 say more, 0 less" in told
-    assert told.endswith(": Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150].")
+    assert "Of 1 measures 0 say more, 0 less" in told
+    assert told.endswith(". Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150].")
     tests = {"model": ["teacher", "teacher", "KD student"], "explanation": ["occlusion", "Grad-CAM", "Grad-CAM"],
              "names what matters": [1, 1, 0]}  # fmt: skip
     whole = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0}
     (told,) = findings({"f_verdicts": pd.DataFrame(tests).assign(**whole)})
-    assert "of 2 explanations" in told and told.endswith(": teacher: occlusion and Grad-CAM; KD student: none.")
+    assert "whole interval, of 2. " in told and told.endswith(". teacher: occlusion and Grad-CAM; KD student: none.")
     drawn = size_curves(chosen, "ROAD", "explanation")
     assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
     assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3
