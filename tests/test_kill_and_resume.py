@@ -68,7 +68,12 @@ def test_twenty_kills_at_random_moments_change_nothing(context, tmp_path):
         folder.mkdir()
         child = context.Process(target=train, args=(folder,))
         child.start()
-        child.join(timeout=rng.uniform(0.05, 1) * seconds)
+        if kills % 2:  # half of them once an epoch is finished, however long the start takes
+            while child.is_alive() and not (folder / "checkpoint.pt").exists():
+                time.sleep(0.001)
+            child.join(timeout=rng.uniform(0, 0.1) * seconds)
+        else:
+            child.join(timeout=rng.uniform(0.05, 1) * seconds)
         if child.is_alive():
             child.kill()  # SIGKILL
             child.join()
