@@ -108,11 +108,10 @@ def _runs(runs: Path) -> Iterator[tuple[str, ...]]:
 
 
 def _data() -> Iterator[tuple[str, ...]]:
-    from kdnb.data.registry import locate, registered
+    from kdnb.data.registry import locate, registered, seen
     from kdnb.data.sources import file_hash
 
-    home = os.environ.get("KDNB_DATA", "")
-    if home and not any((seen_from / Path(home).expanduser()).is_dir() for seen_from in (Path(), project_root())):
+    if (home := os.environ.get("KDNB_DATA")) and not any(map(Path.is_dir, seen(home))):
         yield "error", "data", f"KDNB_DATA is '{home}', which is no folder", "name the folder of the archives"
     for name, known in registered().items():
         try:

@@ -54,8 +54,8 @@ def open_source(settings: Settings) -> Source:
     if name in PHANTOMS:
         return phantom_source(phantom_plan(settings))
     if name.startswith(PREFIX):
-        given = Path(settings.data or os.environ.get("KDNB_DATA") or "data").expanduser()
-        place = given if given.exists() else project_root() / given
+        places = seen(settings.data or os.environ.get("KDNB_DATA") or "data")
+        place = next(filter(Path.exists, places), places[-1])
         if settings.data and not place.exists():
             raise UserError(f"data {settings.data!r} does not exist: name the folder of the .npz file, or leave it")
         return medmnist_source(name.removeprefix(PREFIX), place.absolute(), settings.image_size)
@@ -87,17 +87,18 @@ def download(name: str) -> Path:
         raise UserError(f"no download of '{handle}' ({reason}): check your Kaggle token and the network") from None
 
 
-def locate(name: str, known: dict[str, Any], data: str) -> Path:
-    """What `data` names, else the set's archive or unpacked folder in KDNB_DATA, data/ or where `download` puts it.
+def seen(path: str) -> list[Path]:
+    """A path from the working folder, which is ``notebooks/`` in a notebook, and from the project's folder."""
+    return [folder / Path(path).expanduser() for folder in (Path.cwd(), project_root())]
 
-    A relative path is tried from the working folder, which is ``notebooks/`` for most, then from the project's.
-    """
+
+def locate(name: str, known: dict[str, Any], data: str) -> Path:
+    """What `data` names, else the set's archive or unpacked folder in KDNB_DATA, data/ or where `download` puts it."""
     if data or not known:
-        places = [Path(data).expanduser(), project_root() / data] if data else []
+        places = seen(data) if data else []
         lost = f"data {data!r} does not exist: give the path of an archive, a folder of class folders or a CSV"
     else:
-        named = Path(os.environ.get("KDNB_DATA") or "data").expanduser()
-        homes = [named.absolute(), project_root() / named, project_root() / "data"]
+        homes = [*seen(os.environ.get("KDNB_DATA") or "data"), project_root() / "data"]
         places = [home / file for home in homes for file in (known["archive"], Path(known["archive"]).stem)]
         versions = (_kaggle_folder() / "datasets" / known["kaggle"] / "versions").glob("*")
         places += sorted(versions, key=lambda folder: -folder.stat().st_mtime)

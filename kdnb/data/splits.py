@@ -84,6 +84,7 @@ def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) ->
 
 def _one_per_family(manifest: pd.DataFrame) -> pd.DataFrame:
     copied = manifest["copy_of"] != "" if "copy_of" in manifest else np.zeros(len(manifest), bool)
+    # originals first
     family = components(manifest, ["family", "sha256"]).iloc[np.lexsort((manifest["image_id"], copied))]
     return manifest.loc[family.drop_duplicates().index]
 

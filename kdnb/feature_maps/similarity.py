@@ -34,10 +34,13 @@ def grams(model: nn.Module, images: Tensor, *, batch: int = 64) -> dict[str, Ten
                 b = a if columns is rows else logits_and_taps(model, images[columns])[1]
                 for tap, x in a.items():
                     whole = found.setdefault(tap, torch.zeros(len(images), len(images), dtype=torch.float64))
-                    parts = zip(x.flatten(1).split(BLOCK, 1), b[tap].flatten(1).split(BLOCK, 1), strict=True)
-                    block = sum(p.double() @ q.double().T for p, q in parts).cpu()
+                    block = _gram(x.flatten(1), b[tap].flatten(1)).cpu()
                     whole[rows, columns], whole[columns, rows] = block, block.T
     return found
+
+
+def _gram(x: Tensor, y: Tensor) -> Tensor:
+    return sum(a.double() @ b.double().T for a, b in zip(x.split(BLOCK, 1), y.split(BLOCK, 1), strict=True))
 
 
 def gram_cka(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> pd.DataFrame:

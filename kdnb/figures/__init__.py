@@ -19,8 +19,7 @@ from kdnb.figures.results import accuracy_summary, schedule_curves, size_curves,
 
 __all__ = [
     "Picture", "Results", "ablation_curves", "accuracy_summary", "attribution_grid", "cka_heatmaps", "class_balance",
-    "confusion_heatmap", "cost_ratios_live", "grid_heatmap", "ladder", "leak_dots", "learning_curves",
-    "ledger_bars", "map_grid", "pareto", "pareto_live", "png_uri", "probe_curves", "reliability", "sample_grid",
-    "schedule_curves", "score_bars", "show", "size_curves", "tau_heatmap",
-    "worth_pareto",
+    "confusion_heatmap", "cost_ratios_live", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "ledger_bars",
+    "map_grid", "pareto", "pareto_live", "png_uri", "probe_curves", "reliability", "sample_grid", "schedule_curves",
+    "score_bars", "show", "size_curves", "tau_heatmap", "worth_pareto",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer",
 SHOWN = ("average map, first layer", "Grad-CAM", "SHAP deep")  # the paper's map, and its two checks
 LIKENESS = ("Spearman with the teacher: Grad-CAM", "Spearman with the teacher: SHAP gradient",
             "CKA with the teacher: conv5, final")  # fmt: skip
+CONTROLS = {"random": "an untrained teacher's", "shuffled": "shuffled answers'", "smoothing": "smoothed labels'"}
 WHOLE = "fraction == 1 and split == 'grouped'"
 BRAIN = f"{WHOLE} and dataset == 'brain_tumor'"
 APART = "copies and known patients kept apart"  # nobody knows the patients of the brain set
@@ -75,10 +76,9 @@ def _memory(table: pd.DataFrame) -> str:
 
 def _gain(table: pd.DataFrame) -> str:
     rows = table.query(f"{WHOLE} and taught_by == 'the teacher'")
-    against = (", against control " + rows["against"]).where(rows["against"] != "labels alone", "")
-    said = _listed(rows.set_axis(rows["dataset"].map(NAMES) + against), "difference", "+")
-    told = f"Accuracy of its student minus that on labels alone, or of a control, with {APART}"
-    return _line("What distillation adds", told, said)
+    against = (", minus " + rows["against"].replace(CONTROLS)).where(rows["against"] != "labels alone", "")
+    return _line("What distillation adds", f"Accuracy of its student minus that of labels alone, with {APART}",
+                 _listed(rows.set_axis(rows["dataset"].map(NAMES) + against), "difference", "+"))  # fmt: skip
 
 
 def _reasons(table: pd.DataFrame) -> str:

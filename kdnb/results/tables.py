@@ -235,8 +235,8 @@ def sizes(records: Records) -> pd.DataFrame:
     rows = []
     for one in [one for one in answered(records, "size", "paper") if one.parameters["split"] == "grouped"]:
         for kind, names in one.kinds.items():
-            same = np.stack([one.values[n] == one.values["teacher"] for n in names]).astype(float)
-            same[:] = np.nan if kind == "teacher" else same  # with itself
+            known = np.nan if kind == "teacher" else 1.0  # with itself it always agrees
+            same = known * np.stack([one.values[n] == one.values["teacher"] for n in names])
             rows.append({**one.place, "fraction": one.parameters["fraction"],
                          "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
                          **_share("accuracy", one.right(*names), one.values["group"]),
