@@ -34,7 +34,8 @@ class Interval(tuple):
     __slots__ = ()
 
     def __format__(self, how: str) -> str:
-        return "{} [{}, {}]".format(*(format(number, how or ".3f") for number in self))
+        value, low, high = (format(number, how or ".3f") for number in self)
+        return f"{value} (no interval)" if np.isnan(self[1]) else f"{value} [{low}, {high}]"
 
     def __str__(self) -> str:
         return format(self)
@@ -56,17 +57,20 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 def group_bootstrap(statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> Interval:
     """A statistic with its expanded percentile bootstrap interval: groups (N,) of rows are drawn with replacement.
 
-    ``statistic`` computes the number from an int array of row numbers, in which a row may come twice.
+    ``statistic`` computes the number from an int array of row numbers, in which a row may come twice. Fewer than
+    ``FEW`` groups give no interval (NaN): it would be far too narrow.
     """
     _, codes = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(codes == g) for g in range(codes.max() + 1)]
-    rng = np.random.default_rng(seed)
+    rng, value = np.random.default_rng(seed), float(statistic(np.arange(len(codes))))
+    if len(members) < FEW:
+        return Interval((value, np.nan, np.nan))
     draws = [
         statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
         for _ in range(repeats)
     ]
     low, high = np.quantile(draws, [_tail(len(members)), 1 - _tail(len(members))])
-    return Interval((float(statistic(np.arange(len(codes)))), float(low), float(high)))
+    return Interval((value, float(low), float(high)))
 
 
 def _tail(groups: int) -> float:
@@ -78,8 +82,6 @@ def _tail(groups: int) -> float:
     >>> [round(_tail(n), 4) for n in (5, 20, 1000)]
     [0.001, 0.0159, 0.0248]
     """
-    if groups < 2:
-        return (1 - LEVEL) / 2
     return float(stats.norm.cdf(-((groups / (groups - 1)) ** 0.5) * stats.t.ppf((1 + LEVEL) / 2, groups - 1)))
 
 
@@ -107,7 +109,7 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.Da
     }
     rows = {name: group_bootstrap(s, groups, repeats=400) for name, s in statistics.items()}
     count = len(np.unique(groups))
-    if rows["accuracy"][0] == 1.0:
+    if rows["accuracy"][0] == 1.0 and count >= FEW:
         rows["accuracy"] = Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0))
     table = pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
     return table.assign(images=len(targets), groups=count)
@@ -143,43 +145,50 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return (p * np.log(p / q)).sum(1)
 
 
-def seed_interval(values: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:
+def seed_interval(
+    values: np.ndarray, groups: np.ndarray, *, bounds: tuple[float, float] = (-np.inf, np.inf), seed: int = 0
+) -> Interval:
     """Mean over seeds and images with its 95 % interval: what new seeds and new groups of images would move.
 
     The groups' part is their bootstrap, the seeds' part Student's t on the means of the seeds (3 seeds: t = 4.3); the
-    two half-widths are added as squares. With one seed the seeds' part is unknown and left out. Where all values are 1
-    the lower bound is Clopper-Pearson's for as many trials as there are groups.
+    two half-widths are added as squares. With one seed the seeds' part is unknown and left out. Fewer than ``FEW``
+    groups give no interval (NaN), unless there is one number per seed (N = 1): then the seeds' part stands alone.
 
-    ``values`` (S, N) tell, for example, whether the model of a seed is right on an image; ``groups`` (N,) are the
-    patient or family of each image; ``seed`` seeds the 2,000 bootstrap draws.
+    Args:
+        values: (S, N), for example a gain per seed and image; images that are NaN for a seed are left out.
+        groups: (N,) the patient or family of each image.
+        bounds: Between which the mean can lie, and so its interval.
+        seed: Of the 2,000 bootstrap draws.
     """
+    known, of_seeds = ~np.isnan(values).any(axis=0), values.shape[1] == 1 < len(values)
+    values, groups = values[:, known], np.asarray(groups)[known]
+    value = float(np.mean(values)) if known.any() else np.nan
     sums, sizes = _group_sums(values, groups)
-    if (np.asarray(values) == 1).all():
-        return Interval((1.0, float(stats.beta.ppf(0.025, len(sizes), 1)), 1.0))
-    count, value = len(values), float(np.mean(values))
-    chance = np.full(len(sizes), 1 / len(sizes))
+    if not known.any() or (len(sizes) < FEW and not of_seeds):
+        return Interval((value, np.nan, np.nan))
+    count, chance = len(values), np.full(len(sizes), 1 / len(sizes))
     weights = np.random.default_rng(seed).multinomial(len(sizes), chance, size=2000)  # (R, G) times drawn
     draws = weights @ sums.mean(0) / (weights @ sizes)
     apart = stats.t.ppf(0.975, count - 1) * np.std(np.mean(values, 1), ddof=1) / count**0.5 if count > 1 else 0.0
-    low, high = (np.hypot(value - end, apart) for end in np.quantile(draws, [_tail(len(sizes)), 1 - _tail(len(sizes))]))
-    return Interval((value, value - float(low), value + float(high)))
+    tail = 0.0 if of_seeds else _tail(len(sizes))
+    below, above = np.hypot(value - np.quantile(draws, [tail, 1 - tail]), apart)
+    return Interval((value, *np.clip([value - below, value + above], *bounds).tolist()))
 
 
-def share_interval(hits: np.ndarray, groups: np.ndarray) -> Interval:
-    """Share of hits (S, N) over seeds and images with its 95 % interval; images that are NaN for a seed are left out.
+def share_interval(hits: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:
+    """Share of hits (S, N) over seeds and images with its 95 % interval, as `seed_interval`, in [0, 1].
 
     Where nothing or everything hits, the interval is Clopper-Pearson's for as many trials as there are groups.
 
-    >>> print(share_interval(np.zeros((3, 4)), np.arange(4)))
-    0.000 [0.000, 0.602]
+    >>> print(share_interval(np.zeros((3, 5)), np.arange(5)))
+    0.000 [0.000, 0.522]
     """
     known = ~np.isnan(hits).any(axis=0)
-    if not known.any():
-        return Interval((np.nan,) * 3)
-    if not hits[:, known].any():
-        value, low, high = share_interval(1 - hits, groups)
-        return Interval((1 - value, 1 - high, 1 - low))
-    return Interval(np.clip(seed_interval(hits[:, known], np.asarray(groups)[known]), 0, 1).tolist())
+    count = len(np.unique(np.asarray(groups)[known]))
+    if count >= FEW and np.ptp(hits[:, known]) == 0:
+        end = float(stats.beta.ppf(0.025, count, 1))
+        return Interval((1.0, end, 1.0) if hits[:, known].all() else (0.0, 0.0, 1 - end))
+    return seed_interval(hits, groups, bounds=(0, 1), seed=seed)
 
 
 def paired_test(differences: np.ndarray, groups: np.ndarray, *, repeats: int = 10_000, seed: int = 0) -> float:

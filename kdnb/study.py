@@ -17,7 +17,7 @@ from kdnb import efficiency, leakage
 from kdnb.data import BASE, ImageSet, load, to_tensor
 from kdnb.distillation import cached_logits, distil, load_student, teacher_of
 from kdnb.figures import Results
-from kdnb.metrics import Interval, fidelity, paired_difference, scores, seed_interval, softmax
+from kdnb.metrics import Interval, fidelity, paired_difference, scores, share_interval, softmax
 from kdnb.models import count_parameters
 from kdnb.runs import Run, digest, environment, get_or_make
 from kdnb.settings import Settings
@@ -168,7 +168,7 @@ class Study:
                 run = distil(settings, self.image_set, self.teacher, self.device, alpha=alpha)
                 model = load_student(run, len(self.image_set.classes), self.device)
                 right = saved_logits(run).argmax(1) == self.test_targets
-                value, low, high = seed_interval(right[None].astype(float), self.test_groups)
+                value, low, high = share_interval(right[None].astype(float), self.test_groups)
                 size = {"parameters": count_parameters(model), "macs": efficiency.macs(model, self.settings.image_size)}
                 rows.append({"training": training, "width": width, **size, "accuracy": value, "low": low, "high": high,
                              "run": f"student/{run.id}"})  # fmt: skip
@@ -263,7 +263,7 @@ class Study:
 
         ``KDNB_STUDY`` names another one, so that all notebooks of one batch run write into the same.
         """
-        values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads", "device")}
+        values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads")}
         name = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}-{digest(values)[:6]}"
         name = os.environ.get("KDNB_STUDY") or name.replace(":", "-")
         return Results(self.settings.runs / "study" / name, values, self.image_set.hash)

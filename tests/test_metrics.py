@@ -16,6 +16,7 @@ from kdnb.metrics import (
     paired_test,
     scores,
     seed_interval,
+    share_interval,
     softmax,
 )
 
@@ -107,6 +108,42 @@ def test_seed_interval_grows_when_seeds_disagree():
     assert alike.mean() == apart.mean()
     narrow, wide = (np.subtract(*seed_interval(v, groups)[:0:-1]) for v in (alike, apart))
     assert wide > 1.5 * narrow
+
+
+def test_interval_leaves_out_what_a_seed_does_not_know():
+    values = np.tile([[0.1, 0.2, np.nan, 0.4], [0.3, 0.2, 0.9, 0.4]], 2)
+    value, low, high = seed_interval(values, np.arange(8))
+    assert value == pytest.approx(np.mean([0.1, 0.2, 0.4, 0.3, 0.2, 0.4])) and low < value < high
+    assert seed_interval(np.ones((2, 8)), np.arange(8)) == (1, 1, 1), "by construction, not by luck"
+    assert np.isnan(seed_interval(values[:, :2], np.zeros(2))[1]), "one patient has no spread"
+    assert np.isnan(seed_interval(values, np.arange(8) // 2)[1:]).all(), "four patients are too few"
+    assert np.isnan(seed_interval(np.full((2, 3), np.nan), np.arange(3))).all()
+
+
+def test_one_seed_of_one_number_has_no_interval():
+    value, low, high = seed_interval(np.array([[0.3]]), np.zeros(1))
+    assert value == 0.3 and np.isnan([low, high]).all(), "one network speaks for no other"
+
+
+def test_numbers_of_seeds_alone_have_students_t():
+    value, low, high = seed_interval(np.array([[0.1], [0.2], [0.3]]), np.zeros(1))
+    assert (value, low, high) == pytest.approx((0.2, 0.2 - 4.303 * 0.1 / 3**0.5, 0.2 + 4.303 * 0.1 / 3**0.5), abs=1e-3)
+
+
+def test_four_patients_give_no_interval_anywhere():
+    logits, targets, _ = data(40)
+    few, other = np.arange(40) % 4, data(40, seed=3)[0]
+    assert scores(logits, targets, few)[["low", "high"]].isna().all(axis=None)
+    assert np.isnan(paired_difference(logits, other, targets, few)[1:]).all()
+    assert fidelity(logits, other, few)[["low", "high"]].isna().all(axis=None)
+    assert f"{paired_difference(logits, logits, targets, few)}" == "0.000 (no interval)"
+
+
+def test_an_interval_stays_where_the_mean_can_be():
+    values = np.array([0.98, 0.99, 1.0])[:, None] * np.ones(20)
+    assert seed_interval(values, np.arange(20))[2] > 1 == seed_interval(values, np.arange(20), bounds=(-1, 1))[2]
+    hits = (np.arange(60).reshape(3, 20) > 1).astype(float)
+    assert share_interval(hits, np.arange(20))[2] <= 1
 
 
 def test_paired_test_holds_its_level_and_finds_a_difference():

@@ -10,8 +10,7 @@ import torch
 from kdnb.data import ImageSet
 from kdnb.distillation.students import distil
 from kdnb.distillation.teaching import teacher_of
-from kdnb.errors import UserError
-from kdnb.metrics import divergence, ece, paired_test, seed_interval, softmax
+from kdnb.metrics import Interval, divergence, ece, paired_test, seed_interval, share_interval, softmax
 from kdnb.progress import say
 from kdnb.runs import Run
 from kdnb.settings import Settings
@@ -29,14 +28,11 @@ def grid_runs(settings: Settings, image_set: ImageSet, teacher: Run, device: tor
     Seeds change the initial weights and the order of the images; teacher, split and augmented views stay. A seed is
     finished for all cells before the next begins, so that what is there can be compared at any time.
     """
-    temperatures = settings.temperatures or [settings.temperature]
-    if settings.loss == "attention" and len(temperatures) > 1:
-        raise UserError(f"loss 'attention' has no temperature: got temperatures {temperatures}, give one")
-    cells = product(settings.alphas or [settings.alpha], temperatures)
+    cells = product(settings.alphas or [settings.alpha], settings.temperatures or [settings.temperature])
     runs: dict[Cell, list[Run]] = {LABELS: []} | {cell: [] for cell in cells if cell[0] < 1}
-    for seed, (number, (alpha, temperature)) in product(range(settings.student_seeds), enumerate(runs)):
-        say(f"  grid: seed {seed}, cell {number + 1} of {len(runs)} (alpha {alpha:g}, T {temperature:g})")
-        chosen = settings.model_copy(update={"temperature": temperature, "student_seed": settings.student_seed + seed})
+    for one, (number, (alpha, temperature)) in product(settings.of_seeds, enumerate(runs)):
+        say(f"  grid: seed {one.student_seed}, cell {number + 1} of {len(runs)} (alpha {alpha:g}, T {temperature:g})")
+        chosen = one.model_copy(update={"temperature": temperature})
         runs[alpha, temperature].append(distil(chosen, image_set, teacher, device, alpha=alpha))
     return runs
 
@@ -50,9 +46,8 @@ def control_runs(settings: Settings, image_set: ImageSet, device: torch.device) 
     for name in ("labels alone", "teacher", *settings.controls):
         chosen = settings.model_copy(update={"control": name if name in settings.controls else ""})
         teacher = teacher_of(chosen, image_set, device)
-        seeds = [{"student_seed": settings.student_seed + number} for number in range(settings.student_seeds)]
         alpha = 1.0 if name == "labels alone" else None
-        runs[name] = [distil(chosen.model_copy(update=s), image_set, teacher, device, alpha=alpha) for s in seeds]
+        runs[name] = [distil(one, image_set, teacher, device, alpha=alpha) for one in chosen.of_seeds]
     return runs
 
 
@@ -78,8 +73,9 @@ def compare(
         probabilities = [softmax(saved_logits(run)) for run in of]
         rows.append({
             "seeds": len(of), "val_accuracy": _right(of, targets["val"], "val").mean(),
-            **seed_interval(right[kind], test_groups).named("accuracy"),
-            **seed_interval(gains, test_groups).named("gain"), "p": paired_test(gains, test_groups),
+            **share_interval(right[kind], test_groups).named("accuracy"),
+            **seed_interval(gains, test_groups, bounds=(-1, 1)).named("gain"),
+            "p": paired_test(gains, test_groups),
             "agreement": np.mean([(p.argmax(1) == answers.argmax(1)).mean() for p in probabilities]),
             "kl": np.mean([divergence(answers, p).mean() for p in probabilities]),
             "ece": np.mean([ece(p, targets["test"]) for p in probabilities]),
@@ -110,7 +106,7 @@ def answer(table: pd.DataFrame) -> str:
     if best["seeds"] < 3:
         verdict += " in this one draw (fewer than 3 seeds cannot speak for the method)"
     return (f"distillation {verdict} here: alpha {best['alpha']:g}, T {best['temperature']:g} minus labels alone is "
-            f"{best['gain']:+.3f} [{best['gain_low']:+.3f}, {best['gain_high']:+.3f}] "
+            f"{Interval(best[['gain', 'gain_low', 'gain_high']]):+.3f} "
             f"({best['seeds']:.0f} seed{'s' if best['seeds'] > 1 else ''}, patients p = {best['p']:.2g})")  # fmt: skip
 
 

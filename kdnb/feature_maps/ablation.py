@@ -161,7 +161,8 @@ def top_k_curve(
         found = tail.probabilities(image, masks[n], mean)
         probability = found[:, check_targets(targets, found.shape[1], count)[n]]
         drops.append((probability[0] - probability[1:]).double().cpu().numpy())
-    rows = [(k, *seed_interval(d[:1], groups, seed=seed), *seed_interval(d[1:], groups, seed=seed))
+    asked = {"bounds": (-1, 1), "seed": seed}
+    rows = [(k, *seed_interval(d[:1], groups, **asked), *seed_interval(d[1:], groups, **asked))
             for k, d in zip(ks, np.transpose(drops).reshape(len(ks), 1 + ORDERS, count), strict=True)]  # fmt: skip
     names = [f"{name}{end}" for name in ("ranked", "random") for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["k", *names])

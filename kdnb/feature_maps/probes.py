@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kdnb.errors import UserError
-from kdnb.metrics import Interval, seed_interval
+from kdnb.metrics import Interval, share_interval
 
 __all__ = ["Examples", "control_task", "early_decisions", "fit_probes", "probe_predictions", "probe_table"]
 
@@ -89,7 +89,7 @@ def _right(tap: str, x: np.ndarray, targets: np.ndarray, others: np.ndarray, wan
 
 def _accuracy(train: Examples, test: Examples, tap: str, seed: int) -> Interval:
     right = _right(tap, train.features[tap], train.targets, test.features[tap], test.targets)
-    return seed_interval(right[None].astype(float), test.groups, seed=seed)
+    return share_interval(right[None].astype(float), test.groups, seed=seed)
 
 
 def control_task(targets: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

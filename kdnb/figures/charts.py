@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 
 from kdnb.figures.output import PALETTE, Picture
+from kdnb.metrics import Interval
 
 __all__ = [
     "class_balance", "confusion_heatmap", "grid_heatmap", "ladder", "leak_dots", "learning_curves", "legend_once",
@@ -117,8 +118,7 @@ def score_bars(
         axes.annotate(f"{reference_name} {reference:.3f}", (reference, -0.45), color=PALETTE[5], fontsize=9,
                       xytext=(3, 0), textcoords="offset points")  # fmt: skip
     axes.set(yticks=rows, yticklabels=scores.index, xlabel=f"{label} (95 % interval)", ylim=(len(rows) - 0.4, -0.6))
-    ends = {True: "({r.low:.3f} to {r.high:.3f})", False: "(no interval)"}
-    said = "; ".join(f"{n} {r.value:.3f} {ends[r.low == r.low].format(r=r)}" for n, r in scores.iterrows())
+    said = "; ".join(f"{name} {Interval(row)}" for name, row in scores[["value", "low", "high"]].iterrows())
     extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
     return Picture(figure, f"{label[:1].upper()}{label[1:]} with 95 % intervals: {said}.{extra}")
 
@@ -138,15 +138,16 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     """Gain over labels alone in a `kdnb.distillation.grid_table`, with its interval; red above zero, blue below."""
     cells = table[table["alpha"] < 1]
     gain = cells.pivot(index="alpha", columns="temperature", values="gain")
-    notes = cells.assign(text=[f"{r.gain:+.3f}\n[{r.gain_low:+.3f},\n{r.gain_high:+.3f}]" for r in cells.itertuples()])
-    notes = notes.pivot(index="alpha", columns="temperature", values="text")
-    limit = max(float(cells[["gain", "gain_low", "gain_high"]].abs().to_numpy().max()), 1e-3)
+    gains = [Interval(row) for row in cells[["gain", "gain_low", "gain_high"]].to_numpy()]
+    told = [f"{one:+.3f}".replace(" ", "\n") for one in gains]
+    notes = cells.assign(text=told).pivot(index="alpha", columns="temperature", values="text")
+    limit = max(float(np.nanmax(np.abs(gains))), 1e-3)
     figure, axes = plt.subplots(figsize=(1.15 * gain.shape[1] + 2.2, 0.95 * gain.shape[0] + 1.2))
     sns.heatmap(gain, annot=notes, fmt="", cmap="RdBu_r", vmin=-limit, vmax=limit, linewidths=1, ax=axes,
                 annot_kws={"fontsize": 8}, cbar_kws={"label": "accuracy minus labels alone"})  # fmt: skip
     axes.set(xlabel="temperature T", ylabel="alpha (weight of the labels)")
-    said = "; ".join(f"alpha {r.alpha:g}, T {r.temperature:g}: {r.gain:+.3f} ({r.gain_low:+.3f} to {r.gain_high:+.3f})"
-                     for r in cells.itertuples())  # fmt: skip
+    pairs = zip(cells.itertuples(), gains, strict=True)
+    said = "; ".join(f"alpha {cell.alpha:g}, T {cell.temperature:g}: {one:+.3f}" for cell, one in pairs)
     return Picture(figure, f"Heatmap of the gain in accuracy over labels alone, with 95 % intervals: {said}.")
 
 
@@ -182,7 +183,7 @@ def ladder(table: pd.DataFrame) -> Picture:
         errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["accuracy"].to_numpy())
         axes.errorbar(rows["macs"] * (1 + 0.03 * i), rows["accuracy"], yerr=errors, marker="osD"[i % 3], ms=5,
                       capsize=3, color=PALETTE[i], label=name)  # fmt: skip
-        said += [f"{name} {r.macs:.3g} MACs {r.accuracy:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rows.itertuples()]
+        said += [f"{name} {r.macs:.3g} MACs {Interval((r.accuracy, r.low, r.high))}" for r in rows.itertuples()]
     axes.set(xscale="log", xlabel="multiply-accumulates of one image", ylabel="accuracy on the test part")
     axes.legend(frameon=False)
     return Picture(figure, f"Accuracy against cost, with 95 % intervals: {'; '.join(said)}.")

@@ -16,7 +16,7 @@ from kdnb.feature_maps import Examples, channel_means, features, gradients_at_ta
 from kdnb.metrics import seed_interval, softmax
 from kdnb.models import make_student
 from kdnb.progress import say
-from kdnb.runs import Run, atomic_path, finished_runs, write_json
+from kdnb.runs import AS_IS, Run, atomic_path, finished_runs, write_json
 from kdnb.settings import Settings
 from kdnb.study import Study
 from kdnb.training import load_teacher
@@ -24,7 +24,7 @@ from kdnb.training import load_teacher
 __all__ = ["COMPARED", "KS", "Reading", "found_reading", "reading_of"]
 
 FITTED, SCORED, COMPARED, CUT = 600, 400, 200, 24  # images: of a probe's fit, of its score, of CKA, of ablation
-AS_IS = {"dtype": {"class": str, "predicted": str}, "keep_default_na": False, "na_values": [""]}  # "None" is a name
+NAMES = {"class": str, "predicted": str}  # of classes, which may look like numbers
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
 
 
@@ -41,7 +41,7 @@ class Reading:
         the teacher, the label-only student and an untrained one. ledger: model, tap and mean shares over test images.
         ablation: tap, k and the drop of the class's probability. channels: the ten strongest of each class and tap.
         """
-        return pd.read_csv(self.run.path(f"{name}.csv"), **AS_IS)
+        return pd.read_csv(self.run.path(f"{name}.csv"), dtype=NAMES, **AS_IS)
 
     @cached_property
     def facts(self) -> dict:
@@ -51,7 +51,7 @@ class Reading:
     @cached_property
     def early(self) -> pd.DataFrame:
         """image_id, class, predicted, layer: the first layer from which on all probes agree with the student."""
-        return pd.read_csv(self.run.path("early.csv"), **AS_IS)
+        return pd.read_csv(self.run.path("early.csv"), dtype=NAMES, **AS_IS)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -96,6 +96,7 @@ def found_reading(settings: Settings, student: str) -> Reading:
         UserError: If there is none, or more than one.
     """
     known = {read.facts["student"]: read for read in map(Reading, finished_runs(settings.runs, "reading"))}
+    student = student.removeprefix("student/")
     chosen = [name for name in known if name.startswith(student)]
     if len(chosen) != 1 or not student:
         there = ", ".join(known) or "none: run notebook 04 first"
@@ -167,7 +168,7 @@ def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd
             say(f"  no ledger of the {name}: {error}")
             continue
         taps = table.groupby("tap", sort=False)
-        shares = {tap: seed_interval(share.to_numpy()[None], groups) for tap, share in taps["bias_share"]}
+        shares = {tap: seed_interval(x.to_numpy()[None], groups, bounds=(0, 1)) for tap, x in taps["bias_share"]}
         means = taps[["logit", "supporting", "opposing", "bias"]].mean()
         table = means.join(pd.DataFrame(shares, index=["bias_share", "low", "high"]).T).assign(images=len(rows))
         found[name] = table.assign(largest_residual=taps["residual"].agg(lambda residual: residual.abs().max()))

@@ -153,6 +153,8 @@ def read_class(reading: Reading, name: str) -> tuple[pd.DataFrame, str]:
         raise UserError(f"class must be one of {', '.join(reading.facts['classes'])}, got '{name}'")
     channels = reading.table("channels").query("`class` == @name")
     early = reading.early.query("`class` == @name")
+    if early.empty:
+        return channels.reset_index(drop=True), f"{name}: no test images"
     right = (early["class"] == early["predicted"]).mean()
     half = early["layer"].quantile(0.5, interpolation="higher")
     decided = f"Half of them are decided at layer {half:g} or before."

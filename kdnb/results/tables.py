@@ -7,7 +7,7 @@ explanations, cost.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score
 from kdnb.data.registry import registered
 from kdnb.errors import UserError
 from kdnb.leakage import MEMORY, skill
-from kdnb.metrics import FEW, Interval, paired_test, seed_interval, share_interval
+from kdnb.metrics import paired_test, seed_interval, share_interval
 from kdnb.results.answers import LABELS
 from kdnb.results.kept import kept
 from kdnb.results.records import LARGER, Records
@@ -268,15 +268,12 @@ def make_tables(records: Records) -> dict[str, pd.DataFrame]:
 
 
 def _share(name: str, hits: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    return _spread(name, hits, groups, share_interval)
+    return share_interval(hits, groups).named(name)
 
 
-def _spread(name: str, values: np.ndarray, groups: np.ndarray, of: Callable = seed_interval) -> dict[str, float]:
-    """An interval as three columns; without ends where there are too few groups for one."""
-    if len(np.unique(groups)) < FEW:
-        return Interval((float(values.mean()), np.nan, np.nan)).named(name)
-    return of(values, groups).named(name)
+def _spread(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    return seed_interval(values, groups, bounds=(-1, 1)).named(name)
 
 
 def _difference(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    return {**seed_interval(values, groups).named(name), "p": paired_test(values, groups)}
+    return {**_spread(name, values, groups), "p": paired_test(values, groups)}

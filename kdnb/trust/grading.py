@@ -7,18 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from kdnb.distillation import control_runs, load_student
+from kdnb.distillation import distil, load_student
 from kdnb.errors import UserError
 from kdnb.explanations import Context, explain
 from kdnb.faithfulness import BASELINES, METRICS, Explainer, grade
-from kdnb.metrics import FEW, Interval, seed_interval, share_interval
 from kdnb.progress import say
 from kdnb.runs import Run, atomic_path, get_or_make
 from kdnb.study import Study
 from kdnb.training import load_teacher
 
-__all__ = ["EXPLANATIONS", "STUDENTS", "TEACHER", "explainer", "explanations", "graded", "graded_rows", "interval",
-           "model_of", "trained"]  # fmt: skip
+__all__ = ["EXPLANATIONS", "STUDENTS", "TEACHER", "explainer", "explanations", "graded", "graded_rows", "model_of",
+           "trained"]  # fmt: skip
 
 EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
     "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
@@ -35,8 +34,10 @@ CHECKED = 24  # images at most for the tests that need new explanations: the cla
 
 def trained(study: Study) -> dict[str, list[Run]]:
     """The teacher, and as many KD and label-only students as the settings have ``student_seeds``."""
-    runs = control_runs(study.settings.model_copy(update={"controls": []}), study.image_set, study.device)
-    return {TEACHER: [study.teacher], STUDENTS[0]: runs["teacher"], STUDENTS[1]: runs["labels alone"]}
+    alphas, seeds = {STUDENTS[0]: None, STUDENTS[1]: 1.0}, study.settings.of_seeds
+    students = {kind: [distil(one, study.image_set, study.teacher, study.device, alpha=alpha) for one in seeds]
+                for kind, alpha in alphas.items()}  # fmt: skip
+    return {TEACHER: [study.teacher], **students}
 
 
 def explanations(kind: str) -> list[str]:
@@ -93,20 +94,3 @@ def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndar
 def model_of(study: Study, kind: str, run: Run) -> nn.Module:
     """The trained network of a run, in eval mode."""
     return (load_teacher if kind == TEACHER else load_student)(run, len(study.image_set.classes), study.device)
-
-
-def interval(values: np.ndarray, groups: np.ndarray, *, share: bool) -> Interval:
-    """Mean of values (S, N) with its interval over seeds and groups; images that a seed does not know are left out.
-
-    A mean over fewer than ``FEW`` groups has no interval: their bootstrap would be far too narrow.
-    """
-    known = ~np.isnan(values).any(axis=0)
-    if known.any() and len(np.unique(groups[known])) < 2 and (values.shape[1] > 1 or len(values) == 1):
-        return Interval((float(values[:, known].mean()), np.nan, np.nan))  # one patient, or one seed, has no spread
-    if share or not known.any():
-        return share_interval(values, groups)
-    if np.ptp(values[:, known]) < 1e-6:  # the same by construction, as a class-blind map under another class
-        return Interval((float(values[:, known].mean()),) * 3)
-    if values.shape[1] > 1 and len(np.unique(groups[known])) < FEW:
-        return Interval((float(values[:, known].mean()), np.nan, np.nan))
-    return seed_interval(values[:, known], groups[known])

@@ -10,9 +10,10 @@ import pandas as pd
 
 from kdnb.efficiency import ATTRIBUTIONS
 from kdnb.faithfulness import BASELINES, METRICS
+from kdnb.metrics import seed_interval, share_interval
 from kdnb.progress import say
 from kdnb.study import Study
-from kdnb.trust.grading import EXPLANATIONS, STUDENTS, TEACHER, explanations, graded, graded_rows, interval, trained
+from kdnb.trust.grading import EXPLANATIONS, STUDENTS, TEACHER, explanations, graded, graded_rows, trained
 
 __all__ = ["margins", "quality", "scores", "verdicts"]
 
@@ -21,6 +22,7 @@ TIMED = {  # method in notebook 06's table of costs -> the explanation whose gra
     "layercam": "LayerCAM, middle", "eigencam": "Eigen-CAM, middle", "evidence": "class evidence, middle",
     **ATTRIBUTIONS,
 }  # fmt: skip
+SIGNED = ("ROAD", "class switch", "randomisation", "stability")  # in [-1, 1], the others in [0, 1]
 AGAINST = ("energy in mask", "insertion, mean colour", "insertion, blur", "ROAD")  # held against baselines
 
 
@@ -38,7 +40,10 @@ def scores(study: Study) -> pd.DataFrame:
             seeds = [graded(study, kind, run, name) for run in runs]
             for metric in METRICS:
                 values = np.stack([seed[metric] for seed in seeds])
-                value, low, high = interval(values, groups, share=metric == "peak in mask")
+                if metric == "peak in mask":
+                    value, low, high = share_interval(values, groups)
+                else:
+                    value, low, high = seed_interval(values, groups, bounds=(-1 if metric in SIGNED else 0, 1))
                 known = int((~np.isnan(values).any(0)).sum())
                 row = {"value": value, "low": low, "high": high, "images": known, "seeds": len(seeds)}
                 found[kind, name, metric] = row
@@ -58,7 +63,7 @@ def margins(study: Study) -> pd.DataFrame:
         for metric in AGAINST:
             values = {name: np.stack([seed[metric] for seed in of]) for name, of in seeds.items()}
             for name in [n for n in seeds if n in EXPLANATIONS]:
-                lows = [interval(values[name] - values[base], groups, share=False)[1] for base in BASELINES]
+                lows = [seed_interval(values[name] - values[base], groups)[1] for base in BASELINES]
                 found[kind, name, metric] = np.min(lows)  # NaN if one is
     return pd.Series(found).rename_axis(["model", "explanation", "metric"]).unstack("metric", sort=False)
 
@@ -84,15 +89,13 @@ def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     low, high = (table[c].unstack("metric") for c in ("low", "high"))
     above = above.reindex(low.index)
     order = [metric for metric in AGAINST if metric != "energy in mask"]
-    tests = {
-        "points at the lesion": above["energy in mask"] > 0, "names what matters": (above[order] > 0).all(axis=1),
-        "knows the class": high["class switch"] < 0.5,
-        "knows the weights": (high["randomisation"] < 0.5) & (low["randomisation"] > -0.5),
-        "stable": low["stability"] > 0.5,
+    upside = pd.concat([high["randomisation"], -low["randomisation"]], axis=1).max(axis=1, skipna=False)
+    ends = {  # the end of the interval that must be on the right side of the line
+        "points at the lesion": above["energy in mask"], "names what matters": above[order].min(axis=1, skipna=False),
+        "knows the class": 0.5 - high["class switch"], "knows the weights": 0.5 - upside,
+        "stable": low["stability"] - 0.5,
     }  # fmt: skip
-    known = [above["energy in mask"], above[order].sum(axis=1, skipna=False)]
-    known += [low[metric] for metric in ("class switch", "randomisation", "stability")]
-    passed = {name: ok.astype(float).where(of.notna()) for (name, ok), of in zip(tests.items(), known, strict=True)}
+    passed = {name: (end > 0).astype(float).where(end.notna()) for name, end in ends.items()}
     passed = pd.DataFrame(passed).assign(passed=lambda rows: rows.sum(axis=1).astype(int))
     return passed.reindex(table.index.droplevel("metric").unique())
 

@@ -14,11 +14,11 @@ from kdnb.data import ImageSet, load, phantom_plan, to_tensor
 from kdnb.data.sources import phantom_source
 from kdnb.distillation import distil, load_student
 from kdnb.faithfulness import distractor_shares, energy_in_mask
-from kdnb.metrics import Interval, share_interval
+from kdnb.metrics import Interval, seed_interval, share_interval
 from kdnb.phantoms import render
 from kdnb.study import Study
 from kdnb.training import predict
-from kdnb.trust.grading import STUDENTS, explainer, explanations, interval
+from kdnb.trust.grading import STUDENTS, explainer, explanations
 
 __all__ = ["CHEATED", "LURING", "SMALL", "distractor", "shortcut"]
 
@@ -39,9 +39,7 @@ def _small(study: Study, dataset: str) -> Study:
 
 def _students(study: Study, image_set: ImageSet) -> list[nn.Module]:
     """Label-only students of every seed, trained on these images."""
-    seeds = [study.settings.model_copy(update={"student_seed": study.settings.student_seed + i})
-             for i in range(study.settings.student_seeds)]  # fmt: skip
-    runs = [distil(one, image_set, None, study.device, alpha=1.0) for one in seeds]
+    runs = [distil(one, image_set, None, study.device, alpha=1.0) for one in study.settings.of_seeds]
     return [load_student(run, len(image_set.classes), study.device) for run in runs]
 
 
@@ -84,7 +82,7 @@ def shortcut(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name in explanations(STUDENTS[1]):
         inside = {who: np.stack([_energy(small, name, m, images, masks) for m in models])
                   for who, models in students.items()}  # fmt: skip
-        value, low, high = interval(inside["cheating"] - inside["honest"], groups, share=False)
+        value, low, high = seed_interval(inside["cheating"] - inside["honest"], groups, bounds=(-1, 1))
         means = {who: np.nanmean(values) for who, values in inside.items()}
         energy[name] = {**means, "difference": value, "low": low, "high": high, "chance": masks.mean(),
                         "reveals": float(low > masks.mean()), "seeds": study.settings.student_seeds,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from kdnb.faithfulness import AGREEMENTS, BASELINES
 from kdnb.feature_maps import gram_cka, grams
+from kdnb.metrics import seed_interval
 from kdnb.progress import say
 from kdnb.reading.measured import COMPARED
 from kdnb.runs import Run, get_or_make
 from kdnb.study import Study
 from kdnb.training import saved_logits
-from kdnb.trust.grading import STUDENTS, TEACHER, explanations, graded, graded_rows, interval, model_of, trained
+from kdnb.trust.grading import STUDENTS, TEACHER, explanations, graded, graded_rows, model_of, trained
 
 __all__ = ["agreement", "agreement_table", "kd_question", "likeness"]
 
@@ -71,12 +73,10 @@ def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarra
     place = np.searchsorted(study.image_set.rows("test"), graded_rows(study))  # in the test part
     answers = np.stack([saved_logits(run)[place].argmax(1) for runs in trained(study).values() for run in runs])
     right, groups = (answers == study.test_targets[place]).all(axis=0), study.test_groups[place]
-    rows = {
-        key: {(case, part): number for case, chosen in (("all right", right), ("one wrong", ~right))
-              for part, number in zip(("value", "low", "high"),
-                                      interval(values[:, chosen], groups[chosen], share=False), strict=True)}
-        for key, values in found.items()
-    }  # fmt: skip
+    rows: dict[tuple[str, str, str], dict[tuple[str, str], float]] = {key: {} for key in found}
+    for (key, values), (case, chosen) in product(found.items(), {"all right": right, "one wrong": ~right}.items()):
+        ends = seed_interval(values[:, chosen], groups[chosen], bounds=(-1, 1))
+        rows[key] |= dict(zip(product([case], ("value", "low", "high")), ends, strict=True))
     return pd.DataFrame(rows).T.rename_axis(["student", "explanation", "measure"])
 
 
@@ -106,7 +106,7 @@ def kd_question(
         pairs[name] = np.reshape(ours, (-1, 1)), np.reshape(theirs, (-1, 1)), np.zeros(1)
     rows = {}
     for name, (ours, theirs, of) in pairs.items():
-        value, low, high = interval(ours - theirs, of, share=False)
+        value, low, high = seed_interval(ours - theirs, of)
         known = ~np.isnan(ours - theirs).any(axis=0)
         means = [float(part[:, known].mean()) if known.any() else np.nan for part in (ours, theirs)]
         rows[name] = {**dict(zip(STUDENTS, means, strict=True)), "difference": value, "low": low, "high": high,

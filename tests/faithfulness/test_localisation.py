@@ -41,7 +41,7 @@ def test_share_of_hits_at_both_ends_and_with_unknown_images():
     none, every = (share_interval(np.full((3, 10), value), groups) for value in (0.0, 1.0))
     assert none[0] == none[1] == 0 < none[2] == pytest.approx(1 - every[1])
     some = np.full((2, 10), np.nan)
-    some[:, :4] = [[1, 0, 1, 0], [1, 1, 0, 0]]
+    some[:, :6] = [[1, 0, 1, 0, 1, 0], [1, 1, 0, 0, 1, 0]]
     value, low, high = share_interval(some, groups)
     assert value == 0.5 and low < 0.5 < high
     assert np.isnan(share_interval(np.full((1, 3), np.nan), np.arange(3))).all()

@@ -14,7 +14,6 @@ from kdnb.efficiency import explanation_methods
 from kdnb.faithfulness import BASELINES, METRICS
 from kdnb.feature_maps import gram_cka, grams
 from kdnb.study import Study
-from kdnb.trust.grading import interval
 from kdnb.trust.judging import AGAINST, TIMED
 
 GOOD = {"energy in mask": 0.6, "ROAD": 0.8, "insertion, mean colour": 0.9, "insertion, blur": 0.9, "class switch": 0.0,
@@ -86,16 +85,6 @@ def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
     assert len(found) == 12 + 13 and set(found) == set(AGAINST)
 
 
-def test_interval_leaves_out_what_a_seed_does_not_know():
-    values = np.tile([[0.1, 0.2, np.nan, 0.4], [0.3, 0.2, 0.9, 0.4]], 2)
-    value, low, high = interval(values, np.arange(8), share=False)
-    assert value == pytest.approx(np.mean([0.1, 0.2, 0.4, 0.3, 0.2, 0.4])) and low < value < high
-    assert interval(np.ones((2, 4)), np.arange(4), share=False) == (1, 1, 1), "by construction, not by luck"
-    assert np.isnan(interval(values[:, :2], np.zeros(2), share=False)[1]), "one patient has no spread"
-    assert np.isnan(interval(values, np.arange(8) // 2, share=False)[1:]).all(), "four patients are too few"
-    assert np.isnan(interval(np.full((2, 3), np.nan), np.arange(3), share=False)).all()
-
-
 def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(3, 40))
@@ -117,11 +106,6 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
     assert answer.loc["accuracy", "difference"] == 0
     cka = answer.loc["CKA, last tap"]
     assert cka["difference"] == pytest.approx(0.1) and cka["low"] < 0.1 < cka["high"] and (answer["seeds"] == 3).all()
-
-
-def test_one_seed_of_one_number_has_no_interval():
-    value, low, high = interval(np.array([[0.3]]), np.zeros(1), share=False)
-    assert value == 0.3 and np.isnan([low, high]).all(), "one network speaks for no other"
 
 
 def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_table():
@@ -201,3 +185,11 @@ def test_explanations_reveal_the_cheat_and_a_class_blind_map_the_distractor(stud
     assert energy.loc[list(BASELINES), "reveals"].sum() == 0 and (energy.loc[list(BASELINES), "difference"] == 0).all()
     lured = trust.distractor(study)
     assert lured.loc["average map", "share"] > lured.loc["class evidence", "share"]
+
+
+def test_students_of_a_control_are_graded_as_such(study):
+    change = {"control": "shuffled", "student_epochs": 1}
+    runs = trust.trained(Study(study.settings.model_copy(update=change)))
+    (taught,), (alone,) = runs["KD student"], runs["label-only student"]
+    assert taught.json("spec.json")["parameters"]["control"] == "shuffled"
+    assert "control" not in alone.json("spec.json")["parameters"]
