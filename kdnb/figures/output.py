@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kdnb.errors import UserError
-from kdnb.runs import atomic_path, environment, read_json, write_json
+from kdnb.runs import AS_IS, atomic_path, environment, read_json, write_json
 
-__all__ = ["PALETTE", "Picture", "Results", "png_uri", "show"]
+__all__ = ["PALETTE", "Picture", "Results", "png_of", "png_uri", "show"]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito: safe for colour blindness
 STYLE = {
@@ -37,12 +37,12 @@ class Picture:
     pixels: bool = False
 
 
-def png_uri(picture: Picture) -> str:
-    """The picture as a ``data:`` address with a PNG inside."""
-    return "data:image/png;base64," + base64.b64encode(_png(picture)).decode()
+def png_uri(png: bytes) -> str:
+    """A PNG as a ``data:`` address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _png(picture: Picture) -> bytes:
+def png_of(picture: Picture) -> bytes:
     """The same bytes for the same figure; a chart in 256 colours is less than half as large and looks the same."""
     drawn, small = io.BytesIO(), io.BytesIO()
     picture.figure.savefig(drawn, format="png", bbox_inches="tight")
@@ -51,9 +51,9 @@ def _png(picture: Picture) -> bytes:
     return small.getvalue()
 
 
-def show(picture: Picture) -> HTML:
-    """The picture for the end of a notebook cell, with alt text; closes the figure."""
-    tag = f'<img alt="{html.escape(picture.alt)}" src="{png_uri(picture)}" style="max-width:100%">'
+def show(picture: Picture, png: bytes | None = None) -> HTML:
+    """The picture for the end of a notebook cell, with alt text; closes the figure. ``png`` if it is drawn already."""
+    tag = f'<img alt="{html.escape(picture.alt)}" src="{png_uri(png or png_of(picture))}" style="max-width:100%">'
     plt.close(picture.figure)
     return HTML(tag)
 
@@ -73,8 +73,9 @@ class Results:
 
     def picture(self, name: str, picture: Picture, runs: list[str] | None = None) -> HTML:
         """Save a picture as ``name.png`` and return it for display."""
-        self._save(f"{name}.png", _png(picture), {"alt": picture.alt, "pixels": picture.pixels}, runs)
-        return show(picture)
+        png = png_of(picture)
+        self._save(f"{name}.png", png, {"alt": picture.alt, "pixels": picture.pixels}, runs)
+        return show(picture, png)
 
     def _save(self, name: str, content: bytes, facts: dict[str, Any], runs: list[str] | None) -> Path:
         place, manifest = self.folder / name, self.folder / "manifest.json"
@@ -99,4 +100,4 @@ class Results:
 
     def load(self, name: str) -> pd.DataFrame:
         """A table that an earlier step saved."""
-        return pd.read_csv(self.folder / f"{name}.csv")
+        return pd.read_csv(self.folder / f"{name}.csv", **AS_IS)

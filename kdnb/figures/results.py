@@ -42,8 +42,7 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
         said.append(f"{place[0]}, {place[1]}: {', '.join(words)}")
     legend_once(axes, columns=3)
     axes.set(yticks=range(len(places)), yticklabels=[f"{d.replace('_', ' ')}\n{s}" for d, s in places],
-             xlabel="accuracy on the test part (95 % interval)",
-             xlim=(min(0.3, table["accuracy_low"].min() - 0.02, table["majority"].min() - 0.02), 1.01))  # fmt: skip
+             xlabel="accuracy on the test part (95 % interval)", xlim=(0, 1.01))  # fmt: skip
     axes.invert_yaxis()
     return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
 

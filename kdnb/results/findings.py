@@ -15,7 +15,7 @@ NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer",
 SHOWN = ("average map, first layer", "Grad-CAM", "SHAP deep")  # the paper's map, and its two checks
 LIKENESS = ("Spearman with the teacher: Grad-CAM", "Spearman with the teacher: SHAP gradient",
             "CKA with the teacher: conv5, final")  # fmt: skip
-CONTROLS = {"random": "an untrained teacher's", "shuffled": "shuffled answers'", "smoothing": "smoothed labels'"}
+CONTROLS = {"random": "an untrained teacher", "shuffled": "shuffled answers", "smoothing": "smoothed labels"}
 WHOLE = "fraction == 1 and split == 'grouped'"
 BRAIN = f"{WHOLE} and dataset == 'brain_tumor'"
 APART = "copies and known patients kept apart"  # nobody knows the patients of the brain set
@@ -29,7 +29,8 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """
     makers = {_paper: "a_larger" if "a_larger" in tables else "a_accuracy", _leaks: "a_accuracy", _gain: "c_gains",
               _tested: "d_explained", _cost: "e_explanations", _memory: "a_accuracy", _passed: "f_verdicts",
-              _reasons: "f_kd_question", _average_map: "f_distractor", _cheat: "f_shortcut"}  # fmt: skip
+              _teacher: "c_gains", _reasons: "f_kd_question", _average_map: "f_distractor",
+              _cheat: "f_shortcut"}  # fmt: skip
     return [line for make, needed in makers.items() if needed in tables and (line := make(tables[needed]))]
 
 
@@ -75,10 +76,16 @@ def _memory(table: pd.DataFrame) -> str:
 
 
 def _gain(table: pd.DataFrame) -> str:
-    rows = table.query(f"{WHOLE} and taught_by == 'the teacher'")
-    against = (", minus " + rows["against"].replace(CONTROLS)).where(rows["against"] != "labels alone", "")
+    rows = table.query(f"{WHOLE} and against == 'labels alone'")
+    taught = (", taught by " + rows["taught_by"].replace(CONTROLS)).where(rows["taught_by"] != "the teacher", "")
     return _line("What distillation adds", f"Accuracy of its student minus that of labels alone, with {APART}",
-                 _listed(rows.set_axis(rows["dataset"].map(NAMES) + against), "difference", "+"))  # fmt: skip
+                 _listed(rows.set_axis(rows["dataset"].map(NAMES) + taught), "difference", "+"))  # fmt: skip
+
+
+def _teacher(table: pd.DataFrame) -> str:
+    rows = table.query(f"{BRAIN} and against in @CONTROLS")
+    return _line("The teacher's part", "Brain: accuracy of its student minus that of a student with this in its place",
+                 _listed(rows.set_axis(rows["against"].map(CONTROLS)), "difference", "+"))  # fmt: skip
 
 
 def _reasons(table: pd.DataFrame) -> str:
@@ -97,7 +104,7 @@ def _tested(table: pd.DataFrame) -> str:
 
 def _passed(table: pd.DataFrame) -> str:
     rows = table.query(f"{BRAIN} and explanation not in @BASELINES")
-    named = rows[rows["names what matters"] == 1].groupby("model")["explanation"].agg(" and ".join)
+    named = rows[rows["names what matters"] == 1].groupby("model")["explanation"].agg(" · ".join)
     return _line("Better than maps that explain nothing", "Brain: which explanations beat them all on the same images, "
                  f"in three measures and with the whole interval, of {rows['explanation'].nunique()}",
                  [f"{model}: {named.get(model, 'none')}" for model in rows["model"].unique()])  # fmt: skip

@@ -409,7 +409,7 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
              "names what matters": [1, 1, 0]}  # fmt: skip
     whole = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0}
     (told,) = findings({"f_verdicts": pd.DataFrame(tests).assign(**whole)})
-    assert "whole interval, of 2. " in told and told.endswith(". teacher: occlusion and Grad-CAM; KD student: none.")
+    assert "whole interval, of 2. " in told and told.endswith(". teacher: occlusion · Grad-CAM; KD student: none.")
     drawn = size_curves(chosen, "ROAD", "explanation")
     assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
     assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3
