@@ -11,7 +11,7 @@ import pandas as pd
 from kdnb import leakage
 from kdnb.data import BASE, load, registered
 from kdnb.errors import UserError
-from kdnb.figures import Results, leak_dots, png_uri
+from kdnb.figures import Results, leak_dots, png_of, png_uri
 from kdnb.report import html_table, write_page
 from kdnb.runs import atomic_path, digest
 from kdnb.settings import SPLITS, Settings, project_root
@@ -122,7 +122,7 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     results = Results(folder, parameters, digest([a.data for a in found.values()]))
     results.table("summary", summary)
     picture = leak_dots(summary, {name: registered().get(name, {}) for name in found})
-    page = {"alt": picture.alt, "uri": png_uri(picture)}
+    page = {"alt": picture.alt, "uri": png_uri(png_of(picture))}
     results.picture("leak_meter", picture)
     notes = [f"{name}: {note}." for name, a in found.items() for note in a.notes]
     first = ledger.groupby(["dataset", "split", "kind"]).head(5)

@@ -16,9 +16,10 @@ from jupyter_client import AsyncKernelManager
 from traitlets import Dict
 from traitlets.config import Config
 
+from kdnb.course.building import code_cells, load_json, source_of, tags_of
 from kdnb.errors import UserError
 from kdnb.progress import say, track
-from kdnb.runs import Run, atomic_path, digest, get_or_make, read_json
+from kdnb.runs import Run, atomic_path, digest, get_or_make
 from kdnb.settings import Settings, project_root
 
 __all__ = ["Progress", "code_digest", "execute", "load_papermill", "notebooks", "parameters_of", "run_notebook",
@@ -66,25 +67,17 @@ def notebooks() -> list[Path]:
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
     """Names and default values that a notebook's ``parameters`` cell declares."""
-    source = next(("".join(c["source"]) for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", [])), "")
+    source = next((source_of(cell) for cell in code_cells(load_json(notebook)) if "parameters" in tags_of(cell)), "")
     assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
     return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
 
 
 def code_digest(notebook: Path) -> str:
     """Digest of what a notebook's result depends on besides parameters: its code cells and the package's sources."""
-    cells = ["".join(c["source"]) for c in _cells(notebook)]
+    cells = [source_of(cell) for cell in code_cells(load_json(notebook))]
     package = Path(__file__).resolve().parent
     sources = [p.read_text("utf-8") for p in sorted(package.rglob("*")) if p.suffix in (".py", ".js", ".css", ".j2")]
     return digest([cells, sources])
-
-
-def _cells(notebook: Path) -> list[dict[str, Any]]:
-    """The code cells, read without nbformat, which takes seconds to load."""
-    try:
-        return [c for c in read_json(notebook)["cells"] if c["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"'{notebook}' is no notebook of format 4: save it again in JupyterLab") from None
 
 
 def load_papermill() -> ModuleType:
@@ -137,8 +130,10 @@ def execute(
     words.unlink()
 
 
-def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str]) -> Run:
-    """The executed notebook as a run (kind ``notebook``): executed now by papermill, or found.
+def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str], into: str = "") -> Run:
+    """The executed notebook as a run (kind ``notebook``): executed now by papermill, without live widgets, or found.
+
+    ``into`` names the study's folder for its tables and pictures, so that several notebooks write into one.
 
     Raises:
         UserError: If a cell failed; the message is the cell's last line and the path of the executed copy.
@@ -149,7 +144,8 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
     def make(run: Run) -> None:
         out = run.path(notebook.name)
         try:
-            execute(notebook, out, parameters, log=Progress())
+            own = {"KDNB_LIVE": "0"} | ({"KDNB_STUDY": into} if into else {})
+            execute(notebook, out, parameters, environment=own, log=Progress())
         except PapermillExecutionError as error:
             kept = root / "failed" / notebook.name
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -179,14 +175,12 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
     values = {name: getattr(settings, name) for name in COMMON} | dict(explicit) | {"runs_dir": str(settings.runs)}
     if values["data"]:
         values["data"] = str(Path(values["data"]).expanduser().absolute())
-    os.environ["KDNB_LIVE"] = "0"  # kernels inherit it: no live widgets in a batch run
-    os.environ["KDNB_STUDY"] = results.folder.name  # and write their tables and pictures into one folder
     done: list[Run] = []
     for notebook in track(notebooks(), "study"):
         declared = parameters_of(notebook)
         chosen = {name: value for name, value in values.items() if name in declared}
         upstream = [image_set.hash, _token(results.folder), *(run.id for run in done)]
-        done.append(run_notebook(notebook, chosen, settings.runs, upstream))
+        done.append(run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name))
         say(f"{notebook.stem}: {'reused' if done[-1].reused else f'{done[-1].seconds:.0f} s'}")
     for run, notebook in zip(done, notebooks(), strict=True):
         shutil.copy(run.path(notebook.name), results.folder)

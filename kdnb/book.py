@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnb.batch import notebooks, run_notebooks
-from kdnb.course.building import source_of, tags_of
+from kdnb.course.building import code_cells, source_of, tags_of
 from kdnb.errors import UserError
 from kdnb.runs import read_json
 from kdnb.settings import Settings, project_root
@@ -48,7 +48,7 @@ def build_book(executed: Path, out: Path) -> Path:
         UserError: If jupyter-book is not installed, a page has a fault, or ``out`` holds something that is no book.
     """
     if find_spec("jupyter_book") is None:
-        raise UserError("the book needs jupyter-book: pip install 'kdnb[book]' (make book does it)")
+        raise UserError("the book needs jupyter-book: pip install -e '.[book]' (make book does it)")
     if out.exists() and not (out / "searchindex.js").is_file():
         raise UserError(f"'{out}' is there and no book: name another folder, or remove it")
     with tempfile.TemporaryDirectory(prefix="kdnb-book-") as folder:
@@ -108,8 +108,7 @@ def _status(copies: list[Path], executed: Path) -> str:
 
 
 def _code(notebook: Mapping[str, Any]) -> list[str]:
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return [source_of(cell) for cell in cells if INJECTED not in tags_of(cell)]
+    return [source_of(cell) for cell in code_cells(notebook) if INJECTED not in tags_of(cell)]
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -1,5 +1,6 @@
 """The command line: ``kdnb study · data · sweep · course · book · …``; a mistake is one line, exit code 2."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -89,7 +90,7 @@ def audit(
 
 @data_app.command()
 def download(name: str) -> None:
-    """Fetch a registered data set from Kaggle with your own token (pip install kagglehub)."""
+    """Fetch a registered data set from Kaggle with your own token (package kagglehub)."""
     from kdnb.data import download as fetch
 
     print(fetch(name))
@@ -186,7 +187,7 @@ def export(
     run: Annotated[str, typer.Option(help="id of a student's run, as notebooks print it, or its beginning")],
     runs_dir: RunsDir = "",
 ) -> None:
-    """Write a trained student as an ONNX file, checked against PyTorch (pip install 'kdnb[onnx]')."""
+    """Write a trained student as an ONNX file, checked against PyTorch (packages onnx, onnxruntime, onnxscript)."""
     settings = Settings.checked({"runs_dir": runs_dir})
     from kdnb.distillation import named_student
     from kdnb.efficiency import export_onnx
@@ -206,9 +207,12 @@ def _pairs(sets: list[str] | None) -> dict[str, object]:
         if not equals or not name.isidentifier():
             raise UserError(f"--set takes name=value, got '{pair}'")
         try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"--set {name} takes a number, a text or a list, got '{value}'") from None
+            values[name] = json.loads(value)  # to YAML 1e-3 is a text
+        except ValueError:
+            try:
+                values[name] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise UserError(f"--set {name} takes a number, a text or a list, got '{value}'") from None
     return values
 
 

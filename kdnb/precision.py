@@ -27,8 +27,8 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
 def resolve_precision(settings: Settings, device: torch.device) -> str:
     """``"float32"`` or ``"bfloat16"``: what the settings name, or for ``"auto"`` what a measurement chose.
 
-    The measurement is made once per machine, size of images and of batches, and only where the hardware has
-    instructions for bfloat16; a run's schedule records what was chosen.
+    The measurement is made once per machine, teacher, size of images and of batches, and only where the hardware has
+    instructions for bfloat16; a run's schedule records what was chosen. Threads do not part runs, so not here either.
     """
     if settings.precision != "auto":
         return settings.precision
@@ -41,8 +41,9 @@ def resolve_precision(settings: Settings, device: torch.device) -> str:
         write_json(run.path("precision.json"), {"chosen": chosen, "float32 / bfloat16": ratio})
         say(f"  precision: {chosen} (a training step in float32 takes {ratio:.2f} times as long as in bfloat16)")
 
-    machine = {"processor": environment()["processor"], "torch": torch.__version__, "device": str(device)}
-    parameters = {"size": settings.image_size, "batch": settings.batch_size}  # not the threads: they part no runs
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["processor"]
+    machine = {"processor": name, "torch": torch.__version__, "device": str(device)}
+    parameters = {"teacher": settings.teacher, "size": settings.image_size, "batch": settings.batch_size}
     return get_or_make("precision", parameters | machine, make, root=settings.runs).json("precision.json")["chosen"]
 
 

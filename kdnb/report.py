@@ -1,6 +1,5 @@
 """The study's report: one HTML page that opens by itself, with every table and picture of a results folder (07)."""
 
-import base64
 import shutil
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from kdnb.errors import UserError
-from kdnb.figures import Results
-from kdnb.runs import atomic_path, environment, read_json, write_json
+from kdnb.figures import Results, png_uri
+from kdnb.runs import AS_IS, atomic_path, environment, read_json, write_json
 
 __all__ = ["SECTIONS", "html_table", "publish", "write_page", "write_report"]
 
@@ -36,10 +35,10 @@ def write_report(results: Results) -> Path:
         section = {"title": title, "tables": [], "pictures": []}
         for file in (results.folder / name for name in names if name.startswith(number)):
             if file.suffix == ".csv":
-                section["tables"].append(html_table(file.stem[3:].replace("_", " ").capitalize(), pd.read_csv(file)))
+                name = file.stem[3:].replace("_", " ").capitalize()
+                section["tables"].append(html_table(name, pd.read_csv(file, **AS_IS)))
             else:
-                uri = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
-                section["pictures"].append({"alt": listed[file.name]["alt"], "uri": uri})
+                section["pictures"].append({"alt": listed[file.name]["alt"], "uri": png_uri(file.read_bytes())})
         sections.append(section)
     return write_page(
         results.folder / "report.html",

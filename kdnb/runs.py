@@ -22,9 +22,10 @@ from filelock import FileLock
 import kdnb
 from kdnb.errors import UserError
 
-__all__ = ["Run", "atomic_path", "digest", "environment", "finished_runs", "get_or_make", "read_json", "run_of",
-           "write_json"]  # fmt: skip
+__all__ = ["AS_IS", "Run", "atomic_path", "digest", "environment", "finished_runs", "get_or_make", "read_json",
+           "run_of", "write_json"]  # fmt: skip
 
+AS_IS = {"keep_default_na": False, "na_values": [""]}  # for pandas.read_csv: a class may be named "None"
 LISTED_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "captum", "shap", "papermill")
 
 

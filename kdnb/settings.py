@@ -99,7 +99,6 @@ class Settings(BaseModel):
     timing_seconds: float = Field(0.0, gt=0, le=3600, description="a number of seconds in (0, 3600], or 0")
     weights: Literal["none", "auto", "imagenet", ""] = Field("", description="one of none, auto, imagenet, or ''")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="one of auto, float32, bfloat16")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="one of auto, cpu, cuda, mps")
     threads: int = Field(
         0, ge=0, le=256, description="a whole number in [0, 256]; 0 takes OMP_NUM_THREADS or all cores"
     )
@@ -111,6 +110,12 @@ class Settings(BaseModel):
         decided = PROFILES.get(str(values.get("profile", "quick")), {})  # the field's own check names those accepted
         own = {name: value for name, value in decided.items() if values.get(name, 0) in (0, "")}
         return {"student_seed": values.get("teacher_seed", 0), **values, **own}  # another teacher has other students
+
+    @property
+    def of_seeds(self) -> list[Settings]:
+        """One copy for each of ``student_seeds``, counted from ``student_seed``."""
+        seeds = range(self.student_seed, self.student_seed + self.student_seeds)
+        return [self.model_copy(update={"student_seed": seed}) for seed in seeds]
 
     @property
     def timed_samples(self) -> int:
@@ -129,19 +134,24 @@ class Settings(BaseModel):
 
     def check_together(self, online: bool = False) -> None:
         """Refuse, as a UserError, a student, loss and control that cannot be together; ``online`` is of the teacher."""
-        if self.student == "as_coded" and self.width != 1:
-            raise UserError(f"width is for student 'five_conv', got {self.width:g} with 'as_coded': leave it at 1")
-        if self.control in ("shuffled", "smoothing") and (online or self.loss == "attention"):
-            raise UserError(f"control '{self.control}' changes cached answers: it can't be used with loss "
-                            "'attention' or an online teacher")  # fmt: skip
-        if self.control == "smoothing" and self.loss == "standardised":
-            raise UserError("control 'smoothing' sets the size of the logits, and 'standardised' forgets it: use 'kd'")
+        for width in (self.width, *self.widths):
+            if self.student == "as_coded" and width != 1:
+                raise UserError(f"width is for student 'five_conv', got {width:g} with 'as_coded': leave it at 1")
+        for control in (self.control, *self.controls):
+            if control in ("shuffled", "smoothing") and (online or self.loss == "attention"):
+                raise UserError(f"control '{control}' changes cached answers: it can't be used with loss "
+                                "'attention' or an online teacher")  # fmt: skip
+            if control == "smoothing" and self.loss == "standardised":
+                raise UserError("control 'smoothing' sets the size of logits, which 'standardised' forgets: use 'kd'")
+        if self.loss == "attention" and len(self.temperatures) > 1:
+            raise UserError(f"loss 'attention' has no temperature: got temperatures {self.temperatures}, give one")
 
     @classmethod
     def of_notebook(cls, history: Sequence[str], values: Mapping[str, Any]) -> Settings:
         """Settings of a notebook run; a parameter that the notebook does not declare is refused: papermill only warns.
 
-        ``history`` is IPython's ``In``: papermill's injected cell starts with the line ``# Parameters``.
+        ``history`` is IPython's ``In``: papermill's injected cell starts with the line ``# Parameters``. A run with
+        such a cell is not `is_live`, also if papermill was started from within JupyterLab.
 
         >>> Settings.of_notebook(["", "# Parameters\\nalhpa = 0.4\\n"], {"alpha": 0.7})
         Traceback (most recent call last):
@@ -153,6 +163,8 @@ class Settings(BaseModel):
         if unknown:
             accepted = ", ".join(sorted(values))
             raise UserError(f"unknown parameter {', '.join(unknown)}: this notebook accepts {accepted}")
+        if injected:
+            os.environ.setdefault("KDNB_LIVE", "0")
         return cls.checked(values)
 
     @property
@@ -173,12 +185,7 @@ class Settings(BaseModel):
         random.seed(self.seed)
         np.random.seed(self.seed)
         torch.manual_seed(self.seed)
-        known = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-        available = [name for name, there in known.items() if there]
-        best = "cuda" if known["cuda"] else "cpu"  # mps has no float64, which the explanations need
-        if self.device not in (*available, "auto"):
-            raise UserError(f"device '{self.device}' is not available here: use one of {', '.join(available)}, auto")
-        return torch.device(best if self.device == "auto" else self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")  # mps lacks the explanations' float64
 
     def table(self) -> Any:
         """The settings as a two-column table for display (``pandas.DataFrame``)."""

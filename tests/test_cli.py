@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from kdnb.batch import notebooks, parameters_of
-from kdnb.cli import main
+from kdnb.cli import _pairs, main
 from kdnb.efficiency import onnx_model
 from kdnb.reading import reading_of
 from kdnb.runs import finished_runs
@@ -180,3 +181,18 @@ def test_export_before_any_run_says_what_to_do(tmp_path, capsys, monkeypatch):
         capsys, monkeypatch, "export", "--run", "ab", str(tmp_path / "x.onnx"), "--runs-dir", str(tmp_path)
     )
     assert code == 2 and "none yet: run the study first" in said
+
+
+def test_a_number_may_be_written_with_an_exponent():
+    given = ["learning_rate=1e-3", "split=random", "alphas=[0.4, 0.7]", "controls=[shuffled]"]
+    assert list(_pairs(given).values()) == [0.001, "random", [0.4, 0.7], ["shuffled"]]
+
+
+def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "student" / study.student.id
+    shutil.copytree(study.student.folder, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    arguments = ("export", "--run", study.student.id, str(tmp_path / "x.onnx"), "--runs-dir", str(tmp_path))
+    code, said = run(capsys, monkeypatch, *arguments)
+    assert code == 2 and "\n" not in said and "cannot be read" in said

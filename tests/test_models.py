@@ -86,6 +86,10 @@ def test_weights_come_back(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
     with pytest.raises(UserError, match="do not fit FiveConv"):
         load_weights(make_student(4), tmp_path / "w.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((tmp_path / "w.safetensors").read_bytes()[:1000])
+    with pytest.raises(UserError, match="do not fit Tapped"):
+        load_weights(model, cut)
 
 
 def test_evaluating_restores_each_module():

@@ -76,7 +76,7 @@ def test_notebooks_agree_on_what_is_trained():
            "temperatures", "controls", "widths", "student_seeds"}  # fmt: skip
     order = [names - own for stem, names in declared.items() if stem < "03" or "student" in names]
     assert all(a <= b for a, b in zip(order, order[1:], strict=False))
-    machine = {"device", "runs_dir", "threads", "student_seed"}
+    machine = {"runs_dir", "threads", "student_seed"}
     assert set(Settings.model_fields) - machine - own == order[-1] - {"runs_dir"}
 
 

@@ -33,6 +33,8 @@ def test_auto_takes_what_is_measured_to_be_faster(study, tmp_path, monkeypatch, 
     assert precision.resolve_precision(settings, CPU) == chosen and len(asked) == 1  # measured once per machine
     for step in asked[0]:
         step()  # both sides run
+    precision.resolve_precision(settings.model_copy(update={"teacher": "resnet50"}), CPU)
+    assert len(asked) == 2  # another network may be another matter
 
 
 def test_auto_is_float32_where_there_is_no_bfloat16(study, monkeypatch):

@@ -117,7 +117,7 @@ def test_the_words_hold_the_numbers_of_the_table(one):
 
 def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(tmp_path):
     made = Reading(Run("reading", "x", tmp_path))
-    made.__dict__["facts"] = {"classes": ["0", "None"]}
+    made.__dict__["facts"] = {"classes": ["0", "None", "gone"]}
     early = pd.DataFrame({"image_id": list("abcd"), "class": ["0", "0", "None", "None"],
                           "predicted": ["0", "None", "None", "None"], "layer": [1, 2, 3, 3]})  # fmt: skip
     early.to_csv(tmp_path / "early.csv", index=False)
@@ -126,6 +126,7 @@ def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(tmp_path
     )
     channels.to_csv(tmp_path / "channels.csv", index=False)
     said = {name: read_class(made, name)[1] for name in made.facts["classes"]}
+    assert said["gone"] == "gone: no test images"
     assert said["0"].startswith("0: 2 test images, the student is right on 50%. Half of them are decided at layer 2 or")
     assert said["None"].startswith(
         "None: 2 test images, the student is right on 100%. On most of them even the last probe"

@@ -104,15 +104,6 @@ def test_large_tensors_get_memory_that_is_there_already():
     assert faults[1] < faults[0] / 10  # page faults of five tensors of 64 MiB, by glibc's own rule and by ours
 
 
-def test_unavailable_device_is_named():
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a CUDA device")
-    with pytest.raises(UserError, match="device 'cuda' is not available here: use one of cpu"):
-        Settings.checked({"device": "cuda"}).activate()
-
-
 def test_live_only_where_a_person_sits(monkeypatch):
     for name in ("KDNB_LIVE", "JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
         monkeypatch.delenv(name, raising=False)
@@ -121,6 +112,20 @@ def test_live_only_where_a_person_sits(monkeypatch):
     assert is_live()
     monkeypatch.setenv("KDNB_LIVE", "0")
     assert not is_live()
+
+
+def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
+    monkeypatch.delenv("KDNB_LIVE", raising=False)
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
+    Settings.of_notebook(["alpha = 0.7"], {"alpha": 0.7})
+    assert is_live()
+    Settings.of_notebook(["alpha = 0.7", "# Parameters\nalpha = 0.4\n"], {"alpha": 0.4})
+    assert not is_live()
+
+
+def test_every_seed_has_settings_of_its_own():
+    settings = Settings.checked({"student_seed": 3, "student_seeds": 2})
+    assert [one.student_seed for one in settings.of_seeds] == [3, 4]
 
 
 def test_another_teacher_has_another_student():

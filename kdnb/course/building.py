@@ -51,6 +51,11 @@ def source_of(cell: Any) -> str:
     return text if isinstance(text, str) else "".join(map(str, text))
 
 
+def code_cells(notebook: Notebook) -> list[Notebook]:
+    """The code cells of a notebook."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
 def tags_of(cell: Notebook) -> list[str]:
     """A cell's tags."""
     return cell["metadata"].get("tags", [])
@@ -58,7 +63,7 @@ def tags_of(cell: Notebook) -> list[str]:
 
 def exercises(notebook: Notebook) -> dict[str, tuple[Notebook, Notebook]]:
     """Number of each exercise → its answer cell and its check cell."""
-    pairs = pairwise(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    pairs = pairwise(code_cells(notebook))
     return {NAMED.search(source_of(cell))[1]: (before, cell) for before, cell in pairs if "check" in tags_of(cell)}
 
 

@@ -1,4 +1,4 @@
-"""The commands ``kdnb course build · grade · progress · times``."""
+"""The commands ``kdnb course build · grade · times``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -44,19 +44,6 @@ def grade(
     counts = ", ".join(f"{count} {outcome}" for outcome, count in rows["outcome"].value_counts().items())
     print(f"{rows['file'].nunique()} notebooks: {counts}; {out}")
     print("Outcomes are read from the saved files, which can be edited: see the column 'note', and rerun what matters.")
-
-
-@course_app.command()
-def progress(
-    folder: Annotated[str, typer.Argument(help="your notebooks; empty: build/course/student of the project")] = "",
-) -> None:
-    """Say which exercises of your saved notebooks are tried and passed."""
-    from kdnb.batch import notebooks
-    from kdnb.course.grading import grade as graded
-
-    rows = graded(Path(folder) if folder else project_root() / "build" / "course" / "student", notebooks())
-    print(rows.loc[rows["exercise"] != "", ["file", "exercise", "outcome", "note"]].to_string(index=False))
-    print(f"{(rows['outcome'] == 'passed').sum()} of {(rows['exercise'] != '').sum()} exercises passed")
 
 
 @course_app.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from kdnb.data import Batch, ImageSet
@@ -118,7 +118,10 @@ def named_student(root: Path, name: str) -> tuple[nn.Module, int]:
         known = ", ".join(run.id for run in runs[-5:]) or "none yet: run the study first (make study)"
         raise UserError(f"run must be the id of one student in '{Path(root) / 'student'}', got '{name}', which is "
                         f"{len(found) or 'none'} of them: the newest are {known}")  # fmt: skip
-    with safe_open(found[0].path("model.safetensors"), "pt") as weights:
-        classes = weights.get_slice("classifier.weight").get_shape()[0]
+    try:
+        with safe_open(found[0].path("model.safetensors"), "pt") as weights:
+            classes = weights.get_slice("classifier.weight").get_shape()[0]
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the weights in '{found[0].folder}' cannot be read ({error}): train again") from None
     size = found[0].json("spec.json")["parameters"]["model"]["image_size"]
     return load_student(found[0], classes, torch.device("cpu")), size

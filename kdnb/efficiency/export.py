@@ -25,7 +25,7 @@ PARITY = 1e-4  # largest accepted difference of a logit between ONNX Runtime and
 
 
 def onnx_available() -> bool:
-    """Whether the packages of ``kdnb[onnx]`` are installed."""
+    """Whether the packages of the extra ``onnx`` are installed."""
     return all(find_spec(package) for package in PACKAGES)
 
 
@@ -41,7 +41,7 @@ def export_onnx(model: nn.Module, path: Path | str, size: int) -> float:
     """
     path = Path(path)
     if not onnx_available():
-        raise UserError(f"ONNX needs the packages {', '.join(PACKAGES)}: pip install 'kdnb[onnx]'")
+        raise UserError(f"ONNX needs the packages {', '.join(PACKAGES)}: pip install -e '.[onnx]'")
     if path.suffix != ".onnx" or not path.parent.is_dir():
         raise UserError(f"the ONNX file must be a name that ends in .onnx in a folder that exists, got '{path}'")
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
@@ -70,6 +71,6 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     """Load safetensors weights into ``model`` and return it in eval mode; :class:`UserError` if they do not fit it."""
     try:
         load_model(model, str(path))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"the weights in '{path}' do not fit {type(model).__name__}: {error}") from None
     return model.eval()

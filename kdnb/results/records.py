@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from kdnb.errors import UserError
-from kdnb.runs import atomic_path
+from kdnb.runs import AS_IS, atomic_path
 from kdnb.settings import Settings
 from kdnb.sweep.plan import Plan
 from kdnb.sweep.spec import PLACES, Spec
@@ -30,6 +30,7 @@ RECORDED = {  # notebook -> the tables of it that are kept
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }  # fmt: skip
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
+RUN_IDS = {"run": str}  # one of digits alone is no number
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 
 
@@ -133,11 +134,10 @@ def _keys(runs: pd.DataFrame) -> list[str]:
     return [_key(*row) for row in zip(runs["notebook"], map(json.loads, runs["parameters"]), strict=True)]
 
 
-def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
+def _tables(folder: Path, dtype: type | dict[str, type] = RUN_IDS) -> dict[str, pd.DataFrame]:
     """Those that hold something: what is left of a table whose runs the plan has dropped is its head."""
     found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
-    as_is = {"dtype": dtype, "keep_default_na": False, "na_values": [""]}
-    return {name: table for name, path in found.items() if len(table := pd.read_csv(path, **as_is))}
+    return {name: table for name, path in found.items() if len(table := pd.read_csv(path, dtype=dtype, **AS_IS))}
 
 
 def _key(notebook: str, parameters: Mapping[str, Any]) -> str:

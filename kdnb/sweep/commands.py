@@ -17,7 +17,7 @@ sweep_app = typer.Typer(help="Many runs from one plan: on this machine or on a c
 
 PlanFile = Annotated[Path, typer.Argument(help="a plan, such as sweeps/grid.toml")]
 RunsDir = Annotated[str, typer.Option(help="folder for everything computed; empty: runs/ of the project")]
-Workers = Annotated[int, typer.Option(min=1, help="processes on this machine; several need kdnb[sweep]")]
+Workers = Annotated[int, typer.Option(min=1, help="processes on this machine; several need Dask")]
 Scheduler = Annotated[str, typer.Option(help="address of a Dask scheduler, such as tcp://127.0.0.1:8786")]
 Threads = Annotated[int, typer.Option(min=0, help="threads of each run; 0: its share of the cores")]
 

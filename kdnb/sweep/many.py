@@ -66,7 +66,7 @@ def _ending(specs: Sequence[Spec], workers: int, scheduler: str, threads: int) -
     if not specs or (workers < 2 and not scheduler):
         yield (run_one(spec, threads, Progress()) for spec in specs)
     elif find_spec("distributed") is None:
-        raise UserError("several workers need Dask: pip install 'kdnb[sweep]', or run with one worker")
+        raise UserError("several workers need Dask: pip install -e '.[sweep]', or run with one worker")
     else:
         from dask.system import CPU_COUNT
 

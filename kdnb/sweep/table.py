@@ -10,7 +10,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from kdnb.errors import UserError
-from kdnb.runs import Run, finished_runs
+from kdnb.runs import AS_IS, Run, finished_runs
 from kdnb.sweep.plan import Plan
 from kdnb.sweep.spec import Spec
 
@@ -62,7 +62,7 @@ def collect(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.DataFrame:
         part = parts[spec.part]
         others = len(parts) > 1 and table and part.table != table  # what the notebook of this part writes
         if not others and state_of(spec.run) == "done":
-            found = pd.read_csv(_path(spec.run, table or part.table))
+            found = pd.read_csv(_path(spec.run, table or part.table), **AS_IS)
             front = pd.DataFrame(_front(spec, part.named), index=found.index)
             frames.append(front.rename(columns={name: f"plan_{name}" for name in found}).join(found))
     if not frames:

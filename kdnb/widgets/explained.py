@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdnb.errors import UserError
 from kdnb.explanations import CAMS, METHODS, Attribution, Context, explain
-from kdnb.faithfulness import AGREEMENTS, energy_in_mask
+from kdnb.faithfulness import AGREEMENTS, energy_in_mask, runner_up
 from kdnb.widgets.layers import KINDS, Kind, check_images, probabilities_of
 from kdnb.widgets.render import number
 from kdnb.widgets.view import colour_numbers, one_of, within
@@ -160,7 +160,7 @@ def explorer_data(
 def first_states(data: ExplorerData) -> list[ExplorerState]:
     """Questions to the first image: another class, another method, other models? The widget starts with the first."""
     main, *others = data.models
-    other = int((data.probabilities[main][0] - 2 * np.eye(len(data.classes))[data.targets[0]]).argmax())
+    other = int(runner_up(data.probabilities[main][:1], data.targets[:1])[0])
     deep = Choice("SHAP deep", main)
     pairs = [(Choice("evidence", main), Choice("evidence", main, other)), (Choice("average map", main), deep)]
     return [ExplorerState(0, *pair) for pair in (*pairs, *((deep, deep._replace(model=name)) for name in others))]

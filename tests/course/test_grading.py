@@ -111,15 +111,13 @@ def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
     assert "'=HYPERLINK(1)" in set(rows["said"])
 
 
-def test_the_command_writes_a_csv_and_progress_reads_the_same(given, tmp_path):
+def test_the_command_writes_a_csv(given, tmp_path):
     (tmp_path / "ann.ipynb").write_text(json.dumps(solved(given, e1="passed", e2="not passed")))
     command = [sys.executable, "-m", "kdnb.cli", "course"]
     done = subprocess.run([*command, "grade", ".", "--out", "g.csv"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and "can be edited" in done.stdout, done.stderr
     table = pd.read_csv(tmp_path / "g.csv", dtype=str)
     assert list(table["outcome"]) == ["passed", "not passed", "not tried"] and set(table["exercise"]) >= {"01.1"}
-    shown = subprocess.run([*command, "progress", "."], cwd=tmp_path, capture_output=True, text=True)
-    assert "1 of 3 exercises passed" in shown.stdout
 
 
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir()])

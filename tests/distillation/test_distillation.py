@@ -116,6 +116,9 @@ def test_losses_that_two_classes_would_silence_are_refused(name):
         ({"control": "shuffled", "loss": "attention"}, "'shuffled' changes cached answers"),
         ({"control": "smoothing", "loss": "standardised"}, "'smoothing' sets the size of the logits"),
         ({"student": "as_coded", "width": 0.5}, "width is for student 'five_conv', got 0.5"),
+        ({"student": "as_coded", "widths": [1.0, 0.5]}, "width is for student 'five_conv', got 0.5"),
+        ({"controls": ["random", "shuffled"], "loss": "attention"}, "'shuffled' changes cached answers"),
+        ({"loss": "attention", "temperatures": [1.0, 5.0]}, "'attention' has no temperature"),
     ],
 )
 def test_combinations_without_a_meaning_are_refused(study, change, message):

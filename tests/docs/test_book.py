@@ -152,7 +152,7 @@ def test_a_folder_that_is_no_book_is_not_replaced(tmp_path):
 
 def test_without_jupyter_book(monkeypatch, tmp_path):
     monkeypatch.setattr(book, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install 'kdnb\[book\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[book\]'"):
         build_book(tmp_path, tmp_path / "book")
 
 

@@ -62,5 +62,5 @@ def test_bad_place_is_one_clear_line(path, tmp_path):
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda package: None if package == "onnxscript" else package)
-    with pytest.raises(UserError, match=r"pip install 'kdnb\[onnx\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[onnx\]'"):
         export_onnx(FiveConv(4, 0.125), tmp_path / "x.onnx", 32)
