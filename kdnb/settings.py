@@ -173,7 +173,7 @@ class Settings(BaseModel):
         return Path(self.runs_dir).expanduser().absolute() if self.runs_dir else project_root() / "runs"
 
     def activate(self) -> Any:
-        """Set threads, seeds and `keep_freed_memory` for this process; returns the ``torch.device`` to work on.
+        """Set threads, seeds, full float32 and `keep_freed_memory`; returns the ``torch.device`` to work on.
 
         Threads: those of the parameter, else of ``OMP_NUM_THREADS`` (a sweep's budget for each run), else all cores.
         """
@@ -181,6 +181,7 @@ class Settings(BaseModel):
 
         budget = os.environ.get("OMP_NUM_THREADS", "")
         keep_freed_memory()
+        torch.backends.cudnn.allow_tf32 = False  # the ledger and SHAP are held to what float32 can do
         torch.set_num_threads(self.threads or int(budget if budget.isdecimal() else 0) or os.cpu_count() or 1)
         random.seed(self.seed)
         np.random.seed(self.seed)

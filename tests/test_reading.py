@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from kdnb import feature_maps
 from kdnb.errors import UserError
 from kdnb.feature_maps import channel_means, decision_ledger, early_decisions, features, fit_probes, receptive_fields
 from kdnb.metrics import softmax
 from kdnb.reading import explain_image, found_reading, known_stepper, read_class, read_image, reading_of
-from kdnb.reading.measured import FITTED, KS, SCORED, Reading
+from kdnb.reading.measured import FITTED, KS, SCORED, Reading, _ledgers
 from kdnb.runs import Run
 from kdnb.widgets import static
 from kdnb.widgets.render import number, plus
@@ -179,3 +180,13 @@ def test_unknown_and_lost_runs_are_said(study, reading, tmp_path, monkeypatch):
     lost.__dict__["facts"] = reading.facts
     with pytest.raises(UserError, match="the student's run .* is gone"):
         lost.networks(torch.device("cpu"))
+
+
+def test_networks_without_an_exact_ledger_are_left_out(study, monkeypatch):
+    def refuse(*_):
+        raise UserError("the ledger is not exact")
+
+    monkeypatch.setattr(feature_maps, "decision_ledger", refuse)
+    models = {"KD student": study.student_model, "label-only student": study.label_only_model,
+              "teacher": study.teacher_model}  # fmt: skip
+    assert len(_ledgers(study, models, study.sample(2))) == 0

@@ -172,7 +172,7 @@ def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd
         means = taps[["logit", "supporting", "opposing", "bias"]].mean()
         table = means.join(pd.DataFrame(shares, index=["bias_share", "low", "high"]).T).assign(images=len(rows))
         found[name] = table.assign(largest_residual=taps["residual"].agg(lambda residual: residual.abs().max()))
-    return pd.concat(found, names=["model"]).reset_index()
+    return pd.concat(found, names=["model"]).reset_index() if found else pd.DataFrame(columns=["model", "tap"])
 
 
 def _ablation(study: Study, rows: np.ndarray, reference: np.ndarray) -> pd.DataFrame:

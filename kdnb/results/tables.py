@@ -166,7 +166,7 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
     right, memory = of.right(*names), of.right(of.memory)
     return {
         **one.place, "counted": counted, "model": kind, "paper": told,
-        **_share("accuracy", right, groups),
+        **share_interval(right, groups).named("accuracy"),
         "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names])
         if len(np.unique(target)) > 1 else np.nan,
         "majority": np.bincount(target).max() / len(target) if len(np.unique(target)) > 1 else np.nan,
@@ -186,7 +186,7 @@ def grid(records: Records) -> pd.DataFrame:
         found = [
             {**one.place, "alpha": cell[0], "temperature": cell[1], "seeds": len(names),
              "val_accuracy": one.trainings.loc[names, "val_accuracy"].astype(float).mean(),
-             **_share("accuracy", one.right(*names), groups),
+             **share_interval(one.right(*names), groups).named("accuracy"),
              **_difference("gain", one.right(*names) - one.right(*alone), groups), "run": one.run}
             for cell, names in one.cells.items()
         ]  # fmt: skip
@@ -239,8 +239,8 @@ def sizes(records: Records) -> pd.DataFrame:
             same = known * np.stack([one.values[n] == one.values["teacher"] for n in names])
             rows.append({**one.place, "fraction": one.parameters["fraction"],
                          "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
-                         **_share("accuracy", one.right(*names), one.values["group"]),
-                         **_share("agreement", same, one.values["group"]),
+                         **share_interval(one.right(*names), one.values["group"]).named("accuracy"),
+                         **share_interval(same, one.values["group"]).named("agreement"),
                          "memory": one.right(one.memory).mean(), "seeds": len(names), "run": one.run})  # fmt: skip
     return pd.DataFrame(rows).sort_values(["dataset", "fraction"], kind="stable") if rows else pd.DataFrame()
 
@@ -265,10 +265,6 @@ def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     """Every published table of which the record holds something, by file name."""
     made = {name: make(records) for name, make in ANSWERED.items()} | kept(records)
     return {name: table for name, table in made.items() if len(table)}
-
-
-def _share(name: str, hits: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    return share_interval(hits, groups).named(name)
 
 
 def _spread(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
