@@ -144,7 +144,7 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
     def make(run: Run) -> None:
         out = run.path(notebook.name)
         try:
-            own = {"KDNB_LIVE": "0"} | ({"KDNB_STUDY": into} if into else {})
+            own = {"KDNB_LIVE": "0", "KDNB_STUDY": into or None}
             execute(notebook, out, parameters, environment=own, log=Progress())
         except PapermillExecutionError as error:
             kept = root / "failed" / notebook.name

@@ -81,7 +81,8 @@ def _people(table: pd.DataFrame, name: pd.Series) -> pd.DataFrame:
         for row, number in train[rows].dropna().items():
             piece, entry = divmod(int(number), len(people) or 1)
             there = [k for k in order if (k, piece + 1) not in held]
-            found[there[entry] if entry < len(there) else -row, piece + 1] = row
+            if entry < len(there):  # a file that fits nowhere leaves the class unknown
+                found[there[entry], piece + 1] = row
         whole = {(k, piece + 1) for k in people for piece in range(SLICES)}
         if found.keys() == whole and len(rows) == len(whole):
             table.loc[list(found.values()), "patient"] = [f"{label} {k}" for k, _ in found]

@@ -102,9 +102,10 @@ def _deal(manifest: pd.DataFrame, group: pd.Series, share: np.ndarray, seed: int
 
     for c in np.argsort((size > 0).sum(axis=0), kind="stable"):
         members = order[size[order, c] > 0]
-        for p in parts if len(members) < 1 / share[parts].min() - 1e-9 else ():
+        rare = len(members) < 1 / share[parts].min() - 1e-9
+        for p in parts:
             free = members[dealt[members] < 0]
-            if len(free) and not filled[p, c]:
+            if rare and len(free) and not filled[p, c]:
                 give(free[0], p)
     for g in order[dealt[order] < 0]:
         behind = ((filled[parts] + size[g] / 2) / size.sum(axis=0)) @ size[g] / share[parts]

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from kdnb.metrics import Interval
+
 __all__ = ["check_claims", "claims", "verdict"]
 
 Measured = tuple[float, float, float]  # value, and its 95 % interval; three times the same where it is counted
@@ -56,5 +58,4 @@ def check_claims(measured: Mapping[str, Measured]) -> pd.DataFrame:
 
 
 def _said(measured: Measured) -> str:
-    value, low, high = measured
-    return f"{value:.3g}" if low == high else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return f"{measured[0]:.3g}" if measured[1] == measured[2] else f"{Interval(measured):.3g}"

@@ -58,10 +58,14 @@ def _refined(logit: nn.Module, image: Tensor, baseline: Tensor) -> Tensor:
         worst[rest.abs().topk(FIRST).indices] = True
         halves = torch.cat([left[worst], (left + width / 2)[worst]])
         values, slopes = _gradients(logit, image, baseline, halves + (width[worst] / 4).repeat(2))
-        low, high = (torch.cat([low[~worst], low[worst], middle[worst]]),
-                     torch.cat([high[~worst], middle[worst], high[worst]]))  # fmt: skip
-        left, width = torch.cat([left[~worst], halves]), torch.cat([width[~worst], (width[worst] / 2).repeat(2)])
-        middle, slope = torch.cat([middle[~worst], values]), torch.cat([slope[~worst.to(slope.device)], slopes])
+        low, high = _halved(low, worst, low[worst], middle[worst]), _halved(high, worst, middle[worst], high[worst])
+        left, width = _halved(left, worst, halves), _halved(width, worst, (width[worst] / 2).repeat(2))
+        middle, slope = _halved(middle, worst, values), _halved(slope, worst, slopes)
+
+
+def _halved(old: Tensor, worst: Tensor, *new: Tensor) -> Tensor:
+    """What is known of the intervals (K, …) after the worst have made room for their halves."""
+    return torch.cat([old[~worst.to(old.device)], *new])
 
 
 def _path(image: Tensor, baseline: Tensor, at: Tensor) -> Tensor:

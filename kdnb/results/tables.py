@@ -171,7 +171,7 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
         if len(np.unique(target)) > 1 else np.nan,
         "majority": np.bincount(target).max() / len(target) if len(np.unique(target)) > 1 else np.nan,
         "leak_meter": of.right("1-NN").mean(), "leak_meter_mirrored": of.right("1-NN mirrored").mean(),
-        "memory": memory.mean(), **_spread("above", right - memory, groups),
+        "memory": memory.mean(), **seed_interval(right - memory, groups, bounds=(-1, 1)).named("above"),
         "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "teachers": len(one.teachers),
         "images": len(target), "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"],
         "epochs": one.parameters["teacher_epochs" if kind == "teacher" else "student_epochs"], "run": one.run,
@@ -267,9 +267,5 @@ def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in made.items() if len(table)}
 
 
-def _spread(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    return seed_interval(values, groups, bounds=(-1, 1)).named(name)
-
-
 def _difference(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    return {**_spread(name, values, groups), "p": paired_test(values, groups)}
+    return {**seed_interval(values, groups, bounds=(-1, 1)).named(name), "p": paired_test(values, groups)}
