@@ -130,7 +130,9 @@ def execute(
     words.unlink()
 
 
-def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str], into: str = "") -> Run:
+def run_notebook(
+    notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str], into: str | None = None
+) -> Run:
     """The executed notebook as a run (kind ``notebook``): executed now by papermill, without live widgets, or found.
 
     ``into`` names the study's folder for its tables and pictures, so that several notebooks write into one.
@@ -144,8 +146,7 @@ def run_notebook(notebook: Path, parameters: Mapping[str, Any], root: Path, upst
     def make(run: Run) -> None:
         out = run.path(notebook.name)
         try:
-            own = {"KDNB_LIVE": "0", "KDNB_STUDY": into or None}
-            execute(notebook, out, parameters, environment=own, log=Progress())
+            execute(notebook, out, parameters, log=Progress(), environment={"KDNB_LIVE": "0", "KDNB_STUDY": into})
         except PapermillExecutionError as error:
             kept = root / "failed" / notebook.name
             kept.parent.mkdir(parents=True, exist_ok=True)

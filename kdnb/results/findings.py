@@ -23,9 +23,9 @@ LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "rand
 
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """One sentence per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing.
+    """One line per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing.
 
-    The first five are those for the README.
+    The first five are those for the README. A difference is bold where its whole interval is on one side of zero.
     """
     makers = {_paper: "a_larger" if "a_larger" in tables else "a_accuracy", _leaks: "a_accuracy", _gain: "c_gains",
               _tested: "d_explained", _cost: "e_explanations", _memory: "a_accuracy", _passed: "f_verdicts",
@@ -39,7 +39,8 @@ def _read(row: pd.Series, name: str) -> Interval:
 
 
 def _told(name: str, interval: Interval, row: pd.Series, sign: str = "") -> str:
-    return f"{NAMES.get(name, name)} {interval:{sign}.3f}{' (one seed)' if row.get('seeds') == 1 else ''}"
+    text = f"{NAMES.get(name, name)} {interval:{sign}.3f}{' (one seed)' if row.get('seeds') == 1 else ''}"
+    return f"**{text}**" if sign and interval[1] * interval[2] > 0 else text  # a difference of which the sign is known
 
 
 def _listed(rows: pd.DataFrame, value: str, sign: str = "") -> list[str]:

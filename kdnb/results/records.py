@@ -30,7 +30,6 @@ RECORDED = {  # notebook -> the tables of it that are kept
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }  # fmt: skip
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
-RUN_IDS = {"run": str}  # one of digits alone is no number
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 
 
@@ -134,10 +133,11 @@ def _keys(runs: pd.DataFrame) -> list[str]:
     return [_key(*row) for row in zip(runs["notebook"], map(json.loads, runs["parameters"]), strict=True)]
 
 
-def _tables(folder: Path, dtype: type | dict[str, type] = RUN_IDS) -> dict[str, pd.DataFrame]:
+def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
     """Those that hold something: what is left of a table whose runs the plan has dropped is its head."""
     found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
-    return {name: table for name, path in found.items() if len(table := pd.read_csv(path, dtype=dtype, **AS_IS))}
+    how = {"dtype": dtype or {"run": str}, **AS_IS}  # an id may look like a number
+    return {name: table for name, path in found.items() if len(table := pd.read_csv(path, **how))}
 
 
 def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
