@@ -21,7 +21,8 @@ def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterato
     >>> sum(track([1, 2, 3], "adding"))
     6
     """
-    bar, steps = notebook_bar if is_live() else terminal_bar, length_hint(items, 2) if total is None else total
+    bar = notebook_bar if is_live() else terminal_bar
+    steps = length_hint(items, 2) if total is None else total
     hidden = steps < 2 or not (is_live() or sys.stderr.isatty())
     return iter(bar(items, desc=label, total=total, leave=False, disable=hidden))
 

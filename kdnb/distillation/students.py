@@ -50,9 +50,12 @@ def distil(
     loss, upstream, asked = {"loss": "labels"}, [image_set.hash], None
     if alpha != 1:
         loss = {"loss": settings.loss, "alpha": alpha}
-        loss |= {} if settings.loss == "attention" else {"temperature": settings.temperature}
-        loss |= {"control": settings.control} if settings.control else {}
-        loss |= {"online": True} if online else {}
+        if settings.loss != "attention":
+            loss["temperature"] = settings.temperature
+        if settings.control:
+            loss["control"] = settings.control
+        if online:
+            loss["online"] = True
         asked = teacher if online else cached_logits(settings, image_set, teacher, device)
         upstream += [asked.id]
 

@@ -135,19 +135,25 @@ def tau_heatmap(tau: pd.DataFrame) -> Picture:
 
 
 def grid_heatmap(table: pd.DataFrame) -> Picture:
-    """Gain over labels alone in a `kdnb.distillation.grid_table`, with its interval; red above zero, blue below."""
+    """Gain over labels alone in a `kdnb.distillation.grid_table`, with its interval; red above zero, blue below.
+
+    A column ``chosen`` marks the cell that the validation part chose.
+    """
     cells = table[table["alpha"] < 1]
     gain = cells.pivot(index="alpha", columns="temperature", values="gain")
     gains = [Interval(row) for row in cells[["gain", "gain_low", "gain_high"]].to_numpy()]
-    told = [f"{one:+.3f}".replace(" ", "\n") for one in gains]
+    told = [f"{one:+.3f}" for one in gains]
+    if "chosen" in cells:
+        told = [text + " chosen" * bool(chosen) for text, chosen in zip(told, cells["chosen"], strict=True)]
     notes = cells.assign(text=told).pivot(index="alpha", columns="temperature", values="text")
+    notes = notes.apply(lambda texts: texts.str.replace(" ", "\n"))
     limit = max(float(np.nanmax(np.abs(gains))), 1e-3)
     figure, axes = plt.subplots(figsize=(1.15 * gain.shape[1] + 2.2, 0.95 * gain.shape[0] + 1.2))
     sns.heatmap(gain, annot=notes, fmt="", cmap="RdBu_r", vmin=-limit, vmax=limit, linewidths=1, ax=axes,
                 annot_kws={"fontsize": 8}, cbar_kws={"label": "accuracy minus labels alone"})  # fmt: skip
     axes.set(xlabel="temperature T", ylabel="alpha (weight of the labels)")
-    pairs = zip(cells.itertuples(), gains, strict=True)
-    said = "; ".join(f"alpha {cell.alpha:g}, T {cell.temperature:g}: {one:+.3f}" for cell, one in pairs)
+    pairs = zip(cells.itertuples(), told, strict=True)
+    said = "; ".join(f"alpha {cell.alpha:g}, T {cell.temperature:g}: {text}" for cell, text in pairs)
     return Picture(figure, f"Heatmap of the gain in accuracy over labels alone, with 95 % intervals: {said}.")
 
 

@@ -145,7 +145,9 @@ def draw_fundus(name: str, rngs: tuple, index: int, level: float, size: int) -> 
         curve = abs(across + bend * along**2) / np.hypot(1, 2 * bend * along)
         cover = edge(curve - a.vessel * (1.1 - 0.6 * abs(along)), 0.03) * edge((-1) ** number * along)
         paint(image, image * np.float32([0.62, 0.4, 0.5]), cover)
-    distance, field, wide = np.hypot(across, along / 1.08), edge(np.hypot(x, y) - a.field), name == "glaucoma"
+    distance = np.hypot(across, along / 1.08)
+    field = edge(np.hypot(x, y) - a.field)
+    wide = name == "glaucoma"
     cup = edge(distance - a.disc * (a.wide_cup if wide else a.cup))
     paint(image, (0.92, 0.68, 0.36), edge(distance - a.disc, 0.05))
     paint(image, (1.0, 0.93, 0.72), cup)

@@ -68,10 +68,12 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
     for name, table in (("summary", "a_accuracy"), ("larger", "a_larger")):
         if table in tables:
             yield name, figures.accuracy_summary(tables[table].query("counted == 'all classes'"))
-    for dataset, table in tables["b_grid"].groupby("dataset") if "b_grid" in tables else ():
-        yield f"grid_{dataset}", figures.grid_heatmap(table)
+    if "b_grid" in tables:
+        for dataset, table in tables["b_grid"].groupby("dataset"):
+            yield f"grid_{dataset}", figures.grid_heatmap(table)
     if "c_gains" in tables:
         rows = tables["c_gains"].query("against == 'labels alone'").replace("the teacher", "teacher")
+        rows["dataset"] = rows["dataset"].str.replace("_", " ")
         names = [f"{r.dataset}, {r.split} {r.fraction:.0%}, {r.taught_by}, seeds: {r.seeds}" for r in rows.itertuples()]
         bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
             ["value", "low", "high"], axis=1)  # fmt: skip

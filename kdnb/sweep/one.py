@@ -114,7 +114,9 @@ def _attempt(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
 
     notebook, folder = Path(spec.notebook), run.path(f"attempt-{uuid.uuid4().hex[:8]}")
     parameters = spec.parameters | ({"runs_dir": spec.root} if "runs_dir" in parameters_of(notebook) else {})
-    own = {"KDNB_LIVE": "0", "KDNB_STUDY": str(folder)} | dict.fromkeys(THREAD_VARIABLES * bool(threads), str(threads))
+    own = {"KDNB_LIVE": "0", "KDNB_STUDY": str(folder)}
+    if threads:
+        own |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     folder.mkdir()
     try:
         with one_gpu(visible_gpus()) as gpu:
