@@ -41,17 +41,17 @@ CHARTS = {
     "class_balance": (figures.class_balance(PARTS), "1 train"),
     "learning_curves": (figures.learning_curves({"teacher": HISTORY}), "validation loss 0.500"),
     "confusion": (figures.confusion_heatmap(pd.DataFrame([[3, 1], [0, 4]], list("ab"), list("ab"))), "a 75%"),
-    "score_bars": (figures.score_bars(SCORES, 0.6), "teacher 0.900 (0.850 to 0.950)"),
+    "score_bars": (figures.score_bars(SCORES, 0.6), "teacher 0.900 [0.850, 0.950]"),
     "leak_dots": (
         figures.leak_dots(LEAKS, {"set": {"protocol": "random", "paper": {"student": 0.97}}}),
         "student there 0.970",
     ),
-    "grid_heatmap": (figures.grid_heatmap(GRID), "alpha 0.4, T 5: +0.010 (-0.020 to +0.040)"),
+    "grid_heatmap": (figures.grid_heatmap(GRID), "alpha 0.4, T 5: +0.010 [-0.020, +0.040]"),
     "reliability": (
         figures.reliability({"teacher": np.array([[0.9, 0.1], [0.2, 0.8]])}, np.array([0, 0])),
         "1 of 2 answers",
     ),
-    "ladder": (figures.ladder(LADDER), "KD 1e+08 MACs 0.900 (0.850 to 0.950)"),
+    "ladder": (figures.ladder(LADDER), "KD 1e+08 MACs 0.900 [0.850, 0.950]"),
     "score_bars of other values": (figures.score_bars(SCORES, label="energy in mask"), "Energy in mask with 95 %"),
     "tau_heatmap": (
         figures.tau_heatmap(SCORES.T.corr(method="kendall").loc[list(SCORES.index), list(SCORES.index)]),
@@ -119,9 +119,16 @@ def test_static_stepper_is_marked(study):
 
 
 def test_the_same_figure_gives_the_same_bytes():
-    uris = [figures.png_uri(figures.score_bars(SCORES)) for _ in range(2)]
-    assert uris[0] == uris[1]
-    assert Image.open(io.BytesIO(base64.b64decode(uris[0].split(",")[1]))).size[0] > 300
+    first, second = (figures.png_of(figures.score_bars(SCORES)) for _ in range(2))
+    assert first == second and Image.open(io.BytesIO(first)).size[0] > 300
+    assert base64.b64decode(figures.png_uri(first).removeprefix("data:image/png;base64,")) == first
+
+
+def test_a_grid_marks_the_cell_that_validation_chose():
+    table = GRID.assign(chosen=[int(number == len(GRID) - 1) for number in range(len(GRID))])
+    picture = figures.grid_heatmap(table)
+    assert picture.alt.count("chosen") == 1 and picture.alt.endswith("] chosen.")
+    assert sum("chosen" in text.get_text() for text in picture.figure.axes[0].texts) == 1
 
 
 def test_charts_are_saved_in_few_colours_and_pixels_of_data_without_loss():
@@ -129,7 +136,7 @@ def test_charts_are_saved_in_few_colours_and_pixels_of_data_without_loss():
     for picture, lossless in (figures.score_bars(SCORES), False), (figures.sample_grid(noise, ["a"]), True):
         drawn = io.BytesIO()
         picture.figure.savefig(drawn, format="png", bbox_inches="tight")
-        saved = Image.open(io.BytesIO(base64.b64decode(figures.png_uri(picture).split(",")[1])))
+        saved = Image.open(io.BytesIO(figures.png_of(picture)))
         seen, wanted = (np.asarray(i.convert("RGB")).astype(int) for i in (saved, Image.open(drawn)))
         assert (saved.mode == "RGB") == lossless == (seen == wanted).all()
         assert np.abs(seen - wanted).mean() < 0.2, "no eye sees the difference"
