@@ -8,6 +8,7 @@ import seaborn as sns
 from kdnb.figures.charts import legend_once
 from kdnb.figures.costs import pareto
 from kdnb.figures.output import PALETTE, Picture
+from kdnb.metrics import Interval
 
 __all__ = ["accuracy_summary", "schedule_curves", "size_curves", "worth_pareto"]
 
@@ -35,7 +36,7 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
             at = row + half * (list(MARKS).index(one.model) - 1.5) / 1.5
             reach = np.abs(np.array([[one.accuracy_low], [one.accuracy_high]]) - one.accuracy)
             axes.errorbar(one.accuracy, at, xerr=reach, fmt=shape, ms=5, capsize=3, color=colour, label=one.model)
-            words.append(f"{one.model} {one.accuracy:.3f} ({one.accuracy_low:.3f} to {one.accuracy_high:.3f})")
+            words.append(f"{one.model} {Interval((one.accuracy, one.accuracy_low, one.accuracy_high))}")
             if one.paper == one.paper:  # not NaN
                 axes.plot(one.paper, at, shape, ms=9, mfc="none", color=colour, label="the paper's (hollow)")
                 words.append(f"the paper's {one.paper:.3f}")
