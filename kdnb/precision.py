@@ -50,8 +50,11 @@ def resolve_precision(settings: Settings, device: torch.device) -> str:
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    known = device.type == "cpu" and torch.backends.mkldnn.is_available()
-    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
 
 
 def _speed_up(settings: Settings, device: torch.device) -> float:

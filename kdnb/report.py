@@ -35,8 +35,9 @@ def write_report(results: Results) -> Path:
         section = {"title": title, "tables": [], "pictures": []}
         for file in (results.folder / name for name in names if name.startswith(number)):
             if file.suffix == ".csv":
-                name = file.stem[3:].replace("_", " ").capitalize()
-                section["tables"].append(html_table(name, pd.read_csv(file, **AS_IS)))
+                section["tables"].append(
+                    html_table(file.stem[3:].replace("_", " ").capitalize(), pd.read_csv(file, **AS_IS))
+                )
             else:
                 section["pictures"].append({"alt": listed[file.name]["alt"], "uri": png_uri(file.read_bytes())})
         sections.append(section)

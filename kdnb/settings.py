@@ -114,8 +114,7 @@ class Settings(BaseModel):
     @property
     def of_seeds(self) -> list[Settings]:
         """One copy for each of ``student_seeds``, counted from ``student_seed``."""
-        seeds = range(self.student_seed, self.student_seed + self.student_seeds)
-        return [self.model_copy(update={"student_seed": seed}) for seed in seeds]
+        return [self.model_copy(update={"student_seed": self.student_seed + n}) for n in range(self.student_seeds)]
 
     @property
     def timed_samples(self) -> int:

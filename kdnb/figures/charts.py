@@ -152,8 +152,10 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     sns.heatmap(gain, annot=notes, fmt="", cmap="RdBu_r", vmin=-limit, vmax=limit, linewidths=1, ax=axes,
                 annot_kws={"fontsize": 8}, cbar_kws={"label": "accuracy minus labels alone"})  # fmt: skip
     axes.set(xlabel="temperature T", ylabel="alpha (weight of the labels)")
-    pairs = zip(cells.itertuples(), told, strict=True)
-    said = "; ".join(f"alpha {cell.alpha:g}, T {cell.temperature:g}: {text}" for cell, text in pairs)
+    said = "; ".join(
+        f"alpha {cell.alpha:g}, T {cell.temperature:g}: {text}"
+        for cell, text in zip(cells.itertuples(), told, strict=True)
+    )
     return Picture(figure, f"Heatmap of the gain in accuracy over labels alone, with 95 % intervals: {said}.")
 
 

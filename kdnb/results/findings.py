@@ -31,6 +31,8 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
               _tested: "d_explained", _cost: "e_explanations", _memory: "a_accuracy", _passed: "f_verdicts",
               _teacher: "c_gains", _reasons: "f_kd_question", _average_map: "f_distractor",
               _cheat: "f_shortcut"}  # fmt: skip
+    if "c_larger" in tables:
+        tables = {**tables, "c_gains": pd.concat([tables["c_gains"], tables["c_larger"]], ignore_index=True)}
     return [line for make, needed in makers.items() if needed in tables and (line := make(tables[needed]))]
 
 
@@ -79,8 +81,11 @@ def _memory(table: pd.DataFrame) -> str:
 def _gain(table: pd.DataFrame) -> str:
     rows = table.query(f"{WHOLE} and against == 'labels alone'")
     taught = (", taught by " + rows["taught_by"].replace(CONTROLS)).where(rows["taught_by"] != "the teacher", "")
-    return _line("What distillation adds", f"Accuracy of its student minus that of labels alone, with {APART}",
-                 _listed(rows.set_axis(rows["dataset"].map(NAMES) + taught), "difference", "+"))  # fmt: skip
+    said = _listed(rows.set_axis(rows["dataset"].map(NAMES) + taught), "difference", "+")
+    larger = table[table["size_px"] > table["size_px"].min()]
+    places = larger["dataset"].map(NAMES) + " at " + larger["size_px"].map(str) + " px, the paper's kind of split"
+    said += _listed(larger.set_axis(places), "difference", "+")
+    return _line("What distillation adds", f"Accuracy of its student minus that of labels alone, with {APART}", said)
 
 
 def _teacher(table: pd.DataFrame) -> str:

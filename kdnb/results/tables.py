@@ -216,12 +216,20 @@ def gains(records: Records) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def larger_gains(records: Records) -> pd.DataFrame:
+    """(c) What distillation adds with larger images and a longer schedule."""
+    cells = [(one, cell) for one in answered(records, LARGER) for cell in one.cells if cell != LABELS]
+    return pd.DataFrame(_gain(one, cell, TAUGHT, "labels alone", one.right(*one.cells[cell]),
+                              one.right(*one.cells[LABELS])) for one, cell in cells)  # fmt: skip
+
+
 def _gain(
     one: Answered, cell: tuple[float, float], taught_by: str, against: str, ours: np.ndarray, theirs: np.ndarray
 ) -> dict[str, Any]:  # fmt: skip
     return {**one.place, "fraction": one.parameters["fraction"], "taught_by": taught_by, "against": against,
             "alpha": cell[0], "temperature": cell[1], **_difference("difference", ours - theirs, one.values["group"]),
-            "seeds": len(ours), "teachers": len(one.teachers), "run": one.run}  # fmt: skip
+            "seeds": len(ours), "teachers": len(one.teachers), "size_px": one.parameters["image_size"],
+            "run": one.run}  # fmt: skip
 
 
 def _same_students(one: Answered, names: list[str], other: Answered, others: list[str]) -> bool:
@@ -257,8 +265,8 @@ def schedule(records: Records) -> pd.DataFrame:
     return pd.concat(rows) if rows else pd.DataFrame()
 
 
-ANSWERED = {"a_accuracy": accuracy, "a_larger": larger, "b_grid": grid, "c_gains": gains, "d_sizes": sizes,
-            "g_schedule": schedule}  # fmt: skip
+ANSWERED = {"a_accuracy": accuracy, "a_larger": larger, "b_grid": grid, "c_gains": gains, "c_larger": larger_gains,
+            "d_sizes": sizes, "g_schedule": schedule}  # fmt: skip
 
 
 def make_tables(records: Records) -> dict[str, pd.DataFrame]:

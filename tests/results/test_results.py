@@ -298,6 +298,9 @@ def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path)
     assert set(tables["a_larger"]["size_px"]) == {96} and len(tables["a_larger"]) == 3
     assert tables["g_schedule"].groupby("size_px")["run"].nunique().to_dict() == {0: 2, 96: 1}
     assert "at 96 px" in findings(tables)[0] and "eye -0.185" in findings(tables)[0]
+    assert set(tables["c_larger"]["size_px"]) == {96} and set(tables["c_gains"]["size_px"]) == {0}
+    (added,) = (line for line in findings(tables) if "What distillation adds" in line)
+    assert "eye at 96 px, the paper's kind of split" in added
     build(tmp_path / "results.toml", figures)
     assert {"larger.png", "schedule_96px.png"} <= {path.name for path in (figures / "results").iterdir()}
 
