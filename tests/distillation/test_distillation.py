@@ -114,7 +114,7 @@ def test_losses_that_two_classes_would_silence_are_refused(name):
     ("change", "message"),
     [
         ({"control": "shuffled", "loss": "attention"}, "'shuffled' changes cached answers"),
-        ({"control": "smoothing", "loss": "standardised"}, "'smoothing' sets the size of the logits"),
+        ({"control": "smoothing", "loss": "standardised"}, "'smoothing' sets the size of logits"),
         ({"student": "as_coded", "width": 0.5}, "width is for student 'five_conv', got 0.5"),
         ({"student": "as_coded", "widths": [1.0, 0.5]}, "width is for student 'five_conv', got 0.5"),
         ({"controls": ["random", "shuffled"], "loss": "attention"}, "'shuffled' changes cached answers"),

@@ -61,11 +61,11 @@ def test_a_brightness_filter_peaks_on_the_distractor_and_evidence_need_not():
             total = self.relu(self.gain * x).mean((1, 2, 3))
             return torch.stack([total, -total], dim=1)
 
-    images, distractors = torch.zeros(4, 3, 16, 16), np.zeros((4, 16, 16), bool)
-    for i in range(4):
+    images, distractors = torch.zeros(6, 3, 16, 16), np.zeros((6, 16, 16), bool)
+    for i in range(6):
         images[i, :, i : i + 2, 3:5] = 1
         distractors[i, i : i + 2, 3:5] = True
-    table = distractor_shares([Bright()] * 3, images, torch.ones(4), distractors, np.arange(4))
+    table = distractor_shares([Bright()] * 3, images, torch.ones(6), distractors, np.arange(6))
     assert table.loc["average map", "share"] == 1 and table.loc["class evidence", "share"] == 0
     assert table.loc["average map", "low"] < 1 and table.loc["class evidence", "high"] > 0
     assert (table["seeds"] == 3).all() and table["chance"].iloc[0] == pytest.approx(4 / 256)
