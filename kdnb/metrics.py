@@ -89,7 +89,7 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.Da
     """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % group-bootstrap intervals.
 
     Where every answer is right a bootstrap has no width; accuracy's lower bound then is Clopper-Pearson's for as many
-    trials as there are groups (at least 95 % coverage if a group fails as a whole).
+    trials as there are groups (at least 95 % coverage if a group fails as a whole). Means over classes have none then.
 
     ``logits`` are (N, K), ``targets`` (N,) class indices, ``groups`` (N,) the patient or family of each row.
 
@@ -110,7 +110,10 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.Da
     rows = {name: group_bootstrap(s, groups, repeats=400) for name, s in statistics.items()}
     count = len(np.unique(groups))
     if rows["accuracy"][0] == 1.0 and count >= FEW:
-        rows["accuracy"] = Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0))
+        rows |= {
+            "accuracy": Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0)),
+            **dict.fromkeys(("balanced_accuracy", "macro_f1"), Interval((1.0, np.nan, np.nan))),
+        }
     table = pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
     return table.assign(images=len(targets), groups=count)
 

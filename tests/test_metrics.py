@@ -63,7 +63,9 @@ def test_ignoring_groups_would_be_too_sure():
 
 def test_all_right_still_has_a_width():
     logits, targets, groups = data(skill=50)
-    row = scores(logits, targets, groups).loc["accuracy"]
+    table = scores(logits, targets, groups)
+    assert table.loc[["balanced_accuracy", "macro_f1"], ["low", "high"]].isna().all(axis=None)
+    row = table.loc["accuracy"]
     assert row["value"] == row["high"] == 1 and row["low"] == pytest.approx(0.025 ** (1 / 40), abs=1e-6)
 
 
