@@ -41,8 +41,8 @@ def resolve_precision(settings: Settings, device: torch.device) -> str:
         write_json(run.path("precision.json"), {"chosen": chosen, "float32 / bfloat16": ratio})
         say(f"  precision: {chosen} (a training step in float32 takes {ratio:.2f} times as long as in bfloat16)")
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["processor"]
-    machine = {"processor": name, "torch": torch.__version__, "device": str(device)}
+    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["processor"]
+    machine = {"processor": processor, "torch": torch.__version__, "device": str(device)}
     parameters = {"teacher": settings.teacher, "size": settings.image_size, "batch": settings.batch_size}
     return get_or_make("precision", parameters | machine, make, root=settings.runs).json("precision.json")["chosen"]
 
