@@ -25,7 +25,8 @@ LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "rand
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """One line per finding, from the numbers of `kdnb.results.tables.make_tables`; none where one is missing.
 
-    The first five are those for the README. A difference is bold where its whole interval is on one side of zero.
+    The first five are those for the README. A difference is bold where its whole interval is on one side of zero, and
+    more than one seed is behind it.
     """
     makers = {_paper: "a_larger" if "a_larger" in tables else "a_accuracy", _leaks: "a_accuracy", _gain: "c_gains",
               _tested: "d_explained", _cost: "e_explanations", _memory: "a_accuracy", _passed: "f_verdicts",
@@ -41,8 +42,10 @@ def _read(row: pd.Series, name: str) -> Interval:
 
 
 def _told(name: str, interval: Interval, row: pd.Series, sign: str = "") -> str:
-    text = f"{NAMES.get(name, name)} {interval:{sign}.3f}{' (one seed)' if row.get('seeds') == 1 else ''}"
-    return f"**{text}**" if sign and interval[1] * interval[2] > 0 else text  # a difference of which the sign is known
+    text, alone = f"{NAMES.get(name, name)} {interval:{sign}.3f}", row.get("seeds") == 1
+    if alone:  # its interval is of patients alone: other seeds may well have the other sign
+        return f"{text} (one seed)"
+    return f"**{text}**" if sign and interval[1] * interval[2] > 0 else text
 
 
 def _listed(rows: pd.DataFrame, value: str, sign: str = "") -> list[str]:
@@ -67,25 +70,30 @@ def _paper(table: pd.DataFrame) -> str:
 def _leaks(table: pd.DataFrame) -> str:
     leaky, honest, said = _of(table, LEAKY), _of(table), []
     for name in [name for name in LEAKY if name in leaky.index and name in honest.index]:
-        fall = unpaired_difference(*(_read(rows.loc[name], "accuracy") for rows in (leaky, honest)))
-        said.append(f"{_told(name, fall, leaky.loc[name], '+')}, memory {(leaky.memory - honest.memory)[name]:+.3f}")
+        ends = [rows.loc[name] for rows in (leaky, honest)]
+        falls = [unpaired_difference(*(_read(end, of) for end in ends)) for of in ("accuracy", "leak_meter_mirrored")]
+        fewer = min(ends, key=lambda end: end["seeds"])
+        said.append(f"{_told(name, falls[0], fewer, '+')}, {_told('memory', falls[1], pd.Series(), '+')}")
     return _line("Leaks", f"Accuracy under the paper's kind of split minus that with {APART}, on other test images. "
-                 "First the distilled student, then memory alone", said)  # fmt: skip
+                 "First the distilled student, then memory: the nearest training image, mirrored or not",
+                 said)  # fmt: skip
 
 
 def _memory(table: pd.DataFrame) -> str:
-    return _line("Above memory", "The distilled student's accuracy minus that of the nearest image on raw pixels, "
-                 f"mirrored or not, with {APART}", _listed(_of(table), "above", "+"))  # fmt: skip
+    return _line("Above memory", "The distilled student's accuracy minus that of the nearest training "
+                 f"image, with {APART}", _listed(_of(table), "above", "+"))  # fmt: skip
 
 
 def _gain(table: pd.DataFrame) -> str:
-    rows = table.query(f"{WHOLE} and against == 'labels alone'")
-    taught = (", taught by " + rows["taught_by"].replace(CONTROLS)).where(rows["taught_by"] != "the teacher", "")
-    said = _listed(rows.set_axis(rows["dataset"].map(NAMES) + taught), "difference", "+")
-    larger = table[table["size_px"] > table["size_px"].min()]
-    places = larger["dataset"].map(NAMES) + " at " + larger["size_px"].map(str) + " px, the paper's kind of split"
-    said += _listed(larger.set_axis(places), "difference", "+")
-    return _line("What distillation adds", f"Accuracy of its student minus that of labels alone, with {APART}", said)
+    size = table["size_px"]
+    rows = table[size == size.min()].query(f"{WHOLE} and against == 'labels alone'").set_index("dataset")
+    others = rows[rows["taught_by"] != "the teacher"].set_index("taught_by").rename(CONTROLS)
+    larger = table[size > size.min()].set_index("dataset")
+    parts = {f"At {size.min()} px, with {APART}": rows[rows["taught_by"] == "the teacher"],
+             "Brain, with something else in the teacher's place": others,
+             f"At {size.max()} px, under the paper's kind of split": larger}  # fmt: skip
+    said = [f"{place}: {'; '.join(_listed(part, 'difference', '+'))}" for place, part in parts.items() if len(part)]
+    return _line("What distillation adds", "Accuracy of its student minus that of labels alone", [". ".join(said)])
 
 
 def _teacher(table: pd.DataFrame) -> str:
@@ -111,9 +119,10 @@ def _tested(table: pd.DataFrame) -> str:
 def _passed(table: pd.DataFrame) -> str:
     rows = table.query(f"{BRAIN} and explanation not in @BASELINES")
     named = rows[rows["names what matters"] == 1].groupby("model")["explanation"].agg(" · ".join)
+    said = [f"{model}{' (one seed)' if (of['seeds'] == 1).all() else ''}, of {len(of)}: {named.get(model, 'none')}"
+            for model, of in rows.groupby("model", sort=False)]  # fmt: skip
     return _line("Better than maps that explain nothing", "Brain: which explanations beat them all on the same images, "
-                 f"in three measures and with the whole interval, of {rows['explanation'].nunique()}",
-                 [f"{model}: {named.get(model, 'none')}" for model in rows["model"].unique()])  # fmt: skip
+                 "in three measures and with the whole interval", said)  # fmt: skip
 
 
 def _average_map(table: pd.DataFrame) -> str:
@@ -130,7 +139,7 @@ def _cheat(table: pd.DataFrame) -> str:
 
 
 def _cost(table: pd.DataFrame) -> str:
-    rows = table.set_index("method").drop(index="forward", errors="ignore")
+    rows = table.set_index("method").drop(index="forward", errors="ignore").dropna(subset=["ratio"])
     return _line("Cost", "The teacher's time over the student's, for the same explanation of one image. All "
                  f"{len(rows)} lie between {rows['ratio'].min():.1f} and {rows['ratio'].max():.1f}",
                  _listed(rows.loc[["shap_gradient"]], "ratio"))  # fmt: skip

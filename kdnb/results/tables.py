@@ -123,8 +123,8 @@ def accuracy(records: Records) -> pd.DataFrame:
 
     One row per data set, split, way to count the classes, and model: paper, accuracy with its 95 % interval over seeds
     and groups, macro_f1, majority (share of the largest class of the test part), leak_meter (1-NN),
-    leak_meter_mirrored (the same with mirrored images), memory (the stronger of the two), accuracy ``above`` memory
-    with interval, skill, seeds, teachers, images, groups, size_px, epochs, run.
+    leak_meter_mirrored (the same with mirrored images, and its interval), memory (the stronger of the two), accuracy
+    ``above`` memory with interval, skill, seeds, teachers, images, groups, size_px, epochs, run.
     Alzheimer's "Moderate" class is two people: a three-class count merges it into "Mild", and its recall stands apart.
     """
     return _scored([*drawn(records), *answered(records, "as_coded")])
@@ -170,7 +170,8 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
         "macro_f1": np.mean([f1_score(target, of.values[n], average="macro", zero_division=0.0) for n in names])
         if len(np.unique(target)) > 1 else np.nan,
         "majority": np.bincount(target).max() / len(target) if len(np.unique(target)) > 1 else np.nan,
-        "leak_meter": of.right("1-NN").mean(), "leak_meter_mirrored": of.right("1-NN mirrored").mean(),
+        "leak_meter": of.right("1-NN").mean(),
+        **share_interval(of.right("1-NN mirrored"), groups).named("leak_meter_mirrored"),
         "memory": memory.mean(), **seed_interval(right - memory, groups, bounds=(-1, 1)).named("above"),
         "skill": skill(right.mean(), memory.mean()), "seeds": len(names), "teachers": len(one.teachers),
         "images": len(target), "groups": len(np.unique(groups)), "size_px": one.parameters["image_size"],
@@ -179,7 +180,8 @@ def _score(one: Answered, of: Answered, counted: str, kind: str, names: list[str
 
 
 def grid(records: Records) -> pd.DataFrame:
-    """(b) Every cell of α × T: accuracy, its gain over labels alone, p, and which cell the validation part chooses."""
+    """(b) Every cell of α × T: accuracy, its gain over labels alone, p, and the distilled cell that the validation part
+    chooses (the first, where two are as good)."""
     rows = []
     for one in answered(records, "grid"):
         groups, alone = one.values["group"], one.cells[LABELS]
@@ -249,7 +251,8 @@ def sizes(records: Records) -> pd.DataFrame:
                          "images": int(one.trainings.loc["teacher", "images"]), "model": kind,
                          **share_interval(one.right(*names), one.values["group"]).named("accuracy"),
                          **share_interval(same, one.values["group"]).named("agreement"),
-                         "memory": one.right(one.memory).mean(), "seeds": len(names), "run": one.run})  # fmt: skip
+                         "memory": one.right(one.memory).mean(), "seeds": len(names), "teachers": len(one.teachers),
+                         "run": one.run})  # fmt: skip
     return pd.DataFrame(rows).sort_values(["dataset", "fraction"], kind="stable") if rows else pd.DataFrame()
 
 

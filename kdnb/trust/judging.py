@@ -84,7 +84,7 @@ def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Index (model, explanation), one column of 1 (passed), 0 (not passed) or NaN (not known, or known without an
-        interval) each, and ``passed``. Baselines are held against none.
+        interval) each, how many are ``passed``, and of how many ``seeds``. Baselines are held against none.
     """
     low, high = (table[c].unstack("metric") for c in ("low", "high"))
     above = above.reindex(low.index)
@@ -97,7 +97,8 @@ def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     }  # fmt: skip
     passed = {name: (end > 0).astype(float).where(end.notna()) for name, end in ends.items()}
     passed = pd.DataFrame(passed).assign(passed=lambda rows: rows.sum(axis=1).astype(int))
-    return passed.reindex(table.index.droplevel("metric").unique())
+    seeds = table["seeds"].groupby(["model", "explanation"]).max()
+    return passed.assign(seeds=seeds).reindex(table.index.droplevel("metric").unique())
 
 
 def quality(table: pd.DataFrame) -> pd.DataFrame:

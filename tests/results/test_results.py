@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -300,7 +301,7 @@ def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path)
     assert "at 96 px" in findings(tables)[0] and "eye -0.185" in findings(tables)[0]
     assert set(tables["c_larger"]["size_px"]) == {96} and set(tables["c_gains"]["size_px"]) == {0}
     (added,) = (line for line in findings(tables) if "What distillation adds" in line)
-    assert "eye at 96 px, the paper's kind of split" in added
+    assert re.search(r"At 0 px, .*: \*\*eye .*At 96 px, under the paper's kind of split: \*\*eye ", added)
     build(tmp_path / "results.toml", figures)
     assert {"larger.png", "schedule_96px.png"} <= {path.name for path in (figures / "results").iterdir()}
 
@@ -408,11 +409,15 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
     (told,) = findings({"f_kd_question": question})
     assert "Of 1 measures 0 say more, 0 less" in told
     assert told.endswith(". Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150].")
+    (bold,) = findings({"f_kd_question": question.assign(high=-0.1)})
+    assert bold.endswith(" **Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100]**.")
+    (alone,) = findings({"f_kd_question": question.assign(high=-0.1, seeds=1)})
+    assert alone.endswith(" Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100] (one seed).")
     tests = {"model": ["teacher", "teacher", "KD student"], "explanation": ["occlusion", "Grad-CAM", "Grad-CAM"],
-             "names what matters": [1, 1, 0]}  # fmt: skip
+             "names what matters": [1, 1, 0], "seeds": [1, 1, 3]}  # fmt: skip
     whole = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0}
     (told,) = findings({"f_verdicts": pd.DataFrame(tests).assign(**whole)})
-    assert "whole interval, of 2. " in told and told.endswith(". teacher: occlusion · Grad-CAM; KD student: none.")
+    assert told.endswith(". teacher (one seed), of 2: occlusion · Grad-CAM; KD student, of 1: none.")
     drawn = size_curves(chosen, "ROAD", "explanation")
     assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
     assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3

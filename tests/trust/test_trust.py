@@ -25,7 +25,7 @@ NOTHING = {"energy in mask": 0.1, "ROAD": 0.1, "insertion, mean colour": 0.5, "i
 
 def table(spread, **explanations):
     rows = {
-        ("student", name, metric): {"value": v, "low": v - spread, "high": v + spread, "images": 9}
+        ("student", name, metric): {"value": v, "low": v - spread, "high": v + spread, "images": 9, "seeds": 3}
         for name, values in explanations.items() for metric, v in values.items()
     }  # fmt: skip
     return pd.DataFrame(rows).T.rename_axis(["model", "explanation", "metric"])
@@ -66,7 +66,7 @@ def test_wide_intervals_pass_nothing_and_unknown_is_not_failed(baselines):
     unmasked = judged(0.05, good=GOOD | {"energy in mask": np.nan}, **baselines).loc["good"]
     assert np.isnan(unmasked["points at the lesion"]) and unmasked["passed"] == 4
     without_ends = judged(np.nan, good=GOOD, **baselines).loc["good"]
-    assert without_ends.drop("passed").isna().all(), "no interval: not known, and not failed"
+    assert without_ends.drop(["passed", "seeds"]).isna().all(), "no interval: not known, and not failed"
 
 
 def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
@@ -172,7 +172,7 @@ def test_every_explanation_of_every_model_is_graded_once(study):
     assert trust.agreement_table(study, alike).shape == (2 * 12 * 3, 6)
     above = trust.margins(study)
     assert set(above.index) == {key for key in expected if key[1] not in BASELINES} and set(above) == set(AGAINST)
-    assert trust.verdicts(grades, above).shape == (len(expected), 6)
+    assert trust.verdicts(grades, above).shape == (len(expected), 7)
     assert np.isfinite(trust.kd_question(study, alike).loc["accuracy", "difference"])
 
 
