@@ -36,7 +36,7 @@ class Interval(tuple):
     __slots__ = ()
 
     def __format__(self, how: str) -> str:
-        value, low, high = (format(number, how or ".3f") for number in self)
+        value, low, high = (format(number, how or "z.3f") for number in self)
         return f"{value} (no interval)" if np.isnan(self[1]) else f"{value} [{low}, {high}]"
 
     def __str__(self) -> str:

@@ -112,11 +112,11 @@ def score_bars(
     errors = np.abs(scores[["low", "high"]].to_numpy().T - scores["value"].to_numpy())
     axes.errorbar(scores["value"], rows, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
     for row, value in enumerate(scores["value"]):
-        axes.annotate(f"{value:.3f}", (value, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(f"{value:z.3f}", (value, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
     if reference is not None:
         axes.axvline(reference, color=PALETTE[5], ls="--")
-        axes.annotate(f"{reference_name} {reference:.3f}", (reference, -0.45), color=PALETTE[5], fontsize=9,
-                      xytext=(3, 0), textcoords="offset points")  # fmt: skip
+        axes.annotate(f"{reference_name} {reference:.3f}", (reference, 1), xycoords=("data", "axes fraction"),
+                      xytext=(0, 4), textcoords="offset points", ha="center", color=PALETTE[5], fontsize=9)  # fmt: skip
     axes.set(yticks=rows, yticklabels=scores.index, xlabel=f"{label} (95 % interval)", ylim=(len(rows) - 0.4, -0.6))
     said = "; ".join(f"{name} {Interval(row)}" for name, row in scores[["value", "low", "high"]].iterrows())
     extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
@@ -142,7 +142,7 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     cells = table[table["alpha"] < 1]
     gain = cells.pivot(index="alpha", columns="temperature", values="gain")
     gains = [Interval(row) for row in cells[["gain", "gain_low", "gain_high"]].to_numpy()]
-    told = [f"{one:+.3f}" for one in gains]
+    told = [f"{one:+z.3f}" for one in gains]
     if "chosen" in cells:
         told = [text + " chosen" * bool(chosen) for text, chosen in zip(told, cells["chosen"], strict=True)]
     notes = cells.assign(text=told).pivot(index="alpha", columns="temperature", values="text")

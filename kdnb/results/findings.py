@@ -42,7 +42,7 @@ def _read(row: pd.Series, name: str) -> Interval:
 
 
 def _told(name: str, interval: Interval, row: pd.Series, sign: str = "") -> str:
-    text, alone = f"{NAMES.get(name, name)} {interval:{sign}.3f}", row.get("seeds") == 1
+    text, alone = f"{NAMES.get(name, name)} {interval:{sign}z.3f}", row.get("seeds") == 1
     if alone:  # its interval is of patients alone: other seeds may well have the other sign
         return f"{text} (one seed)"
     return f"**{text}**" if sign and interval[1] * interval[2] > 0 else text
