@@ -22,7 +22,6 @@ __all__ = ["FEW", "Interval", "confusion", "divergence", "ece", "fidelity", "fid
 
 FEW = 5  # groups that an interval over groups needs at least
 LEVEL = 0.95  # coverage of every interval
-DRAWS = 10**7  # groups that `seed_interval` draws in all
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
 
 
@@ -182,9 +181,8 @@ def seed_interval(
 @lru_cache(maxsize=1)  # tables hold many intervals over the same groups
 def _weights(groups: int, seed: int) -> np.ndarray:
     """How often each of so many groups comes in a bootstrap draw: (R, G) float64."""
-    repeats = int(np.clip(DRAWS // groups, 2_000, 20_000))
-    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=repeats)
-    return drawn.astype(float)
+    repeats = int(np.clip(10**7 // groups, 2_000, 20_000))  # as many as fit into 80 MB
+    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=repeats).astype(float)
 
 
 def share_interval(hits: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:

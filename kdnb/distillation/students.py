@@ -49,13 +49,9 @@ def distil(
     built = {"name": settings.student, "width": settings.width, "image_size": image_set.size}
     loss, upstream, asked = {"loss": "labels"}, [image_set.hash], None
     if alpha != 1:
-        loss = {"loss": settings.loss, "alpha": alpha}
-        if settings.loss != "attention":
-            loss["temperature"] = settings.temperature
-        if settings.control:
-            loss["control"] = settings.control
-        if online:
-            loss["online"] = True
+        told = {"loss": settings.loss, "alpha": alpha, "control": settings.control or None, "online": online or None,
+                "temperature": None if settings.loss == "attention" else settings.temperature}  # fmt: skip
+        loss = {name: value for name, value in told.items() if value is not None}
         asked = teacher if online else cached_logits(settings, image_set, teacher, device)
         upstream += [asked.id]
 

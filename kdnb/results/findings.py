@@ -42,8 +42,8 @@ def _read(row: pd.Series, name: str) -> Interval:
 
 
 def _told(name: str, interval: Interval, row: pd.Series, sign: str = "") -> str:
-    text, alone = f"{NAMES.get(name, name)} {interval:{sign}z.3f}", row.get("seeds") == 1
-    if alone:  # its interval is of patients alone: other seeds may well have the other sign
+    text = f"{NAMES.get(name, name)} {interval:{sign}z.3f}"
+    if row.get("seeds") == 1:  # its interval is of patients alone: other seeds may well have the other sign
         return f"{text} (one seed)"
     return f"**{text}**" if sign and interval[1] * interval[2] > 0 else text
 
@@ -72,8 +72,8 @@ def _leaks(table: pd.DataFrame) -> str:
     for name in [name for name in LEAKY if name in leaky.index and name in honest.index]:
         ends = [rows.loc[name] for rows in (leaky, honest)]
         falls = [unpaired_difference(*(_read(end, of) for end in ends)) for of in ("accuracy", "leak_meter_mirrored")]
-        fewer = min(ends, key=lambda end: end["seeds"])
-        said.append(f"{_told(name, falls[0], fewer, '+')}, {_told('memory', falls[1], pd.Series(), '+')}")
+        student = _told(name, falls[0], min(ends, key=lambda end: end["seeds"]), "+")
+        said.append(f"{student}, {_told('memory', falls[1], pd.Series(), '+')}")
     return _line("Leaks", f"Accuracy under the paper's kind of split minus that with {APART}, on other test images. "
                  "First the distilled student, then memory: the nearest training image, mirrored or not",
                  said)  # fmt: skip
@@ -86,20 +86,20 @@ def _memory(table: pd.DataFrame) -> str:
 
 def _gain(table: pd.DataFrame) -> str:
     size = table["size_px"]
-    rows = table[size == size.min()].query(f"{WHOLE} and against == 'labels alone'").set_index("dataset")
-    others = rows[rows["taught_by"] != "the teacher"].set_index("taught_by").rename(CONTROLS)
-    larger = table[size > size.min()].set_index("dataset")
-    parts = {f"At {size.min()} px, with {APART}": rows[rows["taught_by"] == "the teacher"],
-             "Brain, with something else in the teacher's place": others,
-             f"At {size.max()} px, under the paper's kind of split": larger}  # fmt: skip
+    rows = table[size == size.min()].query(f"{WHOLE} and against == 'labels alone'")
+    parts = {f"At {size.min()} px, with {APART}": rows.query("taught_by not in @CONTROLS").set_index("dataset"),
+             "Brain, with something else in the teacher's place":
+                 rows.query("taught_by in @CONTROLS").set_index("taught_by").rename(CONTROLS),
+             f"At {size.max()} px, under the paper's kind of split":
+                 table[size > size.min()].set_index("dataset")}  # fmt: skip
     said = [f"{place}: {'; '.join(_listed(part, 'difference', '+'))}" for place, part in parts.items() if len(part)]
     return _line("What distillation adds", "Accuracy of its student minus that of labels alone", [". ".join(said)])
 
 
 def _teacher(table: pd.DataFrame) -> str:
-    rows = table.query(f"{BRAIN} and against in @CONTROLS")
     return _line("The teacher's part", "Brain: accuracy of its student minus that of a student with this in its place",
-                 _listed(rows.set_axis(rows["against"].map(CONTROLS)), "difference", "+"))  # fmt: skip
+                 _listed(table.query(f"{BRAIN} and against in @CONTROLS").set_index("against").rename(CONTROLS),
+                         "difference", "+"))  # fmt: skip
 
 
 def _reasons(table: pd.DataFrame) -> str:
@@ -118,8 +118,8 @@ def _tested(table: pd.DataFrame) -> str:
 
 def _passed(table: pd.DataFrame) -> str:
     rows = table.query(f"{BRAIN} and explanation not in @BASELINES")
-    named = rows[rows["names what matters"] == 1].groupby("model")["explanation"].agg(" · ".join)
-    said = [f"{model}{' (one seed)' if (of['seeds'] == 1).all() else ''}, of {len(of)}: {named.get(model, 'none')}"
+    said = [f"{model}{' (one seed)' if (of['seeds'] == 1).all() else ''}, of {len(of)}: "
+            f"{' · '.join(of.loc[of['names what matters'] == 1, 'explanation']) or 'none'}"
             for model, of in rows.groupby("model", sort=False)]  # fmt: skip
     return _line("Better than maps that explain nothing", "Brain: which explanations beat them all on the same images, "
                  "in three measures and with the whole interval", said)  # fmt: skip

@@ -97,8 +97,8 @@ def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     }  # fmt: skip
     passed = {name: (end > 0).astype(float).where(end.notna()) for name, end in ends.items()}
     passed = pd.DataFrame(passed).assign(passed=lambda rows: rows.sum(axis=1).astype(int))
-    seeds = table["seeds"].groupby(["model", "explanation"]).max()
-    return passed.assign(seeds=seeds).reindex(table.index.droplevel("metric").unique())
+    passed["seeds"] = table["seeds"].groupby(["model", "explanation"]).max()
+    return passed.reindex(table.index.droplevel("metric").unique())
 
 
 def quality(table: pd.DataFrame) -> pd.DataFrame:
