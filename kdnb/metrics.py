@@ -181,7 +181,7 @@ def seed_interval(
 @lru_cache(maxsize=1)  # tables hold many intervals over the same groups
 def _weights(groups: int, seed: int) -> np.ndarray:
     """How often each of so many groups comes in a bootstrap draw: (R, G) float64."""
-    repeats = int(np.clip(10**7 // groups, 2_000, 20_000))  # as many as fit into 80 MB
+    repeats = int(np.clip(10**7 // groups, 2_000, 20_000))  # 80 MB at most, up to 5,000 groups
     return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=repeats).astype(float)
 
 

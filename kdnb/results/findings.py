@@ -89,7 +89,7 @@ def _gain(table: pd.DataFrame) -> str:
     rows = table[size == size.min()].query(f"{WHOLE} and against == 'labels alone'")
     parts = {f"At {size.min()} px, with {APART}": rows.query("taught_by not in @CONTROLS").set_index("dataset"),
              "Brain, with something else in the teacher's place":
-                 rows.query("taught_by in @CONTROLS").set_index("taught_by").rename(CONTROLS),
+                 rows.query(f"{BRAIN} and taught_by in @CONTROLS").set_index("taught_by").rename(CONTROLS),
              f"At {size.max()} px, under the paper's kind of split":
                  table[size > size.min()].set_index("dataset")}  # fmt: skip
     said = [f"{place}: {'; '.join(_listed(part, 'difference', '+'))}" for place, part in parts.items() if len(part)]

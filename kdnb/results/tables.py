@@ -208,21 +208,23 @@ def gains(records: Records) -> pd.DataFrame:
     of_teacher = {(str(one.place), cell): (one, names) for one in answered(records, "paper")
                   for cell, names in one.cells.items() if cell != LABELS}  # fmt: skip
     for one in [*drawn(records), *answered(records, "size", "controls")]:
-        name = one.parameters["control"] or TAUGHT
-        for cell, names in ((cell, names) for cell, names in one.cells.items() if cell != LABELS):
-            rows.append(_gain(one, cell, name, "labels alone", one.right(*names), one.right(*one.cells[LABELS])))
-            other, taught = of_teacher.get((str(one.place), cell), (None, []))
-            if name != TAUGHT and other and _same_students(other, taught, one, names):
-                rows.append(_gain(one, cell, TAUGHT, name, other.right(*taught), one.right(*names)))
+        rows += _over_labels(one)
+        for cell, names in one.cells.items():
+            control, (other, taught) = one.parameters["control"], of_teacher.get((str(one.place), cell), (None, []))
+            if control and other and _same_students(other, taught, one, names):
+                rows.append(_gain(one, cell, TAUGHT, control, other.right(*taught), one.right(*names)))
                 rows[-1]["run"] = f"{other.run} {one.run}"
     return pd.DataFrame(rows)
 
 
 def larger_gains(records: Records) -> pd.DataFrame:
     """(c) What distillation adds with larger images and a longer schedule."""
-    cells = [(one, cell) for one in answered(records, LARGER) for cell in one.cells if cell != LABELS]
-    return pd.DataFrame(_gain(one, cell, TAUGHT, "labels alone", one.right(*one.cells[cell]),
-                              one.right(*one.cells[LABELS])) for one, cell in cells)  # fmt: skip
+    return pd.DataFrame([row for one in answered(records, LARGER) for row in _over_labels(one)])
+
+
+def _over_labels(one: Answered) -> list[dict[str, Any]]:
+    return [_gain(one, cell, one.parameters["control"] or TAUGHT, "labels alone", one.right(*names),
+                  one.right(*one.cells[LABELS])) for cell, names in one.cells.items() if cell != LABELS]  # fmt: skip
 
 
 def _gain(
