@@ -109,18 +109,19 @@ def score_bars(
     """
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
     rows = np.arange(len(scores))
-    errors = np.abs(scores[["low", "high"]].to_numpy().T - scores["value"].to_numpy())
-    axes.errorbar(scores["value"], rows, xerr=errors, fmt="o", color=PALETTE[0], capsize=4)
+    axes.errorbar(scores["value"], rows, fmt="o", color=PALETTE[0], capsize=4,
+                  xerr=np.abs(scores[["low", "high"]].to_numpy().T - scores["value"].to_numpy()))  # fmt: skip
     for row, value in enumerate(scores["value"]):
         axes.annotate(f"{value:z.3f}", (value, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
     if reference is not None:
         axes.axvline(reference, color=PALETTE[5], ls="--")
         axes.annotate(f"{reference_name} {reference:.3f}", (reference, 1), xycoords=("data", "axes fraction"),
                       xytext=(0, 4), textcoords="offset points", ha="center", color=PALETTE[5], fontsize=9)  # fmt: skip
-    axes.set(yticks=rows, yticklabels=scores.index, xlabel=f"{label} (95 % interval)", ylim=(len(rows) - 0.4, -0.6))
+    shown = "95 % intervals" if scores["low"].notna().any() else "no intervals, for too few patients or seeds"
+    axes.set(yticks=rows, yticklabels=scores.index, xlabel=f"{label} ({shown})", ylim=(len(rows) - 0.4, -0.6))
     said = "; ".join(f"{name} {Interval(row)}" for name, row in scores[["value", "low", "high"]].iterrows())
     extra = "" if reference is None else f" The line marks {reference_name}: {reference:.3f}."
-    return Picture(figure, f"{label[:1].upper()}{label[1:]} with 95 % intervals: {said}.{extra}")
+    return Picture(figure, f"{label[:1].upper()}{label[1:]} with {shown}: {said}.{extra}")
 
 
 def tau_heatmap(tau: pd.DataFrame) -> Picture:
