@@ -105,6 +105,12 @@ def test_methods_without_a_quality_are_left_out():
     assert "teacher" not in figures.pareto(rows, "energy").alt
 
 
+def test_bars_do_not_promise_intervals_that_nobody_knows():
+    known, unknown = CHARTS["score_bars"][0], CHARTS["score_bars without an interval"][0]
+    assert "(95 % intervals)" in known.figure.axes[0].get_xlabel()
+    assert "(no intervals, for too few" in unknown.figure.axes[0].get_xlabel() and "with no intervals" in unknown.alt
+
+
 def test_static_stepper_is_marked(study):
     rows = study.sample(1)
     data = stepper_data(
