@@ -125,8 +125,10 @@ def explain(
 ) -> Attribution:
     """Raw, signed maps of the target logit at the size of the images, by any method of the study.
 
-    A model that answers differently when asked again is refused. Modes are restored, nothing is
-    stretched to [0, 1], and the same seed gives the same map.
+    A model that answers differently when asked again is refused. It is asked again before a method
+    that compares many answers, and after one of a single pass only if that pass drew from torch's
+    random generators. Modes are restored, nothing is stretched to [0, 1], and the same seed gives
+    the same map.
 
     Args:
         method: One of ``METHODS``.
