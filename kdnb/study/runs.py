@@ -1,91 +1,103 @@
-"""The chain of runs behind every notebook: data, teacher, students, explanations, costs, each made when asked for.
-
-A notebook explains its own step with the functions of the package; what it needs from earlier steps it takes here.
-"""
+"""The runs of one setting: models, scores, costs, and the folder of results (all notebooks)."""
 
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kdnb import efficiency, leakage
-from kdnb.data import BASE, ImageSet, load, to_tensor
-from kdnb.distillation import cached_logits, distil, load_student, teacher_of
+from kdnb.distillation import (
+    distil,
+    find_logits,
+    find_student,
+    find_teacher_or_control,
+    load_student,
+    train_teacher_or_control,
+)
+from kdnb.efficiency.measuring import measure_all
+from kdnb.errors import UserError
 from kdnb.figures import Results
 from kdnb.metrics import Interval, fidelity, paired_difference, scores, share_interval, softmax
 from kdnb.models import count_parameters
-from kdnb.runs import Run, digest, environment, get_or_make
+from kdnb.runs import Run, digest, environment, find_run, get_or_make
 from kdnb.settings import Settings
+from kdnb.study.images import StudyImages
 from kdnb.training import load_teacher, saved_logits
 
-__all__ = ["Study"]
+__all__ = ["MODELS", "Study"]
 
-BACKGROUND = 16  # training images that stand for "absent" in SHAP
-UNHURRIED = 10.0  # seconds per row of the cost tables from which the slow explanations are timed, too
-MODELS = ("teacher", "KD student", "label-only student")
+UNHURRIED = 10.0  # seconds per row of the cost tables from which slow explanations are timed, too
+TEACHER = "teacher"
+KD_STUDENT = "KD student"
+LABEL_ONLY = "label-only student"
+MODELS = (TEACHER, KD_STUDENT, LABEL_ONLY)
+LOGITS = "teacher's logits"
+COSTS = "costs"
 
 
-class Study:
-    """All runs of one setting, lazily: ``study.student`` trains the teacher first if nothing is there yet.
+class Study(StudyImages):
+    """The runs of one setting: `train` makes or finds them, attributes read what is there.
 
-    Every attribute is computed once and kept; runs are found again by their content (:mod:`kdnb.runs`).
+    Runs are found by their content (:mod:`kdnb.runs`), whichever process or notebook made them.
     """
 
     def __init__(self, settings: Settings) -> None:
         """``settings`` decide everything."""
-        self.settings = settings
-        self.device = settings.activate()
+        super().__init__(settings)
+        self._runs: dict[str, Run] = {}  # name -> its finished run, as made or found
 
-    @cached_property
-    def image_set(self) -> ImageSet:
-        """The images, their classes and parts."""
-        return load(self.settings)
+    def train(self, *models: str) -> list[Run]:
+        """Train models, or find them trained: those named, or all of ``MODELS``.
 
-    @cached_property
-    def thumbs(self) -> np.ndarray:
-        """(N, 4096) normalised grey thumbnails, from 64 px at any size: what duplicates and the leak meter compare."""
-        return leakage.thumbnails(load(self.settings.model_copy(update={"image_size": BASE})).pixels)
+        The teacher and its cached logits, where the loss takes them, come before the KD student.
+        The label-only student needs neither.
 
-    @cached_property
-    def leak_meter(self) -> dict:
-        """Score of the most alike image of train and val on raw pixels: how much of this split memory can answer."""
-        return leakage.leak_meter(self.image_set.table, self.thumbs)
+        Args:
+            models: Of "teacher", "KD student" and "label-only student"; none means all three.
 
-    @cached_property
-    def memory(self) -> dict[str, dict]:
-        """`leak_meter` of the training images alone, plain and with mirrored images: a model has seen no others."""
-        table, thumbs = self.image_set.table, self.thumbs
-        return {name: leakage.leak_meter(table, thumbs, flip, seen=("train",)) for name, flip in leakage.MEMORY.items()}
+        Returns:
+            Their finished runs, in the order of ``models``.
 
-    @property
-    def memory_alone(self) -> float:
-        """Accuracy of the stronger of both: what a model must beat."""
-        return max(meter["accuracy"] for meter in self.memory.values())
+        Raises:
+            UserError: If a model is unknown.
+        """
+        chosen = models or MODELS
+        for model in chosen:
+            _check_model(model)
+        for model in chosen:
+            self._runs[model] = self._train(model)
+        return [self._runs[model] for model in chosen]
 
-    @cached_property
-    def teacher(self) -> Run:
-        """The teacher's run."""
-        return teacher_of(self.settings, self.image_set, self.device)
-
-    @cached_property
-    def teacher_logits(self) -> Run:
-        """The teacher's cached logits of every training view."""
-        return cached_logits(self.settings, self.image_set, self.teacher, self.device)
-
-    @cached_property
-    def student(self) -> Run:
-        """The distilled student's run."""
+    def _train(self, model: str) -> Run:
+        if model == TEACHER:
+            return train_teacher_or_control(self.settings, self.image_set, self.device)
+        if model == LABEL_ONLY:
+            return distil(self.settings, self.image_set, None, self.device, alpha=1.0)
+        if self._find(TEACHER) is None:
+            self.train(TEACHER)
         return distil(self.settings, self.image_set, self.teacher, self.device)
 
-    @cached_property
+    @property
+    def teacher(self) -> Run:
+        """The teacher's run; a UserError where it is not trained yet."""
+        return self._read(TEACHER)
+
+    @property
+    def student(self) -> Run:
+        """The distilled student's run; a UserError where it is not trained yet."""
+        return self._read(KD_STUDENT)
+
+    @property
     def label_only(self) -> Run:
-        """The control's run: the same student on labels alone (alpha = 1)."""
-        return distil(self.settings, self.image_set, self.teacher, self.device, alpha=1.0)
+        """The control's run: the same student on labels alone (alpha = 1).
+
+        A UserError where it is not trained yet.
+        """
+        return self._read(LABEL_ONLY)
 
     @cached_property
     def teacher_model(self) -> nn.Module:
@@ -103,157 +115,234 @@ class Study:
         return load_student(self.label_only, len(self.image_set.classes), self.device)
 
     @property
+    def finished_runs(self) -> dict[str, Run]:
+        """What is there, by name: ``MODELS``, "teacher's logits" and "costs"; nothing is made."""
+        found = {}
+        for name in (TEACHER, LOGITS, KD_STUDENT, LABEL_ONLY, COSTS):
+            run = self._find(name)
+            if run is not None:
+                found[name] = run
+        return found
+
+    @property
     def run_ids(self) -> list[str]:
-        """``kind/id`` of the three trainings, for provenance."""
-        return [f"{run.kind}/{run.id}" for run in (self.teacher, self.student, self.label_only)]
+        """``kind/id`` of those of ``MODELS`` that are trained, in this order, for provenance."""
+        found = [self._find(model) for model in MODELS]
+        return [f"{run.kind}/{run.id}" for run in found if run is not None]
 
-    @cached_property
-    def test_targets(self) -> np.ndarray:
-        """(N,) class index of every test image."""
-        return self.image_set.table["target"].to_numpy(np.int64)[self.image_set.rows("test")]
+    def _read(self, model: str) -> Run:
+        _check_model(model)
+        found = self._find(model)
+        if found is None:
+            raise UserError(
+                f"the {model} of these settings is not trained yet: "
+                f"study.train({model!r}) does that"
+            )
+        return found
 
-    @cached_property
-    def test_groups(self) -> np.ndarray:
-        """(N,) patient or family of every test image: what intervals resample."""
-        return self.groups(self.image_set.rows("test"))
+    def _find(self, name: str) -> Run | None:
+        """The finished run of that name, or None."""
+        known = self._runs.get(name)
+        if known is not None and known.finished:
+            return known
+        found = self._search(name)
+        if found is not None:
+            self._runs[name] = found
+        return found
+
+    def _search(self, name: str) -> Run | None:
+        if name == TEACHER:
+            return find_teacher_or_control(self.settings, self.image_set, self.device)
+        if name == LABEL_ONLY:
+            return find_student(self.settings, self.image_set, None, self.device, alpha=1.0)
+        teacher = self._find(TEACHER)
+        if teacher is None:
+            return None
+        if name == LOGITS:
+            return find_logits(self.settings, self.image_set, teacher)
+        if name == KD_STUDENT:
+            return find_student(self.settings, self.image_set, teacher, self.device)
+        student = self._find(KD_STUDENT)
+        if student is None:
+            return None
+        upstream = [self.image_set.hash, teacher.id, student.id]
+        return find_run(
+            "costs", self._costs_parameters(), root=self.settings.runs, upstream=upstream
+        )
 
     def test_logits(self, model: str) -> np.ndarray:
         """(N, K) test logits of one of ``MODELS``."""
-        return saved_logits(dict(zip(MODELS, (self.teacher, self.student, self.label_only), strict=True))[model])
+        return saved_logits(self._read(model))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Every score of every model with its interval: index (model, score)."""
-        tables = {m: scores(self.test_logits(m), self.test_targets, self.test_groups) for m in MODELS}
+        tables = {}
+        for model in MODELS:
+            tables[model] = scores(self.test_logits(model), self.test_targets, self.test_groups)
         return pd.concat(tables, names=["model"])
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row per model: accuracy and macro-F1 with intervals, memory alone beside it, and the skill."""
+        """One row per model: accuracy and macro-F1 with intervals, memory alone, and the skill."""
+        memory = self.memory_alone
         rows = {}
         for model in MODELS:
-            part, memory = self.scores.loc[model], self.memory_alone
-            row = {name: str(Interval(part.loc[name, ["value", "low", "high"]])) for name in ("accuracy", "macro_f1")}
+            part = self.scores.loc[model]
+            row = {}
+            for name in ("accuracy", "macro_f1"):
+                row[name] = str(Interval(part.loc[name, ["value", "low", "high"]]))
+            row["memory"] = f"{memory:.3f}"
             skill = leakage.skill(part.loc["accuracy", "value"], memory)
-            rows[model] = row | {"memory": f"{memory:.3f}", "skill": f"{skill:.2f}"}
+            row["skill"] = f"{skill:.2f}"
+            rows[model] = row
         return pd.DataFrame(rows).T.rename_axis("model")
 
     @cached_property
     def kd_gain(self) -> Interval:
         """Accuracy of the KD student minus the label-only student on the same test images."""
-        logits = self.test_logits("KD student"), self.test_logits("label-only student")
-        return paired_difference(*logits, self.test_targets, self.test_groups)
+        return paired_difference(
+            self.test_logits(KD_STUDENT),
+            self.test_logits(LABEL_ONLY),
+            self.test_targets,
+            self.test_groups,
+        )
 
     @cached_property
     def fidelity(self) -> pd.DataFrame:
         """Agreement with the teacher and KL, for both students."""
-        teacher = self.test_logits("teacher")
-        tables = {m: fidelity(self.test_logits(m), teacher, self.test_groups) for m in MODELS[1:]}
+        teacher = self.test_logits(TEACHER)
+        tables = {}
+        for model in (KD_STUDENT, LABEL_ONLY):
+            tables[model] = fidelity(self.test_logits(model), teacher, self.test_groups)
         return pd.concat(tables, names=["model"])
 
     def unsure(self, count: int) -> np.ndarray:
-        """Places in the test part, (M,) int64, of the images on which the teacher is least sure, in this order."""
-        return np.argsort(softmax(self.test_logits("teacher")).max(1), kind="stable")[:count]
+        """Places in the test part, (M,) int64, of the images on which the teacher is least sure.
 
-    def ladder(self, widths: Sequence[float]) -> pd.DataFrame:
-        """Students of several widths, distilled and on labels alone.
+        The least sure one comes first.
+        """
+        certainty = softmax(self.test_logits(TEACHER)).max(1)
+        return np.argsort(certainty, kind="stable")[:count]
+
+    def train_ladder(self, widths: Sequence[float]) -> pd.DataFrame:
+        """Train students of several widths, distilled and on labels alone, or find them.
+
+        The teacher is trained first where it is not there yet.
 
         Returns:
-            Columns training, width, parameters, macs, accuracy, low, high (95 % interval over groups), run.
+            Columns training, width, parameters, macs, accuracy, low, high (95 % interval over
+            groups), run.
         """
+        [teacher] = self.train(TEACHER)
         rows = []
         for width in widths:
             settings = self.settings.model_copy(update={"width": width})
             for training, alpha in (("KD", None), ("labels alone", 1.0)):
-                run = distil(settings, self.image_set, self.teacher, self.device, alpha=alpha)
-                model = load_student(run, len(self.image_set.classes), self.device)
-                right = saved_logits(run).argmax(1) == self.test_targets
-                value, low, high = share_interval(right[None].astype(float), self.test_groups)
-                size = {"parameters": count_parameters(model), "macs": efficiency.macs(model, self.settings.image_size)}
-                rows.append({"training": training, "width": width, **size, "accuracy": value, "low": low, "high": high,
-                             "run": f"student/{run.id}"})  # fmt: skip
+                run = distil(settings, self.image_set, teacher, self.device, alpha=alpha)
+                rows.append({"training": training, "width": width, **self._step(run)})
         return pd.DataFrame(rows)
 
-    @cached_property
-    def explained(self) -> np.ndarray:
-        """Rows of the test images that are explained, see :meth:`sample`."""
-        return self.sample(self.settings.explained_images)
+    def _step(self, run: Run) -> dict[str, object]:
+        """Size and accuracy of one student of the ladder."""
+        model = load_student(run, len(self.image_set.classes), self.device)
+        right = saved_logits(run).argmax(1) == self.test_targets
+        value, low, high = share_interval(right[None].astype(float), self.test_groups)
+        return {
+            "parameters": count_parameters(model),
+            "macs": efficiency.macs(model, self.settings.image_size),
+            "accuracy": value,
+            "low": low,
+            "high": high,
+            "run": f"student/{run.id}",
+        }
 
-    def sample(self, count: int, part: str = "test") -> np.ndarray:
-        """Up to ``count`` rows of a part's images: the classes in turn, drawn by the seed."""
-        rows = np.random.default_rng(self.settings.seed).permutation(self.image_set.rows(part))
-        targets = self.image_set.table["target"].to_numpy()[rows]
-        return rows[np.lexsort((targets, pd.Series(targets).groupby(targets).cumcount()))][:count]
+    def measure_costs(self) -> Run:
+        """Measure what teacher and KD student cost on this machine, or find it measured.
 
-    def groups(self, rows: np.ndarray) -> np.ndarray:
-        """(M,) patient or family of some rows."""
-        return leakage.groups(self.image_set.table).to_numpy()[rows]
-
-    def images(self, rows: np.ndarray) -> Tensor:
-        """(M, 3, S, S) normalised tensors of some rows."""
-        return to_tensor(self.image_set.pixels[rows]).to(self.device)
-
-    def targets(self, rows: np.ndarray) -> Tensor:
-        """(M,) true class index of some rows."""
-        return torch.as_tensor(self.image_set.table["target"].to_numpy(np.int64)[rows])
-
-    @cached_property
-    def background(self) -> Tensor:
-        """(16, 3, S, S): the training images that SHAP compares with."""
-        rows, rng = self.image_set.rows("train"), np.random.default_rng(self.settings.seed)
-        return self.images(rng.choice(rows, min(BACKGROUND, len(rows)), replace=False))
-
-    @cached_property
-    def costs(self) -> dict[str, pd.DataFrame]:
-        """Tables measured on this machine, see `kdnb.efficiency`; ``onnx`` only where its packages are installed.
-
-        ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, ``onnx``.
+        Raises:
+            UserError: If they are not trained yet.
         """
-        return {path.stem: pd.read_csv(path, index_col=0) for path in self.costs_run.folder.glob("*.csv")}
-
-    @cached_property
-    def costs_run(self) -> Run:
-        """The run that measured `costs`."""
 
         def make(run: Run) -> None:
-            for name, table in self._measure_costs(run.path("student.onnx")).items():
+            rows = self.explained[:1]
+            tables = measure_all(
+                self.teacher_model,
+                self.student_model,
+                self.image_set.pixels[rows],
+                self.images(rows),
+                self.targets(rows),
+                (self.background, self.settings.timed_samples),
+                self.protocol,
+                slow=self._slow,
+                onnx=run.path("student.onnx"),
+            )
+            for name, table in tables.items():
                 table.to_csv(run.path(f"{name}.csv"))
 
-        machine = {"processor": environment()["processor"], "threads": torch.get_num_threads(),
-                   "device": str(self.device), "onnx": efficiency.onnx_available()}  # fmt: skip
-        timed = {"protocol": vars(self.protocol), "samples": self.settings.timed_samples,
-                 "slow": self.settings.timing_seconds >= UNHURRIED}  # fmt: skip
-        return self.downstream("costs", timed | machine, make)
+        self._runs[COSTS] = self.downstream("costs", self._costs_parameters(), make)
+        return self._runs[COSTS]
+
+    @property
+    def costs_run(self) -> Run:
+        """The run of `measure_costs`; a UserError where nothing is measured yet."""
+        self._read(TEACHER)
+        self._read(KD_STUDENT)
+        found = self._find(COSTS)
+        if found is None:
+            raise UserError(
+                "the costs of these settings are not measured on this machine yet: "
+                "study.measure_costs() does that"
+            )
+        return found
+
+    @property
+    def costs(self) -> dict[str, pd.DataFrame]:
+        """The tables of `measure_costs`, see `kdnb.efficiency`.
+
+        ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, and ``onnx`` only
+        where its packages are installed.
+        """
+        paths = self.costs_run.folder.glob("*.csv")
+        return {path.stem: pd.read_csv(path, index_col=0) for path in paths}
+
+    def _costs_parameters(self) -> dict[str, object]:
+        return {
+            "protocol": vars(self.protocol),
+            "samples": self.settings.timed_samples,
+            "slow": self._slow,
+            "processor": environment()["processor"],
+            "threads": torch.get_num_threads(),
+            "device": str(self.device),
+            "onnx": efficiency.onnx_available(),
+        }
+
+    @property
+    def _slow(self) -> bool:
+        """Whether there is time for the slow explanations."""
+        return self.settings.timing_seconds >= UNHURRIED
 
     @property
     def protocol(self) -> efficiency.Protocol:
         """How long every ratio of times is measured."""
         repeats = self.settings.timing_repeats
-        return efficiency.Protocol(repeats, self.settings.timing_seconds, warm_up=min(repeats, efficiency.WARM_UP))
+        warm_up = min(repeats, efficiency.WARM_UP)
+        return efficiency.Protocol(repeats, self.settings.timing_seconds, warm_up=warm_up)
 
-    def _measure_costs(self, onnx: Path) -> dict[str, pd.DataFrame]:
-        models, size = {"teacher": self.teacher_model, "student": self.student_model}, self.settings.image_size
-        rows, both = self.explained[:1], (self.teacher_model, self.student_model)
-        image, against = self.images(rows), (self.background, self.settings.timed_samples)
-        ready = efficiency.explanation_methods(image, self.targets(rows), *against)
-        if self.settings.timing_seconds < UNHURRIED:
-            ready = {name: method for name, method in ready.items() if name not in efficiency.SLOW}
-        whole = efficiency.end_to_end(self.image_set.pixels[rows], *against)
-        tables = {
-            "models": efficiency.cost_table(models, size), "memory": efficiency.memory_table(models, image),
-            "latency": efficiency.latency(*both, image, self.protocol),
-            "explanations": efficiency.explanation_times(*both, ready, image, self.protocol).join(
-                efficiency.explanation_work(*both, ready, image)
-            ),
-            "end_to_end": efficiency.explanation_times(*both, whole, image, self.protocol),
-        }  # fmt: skip
-        if efficiency.onnx_available():
-            efficiency.export_onnx(self.student_model, onnx, size)
-            tables["onnx"] = efficiency.onnx_latency(self.student_model, onnx, image, self.protocol)
-        return tables
+    def downstream(
+        self, kind: str, parameters: dict, make: Callable[[Run], None], also: Sequence[str] = ()
+    ) -> Run:
+        """A run that follows from the images, the teacher and the KD student, made now or found.
 
-    def downstream(self, kind: str, parameters: dict, make: Callable[[Run], None], also: Sequence[str] = ()) -> Run:
-        """A run that follows from the images, the teacher, the student and what ``also`` names, made now or found."""
+        Args:
+            kind: Name of the kind of run.
+            parameters: Everything else that the result depends on; JSON-serialisable.
+            make: Writes the run's files into its folder.
+            also: Ids of more runs that it follows from.
+
+        Raises:
+            UserError: If teacher or KD student are not trained yet.
+        """
         upstream = [self.image_set.hash, self.teacher.id, self.student.id, *also]
         return get_or_make(kind, parameters, make, root=self.settings.runs, upstream=upstream)
 
@@ -261,9 +350,15 @@ class Study:
     def results(self) -> Results:
         """The folder for tables and pictures, ``runs/study/<data set>-<profile>-seed<n>-<id>/``.
 
-        ``KDNB_STUDY`` names another one, so that all notebooks of one batch run write into the same.
+        ``KDNB_STUDY`` names another one, so that all notebooks of a batch run write into the same.
         """
         values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads")}
-        name = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}-{digest(values)[:6]}"
-        name = os.environ.get("KDNB_STUDY") or name.replace(":", "-")
+        told = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
+        own = f"{told}-{digest(values)[:6]}".replace(":", "-")
+        name = os.environ.get("KDNB_STUDY") or own
         return Results(self.settings.runs / "study" / name, values, self.image_set.hash)
+
+
+def _check_model(model: str) -> None:
+    if model not in MODELS:
+        raise UserError(f"model must be one of {', '.join(map(repr, MODELS))}, got {model!r}")
