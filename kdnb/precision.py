@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy
 from kdnb.efficiency import interleaved
 from kdnb.models import make_teacher
 from kdnb.progress import say
-from kdnb.runs import Run, environment, get_or_make, write_json
+from kdnb.runs import Run, Spec, environment, find_run, get_or_make, write_json
 from kdnb.settings import Settings
 
-__all__ = ["autocast", "resolve_precision"]
+__all__ = ["autocast", "known_precision", "resolve_precision"]
 
 WORTH = 1.1  # times faster than float32: less is not worth another rounding
 
@@ -30,10 +30,9 @@ def resolve_precision(settings: Settings, device: torch.device) -> str:
     The measurement is made once per machine, teacher, size of images and of batches, and only where the hardware has
     instructions for bfloat16; a run's schedule records what was chosen. Threads do not part runs, so not here either.
     """
-    if settings.precision != "auto":
-        return settings.precision
-    if not _has_bfloat16(device):
-        return "float32"
+    known = known_precision(settings, device)
+    if known is not None:
+        return known
 
     def make(run: Run) -> None:
         ratio = _speed_up(settings, device)
@@ -41,10 +40,38 @@ def resolve_precision(settings: Settings, device: torch.device) -> str:
         write_json(run.path("precision.json"), {"chosen": chosen, "float32 / bfloat16": ratio})
         say(f"  precision: {chosen} (a training step in float32 takes {ratio:.2f} times as long as in bfloat16)")
 
-    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["processor"]
-    machine = {"processor": processor, "torch": torch.__version__, "device": str(device)}
-    parameters = {"teacher": settings.teacher, "size": settings.image_size, "batch": settings.batch_size}
-    return get_or_make("precision", parameters | machine, make, root=settings.runs).json("precision.json")["chosen"]
+    spec = _measurement(settings, device)
+    run = get_or_make(spec.kind, spec.parameters, make, root=settings.runs)
+    return run.json("precision.json")["chosen"]
+
+
+def known_precision(settings: Settings, device: torch.device) -> str | None:
+    """What `resolve_precision` says, or None where it would have to measure first."""
+    if settings.precision != "auto":
+        return settings.precision
+    if not _has_bfloat16(device):
+        return "float32"
+    spec = _measurement(settings, device)
+    run = find_run(spec.kind, spec.parameters, root=settings.runs)
+    return None if run is None else run.json("precision.json")["chosen"]
+
+
+def _measurement(settings: Settings, device: torch.device) -> Spec:
+    parameters = {
+        "teacher": settings.teacher,
+        "size": settings.image_size,
+        "batch": settings.batch_size,
+        "processor": _processor(device),
+        "torch": torch.__version__,
+        "device": str(device),
+    }
+    return Spec("precision", parameters)
+
+
+def _processor(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return environment()["processor"]
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -169,7 +169,6 @@ def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("name", ["feedfeedfeedfeed", "", "student/"])
 def test_export_of_an_unknown_run_is_one_line_with_the_known_ones(name, study, tmp_path, capsys, monkeypatch):
     arguments = ("export", "--run", name, str(tmp_path / "x.onnx"), "--runs-dir", str(study.settings.runs))
-    study.student  # noqa: B018
     code, said = run(capsys, monkeypatch, *arguments)
     assert code == 2 and "\n" not in said and f"got '{name}', which is none of them" in said
     newest = finished_runs(study.settings.runs, "student")[-1]

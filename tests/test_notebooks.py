@@ -81,6 +81,18 @@ def test_notebooks_agree_on_what_is_trained():
 
 
 @each
+def test_what_is_trained_is_said_right_after_the_configuration(path):
+    sources = [c.source for c in cells(path)]
+    if path.stem[:2] in ("00", "01"):
+        assert not any(".train(" in source or "run_ids" in source for source in sources)
+        return
+    configured = next(n for n, source in enumerate(sources) if "study = Study(settings)" in source)
+    assert "study.train(" in sources[configured + 1]
+    if any("study.costs" in source for source in sources):
+        assert "study.measure_costs()" in sources[configured + 1]
+
+
+@each
 def test_prose_has_its_parts_in_order(path):
     text = "\n".join(c.source for c in cells(path, "markdown"))
     wanted = ["**Question.**", "**After this notebook you can**", "**Data", "## Think", "## Key points"]

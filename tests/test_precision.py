@@ -29,7 +29,9 @@ def test_auto_takes_what_is_measured_to_be_faster(study, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(precision, "interleaved", interleaved)
     settings = study.settings.model_copy(update={"precision": "auto", "runs_dir": str(tmp_path)})
+    assert precision.known_precision(settings, CPU) is None and not asked  # a name measures nothing
     assert precision.resolve_precision(settings, CPU) == chosen
+    assert precision.known_precision(settings, CPU) == chosen
     assert precision.resolve_precision(settings, CPU) == chosen and len(asked) == 1  # measured once per machine
     for step in asked[0]:
         step()  # both sides run

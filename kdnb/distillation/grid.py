@@ -9,45 +9,63 @@ import torch
 
 from kdnb.data import ImageSet
 from kdnb.distillation.students import distil
-from kdnb.distillation.teaching import teacher_of
+from kdnb.distillation.teaching import train_teacher_or_control
 from kdnb.metrics import Interval, divergence, ece, paired_test, seed_interval, share_interval, softmax
 from kdnb.progress import say
 from kdnb.runs import Run
 from kdnb.settings import Settings
 from kdnb.training import saved_logits
 
-__all__ = ["Cell", "answer", "compare", "control_runs", "grid_runs", "grid_table"]
+__all__ = ["Cell", "answer", "compare", "grid_table", "train_controls", "train_grid"]
 
 Cell = tuple[float, float]  # alpha, temperature; alpha 1 is training on labels alone
 LABELS: Cell = (1.0, 1.0)
 
 
-def grid_runs(settings: Settings, image_set: ImageSet, teacher: Run, device: torch.device) -> dict[Cell, list[Run]]:
-    """The students of every cell of ``alphas`` × ``temperatures`` and of labels alone, ``student_seeds`` of each.
+def train_grid(
+    settings: Settings, image_set: ImageSet, teacher: Run, device: torch.device
+) -> dict[Cell, list[Run]]:
+    """Train ``student_seeds`` students in every cell of the grid and on labels alone, or find them.
 
-    Seeds change the initial weights and the order of the images; teacher, split and augmented views stay. A seed is
-    finished for all cells before the next begins, so that what is there can be compared at any time.
+    The cells are ``alphas`` × ``temperatures``. Seeds change the initial weights and the order of
+    the images; teacher, split and augmented views stay. A seed is finished for all cells before the
+    next begins, so that what is there can be compared at any time.
     """
-    cells = product(settings.alphas or [settings.alpha], settings.temperatures or [settings.temperature])
-    runs: dict[Cell, list[Run]] = {LABELS: []} | {cell: [] for cell in cells if cell[0] < 1}
-    for one, (number, (alpha, temperature)) in product(settings.of_seeds, enumerate(runs)):
-        say(f"  grid: seed {one.student_seed}, cell {number + 1} of {len(runs)} (alpha {alpha:g}, T {temperature:g})")
-        chosen = one.model_copy(update={"temperature": temperature})
-        runs[alpha, temperature].append(distil(chosen, image_set, teacher, device, alpha=alpha))
+    alphas = settings.alphas or [settings.alpha]
+    temperatures = settings.temperatures or [settings.temperature]
+    runs: dict[Cell, list[Run]] = {LABELS: []}
+    for cell in product(alphas, temperatures):
+        if cell[0] < 1:
+            runs[cell] = []
+    for of_seed in settings.of_seeds:
+        for number, (alpha, temperature) in enumerate(runs, start=1):
+            say(
+                f"  grid: seed {of_seed.student_seed}, cell {number} of {len(runs)} "
+                f"(alpha {alpha:g}, T {temperature:g})"
+            )
+            chosen = of_seed.model_copy(update={"temperature": temperature})
+            run = distil(chosen, image_set, teacher, device, alpha=alpha)
+            runs[alpha, temperature].append(run)
     return runs
 
 
-def control_runs(settings: Settings, image_set: ImageSet, device: torch.device) -> dict[str, list[Run]]:
-    """``student_seeds`` students on labels alone, of the teacher, and of each control of ``settings.controls``.
+def train_controls(
+    settings: Settings, image_set: ImageSet, device: torch.device
+) -> dict[str, list[Run]]:
+    """Train ``student_seeds`` students on labels alone, of the teacher and of each control.
 
-    What a control gains too is not knowledge of the teacher.
+    The controls are those of ``settings.controls``; what is there is found. What a control gains
+    too is not knowledge of the teacher.
     """
     runs: dict[str, list[Run]] = {}
     for name in ("labels alone", "teacher", *settings.controls):
-        chosen = settings.model_copy(update={"control": name if name in settings.controls else ""})
-        teacher = teacher_of(chosen, image_set, device)
+        control = name if name in settings.controls else ""
+        chosen = settings.model_copy(update={"control": control})
+        teacher = train_teacher_or_control(chosen, image_set, device)
         alpha = 1.0 if name == "labels alone" else None
-        runs[name] = [distil(one, image_set, teacher, device, alpha=alpha) for one in chosen.of_seeds]
+        runs[name] = [
+            distil(of_seed, image_set, teacher, device, alpha=alpha) for of_seed in chosen.of_seeds
+        ]
     return runs
 
 
@@ -86,7 +104,10 @@ def compare(
 def grid_table(
     runs: Mapping[Cell, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
 ) -> pd.DataFrame:
-    """`compare` for the cells of `grid_runs`, labels alone first; columns alpha and temperature before the others."""
+    """`compare` for the cells of `train_grid`, labels alone first.
+
+    Columns alpha and temperature come before the others.
+    """
     table = compare(runs, teacher, image_set, test_groups).reset_index(drop=True)
     return pd.concat([pd.DataFrame(list(runs), columns=["alpha", "temperature"]), table], axis=1)
 

@@ -77,16 +77,30 @@ class Reading:
         root, classes = self.run.folder.parents[1], len(self.facts["classes"])
         runs = [Run(kind, self.facts[kind], root / kind / self.facts[kind]) for kind in ("student", "teacher")]
         for run in runs:
-            if not run.path("done.json").is_file():
+            if not run.finished:
                 raise UserError(f"the {run.kind}'s run {run.id} is gone from '{root}': run notebook 04 again")
         return load_student(runs[0], classes, device), load_teacher(runs[1], classes, device)
 
 
 def reading_of(study: Study) -> Reading:
-    """The reading of a study's student, measured now or found."""
-    counts = {"fitted": FITTED, "scored": SCORED, "compared": COMPARED, "cut": CUT, "ks": KS}
-    parameters, also = counts | {"seed": study.settings.seed}, [study.label_only.id]
-    return Reading(study.downstream("reading", parameters, lambda run: _measure(study, run), also))
+    """The reading of a study's trained models, measured now or found.
+
+    Raises:
+        UserError: If teacher, KD student or label-only student are not trained yet.
+    """
+    parameters = {
+        "fitted": FITTED,
+        "scored": SCORED,
+        "compared": COMPARED,
+        "cut": CUT,
+        "ks": KS,
+        "seed": study.settings.seed,
+    }
+
+    def make(run: Run) -> None:
+        _measure(study, run)
+
+    return Reading(study.downstream("reading", parameters, make, also=[study.label_only.id]))
 
 
 def found_reading(settings: Settings, student: str) -> Reading:

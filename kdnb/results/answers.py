@@ -23,8 +23,8 @@ def answers(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     """The class that teacher, students and memory alone name for each test image; its group and target.
 
     Args:
-        study: Data and teacher.
-        grid: Of `kdnb.distillation.grid_runs`.
+        study: Data and trained teacher.
+        grid: Of `kdnb.distillation.train_grid`.
 
     Returns:
         One row per test image, whole numbers only: group, target, 1-NN, 1-NN mirrored, teacher, and a column per

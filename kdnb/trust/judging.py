@@ -13,7 +13,15 @@ from kdnb.faithfulness import BASELINES, METRICS
 from kdnb.metrics import seed_interval, share_interval
 from kdnb.progress import say
 from kdnb.study import Study
-from kdnb.trust.grading import EXPLANATIONS, STUDENTS, TEACHER, explanations, graded, graded_rows, trained
+from kdnb.trust.grading import (
+    EXPLANATIONS,
+    STUDENTS,
+    TEACHER,
+    explanations,
+    graded,
+    graded_rows,
+    trained_runs,
+)
 
 __all__ = ["margins", "quality", "scores", "verdicts"]
 
@@ -34,7 +42,7 @@ def scores(study: Study) -> pd.DataFrame:
         many images it is known, and the ``seeds``.
     """
     found, groups = {}, study.groups(graded_rows(study))
-    for kind, runs in trained(study).items():
+    for kind, runs in trained_runs(study).items():
         for name in explanations(kind):
             say(f"  grading the {kind}: {name}")
             seeds = [graded(study, kind, run, name) for run in runs]
@@ -58,7 +66,7 @@ def margins(study: Study) -> pd.DataFrame:
         interval of the paired difference: above 0, it beats them all. NaN where it is not known.
     """
     found, groups = {}, study.groups(graded_rows(study))
-    for kind, runs in trained(study).items():
+    for kind, runs in trained_runs(study).items():
         seeds = {name: [graded(study, kind, run, name) for run in runs] for name in explanations(kind)}
         for metric in AGAINST:
             values = {name: np.stack([seed[metric] for seed in of]) for name, of in seeds.items()}

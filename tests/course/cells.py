@@ -17,13 +17,21 @@ def bound(tree):
             yield (node.asname or node.name).split(".")[0]
 
 
+def prepared(tree):
+    """Names of the studies whose models a cell trains, or whose costs it measures."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in ("train", "measure_costs"):
+            yield node.value.id
+
+
 def needed_cells(notebook):
     """Sources of the cells that answers and checks depend on, and of answers and checks, both in order."""
     own = {cell["id"] for pair in exercises(notebook).values() for cell in pair}
     names, before, within = set(), [], []
     for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
         tree = ast.parse(source_of(cell))
-        if cell["id"] in own or names & set(bound(tree)):
+        made = {*bound(tree), *prepared(tree)}
+        if cell["id"] in own or names & made:
             names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
             (within if cell["id"] in own else before).insert(0, source_of(cell))
     return before, within

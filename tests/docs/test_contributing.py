@@ -90,7 +90,7 @@ def test_a_loss(copy):
     assert float(printed.split()[1]) > 0
     train = "from kdnb.settings import Settings; from kdnb.study import Study; "
     given = {**SMALL, "loss": "logit", "runs_dir": str(copy / "runs")}
-    python(f"{train} Study(Settings.checked({given})).student", copy)
+    python(f"{train} Study(Settings.checked({given})).train('KD student')", copy)
     spec = next((copy / "runs/student").glob("*/spec.json")).read_text()
     assert '"loss": "logit"' in spec
 
