@@ -21,7 +21,7 @@ from torchvision.models import get_model_weights
 from kdnb.data import Batch, ImageSet, batches
 from kdnb.errors import UserError
 from kdnb.models import evaluating, imagenet_state, load_weights, make_teacher, save_weights
-from kdnb.precision import autocast, known_precision, resolve_precision
+from kdnb.precision import autocast, resolve_precision
 from kdnb.progress import say, track
 from kdnb.runs import Run, Spec, atomic_path, find_run, get_or_make, write_json
 from kdnb.settings import Settings
@@ -32,7 +32,6 @@ __all__ = [
     "find_teacher",
     "find_untrained_teacher",
     "fit",
-    "known_schedule",
     "load_teacher",
     "make_untrained_teacher",
     "predict",
@@ -213,27 +212,14 @@ def saved_logits(run: Run, part: str = "test") -> np.ndarray:
 
 
 def schedule_of(settings: Settings, epochs: int, device: torch.device) -> Schedule:
-    """The schedule that the settings ask for, on this device; measures the precision if it must."""
-    return _schedule(settings, epochs, resolve_precision(settings, device))
-
-
-def known_schedule(settings: Settings, epochs: int, device: torch.device) -> Schedule | None:
-    """`schedule_of`, or None where the precision would have to be measured first.
-
-    Then nothing was trained with these settings on this machine yet.
-    """
-    precision = known_precision(settings, device)
-    return None if precision is None else _schedule(settings, epochs, precision)
-
-
-def _schedule(settings: Settings, epochs: int, precision: str) -> Schedule:
+    """The schedule that the settings ask for, on this device."""
     return Schedule(
         epochs=epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         views=settings.views,
         seed=settings.seed,
-        precision=precision,
+        precision=resolve_precision(settings, device),
     )
 
 
@@ -258,9 +244,7 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
 
 def find_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run | None:
     """The finished run that `train_teacher` would find, or None; nothing is trained or fetched."""
-    schedule = known_schedule(settings, settings.teacher_epochs, device)
-    if schedule is None:
-        return None
+    schedule = schedule_of(settings, settings.teacher_epochs, device)
     weights = weights_here(settings.weights, settings.teacher)
     spec = _teacher_spec(settings, image_set, schedule, weights)
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
@@ -285,9 +269,7 @@ def find_untrained_teacher(
     settings: Settings, image_set: ImageSet, device: torch.device
 ) -> Run | None:
     """The finished run that `make_untrained_teacher` would find, or None; nothing is made."""
-    schedule = known_schedule(settings, 0, device)
-    if schedule is None:
-        return None
+    schedule = schedule_of(settings, 0, device)
     spec = _teacher_spec(settings, image_set, schedule, "untrained")
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
 

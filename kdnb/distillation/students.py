@@ -22,7 +22,6 @@ from kdnb.training import (
     Schedule,
     finish,
     fit,
-    known_schedule,
     label_loss,
     load_teacher,
     schedule_of,
@@ -92,9 +91,7 @@ def find_student(
     """
     settings = _with_alpha(settings, alpha)
     online = online or settings.loss == "attention"
-    schedule = known_schedule(settings, settings.student_epochs, device)
-    if schedule is None:
-        return None
+    schedule = schedule_of(settings, settings.student_epochs, device)
     _check_teacher(settings, image_set, teacher)
     spec = _student_spec(settings, image_set, teacher, schedule, online=online)
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)

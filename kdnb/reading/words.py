@@ -175,9 +175,10 @@ def explain_image(reading: Reading, path: str | Path, out: str | Path, settings:
     """
     size = reading.facts["image_size"]
     try:
-        pixels = np.array(decode(Path(path).read_bytes(), size)[0])[None]
+        squares, _, _ = decode(Path(path).read_bytes(), [size])
     except (OSError, ValueError) as error:
         raise UserError(f"'{path}' cannot be read as an image ({getattr(error, 'strerror', None) or error})") from None
+    pixels = np.array(squares)
     report = read_image(reading, to_tensor(pixels), pixels, Path(path).name, device=settings.activate())
     body = "".join(f"<p>{html.escape(s)}</p>" for s in report.sentences)
     body += report.table.round(3).to_html(index=False, border=0)
