@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb import precision, training
+from kdnb import training
 from kdnb.cli import app
 from kdnb.distillation import students
 from kdnb.errors import UserError
@@ -45,7 +45,6 @@ def no_training(monkeypatch):
 
     monkeypatch.setattr(training, "fit", refuse)
     monkeypatch.setattr(students, "fit", refuse)
-    monkeypatch.setattr(precision, "_speed_up", refuse)
     monkeypatch.setattr(training, "imagenet_state", refuse)
     monkeypatch.setattr(study_runs, "measure_all", refuse)
 
