@@ -26,6 +26,8 @@ import sys
 sys.path.insert(0, {root!r})  # the project, where the stubs come from
 from tools.copies import release_steps
 
+# nbgrader calls alembic by its name, which lies beside Python in an environment
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
 os.environ["KDNB_LIVE"] = "0"  # while grading, no live widgets: they add megabytes to a notebook
 
 c = get_config()  # noqa: F821 - nbgrader gives it
