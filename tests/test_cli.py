@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from kdnb.batch import notebooks, parameters_of
 from kdnb.cli import _pairs, main
 from kdnb.efficiency import onnx_model
+from kdnb.notebook_files import notebooks, parameters_of
 from kdnb.reading import reading_of
 from kdnb.runs import finished_runs
 from kdnb.settings import Settings

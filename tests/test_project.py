@@ -12,11 +12,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PINS = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
 FLOORS = [
-    {"errors", "settings", "runs", "phantoms", "progress"},
+    {"errors", "settings", "runs", "phantoms", "progress", "notebook_files", "course"},
     {"data", "leakage", "models", "metrics"},
     {"training", "precision", "distillation", "feature_maps", "explanations", "faithfulness", "efficiency"},
     {"figures", "widgets", "study", "trust", "report", "audit", "reading"},
-    {"batch", "book", "doctor", "sweep", "results", "course", "cli"},
+    {"batch", "sweep", "results", "cli"},
 ]
 MODULES = sorted((ROOT / "kdnb").rglob("*.py"))
 

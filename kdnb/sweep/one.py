@@ -17,8 +17,9 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from kdnb.batch import Progress, code_digest, execute, load_papermill, parameters_of
+from kdnb.batch import Progress, code_digest, execute, load_papermill
 from kdnb.errors import UserError
+from kdnb.notebook_files import parameters_of
 from kdnb.runs import Run, get_or_make, write_json
 from kdnb.sweep.spec import Spec
 

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
-from kdnb.batch import code_digest, parameters_of
+from kdnb.batch import code_digest
 from kdnb.errors import UserError
+from kdnb.notebook_files import parameters_of
 from kdnb.runs import digest
 from kdnb.settings import Settings, project_root
 from kdnb.sweep.spec import VERSION, Spec

@@ -3,7 +3,8 @@
 import ast
 
 import kdnb.course
-from kdnb.course.building import exercises, load_json, source_of, student_copy
+from kdnb.notebook_files import load_json, source_of
+from tools.exercises import exercises
 
 
 def bound(tree):
@@ -42,6 +43,8 @@ def replay(path, settings, check, monkeypatch):
 
     Yields "solutions", then "stubs", each after its cells have run.
     """
+    from tools.copies import student_copy  # needs nbgrader
+
     notebook, space = load_json(path), {"In": [], "Out": {}, "display": print}
     before, within = needed_cells(notebook)
     monkeypatch.setattr(kdnb.course, "check", check)

@@ -57,7 +57,7 @@ def python(code, root, *arguments):
 def copy(tmp_path):
     """A copy of the project that a recipe may change."""
     left_out = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("kdnb", "notebooks", "tests"):
+    for name in ("kdnb", "notebooks", "tests", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
     (tmp_path / "data").mkdir()
     for name in ("data/registry.toml", "pyproject.toml"):
