@@ -150,7 +150,8 @@ def explain(
 ) -> None:
     """Read one image layer by layer, and write the report as one page with the layer stepper inside."""
     settings = Settings.checked({"runs_dir": runs_dir})
-    from kdnb.reading import explain_image, found_reading
+    from kdnb.reading import found_reading
+    from kdnb.widgets import explain_image
 
     print(*explain_image(found_reading(settings, run), image, out, settings).sentences, f"page: {out}", sep="\n")
 

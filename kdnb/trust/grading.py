@@ -13,7 +13,7 @@ from kdnb.explanations import Context, explain
 from kdnb.faithfulness import BASELINES, METRICS, Explainer, grade
 from kdnb.progress import say
 from kdnb.runs import Run, atomic_path, get_or_make
-from kdnb.study import Study
+from kdnb.protocols import ImagesOfStudy, TrainedStudy
 from kdnb.training import load_teacher
 
 __all__ = [
@@ -45,7 +45,7 @@ CHECKED = 24  # images at most for the tests that need new explanations: the cla
 
 
 
-def train_students(study: Study) -> dict[str, list[Run]]:
+def train_students(study: TrainedStudy) -> dict[str, list[Run]]:
     """Train the students of every seed, and their teacher before them, or find them trained.
 
     Returns:
@@ -62,7 +62,7 @@ def train_students(study: Study) -> dict[str, list[Run]]:
     return runs
 
 
-def trained_runs(study: Study) -> dict[str, list[Run]]:
+def trained_runs(study: TrainedStudy) -> dict[str, list[Run]]:
     """What `train_students` returned, read from what is there; nothing is trained.
 
     Raises:
@@ -87,7 +87,7 @@ def explanations(kind: str) -> list[str]:
     return [name for name in EXPLANATIONS if (kind, name) != (TEACHER, "SHAP deep")] + list(BASELINES)
 
 
-def explainer(study: Study, name: str) -> Explainer:
+def explainer(study: ImagesOfStudy, name: str) -> Explainer:
     """The explanation or baseline of that name, with the study's background, samples and seed."""
     if name in BASELINES:
         return BASELINES[name]
@@ -96,12 +96,12 @@ def explainer(study: Study, name: str) -> Explainer:
     return lambda model, images, targets: explain(method, model, images, targets, context).maps.astype(np.float32)
 
 
-def graded_rows(study: Study) -> np.ndarray:
+def graded_rows(study: TrainedStudy) -> np.ndarray:
     """Rows of the test images that are graded on."""
     return study.sample(study.settings.graded_images)
 
 
-def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
+def graded(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
     """Maps and all metrics of one explanation of one model, computed now or found, see `kdnb.faithfulness.grade`.
 
     All NaN where the explanation is refused, because it breaks its own axiom.
@@ -133,6 +133,6 @@ def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndar
     return np.load(done.path("grades.npz"))
 
 
-def model_of(study: Study, kind: str, run: Run) -> nn.Module:
+def model_of(study: TrainedStudy, kind: str, run: Run) -> nn.Module:
     """The trained network of a run, in eval mode."""
     return (load_teacher if kind == TEACHER else load_student)(run, len(study.image_set.classes), study.device)

@@ -12,7 +12,7 @@ from kdnb.efficiency import ATTRIBUTIONS
 from kdnb.faithfulness import BASELINES, METRICS
 from kdnb.metrics import seed_interval, share_interval
 from kdnb.progress import say
-from kdnb.study import Study
+from kdnb.protocols import TrainedStudy
 from kdnb.trust.grading import (
     EXPLANATIONS,
     STUDENTS,
@@ -34,7 +34,7 @@ SIGNED = ("ROAD", "class switch", "randomisation", "stability")  # in [-1, 1], t
 AGAINST = ("energy in mask", "insertion, mean colour", "insertion, blur", "ROAD")  # held against baselines
 
 
-def scores(study: Study) -> pd.DataFrame:
+def scores(study: TrainedStudy) -> pd.DataFrame:
     """Every metric of every explanation of every model.
 
     Returns:
@@ -58,7 +58,7 @@ def scores(study: Study) -> pd.DataFrame:
     return pd.DataFrame(found).T.astype({"images": int, "seeds": int}).rename_axis(["model", "explanation", "metric"])
 
 
-def margins(study: Study) -> pd.DataFrame:
+def margins(study: TrainedStudy) -> pd.DataFrame:
     """How much better every explanation is than each map that explains nothing, on the same images, seed by seed.
 
     Returns:

@@ -17,7 +17,8 @@ from kdnb.faithfulness import distractor_shares, energy_in_mask
 from kdnb.metrics import Interval, seed_interval, share_interval
 from kdnb.phantoms import render
 from kdnb.runs import Run
-from kdnb.study import Study
+from kdnb.protocols import ImagesOfStudy
+from kdnb.study.images import StudyImages
 from kdnb.training import predict
 from kdnb.trust.grading import STUDENTS, explainer, explanations
 
@@ -51,13 +52,13 @@ LURING = "phantom_brain_distractor"
 SHOWN = 8  # images of a small study that are explained
 
 
-def train_lured(study: Study) -> list[Run]:
+def train_lured(study: ImagesOfStudy) -> list[Run]:
     """Train label-only students, one per seed, on brain phantoms with a blob that tells nothing."""
     small = _small(study, LURING)
     return _train_students(small, small.image_set)
 
 
-def train_cheating(study: Study) -> dict[str, list[Run]]:
+def train_cheating(study: ImagesOfStudy) -> dict[str, list[Run]]:
     """Train label-only students, one per seed, on dementia phantoms with a mark in a corner.
 
     Returns:
@@ -71,7 +72,7 @@ def train_cheating(study: Study) -> dict[str, list[Run]]:
     }
 
 
-def distractor(study: Study, students: Sequence[Run]) -> pd.DataFrame:
+def distractor(study: ImagesOfStudy, students: Sequence[Run]) -> pd.DataFrame:
     """Where the first layer points in phantoms with a bright thing that tells nothing.
 
     Args:
@@ -92,7 +93,7 @@ def distractor(study: Study, students: Sequence[Run]) -> pd.DataFrame:
 
 
 def shortcut(
-    study: Study, students: Mapping[str, Sequence[Run]]
+    study: ImagesOfStudy, students: Mapping[str, Sequence[Run]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Students that cheat: which explanations show it?
 
@@ -118,18 +119,18 @@ def shortcut(
     return accuracies, _energies(small, fair, models)
 
 
-def _small(study: Study, dataset: str) -> Study:
-    """A small study of its own on other phantoms, the same in every profile: seconds."""
-    return Study(study.settings.model_copy(update=SMALL | {"dataset": dataset}))
+def _small(study: ImagesOfStudy, dataset: str) -> StudyImages:
+    """The images of a small study on other phantoms, the same in every profile: seconds."""
+    return StudyImages(study.settings.model_copy(update=SMALL | {"dataset": dataset}))
 
 
-def _fair(small: Study) -> ImageSet:
+def _fair(small: StudyImages) -> ImageSet:
     """The images of a small study with marks that say nothing: any class as often as any other."""
     plan = replace(phantom_plan(small.settings), shortcut=0.25)
     return load(small.settings, phantom_source(plan))
 
 
-def _train_students(small: Study, image_set: ImageSet) -> list[Run]:
+def _train_students(small: StudyImages, image_set: ImageSet) -> list[Run]:
     """Label-only students of every seed, trained on these images now, or found."""
     return [
         distil(of_seed, image_set, None, small.device, alpha=1.0)
@@ -137,13 +138,13 @@ def _train_students(small: Study, image_set: ImageSet) -> list[Run]:
     ]
 
 
-def _load(small: Study, runs: Sequence[Run]) -> list[nn.Module]:
+def _load(small: StudyImages, runs: Sequence[Run]) -> list[nn.Module]:
     classes = len(small.image_set.classes)
     return [load_student(run, classes, small.device) for run in runs]
 
 
 def _accuracies(
-    small: Study, models: Sequence[nn.Module], marks: Mapping[str, ImageSet]
+    small: StudyImages, models: Sequence[nn.Module], marks: Mapping[str, ImageSet]
 ) -> dict[tuple[str, str], float]:
     """(marks, value · low · high) → number, of the students of every seed together."""
     row = {}
@@ -155,7 +156,7 @@ def _accuracies(
     return row
 
 
-def _accuracy(small: Study, models: Sequence[nn.Module], image_set: ImageSet) -> Interval:
+def _accuracy(small: StudyImages, models: Sequence[nn.Module], image_set: ImageSet) -> Interval:
     rows = image_set.rows("test")
     right = []
     for model in models:
@@ -165,7 +166,7 @@ def _accuracy(small: Study, models: Sequence[nn.Module], image_set: ImageSet) ->
 
 
 def _energies(
-    small: Study, fair: ImageSet, models: Mapping[str, Sequence[nn.Module]]
+    small: StudyImages, fair: ImageSet, models: Mapping[str, Sequence[nn.Module]]
 ) -> pd.DataFrame:
     """The second table of `shortcut`."""
     rows = small.sample(SHOWN)
@@ -197,7 +198,7 @@ def _energies(
 
 
 def _energy(
-    small: Study, name: str, model: nn.Module, images: Tensor, masks: np.ndarray
+    small: StudyImages, name: str, model: nn.Module, images: Tensor, masks: np.ndarray
 ) -> np.ndarray:
     with torch.inference_mode():
         said = model(images).argmax(1).cpu()

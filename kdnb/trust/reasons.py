@@ -14,7 +14,7 @@ from kdnb.metrics import seed_interval
 from kdnb.progress import say
 from kdnb.reading.measured import COMPARED
 from kdnb.runs import Run, get_or_make
-from kdnb.study import Study
+from kdnb.protocols import TrainedStudy
 from kdnb.training import saved_logits
 from kdnb.trust.grading import (
     STUDENTS,
@@ -29,7 +29,7 @@ from kdnb.trust.grading import (
 __all__ = ["agreement", "agreement_table", "kd_question", "likeness"]
 
 
-def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def likeness(study: TrainedStudy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Debiased CKA of every tap of the students with the teacher's tap of like depth, on the images of notebook 04.
 
     Computed once and kept.
@@ -61,7 +61,7 @@ def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             for taps in table}  # fmt: skip
 
 
-def agreement(study: Study) -> dict[tuple[str, str, str], np.ndarray]:
+def agreement(study: TrainedStudy) -> dict[tuple[str, str, str], np.ndarray]:
     """(student, explanation, measure) → (S, N): how alike the maps of teacher and student are, seed by seed."""
     models = trained_runs(study)
     found = {}
@@ -74,7 +74,7 @@ def agreement(study: Study) -> dict[tuple[str, str, str], np.ndarray]:
     return found
 
 
-def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
+def agreement_table(study: TrainedStudy, found: Mapping[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
     """`agreement` on images on which teacher and all students are right, and on which at least one is wrong.
 
     Returns:
@@ -93,7 +93,7 @@ def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarra
 
 
 def kd_question(
-    study: Study, found: Mapping[tuple[str, str, str], np.ndarray],
+    study: TrainedStudy, found: Mapping[tuple[str, str, str], np.ndarray],
     more: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Does distillation change what the student gets right, or why? KD student minus label-only student.

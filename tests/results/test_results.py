@@ -11,12 +11,13 @@ import pytest
 from kdnb.distillation import train_grid
 from kdnb.errors import UserError
 from kdnb.figures import size_curves
+from kdnb.results.accuracies import accuracy, answered
 from kdnb.results.answers import answers, curves, trainings
-from kdnb.results.build import COLLECTED, build, write_findings
+from kdnb.results.build import COLLECTED, build, make_tables, write_findings
+from kdnb.results.effects import gains
 from kdnb.results.findings import findings
 from kdnb.results.kept import by_size, kept, worth
 from kdnb.results.records import collect, load
-from kdnb.results.tables import accuracy, answered, gains, make_tables
 from kdnb.runs import digest, write_json
 from kdnb.study import Study
 from kdnb.sweep.plan import read_plan
