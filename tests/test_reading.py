@@ -16,7 +16,7 @@ from kdnb.reading import found_reading, read_class, read_image, reading_of
 from kdnb.reading.measured import FITTED, KS, SCORED, Reading, _ledgers
 from kdnb.runs import Run
 from kdnb.widgets import StepperState, explain_image, known_stepper, panel
-from kdnb.widgets.render import number, plus
+from kdnb.number_text import number, plus
 
 TAPS = [f"conv{i}" for i in range(1, 6)]
 

@@ -23,7 +23,7 @@ from kdnb.feature_maps import (
 )
 from kdnb.metrics import softmax
 from kdnb.reading.measured import Reading
-from kdnb.widgets.render import number, plus
+from kdnb.number_text import number, plus
 
 __all__ = ["ImageReport", "read_class", "read_image"]
 

@@ -1,4 +1,4 @@
-"""Every number and colour of the explanation explorer, without a view: maps, agreement, readings, sentences (05)."""
+"""Numbers and colours of the explanation explorer: maps, agreement, readings, sentences (05)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,25 +13,39 @@ from kdnb.errors import UserError
 from kdnb.explanations import CAMS, METHODS, Attribution, Context, explain
 from kdnb.faithfulness import AGREEMENTS, energy_in_mask, runner_up
 from kdnb.widgets.layers import KINDS, Kind, check_images, probabilities_of
-from kdnb.widgets.render import number
+from kdnb.number_text import number, probability
 from kdnb.widgets.view import colour_numbers, one_of, within
 
-__all__ = ["ABOUT", "Choice", "ExplorerData", "ExplorerPanel", "ExplorerState", "View", "check", "explorer_data",
-           "explorer_panel", "first_states"]  # fmt: skip
+__all__ = [
+    "ABOUT",
+    "Choice",
+    "ExplorerData",
+    "ExplorerPanel",
+    "ExplorerState",
+    "View",
+    "agreement_text",
+    "check",
+    "explorer_data",
+    "explorer_panel",
+    "first_states",
+]
 
-ABOUT = {name: Kind(name, "share of the logit", per_class=True, signed=True) for name in METHODS} | {
-    "average map": KINDS["average"], **{name: KINDS[name] for name in CAMS},
-    "occlusion": Kind("occlusion", "drop of the logit", per_class=True, signed=True),
-}  # fmt: skip
-CUT = 0.995  # of a signed map's pixels are inside the ends of its colours, so that one pixel does not pale the rest
+ABOUT = {
+    name: Kind(label=name, unit="share of the logit", per_class=True, signed=True)
+    for name in METHODS
+}
+ABOUT["average map"] = KINDS["average"]
+ABOUT["occlusion"] = Kind(label="occlusion", unit="drop of the logit", per_class=True, signed=True)
+ABOUT.update({name: KINDS[name] for name in CAMS})
+CUT = 0.995  # share of a signed map's pixels within its colours: one pixel must not pale the rest
 
 
 class Choice(NamedTuple):
-    """What one side shows: a method of ``METHODS``, a model's name, the class explained, or -1 for the true class."""
+    """What one side shows."""
 
-    method: str
-    model: str
-    target: int = -1
+    method: str  #: one of METHODS
+    model: str  #: its name
+    target: int = -1  #: the class explained, or -1 for the true class
 
 
 @dataclass(frozen=True)
@@ -45,41 +59,39 @@ class ExplorerState:
 
 
 class Explained(NamedTuple):
-    """A raw map (H, W) with its additivity error (NaN: no sum promised) and repeatability, or why there is none."""
+    """A raw map (H, W), or why there is none."""
 
     values: np.ndarray | None
-    error: float = np.nan
+    error: float = np.nan  #: additivity error; NaN: no sum promised
     repeatability: float = np.nan
     refusal: str = ""
 
 
 class View(NamedTuple):
-    """One side: raw map (H, W) or None, colour numbers (H, W) uint8, values at the ends of the colours.
-
-    ``numbers`` are readings by name, NaN where unknown; ``lines`` say them as (name, text).
-    """
+    """One side: its map, or why there is none, with colours, readings and words."""
 
     title: str
     refusal: str
-    raw: np.ndarray | None
-    indices: np.ndarray
-    low: float
-    high: float
-    numbers: dict[str, float]
-    lines: tuple[tuple[str, str], ...]
+    raw: np.ndarray | None  #: (H, W)
+    indices: np.ndarray  #: (H, W) uint8 numbers in the palette
+    low: float  #: value at the low end of the colours
+    high: float  #: value at the high end
+    numbers: dict[str, float]  #: readings by name; NaN where unknown
+    lines: tuple[tuple[str, str], ...]  #: the readings as (name, text)
 
     @property
     def sentence(self) -> str:
         """The side's part of the live line."""
-        return f"{self.title}: {self.refusal or '; '.join(f'{what} {text}' for what, text in self.lines)}"
+        said = "; ".join(f"{what} {text}" for what, text in self.lines)
+        return f"{self.title}: {self.refusal or said}"
 
 
 class ExplorerPanel(NamedTuple):
-    """Both sides, measure → how alike their maps are (NaN where unknown), and the text of the live line."""
+    """All that a state shows."""
 
-    views: tuple[View, View]
-    agreement: dict[str, float]
-    sentence: str
+    views: tuple[View, View]  #: sides A and B
+    agreement: dict[str, float]  #: measure → how alike their maps are, NaN where unknown
+    sentence: str  #: the text of the live line
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,49 +99,71 @@ class ExplorerData:
     """N images, the models to be explained, and all maps that are known; see `explorer_data`."""
 
     models: Mapping[str, nn.Module]
-    images: Tensor
-    pixels: np.ndarray
-    targets: tuple[int, ...]
-    classes: tuple[str, ...]
-    titles: tuple[str, ...]
+    images: Tensor  #: (N, 3, S, S) normalised
+    pixels: np.ndarray  #: (N, S, S, 3) uint8
+    targets: tuple[int, ...]  #: (N,)
+    classes: tuple[str, ...]  #: K names
+    titles: tuple[str, ...]  #: (N,)
     context: Context
-    masks: np.ndarray | None = None
-    known: dict[tuple[str, str, int, int], Explained] = field(default_factory=dict)  # method, model, image, class
+    masks: np.ndarray | None = None  #: (N, S, S) bool
+    known: dict[tuple[str, str, int, int], Explained] = field(default_factory=dict)  #: by `key`
 
     @cached_property
     def probabilities(self) -> dict[str, np.ndarray]:
         """Model → (N, K) float64."""
         return {name: probabilities_of(model, self.images) for name, model in self.models.items()}
 
+    def target(self, image: int, choice: Choice) -> int:
+        """The class that a map is about; for a map without a class in it, the true class."""
+        if choice.target >= 0 and ABOUT[choice.method].per_class:
+            return choice.target
+        return self.targets[image]
+
     def key(self, image: int, choice: Choice) -> tuple[str, str, int, int]:
-        """Where a map is kept; a map without a class in it is kept once."""
-        asked = choice.target if choice.target >= 0 and ABOUT[choice.method].per_class else self.targets[image]
-        return choice.method, choice.model, image, asked
+        """Where a map is kept: method, model, image, class."""
+        return choice.method, choice.model, image, self.target(image, choice)
 
     def explained(self, image: int, choice: Choice) -> Explained:
         """One map, found or computed now."""
-        method, model, _, target = key = self.key(image, choice)
+        key = self.key(image, choice)
         if key not in self.known:
-            given = self.models[model], self.images[image : image + 1], torch.tensor([target]), self.context
-            try:
-                self.known[key] = _one(explain(method, *given), 0)
-            except UserError as refusal:
-                self.known[key] = Explained(None, refusal=str(refusal))
+            self.known[key] = self._computed(image, choice)
         return self.known[key]
+
+    def _computed(self, image: int, choice: Choice) -> Explained:
+        one_image = self.images[image : image + 1]
+        target = torch.tensor([self.target(image, choice)])
+        model = self.models[choice.model]
+        try:
+            return _one(explain(choice.method, model, one_image, target, self.context), 0)
+        except UserError as refusal:
+            return Explained(values=None, refusal=str(refusal))
 
 
 def _one(found: Attribution, i: int) -> Explained:
     """One image's map; one that is not finite is refused."""
     if not np.isfinite(found.values[i]).all():
-        return Explained(None, refusal="the map is not finite: check the weights and the input range")
-    return Explained(found.maps[i], float(found.delta[i]), float(found.repeatability[i]))
+        refusal = "the map is not finite: check the weights and the input range"
+        return Explained(values=None, refusal=refusal)
+    return Explained(
+        values=found.maps[i],
+        error=float(found.delta[i]),
+        repeatability=float(found.repeatability[i]),
+    )
 
 
 def explorer_data(
-    models: Mapping[str, nn.Module], images: Tensor, pixels: np.ndarray, targets: Sequence[int], classes: Sequence[str],
-    titles: Sequence[str], context: Context, *, known: Mapping[str, Mapping[str, Attribution]] | None = None,
+    models: Mapping[str, nn.Module],
+    images: Tensor,
+    pixels: np.ndarray,
+    targets: Sequence[int],
+    classes: Sequence[str],
+    titles: Sequence[str],
+    context: Context,
+    *,
+    known: Mapping[str, Mapping[str, Attribution]] | None = None,
     masks: np.ndarray | None = None,
-) -> ExplorerData:  # fmt: skip
+) -> ExplorerData:
     """All that the explorer needs; maps that are not given are computed when they are asked for.
 
     Args:
@@ -149,25 +183,46 @@ def explorer_data(
     check_images(images, pixels, targets, classes, titles, masks)
     if not models:
         raise UserError("models must hold at least one model to explain, got none")
-    made = {
-        (method, model, i, int(targets[i])): _one(found, i)
-        for model, methods in (known or {}).items() for method, found in methods.items() for i in range(len(images))
-    }  # fmt: skip
-    return ExplorerData(dict(models), images.detach(), pixels, tuple(map(int, targets)), tuple(classes),
-                        tuple(map(str, titles)), context, masks, made)  # fmt: skip
+    data = ExplorerData(
+        models=dict(models),
+        images=images.detach(),
+        pixels=pixels,
+        targets=tuple(int(target) for target in targets),
+        classes=tuple(classes),
+        titles=tuple(str(title) for title in titles),
+        context=context,
+        masks=masks,
+    )
+    for model, methods in (known or {}).items():
+        for method, found in methods.items():
+            for image, target in enumerate(data.targets):
+                data.known[method, model, image, target] = _one(found, image)
+    return data
 
 
 def first_states(data: ExplorerData) -> list[ExplorerState]:
-    """Questions to the first image: another class, another method, other models? The widget starts with the first."""
+    """Questions to the first image: another class, another method, other models?
+
+    The widget starts with the first.
+    """
     main, *others = data.models
-    other = int(runner_up(data.probabilities[main][:1], data.targets[:1])[0])
-    deep = Choice("SHAP deep", main)
-    pairs = [(Choice("evidence", main), Choice("evidence", main, other)), (Choice("average map", main), deep)]
-    return [ExplorerState(0, *pair) for pair in (*pairs, *((deep, deep._replace(model=name)) for name in others))]
+    other_class = int(runner_up(data.probabilities[main][:1], data.targets[:1])[0])
+    deep = Choice(method="SHAP deep", model=main)
+    evidence = Choice(method="evidence", model=main)
+    average = Choice(method="average map", model=main)
+    return [
+        ExplorerState(image=0, a=evidence, b=evidence._replace(target=other_class)),
+        ExplorerState(image=0, a=average, b=deep),
+        *(ExplorerState(image=0, a=deep, b=deep._replace(model=name)) for name in others),
+    ]
 
 
 def check(data: ExplorerData, state: ExplorerState) -> ExplorerState:
-    """The state, if the data hold what it asks for; else a UserError that names the field."""
+    """The state, if the data hold what it asks for.
+
+    Raises:
+        UserError: If they do not; the message names the field.
+    """
     within("image", state.image, 0, len(data.pixels) - 1)
     within("opacity", state.opacity, 0, 1)
     for side, choice in ("a", state.a), ("b", state.b):
@@ -181,46 +236,105 @@ def explorer_panel(data: ExplorerData, state: ExplorerState) -> ExplorerPanel:
     """Both sides of a state, their agreement, and all words; maps that are missing are computed.
 
     Raises:
-        UserError: If the state asks for what is not there. A refused map is no error: its side says why.
+        UserError: If the state asks for what is not there. A refused map is no error: its side
+            says why.
     """
     check(data, state)
-    views = _view(data, state.image, state.a), _view(data, state.image, state.b)
-    maps = [v.raw[None] for v in views if v.raw is not None]
-    agreement = {m: float(alike(*maps)[0]) if len(maps) == 2 else np.nan for m, alike in AGREEMENTS.items()}
-    alike = ", ".join(f"{m} {v:z.2f}" for m, v in agreement.items() if not np.isnan(v))
-    missing = "a map is missing" if len(maps) < 2 else "a map is constant"
-    about = f"{data.titles[state.image]}, true class {data.classes[data.targets[state.image]]}"
-    sides = (f"{side}: {view.sentence}" for side, view in zip("AB", views, strict=True))
-    said = "\n".join([about, *sides, f"A and B agree: {alike or f'unknown, {missing}'}"])
-    return ExplorerPanel(views, agreement, said)
+    a = _view(data, state.image, state.a)
+    b = _view(data, state.image, state.b)
+    both = a.raw is not None and b.raw is not None
+    agreement = {}
+    for measure, alike in AGREEMENTS.items():
+        agreement[measure] = float(alike(a.raw[None], b.raw[None])[0]) if both else np.nan
+    known = [f"{name} {value:z.2f}" for name, value in agreement.items() if not np.isnan(value)]
+    unknown = "unknown, a map is constant" if both else "unknown, a map is missing"
+    said = [
+        f"{data.titles[state.image]}, true class {data.classes[data.targets[state.image]]}",
+        f"A: {a.sentence}",
+        f"B: {b.sentence}",
+        f"A and B agree: {', '.join(known) or unknown}",
+    ]
+    return ExplorerPanel(views=(a, b), agreement=agreement, sentence="\n".join(said))
+
+
+def agreement_text(value: float) -> str:
+    """How alike two maps are, in words.
+
+    >>> agreement_text(-0.001), agreement_text(float("nan"))
+    ('0.00', 'unknown')
+    """
+    return "unknown" if np.isnan(value) else f"{value:z.2f}"
 
 
 def _view(data: ExplorerData, image: int, choice: Choice) -> View:
-    found, about, target = data.explained(image, choice), ABOUT[choice.method], data.key(image, choice)[-1]
-    title = f"{about.label}, {choice.model}, {data.classes[target] if about.per_class else 'class-blind'}"
+    found = data.explained(image, choice)
+    about = ABOUT[choice.method]
+    target = data.target(image, choice)
+    of_class = data.classes[target] if about.per_class else "class-blind"
+    title = f"{about.label}, {choice.model}, {of_class}"
     numbers = {
-        "p": float(data.probabilities[choice.model][image, target]), "lowest": np.nan, "highest": np.nan,
-        "additivity error": found.error, "repeatability": found.repeatability, "energy in mask": np.nan,
-    }  # fmt: skip
-    if (raw := found.values) is None:
-        return View(title, found.refusal, None, np.zeros((0, 0), np.uint8), 0.0, 0.0, numbers, ())
-    numbers |= {"lowest": float(raw.min()), "highest": float(raw.max())}
+        "p": float(data.probabilities[choice.model][image, target]),
+        "lowest": np.nan,
+        "highest": np.nan,
+        "additivity error": found.error,
+        "repeatability": found.repeatability,
+        "energy in mask": np.nan,
+    }
+    raw = found.values
+    if raw is None:
+        return View(
+            title=title,
+            refusal=found.refusal,
+            raw=None,
+            indices=np.zeros((0, 0), np.uint8),
+            low=0.0,
+            high=0.0,
+            numbers=numbers,
+            lines=(),
+        )
+    numbers["lowest"] = float(raw.min())
+    numbers["highest"] = float(raw.max())
     if data.masks is not None:
         numbers["energy in mask"] = float(energy_in_mask(raw[None], data.masks[image][None])[0])
-    low, high = min(0.0, numbers["lowest"]), max(0.0, numbers["highest"])
-    if about.signed:
-        high = float(np.quantile(np.abs(raw), CUT)) or max(high, -low)
-        low = -high
-    return View(title, "", raw, colour_numbers(raw, low, high, signed=about.signed), low, high, numbers,
-                _lines(data, image, target, numbers))  # fmt: skip
+    low, high = _colour_range(raw, about.signed)
+    return View(
+        title=title,
+        refusal="",
+        raw=raw,
+        indices=colour_numbers(raw, low, high, signed=about.signed),
+        low=low,
+        high=high,
+        numbers=numbers,
+        lines=_lines(data, image, target, numbers),
+    )
 
 
-def _lines(data: ExplorerData, image: int, target: int, numbers: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
-    p, low, high, error, repeat, inside = numbers.values()
-    lines = [(f"p({data.classes[target]})", f"{p + 1e-12:.2f}"),
-             ("values", f"{number(low)} everywhere" if low == high else f"{number(low)} to {number(high)}"),
-             ("additivity error", "no sum promised" if np.isnan(error) else f"{number(100 * error)} %"),
-             ("repeatability", "deterministic" if repeat == 1 else f"r = {repeat:.2f}")]  # fmt: skip
+def _colour_range(raw: np.ndarray, signed: bool) -> tuple[float, float]:
+    """Values at the ends of the colours; zero lies inside, in the middle of a signed map."""
+    low = min(0.0, float(raw.min()))
+    high = max(0.0, float(raw.max()))
+    if not signed:
+        return low, high
+    limit = float(np.quantile(np.abs(raw), CUT)) or max(high, -low)
+    return -limit, limit
+
+
+def _lines(
+    data: ExplorerData, image: int, target: int, numbers: Mapping[str, float]
+) -> tuple[tuple[str, str], ...]:
+    low = numbers["lowest"]
+    high = numbers["highest"]
+    error = numbers["additivity error"]
+    repeatability = numbers["repeatability"]
+    inside = numbers["energy in mask"]
+    values = f"{number(low)} everywhere" if low == high else f"{number(low)} to {number(high)}"
+    lines = [
+        (f"p({data.classes[target]})", probability(numbers["p"])),
+        ("values", values),
+        ("additivity error", "no sum promised" if np.isnan(error) else f"{number(100 * error)} %"),
+        ("repeatability", "deterministic" if repeatability == 1 else f"r = {repeatability:.2f}"),
+    ]
     if not np.isnan(inside):
-        lines.append(("energy in mask", f"{inside:.2f} (chance {data.masks[image].mean():.2f})"))
+        chance = data.masks[image].mean()
+        lines.append(("energy in mask", f"{inside:.2f} (chance {chance:.2f})"))
     return tuple(lines)

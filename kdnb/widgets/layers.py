@@ -1,4 +1,4 @@
-"""What the layer stepper knows of some images: maps, channels, biases, answers of one or two networks (notebook 04)."""
+"""What the layer stepper knows of some images: maps, channels, biases, answers (notebook 04)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,17 @@ from kdnb.feature_maps import channel_means, gradients_at_taps, ledgers, recepti
 from kdnb.metrics import softmax
 from kdnb.models import evaluating
 
-__all__ = ["FILTERS", "KINDS", "Kind", "ModelMaps", "StepperData", "check_images", "filters", "probabilities_of",
-           "stepper_data"]  # fmt: skip
+__all__ = [
+    "FILTERS",
+    "KINDS",
+    "Kind",
+    "ModelMaps",
+    "StepperData",
+    "check_images",
+    "filters",
+    "probabilities_of",
+    "stepper_data",
+]
 
 CHUNK = 8  # images per forward and backward pass: bounds the memory, does not change the result
 UNSURE = 0.6  # a student whose largest probability is below is called unsure
@@ -26,7 +35,7 @@ FILTERS = ("all", "wrong", "disagree", "unsure")
 
 
 class Kind(NamedTuple):
-    """A kind of map: its name in sentences, what a cell holds, whether it depends on the class and has a sign."""
+    """A kind of map: its name in sentences, what a cell holds, whether it has class and sign."""
 
     label: str
     unit: str
@@ -35,34 +44,39 @@ class Kind(NamedTuple):
 
 
 KINDS = {  # in the order of the maps in ModelMaps
-    "average": Kind("average map", "mean activation", per_class=False, signed=False),
-    "eigencam": Kind("Eigen-CAM", "principal component", per_class=False, signed=False),
-    "gradcam": Kind("Grad-CAM", "weighted activation", per_class=True, signed=False),
-    "hirescam": Kind("HiResCAM", "positive evidence", per_class=True, signed=False),
-    "layercam": Kind("LayerCAM", "positive gradient × activation", per_class=True, signed=False),
-    "evidence": Kind("signed evidence", "gradient × activation", per_class=True, signed=True),
+    "average": Kind(label="average map", unit="mean activation", per_class=False, signed=False),
+    "eigencam": Kind(label="Eigen-CAM", unit="principal component", per_class=False, signed=False),
+    "gradcam": Kind(label="Grad-CAM", unit="weighted activation", per_class=True, signed=False),
+    "hirescam": Kind(label="HiResCAM", unit="positive evidence", per_class=True, signed=False),
+    "layercam": Kind(
+        label="LayerCAM", unit="positive gradient × activation", per_class=True, signed=False
+    ),
+    "evidence": Kind(
+        label="signed evidence", unit="gradient × activation", per_class=True, signed=True
+    ),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class ModelMaps:
-    """One network and what it makes of N images at its L taps; ``maps`` to ``reference`` have one entry per tap.
+    """One network and what it makes of N images at its L taps.
 
-    The R maps of a tap are those of ``KINDS`` and, where a kind depends on the class, of the K classes.
+    ``maps`` to ``reference`` have one entry per tap. The R maps of a tap are those of ``KINDS``
+    and, where a kind depends on the class, of the K classes.
     """
 
     name: str  #: "student" or "teacher"
     network: nn.Module  #: for what is asked later
     taps: tuple[str, ...]  #: in order of depth
     maps: tuple[np.ndarray, ...]  #: (N, R, h, w) float32
-    contributions: tuple[np.ndarray, ...]  #: (N, K, C) float32: a channel's gradient × activation, summed over cells
+    contributions: tuple[np.ndarray, ...]  #: (N, K, C) float32 gradient × activation, cells summed
     means: tuple[np.ndarray, ...]  #: (N, C) float32 mean activation of each channel
     reference: tuple[Tensor, ...]  #: (C,) the mean that stands for an ablated channel
     logits: np.ndarray  #: (N, K) float64
-    bias: np.ndarray | None  #: (L, N, K) float64 that biases after a tap add to a logit; None: the ledger is not exact
+    bias: np.ndarray | None  #: (L, N, K) float64 added after a tap; None: the ledger is not exact
     refusal: str  #: why there is no ledger, or ""
-    fields: np.ndarray  #: (L, 3) receptive field: side, jump, start of cell 0, px; NaN where there is no closed form
-    readings: pd.DataFrame  #: one row per tap of numbers to show beside it (probe accuracy, CKA, …); may have no column
+    fields: np.ndarray  #: (L, 3) receptive field: side, jump, start of cell 0, px; NaN if unknown
+    readings: pd.DataFrame  #: a row per tap of numbers to show (probe accuracy, CKA, …); or empty
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -72,32 +86,37 @@ class ModelMaps:
 
 @dataclass(frozen=True, eq=False)
 class StepperData:
-    """N images, pixels (N, S, S, 3) uint8 and tensors (N, 3, S, S), with true classes, titles, and the networks' maps.
+    """N images, what is known of them, and the networks' maps."""
 
-    ``masks`` (N, S, S) bool marks what defines the class, where that is known; ``early`` (N,) is the layer from which
-    on probes agree with the student's answer; ``provenance`` (run ids, versions, seed) goes into exports.
-    """
-
-    pixels: np.ndarray
-    images: Tensor
-    classes: tuple[str, ...]
-    targets: tuple[int, ...]  #: -1 where nobody knows
-    titles: tuple[str, ...]
-    models: tuple[ModelMaps, ...]
-    masks: np.ndarray | None = None
-    early: tuple[int, ...] | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    pixels: np.ndarray  #: (N, S, S, 3) uint8
+    images: Tensor  #: (N, 3, S, S) normalised
+    classes: tuple[str, ...]  #: K names
+    targets: tuple[int, ...]  #: (N,) -1 where nobody knows
+    titles: tuple[str, ...]  #: (N,)
+    models: tuple[ModelMaps, ...]  #: the student, then perhaps the teacher
+    masks: np.ndarray | None = None  #: (N, S, S) bool: what defines the class, where that is known
+    early: tuple[int, ...] | None = (
+        None  #: (N,) layer from which on probes say what the student says
+    )
+    provenance: Mapping[str, Any] = field(
+        default_factory=dict
+    )  #: run ids, versions, seed: exported
 
     def row(self, kind: str, target: int = 0) -> int:
         """Which of the R maps of a tap shows a kind, for a class where it depends on the class."""
-        before = list(KINDS)[: list(KINDS).index(kind)]
-        return sum(len(self.classes) if KINDS[k].per_class else 1 for k in before) + target * KINDS[kind].per_class
+        names = list(KINDS)
+        row = 0
+        for before in names[: names.index(kind)]:
+            row += len(self.classes) if KINDS[before].per_class else 1
+        return row + target if KINDS[kind].per_class else row
 
     def values(self, model: int, layer: int, kind: str, target: int, versus: int) -> np.ndarray:
-        """(N, h, w): the maps of a kind for a class, minus those for the class ``versus`` unless that is -1."""
+        """(N, h, w): maps of a kind for a class, minus those for ``versus`` unless that is -1."""
         maps = self.models[model].maps[layer - 1]
         found = maps[:, self.row(kind, target)]
-        return found - maps[:, self.row(kind, versus)] if versus >= 0 and KINDS[kind].per_class else found
+        if versus >= 0 and KINDS[kind].per_class:
+            return found - maps[:, self.row(kind, versus)]
+        return found
 
 
 def probabilities_of(network: nn.Module, images: Tensor) -> np.ndarray:
@@ -108,18 +127,31 @@ def probabilities_of(network: nn.Module, images: Tensor) -> np.ndarray:
 
 def filters(data: StepperData) -> dict[str, list[int]]:
     """Which images each of ``FILTERS`` leaves: the student wrong, unlike the teacher, or unsure."""
-    answers, sure = [m.probabilities.argmax(1) for m in data.models], data.models[0].probabilities.max(1)
+    student = data.models[0].probabilities
+    answers = student.argmax(axis=1)
+    teacher_answers = data.models[-1].probabilities.argmax(axis=1)
     truth = np.array(data.targets)
-    wrong = (answers[0] != truth) & (truth >= 0)
-    kept = (np.full(len(sure), True), wrong, answers[0] != answers[-1], sure < UNSURE)
-    return {name: np.flatnonzero(k).tolist() for name, k in zip(FILTERS, kept, strict=True)}
+    kept = {
+        "all": np.full(len(student), True),
+        "wrong": (answers != truth) & (truth >= 0),
+        "disagree": answers != teacher_answers,
+        "unsure": student.max(axis=1) < UNSURE,
+    }
+    return {name: np.flatnonzero(kept[name]).tolist() for name in FILTERS}
 
 
 def stepper_data(
-    student: nn.Module, teacher: nn.Module | None, images: Tensor, pixels: np.ndarray, targets: Sequence[int],
-    classes: Sequence[str], titles: Sequence[str] | None = None, *, masks: np.ndarray | None = None,
+    student: nn.Module,
+    teacher: nn.Module | None,
+    images: Tensor,
+    pixels: np.ndarray,
+    targets: Sequence[int],
+    classes: Sequence[str],
+    titles: Sequence[str] | None = None,
+    *,
+    masks: np.ndarray | None = None,
     provenance: Mapping[str, Any] | None = None,
-) -> StepperData:  # fmt: skip
+) -> StepperData:
     """All that is computed before the first step; what depends on a click is asked later.
 
     Args:
@@ -134,24 +166,41 @@ def stepper_data(
         provenance: What goes into exports besides the state.
 
     Raises:
-        UserError: If shapes or counts do not match, a tap is missing or is no map, or a map is not finite.
+        UserError: If shapes or counts do not match, a tap is missing or is no map, or a map is
+            not finite.
     """
-    titles = [f"image {i + 1}" for i in range(len(images))] if titles is None else titles
+    if titles is None:
+        titles = [f"image {i + 1}" for i in range(len(images))]
     check_images(images, pixels, targets, classes, titles, masks, lowest=-1)
-    named = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
     images = images.detach()
-    models = tuple(_model_maps(name, model, images, len(classes)) for name, model in named.items())
+    models = [_model_maps("student", student, images, len(classes))]
+    if teacher is not None:
+        models.append(_model_maps("teacher", teacher, images, len(classes)))
     if len(models[0].taps) != len(models[-1].taps):
-        taps = " and ".join(", ".join(m.taps) for m in models)
+        taps = " and ".join(", ".join(model.taps) for model in models)
         raise UserError(f"student and teacher need equally many taps, got {taps}")
-    return StepperData(pixels, images, tuple(classes), tuple(map(int, targets)), tuple(map(str, titles)), models, masks,
-                       provenance=dict(provenance or {}))  # fmt: skip
+    return StepperData(
+        pixels=pixels,
+        images=images,
+        classes=tuple(classes),
+        targets=tuple(int(target) for target in targets),
+        titles=tuple(str(title) for title in titles),
+        models=tuple(models),
+        masks=masks,
+        provenance=dict(provenance or {}),
+    )
 
 
 def check_images(
-    images: Tensor, pixels: np.ndarray, targets: Sequence[int], classes: Sequence[str], titles: Sequence[str],
-    masks: np.ndarray | None, *, lowest: int = 0,
-) -> None:  # fmt: skip
+    images: Tensor,
+    pixels: np.ndarray,
+    targets: Sequence[int],
+    classes: Sequence[str],
+    titles: Sequence[str],
+    masks: np.ndarray | None,
+    *,
+    lowest: int = 0,
+) -> None:
     """Whether images (N, 3, S, S) and what is known of them belong together, see `stepper_data`.
 
     Targets are class numbers from ``lowest``: -1 if they may be unknown.
@@ -159,51 +208,116 @@ def check_images(
     Raises:
         UserError: If shapes or counts do not match.
     """
-    n, k, shape = len(images), len(classes), tuple(images.shape)
-    if n == 0 or len(shape) != 4 or pixels.shape != (n, *shape[2:], 3) or pixels.dtype != np.uint8:
-        raise UserError("images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
-                        f"got {shape} and {pixels.shape} {pixels.dtype}")  # fmt: skip
-    if len(targets) != n or len(titles) != n or not all(lowest <= t < k for t in targets):
+    n = len(images)
+    k = len(classes)
+    shape = tuple(images.shape)
+    fitting = len(shape) == 4 and pixels.shape == (n, *shape[2:], 3) and pixels.dtype == np.uint8
+    if n == 0 or not fitting:
+        raise UserError(
+            "images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
+            f"got {shape} and {pixels.shape} {pixels.dtype}"
+        )
+    known = all(lowest <= target < k for target in targets)
+    if len(targets) != n or len(titles) != n or not known:
         unknown = " (-1 if unknown)" if lowest else ""
-        raise UserError(f"{n} images of {k} classes need {n} targets from 0 to {k - 1}{unknown} and {n} titles; "
-                        f"got targets {[int(t) for t in targets]} and {len(titles)} titles")  # fmt: skip
+        raise UserError(
+            f"{n} images of {k} classes need {n} targets from 0 to {k - 1}{unknown} "
+            f"and {n} titles; got targets {[int(target) for target in targets]} "
+            f"and {len(titles)} titles"
+        )
     if masks is not None and masks.shape != pixels.shape[:3]:
         raise UserError(f"masks must be {pixels.shape[:3]}, one per image, got {masks.shape}")
 
 
+class _Chunk(NamedTuple):
+    """What a network makes of n images; arrays by tap, in order of depth."""
+
+    logits: np.ndarray  #: (n, K) float64
+    maps: dict[str, np.ndarray]  #: (n, R, h, w) float32
+    contributions: dict[str, np.ndarray]  #: (n, K, C) float32
+    means: dict[str, np.ndarray]  #: (n, C) float32
+
+
 def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int) -> ModelMaps:
-    logits, *found = zip(*(_chunk(name, model, part, classes) for part in images.split(CHUNK)), strict=True)
-    taps = tuple(found[0][0])
-    maps, contributions, means = (tuple(np.concatenate([part[tap] for part in kind]) for tap in taps) for kind in found)
-    for tap, values in zip(taps, maps, strict=True):
+    chunks = [_chunk(name, model, part, classes) for part in images.split(CHUNK)]
+    maps = _joined([chunk.maps for chunk in chunks])
+    for tap, values in maps.items():
         if not np.isfinite(values).all():
-            raise UserError(f"the {name}'s maps at {tap} are not finite: check its weights and the input range")
+            raise UserError(
+                f"the {name}'s maps at {tap} are not finite: check its weights and the input range"
+            )
+    taps = tuple(maps)
     reference = channel_means(model, images)
-    return ModelMaps(name, model, taps, maps, contributions, means, tuple(reference[tap] for tap in taps),
-                     np.concatenate(logits), *_bias(model, images), _fields(model, images.shape[-1]),
-                     pd.DataFrame(index=taps))  # fmt: skip
+    bias, refusal = _bias(model, images)
+    return ModelMaps(
+        name=name,
+        network=model,
+        taps=taps,
+        maps=tuple(maps.values()),
+        contributions=tuple(_joined([chunk.contributions for chunk in chunks]).values()),
+        means=tuple(_joined([chunk.means for chunk in chunks]).values()),
+        reference=tuple(reference[tap] for tap in taps),
+        logits=np.concatenate([chunk.logits for chunk in chunks]),
+        bias=bias,
+        refusal=refusal,
+        fields=_fields(model, images.shape[-1]),
+        readings=pd.DataFrame(index=taps),
+    )
 
 
-def _chunk(name: str, model: nn.Module, images: Tensor, classes: int) -> tuple[np.ndarray, dict, dict, dict]:
-    """Logits (N, K) float64; tap → maps (N, R, h, w), contributions (N, K, C), means (N, C)."""
-    maps, channels, means = defaultdict(dict), defaultdict(list), {}
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Tap → the parts' arrays, one after the other."""
+    joined = {}
+    for tap in parts[0]:
+        joined[tap] = np.concatenate([part[tap] for part in parts])
+    return joined
+
+
+def _chunk(name: str, model: nn.Module, images: Tensor, classes: int) -> _Chunk:
+    maps: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+    contributions: dict[str, list[Tensor]] = defaultdict(list)
+    means = {}
     inputs = images.clone().requires_grad_()  # so that a frozen model has gradients too
     for target in range(classes):
         logits, pairs = gradients_at_taps(model, inputs, torch.full((len(images),), target))
         if logits.shape[1] != classes:
-            raise UserError(f"the {name} has {logits.shape[1]} outputs, but {classes} class names were given")
-        for tap, (a, g) in pairs.items():  # (N, C, h, w)
-            if a.ndim != 4:
-                raise UserError(f"tap {tap!r} of the {name} is no map: it must be (N, C, h, w), is {tuple(a.shape)}")
-            means[tap] = a.mean(dim=(2, 3)).cpu().numpy()
-            channels[tap].append((g * a).sum(dim=(2, 3)))
+            raise UserError(
+                f"the {name} has {logits.shape[1]} outputs, but {classes} class names were given"
+            )
+        for tap, (activation, gradient) in pairs.items():  # (n, C, h, w) each
+            if activation.ndim != 4:
+                raise UserError(
+                    f"tap {tap!r} of the {name} is no map: it must be (N, C, h, w), "
+                    f"is {tuple(activation.shape)}"
+                )
+            means[tap] = activation.mean(dim=(2, 3)).cpu().numpy()
+            contributions[tap].append((gradient * activation).sum(dim=(2, 3)))
             for kind, about in KINDS.items():
                 if about.per_class or target == 0:
-                    maps[tap][kind, target] = (a.mean(dim=1) if kind == "average" else CAMS[kind](a, g)).float()
-    order = [(kind, k) for kind, about in KINDS.items() for k in range(classes if about.per_class else 1)]
-    stacked = {tap: torch.stack([found[key] for key in order], 1).cpu().numpy() for tap, found in maps.items()}
-    contributions = {tap: torch.stack(c, 1).float().cpu().numpy() for tap, c in channels.items()}
-    return logits.double().cpu().numpy(), stacked, contributions, means
+                    maps[tap][kind].append(_map(kind, activation, gradient))
+    return _Chunk(
+        logits=logits.double().cpu().numpy(),
+        maps={tap: _in_order(found) for tap, found in maps.items()},
+        contributions={tap: _stacked(found) for tap, found in contributions.items()},
+        means=means,
+    )
+
+
+def _map(kind: str, activation: Tensor, gradient: Tensor) -> Tensor:
+    """(n, h, w) float32."""
+    if kind == "average":
+        return activation.mean(dim=1).float()
+    return CAMS[kind](activation, gradient).float()
+
+
+def _in_order(found: Mapping[str, Sequence[Tensor]]) -> np.ndarray:
+    """(n, R, h, w): the maps of each kind and, within it, of each class."""
+    return np.concatenate([_stacked(found[kind]) for kind in KINDS], axis=1)
+
+
+def _stacked(found: Sequence[Tensor]) -> np.ndarray:
+    """Entries (n, …) as (n, entries, …) float32."""
+    return torch.stack(list(found), dim=1).float().cpu().numpy()
 
 
 def _bias(model: nn.Module, images: Tensor) -> tuple[np.ndarray | None, str]:
@@ -212,7 +326,10 @@ def _bias(model: nn.Module, images: Tensor) -> tuple[np.ndarray | None, str]:
         found = ledgers(model, images)
     except UserError as error:
         return None, str(error)
-    return np.stack([[ledger.accounts[tap].bias for tap in ledger.accounts] for ledger in found], -1), ""
+    of_classes = []
+    for ledger in found:
+        of_classes.append([account.bias for account in ledger.accounts.values()])  # L × (N,)
+    return np.stack(of_classes, axis=-1), ""
 
 
 def _fields(model: nn.Module, size: int) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""What the layer stepper asks after a click: one image's maps, channels without one another, a covered patch (04).
+"""What the layer stepper asks after a click: maps of an image, ablation, a covered patch (04).
 
-The same functions answer the live widget, one question at a time, and the saved page, all in advance.
+The same functions answer the live widget, one question at a time, and the saved page, in advance.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,80 +17,114 @@ from kdnb.metrics import softmax
 from kdnb.widgets.layers import ModelMaps, StepperData, probabilities_of
 from kdnb.widgets.render import patch
 
-__all__ = ["ablated", "answer", "covered_answer", "effects", "occluded", "tile_sizes"]
+__all__ = [
+    "Covered",
+    "ablated",
+    "answer",
+    "covered_answer",
+    "effects",
+    "occluded",
+    "tile_sizes",
+]
 
 TILE = 24  # px; a channel's picture is no larger
 
 
-def answer(data: StepperData, question: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
-    """The message and buffers that answer a question of the view; None for a question it cannot have asked."""
-    image, m, layer = (question.get(name, default) for name, default in (("image", -1), ("model", 0), ("layer", 1)))
-    known = image in range(len(data.images)) and m in range(len(data.models))
-    if not known or layer not in range(1, len(data.models[m].taps) + 1):
+class Covered(NamedTuple):
+    """What the M models say of an image with a patch over it."""
+
+    probabilities: np.ndarray  #: (M, K) float64
+    evidence: list[np.ndarray | None]  #: (L, K) of each model; None where there is no ledger
+
+
+def answer(
+    data: StepperData, question: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[bytes]] | None:
+    """The message and buffers that answer a question; None for one that the view cannot have."""
+    image = question.get("image", -1)
+    model = question.get("model", 0)
+    layer = question.get("layer", 1)
+    known = image in range(len(data.images)) and model in range(len(data.models))
+    if not known or layer not in range(1, len(data.models[model].taps) + 1):
         return None
     if question["ask"] == "image":
         return {"to": question, "inside": _inside(data, image)}, _image(data, image)
     if question["ask"] == "effects":
-        return {"to": question}, [effects(data, image, m, layer).astype("<f4").tobytes()]
+        found = effects(data, image, model, layer)
+        return {"to": question}, [found.astype("<f4").tobytes()]
     if question["ask"] == "ablate":
-        return {"to": question, "probabilities": ablated(data, image, m, layer, question["channels"]).tolist()}, []
+        found = ablated(data, image, model, layer, question["channels"])
+        return {"to": question, "probabilities": found.tolist()}, []
     if question["ask"] == "occlude":
-        return covered_answer(question, *occluded(data, image, [question["place"]])[0]), []
+        found = occluded(data, image, [question["place"]])
+        return covered_answer(question, found[0]), []
     return None
 
 
-def covered_answer(
-    question: Mapping[str, Any], probabilities: np.ndarray, evidence: Sequence[np.ndarray | None]
-) -> dict[str, Any]:
+def covered_answer(question: Mapping[str, Any], covered: Covered) -> dict[str, Any]:
     """The message that answers where a patch was put."""
-    sums = [None if e is None else e.tolist() for e in evidence]
-    return {"to": question, "probabilities": probabilities.tolist(), "evidence": sums}
+    evidence = [None if sums is None else sums.tolist() for sums in covered.evidence]
+    return {
+        "to": question,
+        "probabilities": covered.probabilities.tolist(),
+        "evidence": evidence,
+    }
 
 
-def effects(data: StepperData, image: int, m: int, layer: int) -> np.ndarray:
+def effects(data: StepperData, image: int, model: int, layer: int) -> np.ndarray:
     """(C, K) float64: the probabilities when each channel alone is replaced by its mean."""
-    return _without(data, image, m, layer, torch.eye(len(data.models[m].reference[layer - 1]), dtype=torch.bool))
+    channels = len(data.models[model].reference[layer - 1])
+    return _without(data, image, model, layer, torch.eye(channels, dtype=torch.bool))
 
 
-def ablated(data: StepperData, image: int, m: int, layer: int, channels: list[int]) -> np.ndarray:
-    """(K,) float64: the probabilities when some channels of a layer are replaced by their means together.
+def ablated(
+    data: StepperData, image: int, model: int, layer: int, channels: list[int]
+) -> np.ndarray:
+    """(K,) float64: the probabilities when some channels are replaced by their means together.
 
     Raises:
         UserError: If the layer has no such channel.
     """
-    mask = torch.zeros(1, len(data.models[m].reference[layer - 1]), dtype=torch.bool)
-    if not all(c in range(mask.shape[1]) for c in channels):
-        raise UserError(f"channels of this layer go from 0 to {mask.shape[1] - 1}, got {list(channels)}")
+    count = len(data.models[model].reference[layer - 1])
+    if not all(channel in range(count) for channel in channels):
+        raise UserError(f"channels of this layer go from 0 to {count - 1}, got {list(channels)}")
+    mask = torch.zeros(1, count, dtype=torch.bool)
     mask[0, channels] = True
-    return _without(data, image, m, layer, mask)[0]
+    return _without(data, image, model, layer, mask)[0]
 
 
-def _without(data: StepperData, image: int, m: int, layer: int, masks: Tensor) -> np.ndarray:
-    model, picture = data.models[m], data.images[image : image + 1]
-    found = probabilities_without(model.network, picture, model.taps[layer - 1], masks.to(picture.device),
-                                  mean=model.reference[layer - 1])  # fmt: skip
+def _without(data: StepperData, image: int, model: int, layer: int, masks: Tensor) -> np.ndarray:
+    """(A, K) float64: the probabilities without the channels in each of A masks (A, C) bool."""
+    maps = data.models[model]
+    picture = data.images[image : image + 1]
+    found = probabilities_without(
+        maps.network,
+        picture,
+        maps.taps[layer - 1],
+        masks.to(picture.device),
+        mean=maps.reference[layer - 1],
+    )
     return found.double().cpu().numpy()
 
 
-def occluded(
-    data: StepperData, image: int, places: Sequence[Sequence[int]]
-) -> list[tuple[np.ndarray, list[np.ndarray | None]]]:
+def occluded(data: StepperData, image: int, places: Sequence[Sequence[int]]) -> list[Covered]:
     """The image with a patch in its mean colour at each of some places, one after the other.
 
-    Returns:
-        Per place: probabilities (models, K), and per model its evidence (L, K) or None where there is no ledger. The
-        evidence is each tap's sum of gradient × activation for the logit of each class.
+    The evidence is each tap's sum of gradient × activation for the logit of each class.
     """
     picture = data.images[image : image + 1]
-    covered, colour = picture.repeat(len(places), 1, 1, 1), picture.mean(dim=(2, 3))[0, :, None, None]
-    for one, place in zip(covered, places, strict=True):
+    colour = picture.mean(dim=(2, 3))[0, :, None, None]  # (3, 1, 1)
+    pictures = picture.repeat(len(places), 1, 1, 1)
+    for one, place in zip(pictures, places, strict=True):
         top, left, bottom, right = patch(tuple(place), data.pixels.shape[1])
         one[:, top:bottom, left:right] = colour
-    found = [_answers(model, covered) for model in data.models]
-    return [
-        (np.array([p[i] for p, _ in found]), [None if e is None else e[i] for _, e in found])
-        for i in range(len(places))
-    ]
+    found = [_answers(model, pictures) for model in data.models]
+    covered = []
+    for i in range(len(places)):
+        probabilities = np.array([chances[i] for chances, _ in found])
+        evidence = [None if sums is None else sums[i] for _, sums in found]
+        covered.append(Covered(probabilities=probabilities, evidence=evidence))
+    return covered
 
 
 def _answers(model: ModelMaps, images: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
@@ -98,28 +132,46 @@ def _answers(model: ModelMaps, images: Tensor) -> tuple[np.ndarray, np.ndarray |
     if model.refusal:
         return probabilities_of(model.network, images), None
     found = ledgers(model.network, images)
-    evidence = [[ledger.accounts[tap].evidence for ledger in found] for tap in model.taps]  # L × K × (N,)
-    return softmax(np.stack([ledger.logits for ledger in found], 1)), np.moveaxis(np.array(evidence), 2, 0)
+    evidence = []
+    for ledger in found:
+        evidence.append([ledger.accounts[tap].evidence for tap in model.taps])  # L × (N,)
+    logits = np.stack([ledger.logits for ledger in found], axis=1)
+    return softmax(logits), np.stack(evidence, axis=-1).swapaxes(0, 1)
 
 
 def _image(data: StepperData, image: int) -> list[bytes]:
-    """Pixels; float32 of maps, contributions and means, models and taps in order; uint8 pictures of all channels.
+    """Three buffers: pixels, numbers, pictures of all channels; models and taps in order.
 
-    HiResCAM is left out of the maps: the browser makes it from the signed evidence, whose positive part it is.
+    The numbers are float32 of all maps, then contributions, then means; the pictures are uint8.
+    HiResCAM is left out of the maps: the browser makes it from the signed evidence, whose positive
+    part it is.
     """
-    first, picture = data.row("hirescam"), data.images[image : image + 1]
-    left = [np.delete(tap[image], np.s_[first : first + len(data.classes)], 0) for m in data.models for tap in m.maps]
-    others = [tap[image] for kind in ("contributions", "means") for m in data.models for tap in getattr(m, kind)]
-    numbers = np.concatenate([*left, *others], axis=None).astype("<f4")
-    tiles = np.concatenate([tile.cpu() for model in data.models for tile in _tiles(model, picture)], axis=None)
-    return [values.tobytes() for values in (data.pixels[image], numbers, tiles)]
+    hirescam = np.arange(len(data.classes)) + data.row("hirescam")
+    numbers = []
+    for model in data.models:
+        numbers += [np.delete(maps[image], hirescam, axis=0) for maps in model.maps]
+    for model in data.models:
+        numbers += [contributions[image] for contributions in model.contributions]
+    for model in data.models:
+        numbers += [means[image] for means in model.means]
+    tiles = []
+    for model in data.models:
+        tiles += [tile.cpu() for tile in _tiles(model, data.images[image : image + 1])]
+    return [
+        data.pixels[image].tobytes(),
+        np.concatenate(numbers, axis=None).astype("<f4").tobytes(),
+        np.concatenate(tiles, axis=None).tobytes(),
+    ]
 
 
 def _inside(data: StepperData, image: int) -> list[str] | None:
     """The mask as rows of 0 and 1, where it says anything."""
-    if data.masks is None or data.masks[image].all() or not data.masks[image].any():
+    if data.masks is None:
         return None
-    return ["".join("01"[int(v)] for v in row) for row in data.masks[image]]
+    mask = data.masks[image]
+    if mask.all() or not mask.any():
+        return None
+    return ["".join(row) for row in np.where(mask, "1", "0")]
 
 
 def tile_sizes(model: ModelMaps) -> list[tuple[int, int]]:
@@ -128,12 +180,17 @@ def tile_sizes(model: ModelMaps) -> list[tuple[int, int]]:
 
 
 def _tiles(model: ModelMaps, picture: Tensor) -> list[Tensor]:
-    """Per tap (C, h, w) uint8; the ends of the scale are the layer's smallest and largest value, zero included."""
+    """Pictures of all channels, per tap (C, h, w) uint8.
+
+    The ends of the scale are the layer's smallest and largest value, zero included.
+    """
     with torch.inference_mode():
-        _, seen = logits_and_taps(model.network, picture)
+        _, activations = logits_and_taps(model.network, picture)
     found = []
-    for activation, size in zip(seen.values(), tile_sizes(model), strict=True):
+    for activation, size in zip(activations.values(), tile_sizes(model), strict=True):
         small = adaptive_avg_pool2d(activation[0].float(), size)
-        low, high = min(0.0, float(small.min())), max(0.0, float(small.max()))
-        found.append(((small - low) * (255 / max(high - low, 1e-12)) + 0.5).to(torch.uint8))
+        low = min(0.0, float(small.min()))
+        high = max(0.0, float(small.max()))
+        scaled = (small - low) * (255 / max(high - low, 1e-12))
+        found.append((scaled + 0.5).to(torch.uint8))
     return found

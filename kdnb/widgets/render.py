@@ -1,4 +1,4 @@
-"""Every number and colour of the layer stepper, without a view: colour ranges, ledger bars, ranks, sentences (04)."""
+"""Numbers and colours of the layer stepper: colour ranges, ledger bars, ranks, sentences (04)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,18 +9,38 @@ import pandas as pd
 
 from kdnb.errors import UserError
 from kdnb.feature_maps import field_box
+from kdnb.number_text import number, plus, probability
 from kdnb.widgets.layers import FILTERS, KINDS, StepperData
 from kdnb.widgets.view import colour_numbers, one_of, within
 
-__all__ = ["ORDERS", "SCALES", "Bars", "Pane", "Panel", "StepperState", "box", "cell_at", "check", "number", "palette",
-           "panel", "patch", "plus", "ranked", "signed"]  # fmt: skip
+__all__ = [
+    "ORDERS",
+    "PLACES",
+    "SCALES",
+    "Bars",
+    "Pane",
+    "Panel",
+    "StepperState",
+    "box",
+    "cell_at",
+    "check",
+    "palette",
+    "panel",
+    "patch",
+    "ranked",
+    "signed",
+]
 
-SCALES = {"map": "this map", "layer": "this layer, all images", "layers": "all layers, all images",
-          "models": "both models, all layers"}  # fmt: skip
+SCALES = {
+    "map": "this map",
+    "layer": "this layer, all images",
+    "layers": "all layers, all images",
+    "models": "both models, all layers",
+}
 ORDERS = {"contribution": "contribution", "effect": "effect of ablation", "mean": "mean activation"}
 QUIZ = ("off", "asking", "revealed")
 ASKING = "Which class is it? Choose your guess, point at the place if you like, then reveal."
-PLACES = 8  # an occluding patch can be put on an 8 × 8 grid of places; its side is 2 / 8 of the image's
+PLACES = 8  # a patch can be put on an 8 × 8 grid of places; its side is 2 / 8 of the image's
 
 
 @dataclass(frozen=True)
@@ -39,38 +59,33 @@ class StepperState:
     order: str = "contribution"  #: one of ORDERS: how channels are ranked
     point: tuple[int, ...] = ()  #: (row, column) of a pixel that is pointed at, or ()
     occluded: tuple[int, ...] = ()  #: (row, column) of the patch's place on the 8 × 8 grid, or ()
-    ablated: tuple[int, ...] = ()  #: channels of the first shown model at this layer that are replaced by their mean
+    ablated: tuple[int, ...] = ()  #: channels of the first shown model, here at their mean
     quiz: str = "off"  #: one of QUIZ: whether the class is being guessed
     guess: int = -1  #: the guessed class, or -1
 
 
 class Bars(NamedTuple):
-    """One tap's line of the ledger: supporting ≥ 0, opposing ≤ 0, bias; their sum is the logit (or the difference)."""
+    """One tap's line of the ledger: the first three sum to the logit (or the difference of two)."""
 
-    supporting: float
-    opposing: float
+    supporting: float  #: at least 0
+    opposing: float  #: at most 0
     bias: float
     logit: float
 
 
 class Pane(NamedTuple):
-    """One model's map: raw values (h, w), the ends of its colour bar, its colours as palette numbers (h, w) uint8.
-
-    ``peak`` is the cell (row, column, from 0) of the largest value, in a signed map of the largest magnitude; None
-    where all cells are equal. ``cell`` is the cell that is pointed at, ``sees`` the pixels it can see (top, left,
-    bottom, right). ``bars`` has one entry per layer, or is empty where there is no ledger.
-    """
+    """One model's map with its colours, its ledger and its words."""
 
     model: str
     tap: str
-    raw: np.ndarray
-    low: float
-    high: float
-    indices: np.ndarray
-    peak: tuple[int, int] | None
-    cell: tuple[int, int] | None
-    sees: tuple[int, int, int, int] | None
-    bars: tuple[Bars, ...]
+    raw: np.ndarray  #: (h, w)
+    low: float  #: value at the low end of the colour bar
+    high: float  #: value at the high end
+    indices: np.ndarray  #: (h, w) uint8 numbers in the palette
+    peak: tuple[int, int] | None  #: cell of the largest value or magnitude; None if all are equal
+    cell: tuple[int, int] | None  #: cell (row, column, from 0) that is pointed at
+    sees: tuple[int, int, int, int] | None  #: pixels that it can see: top, left, bottom, right
+    bars: tuple[Bars, ...]  #: one per layer; empty where there is no ledger
     sentence: str
 
 
@@ -82,110 +97,174 @@ class Panel(NamedTuple):
 
 
 def palette(signed: bool) -> np.ndarray:
-    """Colours (256, 3) uint8: cividis, or blue-white-red with zero at number 128 and the ends at 1 and 255.
+    """Colours (256, 3) uint8: cividis, or blue-white-red.
+
+    The signed one has zero at number 128 and its ends at 1 and 255.
 
     >>> palette(True)[128].tolist()
     [247, 247, 247]
     """
-    name, colours = ("RdBu_r", 255) if signed else ("cividis", 256)
-    table = matplotlib.colormaps[name].resampled(colours)(np.arange(colours), bytes=True)[:, :3]
-    return np.concatenate([table[: 256 - colours], table])
-
-
-def number(value: float) -> str:
-    """Three significant digits; the browser writes the same.
-
-    >>> number(0.42), number(1234.5), number(-0.000012), number(0)
-    ('0.420', '1235', '-1.20e-5', '0')
-    """
-    value *= 1 + 1e-12  # ties away from zero, as in JavaScript
-    mantissa, power = f"{value:.2e}".split("e")
-    if not -4 <= int(power) < 4:
-        return f"{mantissa}e{int(power)}"
-    return f"{value:.{max(0, 2 - int(power))}f}" if value else "0"
+    if not signed:
+        return matplotlib.colormaps["cividis"](np.arange(256), bytes=True)[:, :3]
+    colours = matplotlib.colormaps["RdBu_r"].resampled(255)(np.arange(255), bytes=True)[:, :3]
+    return np.concatenate([colours[:1], colours])
 
 
 def check(data: StepperData, state: StepperState) -> None:
-    """Refuse a state that asks for what the data do not hold with a UserError that names the field."""
-    side, classes = data.pixels.shape[1], len(data.classes)
+    """Refuse a state that asks for what the data do not hold.
+
+    Raises:
+        UserError: If it does; the message names the field.
+    """
+    last_class = len(data.classes) - 1
     shown = ("both", *(model.name for model in data.models))
-    limits = {"image": (0, len(data.pixels) - 1), "layer": (1, len(data.models[0].taps)), "target": (0, classes - 1),
-              "versus": (-1, classes - 1), "guess": (-1, classes - 1), "opacity": (0, 1)}  # fmt: skip
-    for name, (low, high) in limits.items():
-        within(name, getattr(state, name), low, high)
-    named = {"kind": KINDS, "scale": SCALES, "shown": shown, "only": FILTERS, "order": ORDERS, "quiz": QUIZ}
-    for name, allowed in named.items():
-        one_of(name, getattr(state, name), allowed)
-    for name, end in ("point", side), ("occluded", PLACES):
-        value = getattr(state, name)
-        if len(value) not in (0, 2) or not all(0 <= v < end for v in value):
-            raise UserError(f"{name} must be empty or a row and a column from 0 to {end - 1}, got {list(value)}")
-    count = data.models[max(0, shown.index(state.shown) - 1)].means[state.layer - 1].shape[1]
+    within("image", state.image, 0, len(data.pixels) - 1)
+    within("layer", state.layer, 1, len(data.models[0].taps))
+    within("target", state.target, 0, last_class)
+    within("versus", state.versus, -1, last_class)
+    within("guess", state.guess, -1, last_class)
+    within("opacity", state.opacity, 0, 1)
+    one_of("kind", state.kind, KINDS)
+    one_of("scale", state.scale, SCALES)
+    one_of("shown", state.shown, shown)
+    one_of("only", state.only, FILTERS)
+    one_of("order", state.order, ORDERS)
+    one_of("quiz", state.quiz, QUIZ)
+    _check_place("point", state.point, data.pixels.shape[1])
+    _check_place("occluded", state.occluded, PLACES)
+    model = data.models[max(0, shown.index(state.shown) - 1)]
+    count = model.means[state.layer - 1].shape[1]
     if not all(0 <= channel < count for channel in state.ablated):
-        raise UserError(f"ablated must be channels from 0 to {count - 1}, got {list(state.ablated)}")
+        raise UserError(
+            f"ablated must be channels from 0 to {count - 1}, got {list(state.ablated)}"
+        )
+
+
+def _check_place(name: str, place: tuple[int, ...], end: int) -> None:
+    if len(place) not in (0, 2) or not all(0 <= value < end for value in place):
+        raise UserError(
+            f"{name} must be empty or a row and a column from 0 to {end - 1}, got {list(place)}"
+        )
 
 
 def panel(data: StepperData, state: StepperState) -> Panel:
     """The maps that a state shows, with their colours, ledger and words.
 
     Raises:
-        UserError: If the state names an image, layer, class, kind, scale or model that the data do not hold.
+        UserError: If the state names an image, layer, class, kind, scale or model that the data do
+            not hold.
     """
     check(data, state)
-    panes = tuple(_pane(data, state, m) for m, model in enumerate(data.models) if state.shown in ("both", model.name))
+    panes = []
+    for index, model in enumerate(data.models):
+        if state.shown in ("both", model.name):
+            panes.append(_pane(data, state, index))
     if state.quiz == "asking":
-        return Panel(panes, ASKING)
-    return Panel(panes, "\n".join([*_verdict(data, state), *(pane.sentence for pane in panes)]))
+        return Panel(panes=tuple(panes), sentence=ASKING)
+    said = [*_verdict(data, state), *(pane.sentence for pane in panes)]
+    return Panel(panes=tuple(panes), sentence="\n".join(said))
 
 
 def _verdict(data: StepperData, state: StepperState) -> list[str]:
-    """Whether the guess was right, what the student says, and whether the pointed place defines the class."""
+    """Whether the guess was right, what the student says, and whether the pointed place counts."""
     if state.quiz != "revealed" or state.guess < 0:
         return []
-    truth, best = data.targets[state.image], data.models[0].probabilities[state.image].argmax()
-    right = "" if truth < 0 else ": right" if state.guess == truth else f": it is {data.classes[truth]}"
+    truth = data.targets[state.image]
+    best = data.models[0].probabilities[state.image].argmax()
+    if truth < 0:
+        right = ""
+    elif state.guess == truth:
+        right = ": right"
+    else:
+        right = f": it is {data.classes[truth]}"
     said = f"you said {data.classes[state.guess]}{right}; the student says {data.classes[best]}"
-    if state.point and data.masks is not None and (mask := data.masks[state.image]).any() and not mask.all():
-        said += f"; your place lies {'inside' if mask[state.point] else 'outside'} what defines the class"
+    if state.point and data.masks is not None:
+        mask = data.masks[state.image]
+        if mask.any() and not mask.all():  # else it says nothing about a place
+            where = "inside" if mask[state.point] else "outside"
+            said += f"; your place lies {where} what defines the class"
     return [said]
 
 
 def signed(state: StepperState) -> bool:
     """Whether the map has a sign: signed evidence, and every difference of two classes."""
-    return KINDS[state.kind].signed or (state.versus >= 0 and KINDS[state.kind].per_class)
+    kind = KINDS[state.kind]
+    return kind.signed or (state.versus >= 0 and kind.per_class)
 
 
-def _pane(data: StepperData, state: StepperState, m: int) -> Pane:
-    model, has_sign = data.models[m], signed(state)
-    raw = data.values(m, state.layer, state.kind, state.target, state.versus)[state.image]
-    low, high = _colour_range(data, state, m)
-    indices = colour_numbers(raw, low, high, signed=has_sign)
-    y, x = np.unravel_index((np.abs(raw) if has_sign else raw).argmax(), raw.shape)
-    peak = (int(y), int(x)) if raw.min() < raw.max() else None
-    cell = cell_at(state.point, raw.shape, data.pixels.shape[1]) if state.point else None
-    sees = box(model.fields[state.layer - 1], cell, data.pixels.shape[1]) if cell else None
-    bars = tuple(_bars(data, state, m, layer) for layer in range(1, len(model.taps) + 1)) if not model.refusal else ()
-    words = _words(data, state, m, raw, peak, bars) + _pointed(raw, cell, sees)
-    return Pane(model.name, model.taps[state.layer - 1], raw, low, high, indices, peak, cell, sees, bars, words)
+def _pane(data: StepperData, state: StepperState, index: int) -> Pane:
+    """The pane of the model at a place in ``data.models``."""
+    model = data.models[index]
+    side = data.pixels.shape[1]
+    raw = data.values(index, state.layer, state.kind, state.target, state.versus)[state.image]
+    low, high = _colour_range(data, state, index)
+    peak = _peak(raw, signed(state))
+    cell = cell_at(state.point, raw.shape, side) if state.point else None
+    sees = box(model.fields[state.layer - 1], cell, side) if cell else None
+    bars = []
+    if not model.refusal:
+        bars = [_bars(data, state, index, layer + 1) for layer in range(len(model.taps))]
+    said = [_map_words(data, state, index, raw, peak), *_bar_words(state, bars)]
+    said += _pointed_words(raw, cell, sees)
+    return Pane(
+        model=model.name,
+        tap=model.taps[state.layer - 1],
+        raw=raw,
+        low=low,
+        high=high,
+        indices=colour_numbers(raw, low, high, signed=signed(state)),
+        peak=peak,
+        cell=cell,
+        sees=sees,
+        bars=tuple(bars),
+        sentence="; ".join(said),
+    )
 
 
-def _colour_range(data: StepperData, state: StepperState, m: int) -> tuple[float, float]:
+def _colour_range(data: StepperData, state: StepperState, index: int) -> tuple[float, float]:
     """Values at the ends of the colour bar; zero lies inside, in the middle of a signed one."""
-    every = range(1, len(data.models[m].taps) + 1) if state.scale in ("layers", "models") else (state.layer,)
+    layers = [state.layer]
+    if state.scale in ("layers", "models"):
+        layers = range(1, len(data.models[index].taps) + 1)
+    models = range(len(data.models)) if state.scale == "models" else [index]
     images = slice(state.image, state.image + 1) if state.scale == "map" else slice(None)
-    scope = range(len(data.models)) if state.scale == "models" else (m,)
-    asked = (state.kind, state.target, state.versus)
-    values = [data.values(j, layer, *asked)[images] for j in scope for layer in every]
-    low, high = min(0.0, *(float(v.min()) for v in values)), max(0.0, *(float(v.max()) for v in values))
-    return (min(low, -high), max(high, -low)) if signed(state) else (low, high)
+    low = high = 0.0
+    for model in models:
+        for layer in layers:
+            values = data.values(model, layer, state.kind, state.target, state.versus)[images]
+            low = min(low, float(values.min()))
+            high = max(high, float(values.max()))
+    if signed(state):
+        return min(low, -high), max(high, -low)
+    return low, high
 
 
-def _bars(data: StepperData, state: StepperState, m: int, layer: int) -> Bars:
-    model = data.models[m]
-    raw = data.values(m, layer, "evidence", state.target, state.versus)[state.image].astype(np.float64)
-    bias, logit = model.bias[layer - 1, state.image], model.logits[state.image]
-    bias, logit = (v[state.target] - (v[state.versus] if state.versus >= 0 else 0.0) for v in (bias, logit))
-    return Bars(float(raw[raw > 0].sum()), float(raw[raw < 0].sum()), float(bias), float(logit))
+def _peak(raw: np.ndarray, has_sign: bool) -> tuple[int, int] | None:
+    """The cell of the largest value, in a signed map of the largest magnitude; None if constant."""
+    if raw.min() == raw.max():
+        return None
+    largest = (np.abs(raw) if has_sign else raw).argmax()
+    row, column = np.unravel_index(largest, raw.shape)
+    return int(row), int(column)
+
+
+def _bars(data: StepperData, state: StepperState, index: int, layer: int) -> Bars:
+    model = data.models[index]
+    evidence = data.values(index, layer, "evidence", state.target, state.versus)[state.image]
+    evidence = evidence.astype(np.float64)
+    biases = model.bias[layer - 1, state.image]  # (K,)
+    logits = model.logits[state.image]  # (K,)
+    bias = biases[state.target]
+    logit = logits[state.target]
+    if state.versus >= 0:
+        bias = bias - biases[state.versus]
+        logit = logit - logits[state.versus]
+    return Bars(
+        supporting=float(evidence[evidence > 0].sum()),
+        opposing=float(evidence[evidence < 0].sum()),
+        bias=float(bias),
+        logit=float(logit),
+    )
 
 
 def ranked(values: np.ndarray) -> np.ndarray:
@@ -207,7 +286,10 @@ def cell_at(point: tuple[int, ...], shape: tuple[int, ...], side: int) -> tuple[
 
 
 def box(field: np.ndarray, cell: tuple[int, int], side: int) -> tuple[int, int, int, int] | None:
-    """Pixels that a cell can see, (top, left, bottom, right), ends excluded, cut at the border; None if unknown.
+    """Pixels that a cell can see, ends excluded, cut at the border; None if that is unknown.
+
+    Returns:
+        Top, left, bottom, right.
 
     >>> box(np.array([3.0, 1.0, 0.0]), (0, 5), 64)
     (0, 4, 2, 7)
@@ -220,41 +302,66 @@ def box(field: np.ndarray, cell: tuple[int, int], side: int) -> tuple[int, int, 
 
 
 def patch(place: tuple[int, ...], side: int) -> tuple[int, int, int, int]:
-    """Pixels of the occluding patch at a place of the 8 × 8 grid, (top, left, bottom, right), ends excluded.
+    """Pixels of the occluding patch at a place of the 8 × 8 grid, ends excluded.
+
+    Returns:
+        Top, left, bottom, right.
 
     >>> patch((0, 7), 64)
     (0, 52, 12, 64)
     """
-    half, (y, x) = side // PLACES, (int((p + 0.5) * side / PLACES + 0.5) for p in place)
+    half = side // PLACES
+    y, x = (int((part + 0.5) * side / PLACES + 0.5) for part in place)
     return max(0, y - half), max(0, x - half), min(side, y + half), min(side, x + half)
 
 
-def plus(value: float) -> str:
-    """A number with its sign."""
-    return ("+" if value > 0 else "") + number(value)
+def _map_words(
+    data: StepperData,
+    state: StepperState,
+    index: int,
+    raw: np.ndarray,
+    peak: tuple[int, int] | None,
+) -> str:
+    """Model, layer, kind of map, its peak, and the probabilities of the classes it is about."""
+    model = data.models[index]
+    kind = KINDS[state.kind]
+    about = kind.label
+    if kind.per_class:
+        about += f" for {data.classes[state.target]}"
+        if state.versus >= 0:
+            about += f" minus {data.classes[state.versus]}"
+    if peak is None:
+        where = f"the same value {number(float(raw[0, 0]))} everywhere"
+    else:
+        value = float(raw[peak])
+        strongest = f"strongest {plus(value)}" if signed(state) else f"brightest {number(value)}"
+        where = f"{strongest} at row {peak[0] + 1}, column {peak[1] + 1}"
+    asked = [state.target] if state.versus < 0 else [state.target, state.versus]
+    answers = model.probabilities[state.image]
+    chances = ", ".join(f"p({data.classes[k]}) {probability(answers[k])}" for k in asked)
+    tap = f"{model.taps[state.layer - 1]}, {raw.shape[0]} × {raw.shape[1]}"
+    place = f"layer {state.layer} of {len(model.taps)} ({tap})"
+    return f"{model.name}, {place}, {about}, {where}; {chances}"
 
 
-def _words(data: StepperData, state: StepperState, m: int, raw: np.ndarray, peak: tuple | None, bars: tuple) -> str:
-    model, kind, name = data.models[m], KINDS[state.kind], data.classes[state.target]
-    if state.versus >= 0:
-        name += f" minus {data.classes[state.versus]}"
-    where = f"the same value {number(float(raw[0, 0]))} everywhere"
-    if peak:
-        value = (plus if signed(state) else number)(float(raw[peak]))
-        where = f"{'strongest' if signed(state) else 'brightest'} {value} at row {peak[0] + 1}, column {peak[1] + 1}"
-    said = (f"{model.name}, layer {state.layer} of {len(model.taps)} ({model.taps[state.layer - 1]}, "
-            f"{raw.shape[0]} × {raw.shape[1]}), {kind.label}{f' for {name}' * kind.per_class}, {where}; "
-            + ", ".join(f"p({data.classes[k]}) {model.probabilities[state.image, k] + 1e-12:.2f}"
-                        for k in (state.target, state.versus) if k >= 0))  # fmt: skip
-    if bars:
-        here = bars[state.layer - 1]
-        said += (f"; logit{' difference' * (state.versus >= 0)} {plus(here.logit)} = for {number(here.supporting)}, "
-                 f"against {number(here.opposing)}, bias {plus(here.bias)}")  # fmt: skip
-    return said
+def _bar_words(state: StepperState, bars: list[Bars]) -> list[str]:
+    if not bars:
+        return []
+    here = bars[state.layer - 1]
+    logit = "logit difference" if state.versus >= 0 else "logit"
+    return [
+        f"{logit} {plus(here.logit)} = for {number(here.supporting)}, "
+        f"against {number(here.opposing)}, bias {plus(here.bias)}"
+    ]
 
 
-def _pointed(raw: np.ndarray, cell: tuple | None, sees: tuple | None) -> str:
+def _pointed_words(
+    raw: np.ndarray, cell: tuple[int, int] | None, sees: tuple[int, int, int, int] | None
+) -> list[str]:
     if cell is None:
-        return ""
-    said = f"; cell at row {cell[0] + 1}, column {cell[1] + 1}: {number(float(raw[cell]))}"
-    return said + (f", sees rows {sees[0] + 1} to {sees[2]}, columns {sees[1] + 1} to {sees[3]}" if sees else "")
+        return []
+    said = f"cell at row {cell[0] + 1}, column {cell[1] + 1}: {number(float(raw[cell]))}"
+    if sees is not None:
+        top, left, bottom, right = sees
+        said += f", sees rows {top + 1} to {bottom}, columns {left + 1} to {right}"
+    return [said]

@@ -1,57 +1,66 @@
-"""The soft-target explorer: what alpha, temperature and loss do to one image; and its static twin (03)."""
+"""The soft-target explorer: what alpha, temperature and loss do to an image; static twin (03)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
-from traitlets import Dict, observe, validate
+from traitlets import Dict, Float, Int, Unicode, observe, validate
 
 from kdnb.distillation import LOSSES, usable_losses
 from kdnb.figures.output import PALETTE, Picture
 from kdnb.metrics import softmax
-from kdnb.widgets.render import number
-from kdnb.widgets.view import one_of, script, widget_of, within
+from kdnb.number_text import number
+from kdnb.widgets.view import ViewWidget, one_of, script, within
 
-__all__ = ["Answers", "SoftTargetExplorer", "SoftTargetState", "soft_target_panel", "static_soft_targets"]
+__all__ = [
+    "Answers",
+    "SoftTargetExplorer",
+    "SoftTargetPanel",
+    "SoftTargetState",
+    "soft_target_panel",
+    "static_soft_targets",
+]
+
+HATCHES = ("", "//")
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Logits (N, K) of teacher and student for N images with true class numbers (N,) and titles."""
+    """What teacher and student say of N images of K classes."""
 
-    teacher: np.ndarray
-    student: np.ndarray
-    targets: tuple[int, ...]
-    titles: tuple[str, ...]
-    classes: tuple[str, ...]
+    teacher: np.ndarray  #: logits (N, K)
+    student: np.ndarray  #: logits (N, K)
+    targets: tuple[int, ...]  #: (N,) true class numbers
+    titles: tuple[str, ...]  #: (N,)
+    classes: tuple[str, ...]  #: (K,) names
 
 
 @dataclass(frozen=True)
 class SoftTargetState:
-    """Which image, and with which loss it is learned; alpha in [0, 1], temperature in [1, 50]."""
+    """Which image, and with which loss it is learned."""
 
     image: int = 0
-    alpha: float = 0.7
-    temperature: float = 10.0
-    loss: str = "kd"
+    alpha: float = 0.7  #: in [0, 1]
+    temperature: float = 10.0  #: in [1, 50]
+    loss: str = "kd"  #: one of LOSSES
 
 
 class SoftTargetPanel(NamedTuple):
-    """All that is shown, (K,) float64 each, and the live line.
+    """All that is shown; ``hard`` and ``soft`` are the parts of how training pushes each logit.
 
-    ``sure`` is the teacher's answer at T = 1; ``teacher`` and ``student`` are softened by T. ``hard`` and ``soft`` are
-    the parts of minus the loss's gradient at the student's logits: how training pushes each logit.
+    A push is minus the loss's gradient at the student's logits.
     """
 
-    sure: np.ndarray
-    teacher: np.ndarray
-    student: np.ndarray
-    hard: np.ndarray
-    soft: np.ndarray
+    sure: np.ndarray  #: (K,) float64: the teacher's answer at T = 1
+    teacher: np.ndarray  #: (K,) float64, softened by T
+    student: np.ndarray  #: (K,) float64, softened by T
+    hard: np.ndarray  #: (K,) float64: the labels' push
+    soft: np.ndarray  #: (K,) float64: the teacher's push
     sentence: str
 
 
@@ -59,31 +68,55 @@ def soft_target_panel(answers: Answers, state: SoftTargetState) -> SoftTargetPan
     """The probabilities and pushes of one state, gradients by autograd in float64.
 
     Raises:
-        UserError: If the state asks for what is not there, or the loss does not suit the number of classes.
+        UserError: If the state asks for what is not there, or the loss does not suit the number of
+            classes.
     """
     _check(answers, state)
-    rows = slice(state.image, state.image + 1)
-    teacher = torch.as_tensor(answers.teacher[rows], dtype=torch.float64)
-    student = torch.as_tensor(answers.student[rows], dtype=torch.float64).requires_grad_()
+    teacher_logits = answers.teacher[state.image : state.image + 1]  # (1, K)
+    student_logits = answers.student[state.image : state.image + 1]  # (1, K)
+    teacher = torch.as_tensor(teacher_logits, dtype=torch.float64)
+    student = torch.as_tensor(student_logits, dtype=torch.float64).requires_grad_()
     target = torch.tensor([answers.targets[state.image]])
-    soft = LOSSES[state.loss](student, teacher, target, 0.0, state.temperature) + 0.0 * student.sum()
-    hard, soft = (
-        -share * torch.autograd.grad(loss, student)[0][0].numpy() + 0.0  # no minus zero
-        for share, loss in ((state.alpha, cross_entropy(student, target)), (1 - state.alpha, soft))
+    hard_loss = cross_entropy(student, target)
+    soft_loss = LOSSES[state.loss](student, teacher, target, 0.0, state.temperature)
+    soft_loss = soft_loss + 0.0 * student.sum()  # so that a dead loss has a gradient, zero
+    hard = _push(hard_loss, student, share=state.alpha)
+    soft = _push(soft_loss, student, share=1 - state.alpha)
+    softened = softmax(teacher_logits, state.temperature)[0]
+    return SoftTargetPanel(
+        sure=softmax(teacher_logits)[0],
+        teacher=softened,
+        student=softmax(student_logits, state.temperature)[0],
+        hard=hard,
+        soft=soft,
+        sentence=_sentence(answers, state, softened, hard, soft),
     )
-    named = [softmax(z[rows], t)[0] for z, t in ((answers.teacher, 1.0), (answers.teacher, state.temperature),
-                                                 (answers.student, state.temperature))]  # fmt: skip
-    return SoftTargetPanel(*named, hard, soft, _sentence(answers, state, named, hard, soft))
 
 
-def _sentence(answers: Answers, state: SoftTargetState, named: list, hard: np.ndarray, soft: np.ndarray) -> str:
-    name = answers.classes[answers.targets[state.image]]
-    said = ", then ".join(f"{answers.classes[k]} {named[1][k]:.2f}" for k in np.argsort(-named[1])[:2])
-    lengths = [float(np.linalg.norm(push)) for push in (hard, soft)]
-    dead = lengths[1] == 0 and state.alpha < 1
-    return (f"{answers.titles[state.image]} ({name}), loss {state.loss}, alpha {state.alpha:.2f}, "
-            f"T {state.temperature:g}: the teacher says {said}; the labels push with {number(lengths[0])}, "
-            f"the teacher with {number(lengths[1])}{': this loss is dead' * dead}")  # fmt: skip
+def _push(loss: Tensor, student: Tensor, share: float) -> np.ndarray:
+    """(K,) float64: how a share of a loss pushes the student's logits (1, K)."""
+    (gradient,) = torch.autograd.grad(loss, student)
+    return -share * gradient[0].numpy() + 0.0  # no minus zero
+
+
+def _sentence(
+    answers: Answers,
+    state: SoftTargetState,
+    softened: np.ndarray,
+    hard: np.ndarray,
+    soft: np.ndarray,
+) -> str:
+    best_two = np.argsort(-softened)[:2]
+    said = ", then ".join(f"{answers.classes[k]} {softened[k]:.2f}" for k in best_two)
+    labels_push = float(np.linalg.norm(hard))
+    teacher_push = float(np.linalg.norm(soft))
+    dead = ": this loss is dead" if teacher_push == 0 and state.alpha < 1 else ""
+    return (
+        f"{answers.titles[state.image]} ({answers.classes[answers.targets[state.image]]}), "
+        f"loss {state.loss}, alpha {state.alpha:.2f}, T {state.temperature:g}: "
+        f"the teacher says {said}; the labels push with {number(labels_push)}, "
+        f"the teacher with {number(teacher_push)}{dead}"
+    )
 
 
 def _check(answers: Answers, state: SoftTargetState) -> None:
@@ -93,22 +126,37 @@ def _check(answers: Answers, state: SoftTargetState) -> None:
     one_of("loss", state.loss, LOSSES)
 
 
-class SoftTargetExplorer(widget_of(SoftTargetState)):
-    """Move alpha, temperature and loss and watch answers and pushes; the kernel computes every step.
+class SoftTargetExplorer(ViewWidget):
+    """Move alpha, temperature and loss and watch answers and pushes; the kernel computes each step.
 
-    The traits are the fields of ``SoftTargetState``; ``state`` is what is looked at now.
+    The traits are the fields of ``SoftTargetState``, with its defaults.
     """
 
     _esm = script("soft_targets.js")
+    image = Int(0).tag(sync=True)
+    alpha = Float(0.7).tag(sync=True)
+    temperature = Float(10.0).tag(sync=True)
+    loss = Unicode("kd").tag(sync=True)
     panel = Dict().tag(sync=True)
 
     def __init__(self, answers: Answers, state: SoftTargetState | None = None) -> None:
         """Show ``answers``; by default the first image under the study's usual loss."""
         self.answers = answers
-        losses = list(usable_losses(len(answers.classes)))
-        spec = {"classes": answers.classes, "targets": answers.targets, "titles": answers.titles, "losses": losses}
+        spec = {
+            "classes": answers.classes,
+            "targets": answers.targets,
+            "titles": answers.titles,
+            "losses": list(usable_losses(len(answers.classes))),
+        }
         super().__init__(spec=spec, **asdict(state or SoftTargetState()))
         self._compute()
+
+    @property
+    def state(self) -> SoftTargetState:
+        """What is looked at now."""
+        return SoftTargetState(
+            image=self.image, alpha=self.alpha, temperature=self.temperature, loss=self.loss
+        )
 
     @validate("image", "alpha", "temperature", "loss")
     def _valid(self, proposal: dict) -> Any:
@@ -117,33 +165,56 @@ class SoftTargetExplorer(widget_of(SoftTargetState)):
 
     @observe("image", "alpha", "temperature", "loss")
     def _compute(self, _change: Any = None) -> None:
-        if self.spec:  # not before all is there
-            found = soft_target_panel(self.answers, self.state)._asdict()
-            told = {name: value if isinstance(value, str) else value.tolist() for name, value in found.items()}
-            self.panel = {**told, "of": asdict(self.state)}
+        if not self.spec:  # not before all is there
+            return
+        told: dict[str, Any] = {}
+        for name, value in soft_target_panel(self.answers, self.state)._asdict().items():
+            told[name] = value if isinstance(value, str) else value.tolist()
+        told["of"] = asdict(self.state)
+        self.panel = told
 
 
 def static_soft_targets(
-    answers: Answers, state: SoftTargetState | None = None, temperatures: Sequence[float] = (1.0, 4.0, 15.0)
+    answers: Answers,
+    state: SoftTargetState | None = None,
+    temperatures: Sequence[float] = (1.0, 4.0, 15.0),
 ) -> Picture:
     """Answers (top) and pushes (bottom) of one image at several temperatures."""
     state = state or SoftTargetState()
-    figure, axes = plt.subplots(2, len(temperatures), figsize=(3.1 * len(temperatures), 4.6), sharey="row",
-                                squeeze=False, layout="constrained")  # fmt: skip
-    place, said = np.arange(len(answers.classes)), []
-    for column, temperature in enumerate(temperatures):
+    figure, axes = plt.subplots(
+        nrows=2,
+        ncols=len(temperatures),
+        figsize=(3.1 * len(temperatures), 4.6),
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    said = []
+    for (top, bottom), temperature in zip(axes.T, temperatures, strict=True):
         panel = soft_target_panel(answers, replace(state, temperature=temperature))
-        shown = {"teacher": panel.teacher, "student": panel.student}, {"labels": panel.hard, "teacher": panel.soft}
-        for ax, pair in zip(axes[:, column], shown, strict=True):
-            for i, (name, values) in enumerate(pair.items()):
-                ax.bar(place + 0.4 * i - 0.2, values, 0.38, label=name, color=PALETTE[i], hatch=("", "//")[i],
-                       edgecolor="white")  # fmt: skip
-            ax.set_xticks(place, answers.classes, rotation=30, ha="right", fontsize=8)
-            ax.axhline(0, color="#777777", lw=0.8)
-        axes[0, column].set_title(f"T = {temperature:g}", fontsize=10)
+        _bars(top, answers.classes, {"teacher": panel.teacher, "student": panel.student})
+        _bars(bottom, answers.classes, {"labels": panel.hard, "teacher": panel.soft})
+        top.set_title(f"T = {temperature:g}", fontsize=10)
         said.append(panel.sentence)
     axes[0, 0].set(ylabel="softened answer", ylim=(0, 1))
     axes[1, 0].set_ylabel("push on the student's logit")
     for row in axes:
         row[-1].legend(frameon=False, fontsize=8)
     return Picture(figure, ". ".join(said) + ".")
+
+
+def _bars(ax: plt.Axes, classes: Sequence[str], pair: Mapping[str, np.ndarray]) -> None:
+    """Two series (K,) of bars, side by side for each class."""
+    place = np.arange(len(classes))
+    for i, (name, values) in enumerate(pair.items()):
+        ax.bar(
+            place + 0.4 * i - 0.2,
+            values,
+            0.38,
+            label=name,
+            color=PALETTE[i],
+            hatch=HATCHES[i],
+            edgecolor="white",
+        )
+    ax.set_xticks(place, classes, rotation=30, ha="right", fontsize=8)
+    ax.axhline(0, color="#777777", lw=0.8)

@@ -1,4 +1,4 @@
-"""The twin browser: test images beside the training image most like each, under any split; and its static twin (01)."""
+"""The twin browser: test images beside the training image most like each; its static twin (01)."""
 
 from __future__ import annotations
 
@@ -16,52 +16,87 @@ from kdnb.figures.output import Picture, show
 from kdnb.figures.pictures import bare
 from kdnb.leakage import leak_meter
 from kdnb.settings import is_live
-from kdnb.widgets import render
+from kdnb.widgets.render import palette
 from kdnb.widgets.view import ViewWidget, one_of, script, within
 
 __all__ = ["TwinBrowser", "difference", "sentence", "static_twins", "twin_browser", "twin_pairs"]
 
-RELATIONS = ("the same file", "of one copy family", "of the same patient", "of different patients", "patient unknown")
-
 
 def twin_pairs(sets: Mapping[str, ImageSet], thumbs: np.ndarray, count: int = 40) -> pd.DataFrame:
-    """Test images beside their nearest training (or validation) image, from the most alike down, under each split.
+    """Test images beside their nearest training (or validation) image, from the most alike down.
 
-    ``sets`` holds the same images under each split, ``thumbs`` (N, D) their `kdnb.leakage.thumbnails`. ``count`` pairs
-    per split are spaced evenly through the ranking; the most alike pair is among them.
+    Args:
+        sets: Split's name → the same images under it.
+        thumbs: (N, D) their `kdnb.leakage.thumbnails`.
+        count: Pairs per split, spaced evenly through the ranking; the most alike pair is among
+            them.
 
     Returns:
-        Columns split, test, train (rows), test_id, train_id, test_label, train_label, similarity (correlation),
-        relation (how the two belong together), right (whether they share their class).
+        Columns split, test, train (rows), test_id, train_id, test_label, train_label, similarity
+        (correlation), relation (how the two belong together), right (whether they share their
+        class).
     """
-    return pd.concat([_pairs(split, found, thumbs, count) for split, found in sets.items()], ignore_index=True)
+    found = [_pairs(split, images, thumbs, count) for split, images in sets.items()]
+    return pd.concat(found, ignore_index=True)
 
 
-def _pairs(split: str, found: ImageSet, thumbs: np.ndarray, count: int) -> pd.DataFrame:
-    table, test = found.table, found.rows("test")
-    meter = leak_meter(table, thumbs)
-    order = np.argsort(-meter["similarity"], kind="stable")
-    order = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
-    ends = {"test": test[order], "train": meter["neighbours"][order]}
-    a, b = (table.iloc[rows].reset_index(drop=True) for rows in ends.values())
-    same = {c: (a[c] == b[c]) & (a[c] != "") for c in ("sha256", "family", "patient")}
-    known = (a["patient"] != "") & (b["patient"] != "")
-    relation = np.select([*same.values(), known], RELATIONS[:4], RELATIONS[4])
-    return pd.DataFrame({
-        "split": split, **ends, "test_id": a["image_id"], "train_id": b["image_id"], "test_label": a["label"],
-        "train_label": b["label"], "similarity": meter["similarity"][order].astype(float), "relation": relation,
-        "right": a["label"] == b["label"],
-    })  # fmt: skip
+def _pairs(split: str, images: ImageSet, thumbs: np.ndarray, count: int) -> pd.DataFrame:
+    meter = leak_meter(images.table, thumbs)
+    ranking = np.argsort(-meter["similarity"], kind="stable")
+    chosen = ranking[_spread(len(ranking), count)]
+    test_rows = images.rows("test")[chosen]
+    train_rows = meter["neighbours"][chosen]
+    test = images.table.iloc[test_rows].reset_index(drop=True)
+    train = images.table.iloc[train_rows].reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "split": split,
+            "test": test_rows,
+            "train": train_rows,
+            "test_id": test["image_id"],
+            "train_id": train["image_id"],
+            "test_label": test["label"],
+            "train_label": train["label"],
+            "similarity": meter["similarity"][chosen].astype(float),
+            "relation": _relations(test, train),
+            "right": test["label"] == train["label"],
+        }
+    )
+
+
+def _spread(length: int, count: int) -> np.ndarray:
+    """At most ``count`` places of a ranking, evenly spaced, both ends among them."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(int)
+
+
+def _relations(test: pd.DataFrame, train: pd.DataFrame) -> np.ndarray:
+    """How the images of each row belong together; the first that holds."""
+    known = (test["patient"] != "") & (train["patient"] != "")
+    relations = {
+        "the same file": _same(test["sha256"], train["sha256"]),
+        "of one copy family": _same(test["family"], train["family"]),
+        "of the same patient": _same(test["patient"], train["patient"]),
+        "of different patients": known,
+    }
+    return np.select(list(relations.values()), list(relations), "patient unknown")
+
+
+def _same(a: pd.Series, b: pd.Series) -> pd.Series:
+    return (a == b) & (a != "")
 
 
 def sentence(pairs: pd.DataFrame, split: str, place: int) -> str:
-    """The live line of one pair: its rank, both images, how alike they are and how they belong together."""
-    chosen = pairs[pairs["split"] == split]
-    p = chosen.iloc[place]
-    verdict = "right" if p["right"] else "wrong"
-    return (f"{split} split, pair {place + 1} of {len(chosen)}, the most alike first: test image {p['test_id']} "
-            f"({p['test_label']}), nearest image of train or val {p['train_id']} ({p['train_label']}); correlation "
-            f"{p['similarity']:.4f}, {p['relation']}; the nearest neighbour is {verdict}")  # fmt: skip
+    """The live line of one pair: its rank, both images, how alike and how related they are."""
+    of_split = pairs[pairs["split"] == split]
+    pair = of_split.iloc[place]
+    verdict = "right" if pair["right"] else "wrong"
+    return (
+        f"{split} split, pair {place + 1} of {len(of_split)}, the most alike first: "
+        f"test image {pair['test_id']} ({pair['test_label']}), "
+        f"nearest image of train or val {pair['train_id']} ({pair['train_label']}); "
+        f"correlation {pair['similarity']:.4f}, {pair['relation']}; "
+        f"the nearest neighbour is {verdict}"
+    )
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -74,9 +109,10 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class TwinBrowser(ViewWidget):
-    """Leaf through the pairs of `twin_pairs` by keyboard; ``split`` and ``place`` are what is looked at.
+    """Leaf through the pairs of `twin_pairs`; ``split`` and ``place`` are what is looked at.
 
-    Pixels travel as messages when a pair is first shown, so that they are not saved with the notebook.
+    Pixels travel as messages when a pair is first shown, so that they are not saved with the
+    notebook.
     """
 
     _esm = script("twins.js")
@@ -84,15 +120,20 @@ class TwinBrowser(ViewWidget):
     place = Int(0).tag(sync=True)
 
     def __init__(self, pairs: pd.DataFrame, pixels: np.ndarray) -> None:
-        """Show pairs of rows of ``pixels`` (N, S, S, 3) uint8; first the most alike one of the first split."""
+        """Show pairs of rows of ``pixels`` (N, S, S, 3) uint8; first the most alike one.
+
+        Raises:
+            UserError: If there are no pairs.
+        """
         if pairs.empty:
             raise UserError("there are no pairs to show: the test part is empty")
-        self.pairs, self.pixels = dict(tuple(pairs.groupby("split", sort=False))), pixels
-        told = {}
-        for split, rows in self.pairs.items():
-            named = rows[["test_id", "train_id", "test_label", "train_label", "right"]].to_dict("records")
-            told[split] = [{**pair, "sentence": sentence(rows, split, i)} for i, pair in enumerate(named)]
-        spec = {"side": pixels.shape[1], "palette": render.palette(False).tobytes().hex(), "pairs": told}
+        self.pairs = dict(tuple(pairs.groupby("split", sort=False)))
+        self.pixels = pixels
+        spec = {
+            "side": pixels.shape[1],
+            "palette": palette(False).tobytes().hex(),
+            "pairs": {split: _told(split, of_split) for split, of_split in self.pairs.items()},
+        }
         super().__init__(spec=spec, split=next(iter(self.pairs)))
         self.on_msg(self._answer)
 
@@ -101,44 +142,66 @@ class TwinBrowser(ViewWidget):
         if proposal["trait"].name == "split":
             one_of("split", proposal["value"], self.pairs)
         else:
-            within("place", proposal["value"], 0, max(map(len, self.pairs.values())) - 1)
+            longest = max(len(of_split) for of_split in self.pairs.values())
+            within("place", proposal["value"], 0, longest - 1)
         return proposal["value"]
 
     def _answer(self, _widget: TwinBrowser, content: dict, _buffers: list) -> None:
-        split, place = content.get("split"), content.get("place")
+        split = content.get("split")
+        place = content.get("place")
         if content.get("ask") == "pair" and place in range(len(self.pairs.get(split, []))):
-            images = [self.pixels[row].tobytes() for row in self.pairs[split].iloc[place][["test", "train"]]]
-            self.send({"split": split, "place": place}, images)
+            pair = self.pairs[split].iloc[place]
+            images = [self.pixels[pair["test"]], self.pixels[pair["train"]]]
+            message = {"split": split, "place": place}
+            self.send(message, [image.tobytes() for image in images])
+
+
+def _told(split: str, of_split: pd.DataFrame) -> list[dict]:
+    """What the browser must know of each pair of a split."""
+    columns = ["test_id", "train_id", "test_label", "train_label", "right"]
+    told = of_split[columns].to_dict("records")
+    for place, pair in enumerate(told):
+        pair["sentence"] = sentence(of_split, split, place)
+    return told
 
 
 def twin_browser(pairs: pd.DataFrame, pixels: np.ndarray) -> TwinBrowser | HTML:
     """For the end of a cell: the widget where a person sits, else the static twin."""
-    return TwinBrowser(pairs, pixels) if is_live() else show(static_twins(pairs, pixels))
+    if is_live():
+        return TwinBrowser(pairs, pixels)
+    return show(static_twins(pairs, pixels))
 
 
 def static_twins(pairs: pd.DataFrame, pixels: np.ndarray, columns: int = 5) -> Picture:
-    """Some pairs of every split: the test image, its nearest one in train or val, their difference (0 to 255)."""
+    """Some pairs of every split: test image, nearest one in train or val, difference (0 to 255)."""
     splits = pairs.groupby("split", sort=False)
-    figure, axes = plt.subplots(3 * len(splits), columns, figsize=(1.3 * columns, 4.6 * len(splits)), squeeze=False,
-                                layout="constrained")  # fmt: skip
+    figure, axes = plt.subplots(
+        nrows=3 * len(splits),
+        ncols=columns,
+        figsize=(1.3 * columns, 4.6 * len(splits)),
+        squeeze=False,
+        layout="constrained",
+    )
     said = []
     for ax in axes.flat:
         bare(ax)
-    for top, (split, chosen) in enumerate(splits):
-        places = np.linspace(0, len(chosen) - 1, min(columns, len(chosen))).round().astype(int)
-        block = axes[3 * top : 3 * top + 3]
-        for row, name in zip(block, (f"{split}: test", "nearest in train or val", "difference"), strict=True):
-            row[0].set_ylabel(name, fontsize=8)
-        for column, place in enumerate(places):
-            _column(block[:, column], chosen.iloc[place], pixels)
+    for i, (split, of_split) in enumerate(splits):
+        block = axes[3 * i : 3 * i + 3]
+        block[0, 0].set_ylabel(f"{split}: test", fontsize=8)
+        block[1, 0].set_ylabel("nearest in train or val", fontsize=8)
+        block[2, 0].set_ylabel("difference", fontsize=8)
+        for column, place in enumerate(_spread(len(of_split), columns)):
+            _column(block[:, column], of_split.iloc[place], pixels)
             said.append(sentence(pairs, split, int(place)))
     return Picture(figure, ". ".join(said) + ".", pixels=True)
 
 
 def _column(axes: np.ndarray, pair: pd.Series, pixels: np.ndarray) -> None:
-    a, b = pixels[pair["test"]], pixels[pair["train"]]
-    for ax, image in zip(axes, (a, b, difference(a, b)), strict=True):
+    test = pixels[pair["test"]]
+    train = pixels[pair["train"]]
+    for ax, image in zip(axes, (test, train, difference(test, train)), strict=True):
         ax.imshow(image, cmap="cividis", vmin=0, vmax=255, interpolation="nearest")
+    wrong = "" if pair["right"] else "  (wrong)"
     axes[0].set_title(pair["test_label"], fontsize=8)
-    axes[1].set_title(pair["train_label"] + ("" if pair["right"] else "  (wrong)"), fontsize=8)
+    axes[1].set_title(f"{pair['train_label']}{wrong}", fontsize=8)
     axes[2].set_xlabel(f"r = {pair['similarity']:.4f}\n{pair['relation']}", fontsize=7)

@@ -24,7 +24,8 @@ from kdnb.widgets import (
     static_explorer,
 )
 from kdnb.widgets.explained import ABOUT, CUT, first_states
-from kdnb.widgets.render import number, palette
+from kdnb.number_text import number
+from kdnb.widgets.render import palette
 
 CLASSES, N, TARGETS = ("round", "square", "none"), 3, [0, 1, 2]
 

@@ -1,0 +1,116 @@
+"""The layer stepper with what the analysis of the layers knows, and the page of one image (04)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from kdnb.data import to_tensor
+from kdnb.data.decode import decode
+from kdnb.errors import UserError
+from kdnb.feature_maps import early_decisions
+from kdnb.reading.measured import Reading
+from kdnb.reading.words import ImageReport, read_image
+from kdnb.runs import environment
+from kdnb.settings import Settings
+from kdnb.widgets.layers import StepperData, stepper_data
+from kdnb.widgets.page import to_html
+from kdnb.widgets.render import StepperState
+
+__all__ = ["explain_image", "known_stepper"]
+
+
+def known_stepper(
+    reading: Reading,
+    student: nn.Module,
+    teacher: nn.Module,
+    images: Tensor,
+    pixels: np.ndarray,
+    targets: Sequence[int],
+    titles: Sequence[str],
+    *,
+    masks: np.ndarray | None = None,
+) -> StepperData:
+    """The stepper's data with what the reading knows of each layer.
+
+    That is the accuracy of probes, CKA of both networks, early decisions, and where all is from.
+    Ablated channels take their mean over the student's training images; the teacher's, over the
+    given images. See :func:`kdnb.widgets.stepper_data` for the arguments.
+    """
+    data = stepper_data(
+        student, teacher, images, pixels, targets, reading.facts["classes"], titles, masks=masks
+    )
+    of_student, of_teacher = data.models
+    means = reading.means()
+    of_student = replace(
+        of_student,
+        reference=tuple(means[tap].to(images.device) for tap in of_student.taps),
+        readings=_readings(reading, "KD student"),
+    )
+    of_teacher = replace(of_teacher, readings=_readings(reading, "teacher"))
+    decoded = reading.decoded(student, images).argmax(2)  # (L, N)
+    early = early_decisions(decoded, of_student.logits.argmax(1))
+    provenance = {
+        "student": reading.facts["student"],
+        "teacher": reading.facts["teacher"],
+        "settings": reading.facts["settings"],
+        "kdnb": environment()["kdnb"],
+    }
+    return replace(
+        data,
+        models=(of_student, of_teacher),
+        early=tuple(int(layer) for layer in early),
+        provenance=provenance,
+    )
+
+
+def _readings(reading: Reading, model: str) -> pd.DataFrame:
+    """What the stepper shows beside a layer.
+
+    The accuracy of a probe, on an untrained network too, and CKA with the other network's layer of
+    like depth.
+    """
+    probes = reading.table("probes")
+    cka = reading.table("cka").query("model == 'teacher'").set_index(["tap", "other_tap"])["cka"]
+    taps = {
+        name: probes.loc[probes["model"] == name, "tap"].tolist()
+        for name in ("KD student", "teacher")
+    }
+    own = probes[probes["model"] == model].set_index("tap")
+    paired = [cka[pair] for pair in zip(taps["KD student"], taps["teacher"], strict=True)]
+    columns = {"probe": own["accuracy"], "untrained": own["untrained"], "CKA": paired}
+    return pd.DataFrame(columns, index=own.index)
+
+
+def explain_image(
+    reading: Reading, path: str | Path, out: str | Path, settings: Settings
+) -> ImageReport:
+    """Write the report of one image file as a self-contained page with the layer stepper inside.
+
+    Raises:
+        UserError: If the image cannot be read or the page cannot be written.
+    """
+    try:
+        squares, _, _ = decode(Path(path).read_bytes(), [reading.facts["image_size"]])
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"'{path}' cannot be read as an image ({reason})") from None
+    pixels = np.array(squares)
+    device = settings.activate()
+    image = to_tensor(pixels).to(device)
+    report = read_image(reading, image, device=device)
+    student, teacher = reading.networks(device)
+    title = Path(path).name
+    data = known_stepper(reading, student, teacher, image, pixels, [-1], [title])
+    answer = int(data.models[0].logits[0].argmax())
+    body = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in report.sentences)
+    body += report.table.round(3).to_html(index=False, border=0)
+    state = StepperState(kind="evidence", target=answer)
+    to_html(data, out, state, title=f"{title}, layer by layer", body=body)
+    return report
