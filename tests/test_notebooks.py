@@ -97,8 +97,8 @@ def test_what_is_trained_is_said_right_after_the_configuration(path):
         return
     configured = next(n for n, source in enumerate(sources) if "study = Study(settings)" in source)
     assert "study.train(" in sources[configured + 1]
-    if any("study.costs" in source for source in sources):
-        assert "study.measure_costs()" in sources[configured + 1]
+    if any("costs[" in source for source in sources):
+        assert "measure_costs(study)" in sources[configured + 1]
 
 
 @each

@@ -9,11 +9,11 @@ import pytest
 from kdnb import training
 from kdnb.cli import app
 from kdnb.distillation import students
+from kdnb.efficiency import cost_tables, measure_costs, measuring
 from kdnb.errors import UserError
 from kdnb.study import MODELS, Study
-from kdnb.study import runs as study_runs
 
-TRAINED_KINDS = ("teacher", "student", "teacher_logits", "costs", "precision")
+TRAINED_KINDS = ("teacher", "student", "teacher_logits", "costs")
 NOT_TRAINED = "the {0} of these settings is not trained yet: study.train('{0}') does that"
 READS = {  # an attribute of a fresh study -> the model that it misses first
     "teacher": "teacher",
@@ -26,8 +26,6 @@ READS = {  # an attribute of a fresh study -> the model that it misses first
     "summary": "teacher",
     "kd_gain": "KD student",
     "fidelity": "teacher",
-    "costs_run": "teacher",
-    "costs": "teacher",
 }
 
 
@@ -46,7 +44,7 @@ def no_training(monkeypatch):
     monkeypatch.setattr(training, "fit", refuse)
     monkeypatch.setattr(students, "fit", refuse)
     monkeypatch.setattr(training, "imagenet_state", refuse)
-    monkeypatch.setattr(study_runs, "measure_all", refuse)
+    monkeypatch.setattr(measuring, "measure_all", refuse)
 
 
 def made(folder):
@@ -73,7 +71,7 @@ def test_a_fresh_study_has_names_and_trains_nothing(
     with pytest.raises(UserError, match="^the teacher of these settings is not trained yet"):
         study.downstream("reading", {}, lambda run: None)
     with pytest.raises(UserError, match="^the teacher of these settings is not trained yet"):
-        study.measure_costs()
+        measure_costs(study)
     assert made(tmp_path) == [] and not (tmp_path / "reading").exists()
 
 
@@ -93,9 +91,6 @@ def test_training_makes_once_and_others_find_it(fresh, tmp_path, request):
     names = ["teacher", "teacher's logits", "KD student", "label-only student"]
     assert list(read.finished_runs) == names
     assert list(read.summary.index) == list(MODELS)
-    with pytest.raises(UserError, match=r"^the costs .* yet: study.measure_costs\(\) does that$"):
-        read.costs  # noqa: B018
-    assert not (tmp_path / "costs").exists()
 
 
 def test_only_what_is_named_is_trained(fresh, tmp_path):
@@ -132,20 +127,19 @@ def test_an_unknown_model_is_refused_before_anything_is_trained(fresh, tmp_path)
     assert made(tmp_path) == []
 
 
-def test_costs_are_measured_once_by_a_verb_and_read_by_others(study, tmp_path, monkeypatch):
+def test_costs_are_measured_once(study, monkeypatch):
     asked = []
 
     def measure_all(*_, **__):
         asked.append(1)
         return {"models": pd.DataFrame({"macs": [2.0, 1.0]}, index=["teacher", "student"])}
 
-    monkeypatch.setattr(study_runs, "measure_all", measure_all)
+    monkeypatch.setattr(measuring, "measure_all", measure_all)
     settings = study.settings.model_copy(update={"timing_repeats": 7})  # costs of its own
-    run = Study(settings).measure_costs()
-    assert Study(settings).measure_costs().reused and asked == [1]
-    other = Study(settings)
-    assert other.costs_run.id == run.id == other.finished_runs["costs"].id
-    assert other.costs["models"]["macs"].tolist() == [2.0, 1.0]
+    run = measure_costs(Study(settings))
+    again = measure_costs(Study(settings))
+    assert again.reused and again.id == run.id and asked == [1]
+    assert cost_tables(again)["models"]["macs"].tolist() == [2.0, 1.0]
 
 
 def test_the_ladder_trains_its_teacher_first(fresh):

@@ -1,9 +1,12 @@
-"""All tables of what a teacher and a student cost on this machine, in one call (notebook 06)."""
+"""What a study's teacher and student cost on this machine: measured once, kept as a run (06, 07)."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from kdnb.efficiency.counting import cost_table
@@ -16,9 +19,70 @@ from kdnb.efficiency.explaining import (
 )
 from kdnb.efficiency.export import export_onnx, onnx_available, onnx_latency
 from kdnb.efficiency.memory import memory_table
-from kdnb.efficiency.timing import Protocol, latency
+from kdnb.efficiency.timing import WARM_UP, Protocol, latency
+from kdnb.protocols import TrainedStudy
+from kdnb.runs import Run, environment
+from kdnb.settings import Settings
 
-__all__ = ["measure_all"]
+__all__ = ["cost_tables", "measure_all", "measure_costs", "timing_protocol"]
+
+UNHURRIED = 10.0  # seconds per row of the tables from which slow explanations are timed, too
+
+
+def measure_costs(study: TrainedStudy) -> Run:
+    """Measure what teacher and KD student cost on this machine, or find it measured.
+
+    Raises:
+        UserError: If they are not trained yet.
+    """
+    settings = study.settings
+    slow = settings.timing_seconds >= UNHURRIED
+    protocol = timing_protocol(settings)
+
+    def make(run: Run) -> None:
+        rows = study.sample(1)
+        tables = measure_all(
+            study.teacher_model,
+            study.student_model,
+            study.image_set.pixels[rows],
+            study.images(rows),
+            study.targets(rows),
+            (study.background, settings.timed_samples),
+            protocol,
+            slow=slow,
+            onnx=run.path("student.onnx"),
+        )
+        for name, table in tables.items():
+            table.to_csv(run.path(f"{name}.csv"))
+
+    parameters = {
+        "protocol": vars(protocol),
+        "samples": settings.timed_samples,
+        "slow": slow,
+        "processor": environment()["processor"],
+        "threads": torch.get_num_threads(),
+        "device": str(study.device),
+        "onnx": onnx_available(),
+    }
+    return study.downstream("costs", parameters, make)
+
+
+def cost_tables(run: Run) -> dict[str, pd.DataFrame]:
+    """The tables of a run of `measure_costs`.
+
+    ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, and ``onnx`` only where
+    its packages were installed.
+    """
+    return {path.stem: pd.read_csv(path, index_col=0) for path in sorted(run.folder.glob("*.csv"))}
+
+
+def timing_protocol(settings: Settings) -> Protocol:
+    """How long every ratio of times is measured under these settings."""
+    return Protocol(
+        repeats=settings.timing_repeats,
+        seconds=settings.timing_seconds,
+        warm_up=min(settings.timing_repeats, WARM_UP),
+    )
 
 
 def measure_all(

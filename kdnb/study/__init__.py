@@ -1,6 +1,6 @@
-"""The runs of one setting, behind every notebook: data, teacher, students, costs, results folder.
+"""The runs of one setting, behind every notebook: data, teacher, students, results folder.
 
-Verbs (`train`, `train_ladder`, `measure_costs`) do work; names only read what is there. A notebook
+Verbs (`train`, `train_ladder`) do work; names only read what is there. A notebook
 explains its own step with the functions of the package; what it needs from earlier steps it takes
 here.
 """

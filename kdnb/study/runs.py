@@ -1,4 +1,4 @@
-"""The runs of one setting: models, scores, costs, and the folder of results (all notebooks)."""
+"""The runs of one setting: models, scores, and the folder of results (all notebooks)."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -6,10 +6,9 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
-from kdnb import efficiency, leakage
+from kdnb import leakage
 from kdnb.distillation import (
     distil,
     find_logits,
@@ -18,25 +17,23 @@ from kdnb.distillation import (
     load_student,
     train_teacher_or_control,
 )
-from kdnb.efficiency.measuring import measure_all
+from kdnb.efficiency.counting import macs
 from kdnb.errors import UserError
 from kdnb.figures import Results
 from kdnb.metrics import Interval, fidelity, paired_difference, scores, share_interval, softmax
 from kdnb.models import count_parameters
-from kdnb.runs import Run, digest, environment, find_run, get_or_make
+from kdnb.runs import Run, digest, get_or_make
 from kdnb.settings import Settings
 from kdnb.study.images import StudyImages
 from kdnb.training import load_teacher, saved_logits
 
 __all__ = ["MODELS", "Study"]
 
-UNHURRIED = 10.0  # seconds per row of the cost tables from which slow explanations are timed, too
 TEACHER = "teacher"
 KD_STUDENT = "KD student"
 LABEL_ONLY = "label-only student"
 MODELS = (TEACHER, KD_STUDENT, LABEL_ONLY)
 LOGITS = "teacher's logits"
-COSTS = "costs"
 
 
 class Study(StudyImages):
@@ -116,9 +113,9 @@ class Study(StudyImages):
 
     @property
     def finished_runs(self) -> dict[str, Run]:
-        """What is there, by name: ``MODELS``, "teacher's logits" and "costs"; nothing is made."""
+        """What is there, by name: ``MODELS`` and "teacher's logits"; nothing is made."""
         found = {}
-        for name in (TEACHER, LOGITS, KD_STUDENT, LABEL_ONLY, COSTS):
+        for name in (TEACHER, LOGITS, KD_STUDENT, LABEL_ONLY):
             run = self._find(name)
             if run is not None:
                 found[name] = run
@@ -160,15 +157,7 @@ class Study(StudyImages):
             return None
         if name == LOGITS:
             return find_logits(self.settings, self.image_set, teacher)
-        if name == KD_STUDENT:
-            return find_student(self.settings, self.image_set, teacher, self.device)
-        student = self._find(KD_STUDENT)
-        if student is None:
-            return None
-        upstream = [self.image_set.hash, teacher.id, student.id]
-        return find_run(
-            "costs", self._costs_parameters(), root=self.settings.runs, upstream=upstream
-        )
+        return find_student(self.settings, self.image_set, teacher, self.device)
 
     def test_logits(self, model: str) -> np.ndarray:
         """(N, K) test logits of one of ``MODELS``."""
@@ -250,84 +239,12 @@ class Study(StudyImages):
         value, low, high = share_interval(right[None].astype(float), self.test_groups)
         return {
             "parameters": count_parameters(model),
-            "macs": efficiency.macs(model, self.settings.image_size),
+            "macs": macs(model, self.settings.image_size),
             "accuracy": value,
             "low": low,
             "high": high,
             "run": f"student/{run.id}",
         }
-
-    def measure_costs(self) -> Run:
-        """Measure what teacher and KD student cost on this machine, or find it measured.
-
-        Raises:
-            UserError: If they are not trained yet.
-        """
-
-        def make(run: Run) -> None:
-            rows = self.explained[:1]
-            tables = measure_all(
-                self.teacher_model,
-                self.student_model,
-                self.image_set.pixels[rows],
-                self.images(rows),
-                self.targets(rows),
-                (self.background, self.settings.timed_samples),
-                self.protocol,
-                slow=self._slow,
-                onnx=run.path("student.onnx"),
-            )
-            for name, table in tables.items():
-                table.to_csv(run.path(f"{name}.csv"))
-
-        self._runs[COSTS] = self.downstream("costs", self._costs_parameters(), make)
-        return self._runs[COSTS]
-
-    @property
-    def costs_run(self) -> Run:
-        """The run of `measure_costs`; a UserError where nothing is measured yet."""
-        self._read(TEACHER)
-        self._read(KD_STUDENT)
-        found = self._find(COSTS)
-        if found is None:
-            raise UserError(
-                "the costs of these settings are not measured on this machine yet: "
-                "study.measure_costs() does that"
-            )
-        return found
-
-    @property
-    def costs(self) -> dict[str, pd.DataFrame]:
-        """The tables of `measure_costs`, see `kdnb.efficiency`.
-
-        ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, and ``onnx`` only
-        where its packages are installed.
-        """
-        paths = self.costs_run.folder.glob("*.csv")
-        return {path.stem: pd.read_csv(path, index_col=0) for path in paths}
-
-    def _costs_parameters(self) -> dict[str, object]:
-        return {
-            "protocol": vars(self.protocol),
-            "samples": self.settings.timed_samples,
-            "slow": self._slow,
-            "processor": environment()["processor"],
-            "threads": torch.get_num_threads(),
-            "device": str(self.device),
-            "onnx": efficiency.onnx_available(),
-        }
-
-    @property
-    def _slow(self) -> bool:
-        """Whether there is time for the slow explanations."""
-        return self.settings.timing_seconds >= UNHURRIED
-
-    @property
-    def protocol(self) -> efficiency.Protocol:
-        """How long every ratio of times is measured."""
-        repeats = self.settings.timing_repeats
-        warm_up = min(repeats, efficiency.WARM_UP)
-        return efficiency.Protocol(repeats, self.settings.timing_seconds, warm_up=warm_up)
 
     def downstream(
         self, kind: str, parameters: dict, make: Callable[[Run], None], also: Sequence[str] = ()

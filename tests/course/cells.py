@@ -3,7 +3,7 @@
 import ast
 
 import kdnb.course
-from kdnb.notebook_files import load_json, source_of
+from kdnb.notebook_files import load_json, source_of, tags_of
 from tools.exercises import exercises
 
 
@@ -19,9 +19,9 @@ def bound(tree):
 
 
 def prepared(tree):
-    """Names of the studies whose models a cell trains, or whose costs it measures."""
+    """Names of the studies whose models a cell trains."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in ("train", "measure_costs"):
+        if isinstance(node, ast.Attribute) and node.attr == "train":
             yield node.value.id
 
 
@@ -32,7 +32,7 @@ def needed_cells(notebook):
     for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
         tree = ast.parse(source_of(cell))
         made = {*bound(tree), *prepared(tree)}
-        if cell["id"] in own or names & made:
+        if cell["id"] in own or names & made or "parameters" in tags_of(cell):
             names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
             (within if cell["id"] in own else before).insert(0, source_of(cell))
     return before, within
@@ -49,6 +49,7 @@ def replay(path, settings, check, monkeypatch):
     before, within = needed_cells(notebook)
     monkeypatch.setattr(kdnb.course, "check", check)
     for number, source in enumerate(before):
+        space["In"].append(source)
         exec(source, space)
         if number == 0:  # the parameters
             space |= {name: value for name, value in settings.items() if name in space}
