@@ -23,13 +23,17 @@ def check(name: str, value: object, low: int, high: int, kind: type = Integral) 
     """Raise UserError unless value is of the kind (Integral or Real) and in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         noun = "a whole number" if kind is Integral else "a number"
-        raise UserError(f"phantom {name} must be {noun} from {low} to {high}, got {value!r}; change {name}")
+        raise UserError(
+            f"phantom {name} must be {noun} from {low} to {high}, got {value!r}; change {name}"
+        )
 
 
 def classes(family: str) -> tuple[str, ...]:
     """Class names of a family, in the order of their class index."""
     if family not in FAMILIES:
-        raise UserError(f"phantom family must be one of {', '.join(FAMILIES)}, got {family!r}; change family")
+        raise UserError(
+            f"phantom family must be one of {', '.join(FAMILIES)}, got {family!r}; change family"
+        )
     return CLASSES[family]
 
 
@@ -41,10 +45,16 @@ class PhantomPlan:
     patients: int = 240  # dealt evenly to the four classes
     slices: int = 6  # images per patient
     seed: int = 0
-    duplicates: float = 0.0  # share of images with a planted copy; half of the copies change their part
+    duplicates: float = (
+        0.0  # share of images with a planted copy; half of the copies change their part
+    )
     patient_leaks: float = 0.0  # share of patients with slices in both published parts
-    distractor: bool = False  # a bright blob in every image, whose place tells nothing about the class
-    shortcut: float = 0.0  # probability that the corner mark's colour names the image's own class; 0 for no mark
+    distractor: bool = (
+        False  # a bright blob in every image, whose place tells nothing about the class
+    )
+    shortcut: float = (
+        0.0  # probability that the corner mark's colour names the image's own class; 0 for no mark
+    )
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -55,7 +65,9 @@ class PhantomPlan:
         for name in ("duplicates", "patient_leaks", "shortcut"):
             check(name, getattr(self, name), 0, 1, Real)
         if not isinstance(self.distractor, bool):
-            raise UserError(f"phantom distractor must be True or False, got {self.distractor!r}; choose one")
+            raise UserError(
+                f"phantom distractor must be True or False, got {self.distractor!r}; choose one"
+            )
 
 
 def table(plan: PhantomPlan) -> pd.DataFrame:
@@ -65,10 +77,14 @@ def table(plan: PhantomPlan) -> pd.DataFrame:
     mark (class that the corner mark names, "" without), copy_of and copy_kind ("" for an original).
     """
     rng, names = np.random.default_rng([9, plan.seed]), np.array(classes(plan.family))
-    deal = rng.permutation(plan.patients)  # each class in turn; the first of every five rounds is test
+    deal = rng.permutation(
+        plan.patients
+    )  # each class in turn; the first of every five rounds is test
     leaked = rng.permutation(plan.patients) < round(plan.patient_leaks * plan.patients)
     patient, index = (axis.ravel() for axis in np.indices((plan.patients, plan.slices)))
-    late = index >= plan.slices - max(1, round(0.2 * plan.slices))  # test, where the patient is leaked
+    late = index >= plan.slices - max(
+        1, round(0.2 * plan.slices)
+    )  # test, where the patient is leaked
     test, target = np.where(leaked[patient], late, (deal // 4 % 5 == 0)[patient]), deal[patient] % 4
     agrees, others = rng.random(len(index)) < plan.shortcut, rng.integers(1, 4, len(index))
     ids = [f"{plan.family}_p{p:04d}_s{i:02d}" for p, i in zip(patient, index, strict=True)]
@@ -80,7 +96,10 @@ def table(plan: PhantomPlan) -> pd.DataFrame:
     })  # fmt: skip
     copies = rows.iloc[rng.permutation(len(rows))[: round(plan.duplicates * len(rows))]]
     turn = np.arange(len(copies))
-    crosses, kind = turn // 4 % 2 == 0, COPY_KINDS[turn % 4]  # kinds take turns, every other round crosses
+    crosses, kind = (
+        turn // 4 % 2 == 0,
+        COPY_KINDS[turn % 4],
+    )  # kinds take turns, every other round crosses
     part = np.where(crosses ^ (copies.published_split == "test"), *PARTS)
     new = {"image_id": copies.image_id + "_" + kind, "copy_of": copies.image_id, "copy_kind": kind}
     return pd.concat([rows, copies.assign(published_split=part, **new)], ignore_index=True)

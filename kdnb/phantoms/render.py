@@ -14,7 +14,12 @@ from kdnb.phantoms.plan import FAMILIES, PhantomPlan, check, classes, table
 
 __all__ = ["Phantom", "render", "render_all"]
 
-TAGS = ((0.9, 0.6, 0.0), (0.35, 0.7, 0.9), (0.0, 0.6, 0.45), (0.8, 0.45, 0.65))  # colour of the mark of each class
+TAGS = (
+    (0.9, 0.6, 0.0),
+    (0.35, 0.7, 0.9),
+    (0.0, 0.6, 0.45),
+    (0.8, 0.45, 0.65),
+)  # colour of the mark of each class
 
 
 class Phantom(NamedTuple):
@@ -40,17 +45,25 @@ def _draw(plan: PhantomPlan, row: dict, label: str, size: int) -> tuple[np.ndarr
     """Image (S, S, 3) float and mask of the row's patient and slice, drawn as if its class were `label`."""
     level = 2 * row["slice"] / (plan.slices - 1) - 1 if plan.slices > 1 else 0.0
     key = FAMILIES.index(plan.family), plan.seed, int(row["patient"][1:])
-    rngs = tuple(np.random.default_rng(part) for part in ([0, *key], [1, *key], [2, *key, row["slice"]]))
-    return (draw_fundus if plan.family == "fundus" else draw_head)(label, rngs, row["slice"], level, size)
+    rngs = tuple(
+        np.random.default_rng(part) for part in ([0, *key], [1, *key], [2, *key, row["slice"]])
+    )
+    return (draw_fundus if plan.family == "fundus" else draw_head)(
+        label, rngs, row["slice"], level, size
+    )
 
 
 def _blob(plan: PhantomPlan, row: dict, size: int) -> np.ndarray:
     """Cover (S, S) of the distractor, uniform over places free of every class's lesion: it tells nothing."""
     radius, (x, y) = 0.1, grid(64)
     taken = np.any([_draw(plan, row, label, 64)[1] for label in classes(plan.family)], axis=0)
-    taken |= (np.maximum(abs(x), abs(y)) > 0.96) | ((x < -0.7) & (y > 0.3))  # the frame, the mark's corner
+    taken |= (np.maximum(abs(x), abs(y)) > 0.96) | (
+        (x < -0.7) & (y > 0.3)
+    )  # the frame, the mark's corner
     free = np.flatnonzero(distance_transform_edt(~taken) / 32 > radius + 0.06)
-    place = np.random.default_rng([3, plan.seed, int(row["patient"][1:]), row["slice"]]).choice(free)
+    place = np.random.default_rng([3, plan.seed, int(row["patient"][1:]), row["slice"]]).choice(
+        free
+    )
     return edge(np.hypot(grid(size)[0] - x.flat[place], grid(size)[1] - y.flat[place]) - radius)
 
 
@@ -71,7 +84,9 @@ def _copy(kind: str, planes: Phantom, zoom: float) -> Phantom:
 def render(plan: PhantomPlan, image_id: str, size: int) -> Phantom:
     """The image of a row of `table(plan)`, drawn at a size from 32 to 1024 px; its anatomy is the same at any size."""
     if image_id not in _rows(plan):
-        raise UserError(f"phantom image_id {image_id!r} is not in this plan; take one from the plan's table")
+        raise UserError(
+            f"phantom image_id {image_id!r} is not in this plan; take one from the plan's table"
+        )
     check("size", size, 32, 1024)
     row = _rows(plan)[image_id]
     image, mask = _draw(plan, row, row["label"], size)
@@ -82,7 +97,9 @@ def render(plan: PhantomPlan, image_id: str, size: int) -> Phantom:
         x, y = grid(size)
         tag = edge(np.maximum(abs(x + 0.86), abs(y - 0.86)) - 0.08)
         paint(image, TAGS[classes(plan.family).index(row["mark"])], tag)
-    drawn = Phantom((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask, blob > 0.5, tag > 0.5)
+    drawn = Phantom(
+        (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask, blob > 0.5, tag > 0.5
+    )
     return _copy(row["copy_kind"], drawn, zoom=(0.98, 1.02)[int(row["patient"][1:]) % 2])
 
 
