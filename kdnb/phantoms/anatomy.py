@@ -1,4 +1,4 @@
-"""What the phantoms draw: heads with tumours or grades of dementia, fundus photographs (notebook 01).
+"""What the phantoms draw: heads with tumours or dementia, fundus photographs (notebook 01).
 
 The order of the random draws decides the pixels: a draw that moves changes every image.
 """
@@ -91,7 +91,7 @@ def _turn(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.nd
 
 
 def edge(distance: np.ndarray, width: float = 0.04) -> np.ndarray:
-    """Coverage in [0, 1]: 1 where the signed distance is negative, a ramp of `width` around zero."""
+    """Coverage in [0, 1]: 1 where the signed distance is negative, a ramp around zero."""
     return np.clip(0.5 - distance / width, 0.0, 1.0)
 
 
@@ -103,7 +103,7 @@ def paint(image: np.ndarray, value: float | tuple | np.ndarray, cover: np.ndarra
 
 
 def _texture(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
-    """Smooth noise (S, S) float32 of mean 0: cells x cells normal draws resized, so alike at any size."""
+    """Smooth noise (S, S) float32 of mean 0: cells x cells normal draws, alike at any size."""
     field = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
     return np.asarray(field.resize((size, size), Image.Resampling.BICUBIC))
 
@@ -191,7 +191,7 @@ def _tumour(
 def draw_head(
     name: str, rngs: tuple, index: int, level: float, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slice `index` of a head of class `name`; all but what defines the class is alike in every class.
+    """Slice `index` of a head of class `name`; what does not define the class is alike in all.
 
     Args:
         name: A kind of tumour, a grade of dementia, or any other name for a healthy head.
