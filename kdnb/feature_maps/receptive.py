@@ -1,4 +1,4 @@
-"""Receptive fields: the square of the image that one cell of a tap can see, in closed form (notebook 04)."""
+"""Receptive fields: the square of the image that one cell of a tap can see (notebook 04)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ NormOverSpace = nn.GroupNorm | nn.InstanceNorm2d
 
 
 def receptive_fields(model: nn.Module, size: int) -> pd.DataFrame:
-    """Receptive field of every tap for images of side ``size``, px, from kernels, strides and paddings.
+    """Receptive field of every tap, for images of side ``size``, px.
 
-    The recursion of Araujo, Norris and Sim (doi 10.23915/distill.00021) over the layers in the order
-    in which they run. Convolutions of skip connections ("downsample" in their name) are left out: the
-    longer way sees more. Where other branches run side by side, all of them are counted: an upper
-    bound. After global pooling, also that of squeeze-and-excitation, and after a norm over space every
-    cell sees the whole image: the field is infinite.
+    In closed form, from kernels, strides and paddings. The recursion of Araujo, Norris and Sim (doi
+    10.23915/distill.00021) over the layers in the order in which they run. Convolutions of skip
+    connections ("downsample" in their name) are left out: the longer way sees more. Where other
+    branches run side by side, all of them are counted: an upper bound. After global pooling, also
+    that of squeeze-and-excitation, and after a norm over space every cell sees the whole image: the
+    field is infinite.
 
     Returns:
         Index ``tap``; columns ``field`` (side, px), ``jump`` (px from one cell to the next) and
         ``start`` (centre of cell 0 in px, where 0 is the centre of the first pixel; may be a half).
 
     Raises:
-        UserError: If a tap does not exist, is no map (N, C, h, w), or follows a layer that changes the
-            side and is neither a convolution nor a max or average pooling with a square window.
+        UserError: If a tap does not exist, is no map (N, C, h, w), or follows a layer that changes
+            the side and is neither a convolution nor a max or average pooling with a square window.
     """
     tapped = modules_at(model)
     layers: list[tuple] = []  # as they run: name, module, side of the map before and after it
@@ -85,8 +86,8 @@ def _field(tap: str, layers: list[tuple], size: int, cells: int) -> tuple[float,
             continue  # the side stays, also where squeeze-and-excitation has one cell
         if window is None or before != side:
             raise UserError(
-                f"the receptive field of tap {tap!r} has no closed form: before it runs '{name}' "
-                f"({module}); convolutions and pooling with square windows have one"
+                f"the receptive field of tap {tap!r} has no closed form: before it runs "
+                f"'{name}' ({module}); convolutions and pooling with square windows have one"
             )
         kernel, stride, padding = window
         start += ((kernel - 1) / 2 - padding) * jump
@@ -95,8 +96,8 @@ def _field(tap: str, layers: list[tuple], size: int, cells: int) -> tuple[float,
         side = after
     if cells != side and not isinf(field):
         raise UserError(
-            f"the receptive field of tap {tap!r} has no closed form: {side} cells were expected along "
-            f"a side, got {cells}; resize or pool with a module, not a function"
+            f"the receptive field of tap {tap!r} has no closed form: {side} cells were expected "
+            f"along a side, got {cells}; resize or pool with a module, not a function"
         )
     return field, jump, start
 
@@ -115,10 +116,10 @@ def _window(module: nn.Module) -> tuple[int, int, int] | None:
 
 
 def field_box(row: pd.Series, cell: tuple[int, int], size: int) -> tuple[int, int, int, int]:
-    """The pixels that a cell (row, column) sees, cut off at the border of an image of side ``size``, px.
+    """The pixels that a cell (row, column) sees, in an image of side ``size``, px.
 
-    From a row of :func:`receptive_fields`: top, left, bottom, right in px; bottom and right are the
-    first outside.
+    Cut off at the border. From a row of :func:`receptive_fields`: top, left, bottom, right in px;
+    bottom and right are the first outside.
 
     >>> field_box(pd.Series({"field": 8.0, "jump": 2, "start": 0.5}), (0, 10), 64)
     (0, 17, 5, 25)

@@ -120,7 +120,5 @@ def make_student(
     if name not in STUDENTS:
         raise UserError(f"student must be one of {', '.join(STUDENTS)}, got {name!r}")
     if name == "five_conv":
-        model = FiveConv(num_classes, width)
-    else:
-        model = AsCodedNet(num_classes, image_size)
-    return model.to(memory_format=torch.channels_last)
+        return FiveConv(num_classes, width).to(memory_format=torch.channels_last)
+    return AsCodedNet(num_classes, image_size).to(memory_format=torch.channels_last)
