@@ -1,4 +1,4 @@
-"""Leakage: duplicates, copies and patients across a split, the leak ledger and the leak meter (01_data)."""
+"""Leakage: duplicates, copies and patients across a split, leak ledger and meter (notebook 01)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from sklearn.utils.extmath import randomized_svd
 
-__all__ = ["MEMORY", "components", "copies", "families", "groups", "leak_ledger", "leak_meter", "likeness",
-           "near_duplicates", "skill", "thumbnails"]  # fmt: skip
+__all__ = [
+    "MEMORY",
+    "components",
+    "copies",
+    "families",
+    "groups",
+    "leak_ledger",
+    "leak_meter",
+    "likeness",
+    "near_duplicates",
+    "skill",
+    "thumbnails",
+]
 
-MEMORY = {"1-NN": False, "1-NN mirrored": True}  # memory alone: name -> whether mirrored images match, too
+# memory alone: name -> whether mirrored images match, too
+MEMORY = {"1-NN": False, "1-NN mirrored": True}
 CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))
 BLOCK = 2048  # rows per matrix product or gather: bounds the memory
 
@@ -24,185 +36,259 @@ BLOCK = 2048  # rows per matrix product or gather: bounds the memory
 def thumbnails(pixels: np.ndarray, side: int = 64) -> np.ndarray:
     """Grey thumbnails of pixels (N, S, S, 3) uint8: their dot product is Pearson's correlation.
 
-    Grey by Rec. 601, resized with Pillow's bicubic filter to `side` px. (N, side * side) float32, each row of zero mean
-    and unit norm; all 0 for an image of one grey.
+    Grey by Rec. 601, resized with Pillow's bicubic filter to `side` px. (N, side * side) float32,
+    each row of zero mean and unit norm; all 0 for an image of one grey.
 
-    >>> thumbnails(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8), side=32).shape
+    >>> thumbnails(np.zeros((2, 64, 64, 3), np.uint8), side=32).shape
     (2, 1024)
     """
     grey = np.empty((len(pixels), side * side), np.float32)
     for row, image in zip(grey, pixels, strict=True):
-        row[:] = np.asarray(Image.fromarray(image).convert("L").resize((side, side), Image.Resampling.BICUBIC)).ravel()
+        small = Image.fromarray(image).convert("L").resize((side, side), Image.Resampling.BICUBIC)
+        row[:] = np.asarray(small).ravel()
     return _standardise(grey)
 
 
-def near_duplicates(thumbs: np.ndarray, threshold: float = 0.999, flip_invariant: bool = False) -> np.ndarray:
-    """Every pair of `thumbnails` (N, D) whose correlation exceeds the threshold: (M, 2) int64 rows i < j, ascending.
+def near_duplicates(
+    thumbs: np.ndarray, threshold: float = 0.999, flip_invariant: bool = False
+) -> np.ndarray:
+    """Every pair of `thumbnails` (N, D) whose correlation exceeds the threshold.
 
-    At side 64, 0.999 finds re-encoded and resized copies, not neighbouring slices. The search is exact.
-    With flip_invariant, one of the two may be mirrored left-right.
+    At side 64, 0.999 finds re-encoded and resized copies, not neighbouring slices. The search is
+    exact. With flip_invariant, one of the two may be mirrored left-right.
+
+    Returns:
+        (M, 2) int64 rows i < j, ascending.
     """
     close = _finder(thumbs)
-    found = [close(view, threshold) for view in (thumbs, _mirror(thumbs))[: 1 + flip_invariant]]
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+    found = [close(thumbs, threshold)]
+    if flip_invariant:
+        found.append(close(_mirror(thumbs), threshold))
+    return _ordered(np.concatenate(found))
+
+
+def _ordered(pairs: np.ndarray) -> np.ndarray:
+    """Every pair (M, 2) once, its smaller row first, ascending."""
+    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def copies(thumbs: np.ndarray, detail: float = 0.991, whole: float = 0.995) -> np.ndarray:
-    """Near duplicates that may also be mirrored left-right, rescaled by 2 % or re-encoded: (M, 2) int64 rows i < j.
+    """Near duplicates that may also be mirrored left-right, rescaled by 2 % or re-encoded.
 
-    Both the `thumbnails`, of side 64, and their detail between 0.85 and 1.5 px (a difference of Gaussians) must
-    correlate above a threshold: detail tells neighbouring slices apart, the whole tells smooth images apart (but
-    not all of those without any structure, such as hazy fundus images).
+    Both the `thumbnails`, of side 64, and their detail between 0.85 and 1.5 px (a difference of
+    Gaussians) must correlate above a threshold: detail tells neighbouring slices apart, the whole
+    tells smooth images apart (but not all of those without any structure, such as hazy fundus
+    images).
+
+    Returns:
+        (M, 2) int64 rows i < j, ascending.
     """
-    found, close = [], _finder(_detail(thumbs))
+    close = _finder(_detail(thumbs))
+    found = []
     for variant in _rescaled(thumbs):
         fine = _detail(variant)
         for view, view_detail in ((variant, fine), (_mirror(variant), _mirror(fine))):
             pairs = close(view_detail, detail)
             found.append(pairs[_correlation(thumbs, view, pairs) > whole])
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+    return _ordered(np.concatenate(found))
 
 
-def components(manifest: pd.DataFrame, columns: Sequence[str], pairs: np.ndarray | None = None) -> pd.Series:
-    """Connected components of rows that share a known ("" is unknown) value in a column, or are joined by a pair.
+def components(
+    manifest: pd.DataFrame, columns: Sequence[str], pairs: np.ndarray | None = None
+) -> pd.Series:
+    """Connected components of rows that share a known value in a column, or are joined by a pair.
 
     Args:
         manifest: table with ``image_id``; columns that it lacks are passed over.
-        columns: values are compared within a column, never between two.
+        columns: values are compared within a column, never between two; "" is unknown.
         pairs: (M, 2) positions of rows that belong together.
 
     Returns:
         Series of str on the manifest's index: the lowest image id of the row's component.
 
-    >>> table = pd.DataFrame({"image_id": list("abcd"), "patient": ["1", "", "1", ""], "family": ["", "f", "f", ""]})
+    >>> table = pd.DataFrame({"image_id": list("abcd"), "patient": ["1", "", "1", ""]})
+    >>> table["family"] = ["", "f", "f", ""]
     >>> components(table, ["patient", "family"]).tolist()
     ['a', 'a', 'a', 'd']
     """
     links = [np.empty((0, 2), np.int64) if pairs is None else pairs]
-    for column in [c for c in columns if c in manifest]:
+    for column in columns:
+        if column not in manifest:
+            continue
         code, _ = pd.factorize(manifest[column].mask(manifest[column] == ""))
         known = np.flatnonzero(code >= 0)
-        first = known[np.unique(code[known], return_index=True)[1]]
-        links.append(np.column_stack([known, first[code[known]]]))
-    ends = np.concatenate(links).T
-    graph = coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(len(manifest), len(manifest)))
-    return manifest["image_id"].groupby(connected_components(graph, directed=False)[1]).transform("min")
+        _, first = np.unique(code[known], return_index=True)
+        links.append(np.column_stack([known, known[first][code[known]]]))
+    start, end = np.concatenate(links).T
+    size = len(manifest)
+    graph = coo_array((np.ones(len(start), bool), (start, end)), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    return manifest["image_id"].groupby(component).transform("min")
 
 
 def families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
-    """Family id per row: components over same bytes, same given family and what looks the same in `thumbnails`.
+    """Family id per row: components over same bytes, same given family and what looks the same.
 
-    Images look the same if they are near duplicates, mirrored or not, or rescaled `copies`. The latter are believed
-    only where the set itself does not speak against them: if more than 1 in 20 pairs join two classes or two known
-    patients, as among hazy fundus images, none is used, and ``attrs["notes"]`` says so.
+    Images look the same if they are near duplicates, mirrored or not, or rescaled `copies`. The
+    latter are believed only where the set itself does not speak against them: if more than 1 in 20
+    pairs join two classes or two known patients, as among hazy fundus images, none is used, and
+    ``attrs["notes"]`` says so.
     """
-    pairs, notes = copies(thumbs), []
+    rescaled = copies(thumbs)
     told = manifest.reindex(columns=["label", "patient"], fill_value="").to_numpy(object)
-    a, b = told[pairs[:, 0]], told[pairs[:, 1]]  # (M, 2) each
+    a = told[rescaled[:, 0]]  # (M, 2): class and patient
+    b = told[rescaled[:, 1]]
     wrong = ((a != b) & (a != "") & (b != "")).any(axis=1)
-    if wrong.sum() > len(pairs) / 20:
-        notes = [f"rescaled copies are not joined: {wrong.sum()} of {len(pairs)} pairs are of two classes or patients"]
-        pairs, wrong = pairs[:0], wrong[:0]
-    pairs = np.concatenate([near_duplicates(thumbs, flip_invariant=True), pairs[~wrong]])
+    notes = []
+    believed = rescaled[~wrong]
+    if wrong.sum() > len(rescaled) / 20:
+        notes.append(
+            f"rescaled copies are not joined: {wrong.sum()} of {len(rescaled)} pairs are of two "
+            "classes or patients"
+        )
+        believed = rescaled[:0]
+    pairs = np.concatenate([near_duplicates(thumbs, flip_invariant=True), believed])
     family = components(manifest, ["family", "sha256"], pairs)
     family.attrs["notes"] = notes
     return family
 
 
 def groups(manifest: pd.DataFrame) -> pd.Series:
-    """Group id per row, what may not cross a split: components over same patient, same family and same bytes."""
+    """Group id per row, what may not cross a split: same patient, same family or same bytes."""
     return components(manifest, ["patient", "family", "sha256"])
 
 
 def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
-    """Every crossing of a split: an image b of a later part that has a twin or its patient in an earlier part.
+    """Every crossing of a split: an image b whose twin or patient is in an earlier part, too.
 
-    One row per kind, image b and earlier part (train and val to test, train to val). A copy is listed under the
-    first kind that holds: exact (same bytes), near (`near_duplicates`), family; a patient always.
-    `table` is a manifest with ``part``, `thumbs` (N, D) come from `thumbnails`.
+    One row per kind, image b and earlier part (train and val to test, train to val). A copy is
+    listed under the first kind that holds: exact (same bytes), near (`near_duplicates`), family; a
+    patient always. `table` is a manifest with ``part``, `thumbs` (N, D) come from `thumbnails`.
 
     Returns:
-        Columns kind, part_a, part_b, id_a, id_b, label_a, label_b, similarity (correlation, 1 for exact) and count:
-        how many images of part a leak to b in this way. Of these, a is the most similar (near) or the first.
+        Columns kind, part_a, part_b, id_a, id_b, label_a, label_b, similarity (correlation, 1 for
+        exact) and count: how many images of part a leak to b in this way. Of these, a is the most
+        similar (near) or the first.
     """
     pairs = near_duplicates(thumbs)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     pairs = pairs[np.argsort(-_correlation(thumbs, thumbs, pairs), kind="stable")]
-    part, found = table["part"].to_numpy(), []
+    part = table["part"].to_numpy()
+    found = []
     for part_a, part_b in CROSSINGS:
-        in_a, in_b = part == part_a, part == part_b
-        near = pd.DataFrame(pairs[in_a[pairs[:, 0]] & in_b[pairs[:, 1]]], columns=["a", "b"])
-        near = near.groupby("b")["a"].agg(a="first", count="size").reset_index()
-        exact, family, patient = (_sharing(table[name], in_a, in_b) for name in ("sha256", "family", "patient"))
-        rows = pd.concat({"exact": exact, "near": near, "family": family, "patient": patient}, names=["kind"])
-        rows = rows.reset_index("kind")
-        rows = rows[~rows["b"].duplicated() | (rows["kind"] == "patient")]
+        rows = _crossing(table, pairs, part == part_a, part == part_b)
         found.append(rows.assign(part_a=part_a, part_b=part_b))
     ledger = pd.concat(found, ignore_index=True)
     ends = ledger[["a", "b"]].to_numpy(np.int64)
     ledger["similarity"] = _correlation(thumbs, thumbs, ends)
     ledger.loc[ledger["kind"] == "exact", "similarity"] = 1.0
-    for name, column in (("id", "image_id"), ("label", "label")):
-        ledger[[f"{name}_a", f"{name}_b"]] = table[column].to_numpy(object)[ends]
-    return ledger[["kind", "part_a", "part_b", "id_a", "id_b", "label_a", "label_b", "similarity", "count"]]
+    ledger[["id_a", "id_b"]] = table["image_id"].to_numpy(object)[ends]
+    ledger[["label_a", "label_b"]] = table["label"].to_numpy(object)[ends]
+    columns = ["kind", "part_a", "part_b", "id_a", "id_b", "label_a", "label_b"]
+    return ledger[[*columns, "similarity", "count"]]
+
+
+def _crossing(
+    table: pd.DataFrame, pairs: np.ndarray, in_a: np.ndarray, in_b: np.ndarray
+) -> pd.DataFrame:
+    """Columns kind, a, b, count: rows b of one part that leak from rows a of another, by kind."""
+    near = pd.DataFrame(pairs[in_a[pairs[:, 0]] & in_b[pairs[:, 1]]], columns=["a", "b"])
+    kinds = {
+        "exact": _sharing(table["sha256"], in_a, in_b),
+        "near": near.groupby("b")["a"].agg(a="first", count="size").reset_index(),
+        "family": _sharing(table["family"], in_a, in_b),
+        "patient": _sharing(table["patient"], in_a, in_b),
+    }
+    rows = pd.concat(kinds, names=["kind"]).reset_index("kind")
+    return rows[~rows["b"].duplicated() | (rows["kind"] == "patient")]
 
 
 def leak_meter(
-    table: pd.DataFrame, thumbs: np.ndarray, flip_invariant: bool = False, seen: Sequence[str] = ("train", "val")
+    table: pd.DataFrame,
+    thumbs: np.ndarray,
+    flip_invariant: bool = False,
+    seen: Sequence[str] = ("train", "val"),
 ) -> dict:
-    """What raw pixels alone achieve: each test image takes the class of the most correlated image that was seen.
+    """What raw pixels alone achieve.
+
+    Each test image takes the class of the most correlated image that was seen.
 
     Args:
         table: manifest with ``part`` and ``target``.
         thumbs: (N, side * side) from `thumbnails`.
-        flip_invariant: whether the test image mirrored left-right, up-down or both may match as well.
+        flip_invariant: whether the test image mirrored left-right, up-down or both may match as
+            well.
         seen: the parts that may be remembered.
 
     Returns:
-        accuracy, balanced_accuracy, recall (dict by class index, classes of the test part), and per test image in the
-        order of the table predictions, neighbours (rows of the table) and similarity (correlation).
+        accuracy, balanced_accuracy, recall (dict by class index, classes of the test part), and per
+        test image in the order of the table predictions, neighbours (rows of the table) and
+        similarity (correlation).
     """
-    targets, part = table["target"].to_numpy(), table["part"]
-    rows, test = np.flatnonzero(part.isin(seen)), np.flatnonzero(part == "test")
-    known, similarity, nearest = thumbs[rows], [], []
+    targets = table["target"].to_numpy()
+    rows = np.flatnonzero(table["part"].isin(seen))
+    test = np.flatnonzero(table["part"] == "test")
+    known = thumbs[rows]
+    similarity = []
+    nearest = []
     for start in range(0, len(test), BLOCK):
         scores = likeness(thumbs[test[start : start + BLOCK]], known, flip_invariant)
         nearest.append(scores.argmax(axis=1))
         similarity.append(scores.max(axis=1))
-    neighbours, truth = rows[np.concatenate(nearest)], targets[test]
+    neighbours = rows[np.concatenate(nearest)]
     predictions = targets[neighbours]
+    truth = targets[test]
     hit = predictions == truth
     recall = {int(k): float(hit[truth == k].mean()) for k in np.unique(truth)}
     return {
-        "accuracy": float(hit.mean()), "balanced_accuracy": float(np.mean(list(recall.values()))), "recall": recall,
-        "predictions": predictions, "neighbours": neighbours, "similarity": np.concatenate(similarity),
-    }  # fmt: skip
+        "accuracy": float(hit.mean()),
+        "balanced_accuracy": float(np.mean(list(recall.values()))),
+        "recall": recall,
+        "predictions": predictions,
+        "neighbours": neighbours,
+        "similarity": np.concatenate(similarity),
+    }
 
 
 def likeness(thumbs: np.ndarray, others: np.ndarray, flip_invariant: bool) -> np.ndarray:
-    """(A, B) correlation of `thumbnails` (A, D) with others (B, D), or the highest over the four mirror images of A."""
+    """(A, B) correlation of `thumbnails` (A, D) with others (B, D).
+
+    With flip_invariant, the highest over the four mirror images of A.
+    """
     image = _square(thumbs)
-    views = [image, image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1]] if flip_invariant else [image]
+    views = [image]
+    if flip_invariant:
+        views += [image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1]]
     return np.max([view.reshape(thumbs.shape) @ others.T for view in views], axis=0)
 
 
 def skill(accuracy: float, one_nn: float) -> float:
-    """Share of the way from the leak meter to perfection: (accuracy - 1NN) / (1 - 1NN); nan where 1NN is 1.
+    """Share of the way from the leak meter to perfection; nan where 1NN is 1.
+
+    (accuracy - 1NN) / (1 - 1NN).
 
     >>> round(skill(0.96, 0.92), 6)
     0.5
     """
-    return (accuracy - one_nn) / (1 - one_nn) if one_nn < 1 else float("nan")
+    if one_nn >= 1:
+        return float("nan")
+    return (accuracy - one_nn) / (1 - one_nn)
 
 
 def _standardise(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, D) of zero mean and unit norm; all 0 where there is no variation."""
     rows = rows - rows.mean(axis=1, keepdims=True)
     norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
     return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 1e-6)
 
 
+def _side(thumbs: np.ndarray) -> int:
+    return round(thumbs.shape[1] ** 0.5)
+
+
 def _square(thumbs: np.ndarray) -> np.ndarray:
-    return thumbs.reshape(len(thumbs), round(thumbs.shape[1] ** 0.5), -1)
+    """Thumbnails (N, D) as images (N, side, side)."""
+    return thumbs.reshape(len(thumbs), _side(thumbs), -1)
 
 
 def _mirror(thumbs: np.ndarray) -> np.ndarray:
@@ -210,29 +296,39 @@ def _mirror(thumbs: np.ndarray) -> np.ndarray:
 
 
 def _detail(thumbs: np.ndarray) -> np.ndarray:
-    eye = np.eye(round(thumbs.shape[1] ** 0.5), dtype=np.float32)
-    fine, coarse = (gaussian_filter1d(eye, sigma, axis=0) for sigma in (0.85, 1.5))  # as matrices: six times faster
+    """Difference of Gaussians of 0.85 and 1.5 px, standardised: (N, D)."""
+    eye = np.eye(_side(thumbs), dtype=np.float32)
+    fine = gaussian_filter1d(eye, 0.85, axis=0)  # filters as matrices: six times faster
+    coarse = gaussian_filter1d(eye, 1.5, axis=0)
     images = _square(thumbs)
-    return _standardise((fine @ images @ fine.T - coarse @ images @ coarse.T).reshape(thumbs.shape))
+    difference = fine @ images @ fine.T - coarse @ images @ coarse.T
+    return _standardise(difference.reshape(thumbs.shape))
 
 
 def _rescaled(thumbs: np.ndarray) -> Iterator[np.ndarray]:
     """All images, plain and at the zooms that undo or repeat a rescaling by 2 %."""
-    side = round(thumbs.shape[1] ** 0.5)
+    side = _side(thumbs)
     yield thumbs
     for zoom, order in ((0.98, 1), (1.02, 1), (0.98, 3)):
-        centred = {"matrix": [zoom, 1], "offset": [(1 - zoom) * (side - 1) / 2, 0]}
-        scale = affine_transform(np.eye(side, dtype=np.float32), **centred, order=order, mode="nearest")
+        scale = affine_transform(
+            np.eye(side, dtype=np.float32),
+            matrix=[zoom, 1],
+            offset=[(1 - zoom) * (side - 1) / 2, 0],
+            order=order,
+            mode="nearest",
+        )
         yield _standardise((scale @ _square(thumbs) @ scale.T).reshape(thumbs.shape))
 
 
 def _finder(rows: np.ndarray, axes: int = 24) -> Callable[[np.ndarray, float], np.ndarray]:
-    """A search for the pairs (i in rows, j in others), i != j, whose correlation exceeds a threshold; no zero rows.
+    """A search for the pairs (i in rows, j in others), i != j, of a correlation above a threshold.
 
-    A projection to principal components never lengthens a distance: the radius search there misses nothing.
+    Rows of zeros are left out. A projection to principal components never lengthens a distance: the
+    radius search there misses nothing.
     """
     sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), 500)).astype(int)]
-    basis = randomized_svd(sample - sample.mean(axis=0), axes, random_state=0)[2].T  # orthonormal columns
+    _, _, directions = randomized_svd(sample - sample.mean(axis=0), axes, random_state=0)
+    basis = directions.T  # orthonormal columns
 
     def indexed(some: np.ndarray) -> tuple[np.ndarray, KDTree]:
         live = np.flatnonzero(some.any(axis=1))
@@ -261,7 +357,9 @@ def _correlation(rows: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.
 
 
 def _sharing(values: pd.Series, in_a: np.ndarray, in_b: np.ndarray) -> pd.DataFrame:
-    """Columns a, b, count: rows b whose known value some rows a share, the first and the number of these."""
+    """Columns a, b, count: rows b whose known value rows a share, the first of these, how many."""
     rows = pd.DataFrame({"value": values.to_numpy(object), "row": np.arange(len(values))})
-    first = rows[in_a & (rows["value"] != "")].groupby("value")["row"].agg(a="first", count="size")
-    return rows[in_b].join(first, on="value", how="inner").rename(columns={"row": "b"})[["a", "b", "count"]]
+    known = rows[in_a & (rows["value"] != "")]
+    first = known.groupby("value")["row"].agg(a="first", count="size")
+    shared = rows[in_b].join(first, on="value", how="inner").rename(columns={"row": "b"})
+    return shared[["a", "b", "count"]]

@@ -1,7 +1,7 @@
-"""Scores with intervals, paired differences, calibration, and how alike teacher and student answer (notebooks 02-07).
+"""Scores with intervals, paired differences, calibration and fidelity (notebooks 02-07).
 
-Intervals resample *groups* (patients or families), since images of one patient are not independent. A percentile
-bootstrap of few groups is too narrow: its ends are taken further out (`_tail`).
+Intervals resample *groups* (patients or families), since images of one patient are not independent.
+A percentile bootstrap of few groups is too narrow: its ends are taken further out (`_tail`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,23 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-__all__ = ["FEW", "Interval", "confusion", "divergence", "ece", "fidelity", "fidelity_by", "group_bootstrap",
-           "paired_difference", "paired_test", "scores", "seed_interval", "share_interval", "softmax",
-           "unpaired_difference"]  # fmt: skip
+__all__ = [
+    "FEW",
+    "Interval",
+    "confusion",
+    "divergence",
+    "ece",
+    "fidelity",
+    "fidelity_by",
+    "group_bootstrap",
+    "paired_difference",
+    "paired_test",
+    "scores",
+    "seed_interval",
+    "share_interval",
+    "softmax",
+    "unpaired_difference",
+]
 
 FEW = 5  # groups that an interval over groups needs at least
 LEVEL = 0.95  # coverage of every interval
@@ -36,14 +50,17 @@ class Interval(tuple):
 
     def __format__(self, how: str) -> str:
         value, low, high = (format(number, how or "z.3f") for number in self)
-        return f"{value} (no interval)" if np.isnan(self[1]) else f"{value} [{low}, {high}]"
+        if np.isnan(self[1]):
+            return f"{value} (no interval)"
+        return f"{value} [{low}, {high}]"
 
     def __str__(self) -> str:
         return format(self)
 
     def named(self, name: str) -> dict[str, float]:
         """The three as columns ``name``, ``name_low``, ``name_high``."""
-        return dict(zip((name, f"{name}_low", f"{name}_high"), self, strict=True))
+        value, low, high = self
+        return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -52,143 +69,213 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     >>> softmax(np.array([[0.0, 0.0]])).tolist()
     [[0.5, 0.5]]
     """
-    return torch.softmax(torch.as_tensor(logits, dtype=torch.float64) / temperature, dim=1).numpy()
+    scaled = torch.as_tensor(logits, dtype=torch.float64) / temperature
+    return torch.softmax(scaled, dim=1).numpy()
 
 
-def group_bootstrap(statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> Interval:
-    """A statistic with its expanded percentile bootstrap interval: groups (N,) of rows are drawn with replacement.
+def group_bootstrap(
+    statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0
+) -> Interval:
+    """A statistic with its expanded percentile bootstrap interval.
 
-    ``statistic`` computes the number from an int array of row numbers, in which a row may come twice. Fewer than
-    ``FEW`` groups give no interval (NaN): it would be far too narrow.
+    Groups are drawn with replacement. Fewer than ``FEW`` groups give no interval (NaN): it would be
+    far too narrow.
+
+    Args:
+        statistic: Computes the number from an int array of row numbers, in which a row may come
+            twice.
+        groups: (N,) the patient or family of each row.
+        repeats: Number of draws.
+        seed: Of the draws.
     """
     _, codes = np.unique(groups, return_inverse=True)
-    members = [np.flatnonzero(codes == g) for g in range(codes.max() + 1)]
-    rng, value = np.random.default_rng(seed), float(statistic(np.arange(len(codes))))
+    members = [np.flatnonzero(codes == group) for group in range(codes.max() + 1)]
+    rng = np.random.default_rng(seed)
+    value = float(statistic(np.arange(len(codes))))
     if len(members) < FEW:
         return Interval((value, np.nan, np.nan))
-    draws = [
-        statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
-        for _ in range(repeats)
-    ]
-    low, high = np.quantile(draws, [_tail(len(members)), 1 - _tail(len(members))])
+    draws = []
+    for _ in range(repeats):
+        drawn = rng.integers(len(members), size=len(members))
+        draws.append(statistic(np.concatenate([members[group] for group in drawn])))
+    tail = _tail(len(members))
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return Interval((value, float(low), float(high)))
 
 
 def _tail(groups: int) -> float:
     """Share of bootstrap draws of so many groups to leave out at each end of a 95 % interval.
 
-    As many as make it as wide as Student's t (expanded percentile interval, arXiv 1411.5279): with 2.5 %, only 84 % of
-    the intervals over 5 groups cover a true mean, and 92 % over 20.
+    As many as make it as wide as Student's t (expanded percentile interval, arXiv 1411.5279): with
+    2.5 %, only 84 % of the intervals over 5 groups cover a true mean, and 92 % over 20.
 
     >>> [round(_tail(n), 4) for n in (5, 20, 1000)]
     [0.001, 0.0159, 0.0248]
     """
-    return float(stats.norm.cdf(-((groups / (groups - 1)) ** 0.5) * stats.t.ppf((1 + LEVEL) / 2, groups - 1)))
+    widening = (groups / (groups - 1)) ** 0.5
+    return float(stats.norm.cdf(-widening * stats.t.ppf((1 + LEVEL) / 2, groups - 1)))
 
 
 def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % group-bootstrap intervals.
+    """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % intervals.
 
-    Where every answer is right a bootstrap has no width; accuracy's lower bound then is Clopper-Pearson's for as many
-    trials as there are groups (at least 95 % coverage if a group fails as a whole). Means over classes have none then.
+    The intervals are group bootstraps. Where every answer is right a bootstrap has no width;
+    accuracy's lower bound then is Clopper-Pearson's for as many trials as there are groups (at
+    least 95 % coverage if a group fails as a whole). Means over classes have none then.
 
-    ``logits`` are (N, K), ``targets`` (N,) class indices, ``groups`` (N,) the patient or family of each row.
+    Args:
+        logits: (N, K).
+        targets: (N,) class indices.
+        groups: (N,) the patient or family of each row.
 
     Returns:
-        One row per score (index ``score``) with columns ``value, low, high, images, groups``; all in [0, 1], the Brier
-        score in [0, 2].
+        One row per score (index ``score``) with columns ``value, low, high, images, groups``; all
+        in [0, 1], the Brier score in [0, 2].
     """
-    predictions, probabilities, labels = logits.argmax(1), softmax(logits), np.arange(logits.shape[1])
+    predictions = logits.argmax(1)
+    probabilities = softmax(logits)
+    labels = np.arange(logits.shape[1])
     right = predictions == targets
     squared = ((probabilities - np.eye(len(labels))[targets]) ** 2).sum(1)
+
+    def balanced_accuracy(rows: np.ndarray) -> float:
+        return pd.Series(right[rows]).groupby(targets[rows]).mean().mean()
+
+    def macro_f1(rows: np.ndarray) -> float:
+        return f1_score(
+            targets[rows], predictions[rows], labels=labels, average="macro", zero_division=0.0
+        )
+
     statistics: dict[str, Statistic] = {
-        "accuracy": lambda r: right[r].mean(),
-        "balanced_accuracy": lambda r: pd.Series(right[r]).groupby(targets[r]).mean().mean(),
-        "macro_f1": lambda r: f1_score(targets[r], predictions[r], labels=labels, average="macro", zero_division=0.0),
-        "ece": lambda r: ece(probabilities[r], targets[r]),
-        "brier": lambda r: squared[r].mean(),
+        "accuracy": lambda rows: right[rows].mean(),
+        "balanced_accuracy": balanced_accuracy,
+        "macro_f1": macro_f1,
+        "ece": lambda rows: ece(probabilities[rows], targets[rows]),
+        "brier": lambda rows: squared[rows].mean(),
     }
-    rows = {name: group_bootstrap(s, groups, repeats=400) for name, s in statistics.items()}
+    intervals = {
+        name: group_bootstrap(statistic, groups, repeats=400)
+        for name, statistic in statistics.items()
+    }
     count = len(np.unique(groups))
-    if rows["accuracy"][0] == 1.0 and count >= FEW:
-        rows |= {
-            "accuracy": Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0)),
-            **dict.fromkeys(("balanced_accuracy", "macro_f1"), Interval((1.0, np.nan, np.nan))),
-        }
-    table = pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
-    return table.assign(images=len(targets), groups=count)
+    if intervals["accuracy"][0] == 1.0 and count >= FEW:
+        intervals["accuracy"] = Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0))
+        for name in ("balanced_accuracy", "macro_f1"):
+            intervals[name] = Interval((1.0, np.nan, np.nan))
+    return _table(intervals).assign(images=len(targets), groups=count)
+
+
+def _table(intervals: dict[str, Interval]) -> pd.DataFrame:
+    """One row per score (index ``score``) with columns ``value, low, high``."""
+    return pd.DataFrame(intervals, index=["value", "low", "high"]).T.rename_axis("score")
 
 
 def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Expected calibration error of probabilities (N, K) in 15 bins: how far confidence is from accuracy, in [0, 1]."""
-    tensors = torch.as_tensor(probabilities), torch.as_tensor(targets)
-    return float(multiclass_calibration_error(*tensors, num_classes=probabilities.shape[1], n_bins=15))
+    """Expected calibration error in 15 bins: how far confidence is from accuracy, in [0, 1].
+
+    ``probabilities`` are (N, K), ``targets`` (N,) class indices.
+    """
+    error = multiclass_calibration_error(
+        torch.as_tensor(probabilities),
+        torch.as_tensor(targets),
+        num_classes=probabilities.shape[1],
+        n_bins=15,
+    )
+    return float(error)
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> Interval:
-    """Accuracy of logits A minus accuracy of logits B on the same images, with its 95 % group-bootstrap interval."""
+def paired_difference(
+    a: np.ndarray, b: np.ndarray, targets: np.ndarray, groups: np.ndarray
+) -> Interval:
+    """Accuracy of logits A minus accuracy of logits B on the same images.
+
+    With its 95 % group-bootstrap interval; ``a`` and ``b`` are (N, K), ``targets`` (N,) class
+    indices, ``groups`` (N,) the patient or family of each row.
+    """
     gain = (a.argmax(1) == targets).astype(float) - (b.argmax(1) == targets)
-    return group_bootstrap(lambda r: gain[r].mean(), groups)
+    return group_bootstrap(lambda rows: gain[rows].mean(), groups)
 
 
 def unpaired_difference(first: Interval, second: Interval) -> Interval:
     """The first minus the second, of samples that have nothing in common, from their intervals.
 
-    Every end is as far away as the two ends that pull there, added as squares (MOVER, Zou and Donner 2008).
+    Every end is as far away as the two ends that pull there, added as squares (MOVER, Zou and
+    Donner 2008).
 
     >>> print(unpaired_difference(Interval((0.9, 0.8, 0.95)), Interval((0.7, 0.6, 0.74))))
     0.200 [0.092, 0.312]
     """
-    (a, a_low, a_high), (b, b_low, b_high) = first, second
-    return Interval((a - b, a - b - np.hypot(a - a_low, b_high - b), a - b + np.hypot(a_high - a, b - b_low)))
+    a, a_low, a_high = first
+    b, b_low, b_high = second
+    below = np.hypot(a - a_low, b_high - b)
+    above = np.hypot(a_high - a, b - b_low)
+    return Interval((a - b, a - b - below, a - b + above))
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """KL(p ‖ q) of probabilities (N, K), in nats: (N,)."""
-    p, q = (np.clip(x, 1e-12, None) for x in (p, q))
+    p = np.clip(p, 1e-12, None)
+    q = np.clip(q, 1e-12, None)
     return (p * np.log(p / q)).sum(1)
 
 
 def seed_interval(
-    values: np.ndarray, groups: np.ndarray, *, bounds: tuple[float, float] = (-np.inf, np.inf), seed: int = 0
+    values: np.ndarray,
+    groups: np.ndarray,
+    *,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    seed: int = 0,
 ) -> Interval:
-    """Mean over seeds and images with its 95 % interval: what new seeds and new groups of images would move.
+    """Mean over seeds and images with its 95 % interval: what new seeds and new groups would move.
 
-    The groups' part is their bootstrap, the seeds' part Student's t on the means of the seeds (3 seeds: t = 4.3); the
-    two half-widths are added as squares. With one seed the seeds' part is unknown and left out. Fewer than ``FEW``
-    groups give no interval (NaN), unless there is one number per seed (N = 1): then the seeds' part stands alone.
+    The groups' part is their bootstrap, the seeds' part Student's t on the means of the seeds
+    (3 seeds: t = 4.3); the two half-widths are added as squares. With one seed the seeds' part is
+    unknown and left out. Fewer than ``FEW`` groups give no interval (NaN), unless there is one
+    number per seed (N = 1): then the seeds' part stands alone.
 
     Args:
-        values: (S, N), for example a gain per seed and image; images that are NaN for a seed are left out.
+        values: (S, N), for example a gain per seed and image; images that are NaN for a seed are
+            left out.
         groups: (N,) the patient or family of each image.
         bounds: Between which the mean can lie, and so its interval.
         seed: Of the bootstrap draws: 20,000, fewer for more than 500 groups, 2,000 at least.
     """
-    known, of_seeds = ~np.isnan(values).any(axis=0), values.shape[1] == 1 < len(values)
-    values, groups = values[:, known], np.asarray(groups)[known]
-    value = float(np.mean(values)) if known.any() else np.nan
-    sums, sizes = _group_sums(values, groups)
-    if not known.any() or (len(sizes) < FEW and not of_seeds):
+    seeds = len(values)
+    one_number_per_seed = values.shape[1] == 1 and seeds > 1
+    known = ~np.isnan(values).any(axis=0)
+    if not known.any():
+        return Interval((np.nan, np.nan, np.nan))
+    values = values[:, known]
+    value = float(np.mean(values))
+    sums, sizes = _group_sums(values, np.asarray(groups)[known])
+    if len(sizes) < FEW and not one_number_per_seed:
         return Interval((value, np.nan, np.nan))
-    count, weights = len(values), _weights(len(sizes), seed)
+    weights = _weights(len(sizes), seed)
     draws = weights @ sums.mean(0) / (weights @ sizes)
-    apart = stats.t.ppf(0.975, count - 1) * np.std(np.mean(values, 1), ddof=1) / count**0.5 if count > 1 else 0.0
-    tail = 0.0 if of_seeds else _tail(len(sizes))
-    below, above = np.hypot(value - np.quantile(draws, [tail, 1 - tail]), apart)
-    return Interval((value, *np.clip([value - below, value + above], *bounds).tolist()))
+    tail = 0.0 if one_number_per_seed else _tail(len(sizes))
+    of_groups = value - np.quantile(draws, [tail, 1 - tail])
+    of_seeds = 0.0
+    if seeds > 1:
+        deviation = np.std(np.mean(values, 1), ddof=1)
+        of_seeds = stats.t.ppf(0.975, seeds - 1) * deviation / seeds**0.5
+    below, above = np.hypot(of_groups, of_seeds)
+    low, high = np.clip([value - below, value + above], *bounds).tolist()
+    return Interval((value, low, high))
 
 
 @lru_cache(maxsize=1)  # tables hold many intervals over the same groups
 def _weights(groups: int, seed: int) -> np.ndarray:
     """How often each of so many groups comes in a bootstrap draw: (R, G) float64."""
     repeats = int(np.clip(10**7 // groups, 2_000, 20_000))  # 80 MB at most, up to 5,000 groups
-    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=repeats).astype(float)
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=repeats).astype(float)
 
 
 def share_interval(hits: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:
-    """Share of hits (S, N) over seeds and images with its 95 % interval, as `seed_interval`, in [0, 1].
+    """Share of hits (S, N) over seeds and images with its 95 % interval, in [0, 1].
 
-    Where nothing or everything hits, the interval is Clopper-Pearson's for as many trials as there are groups.
+    As `seed_interval`. Where nothing or everything hits, the interval is Clopper-Pearson's for as
+    many trials as there are groups.
 
     >>> print(share_interval(np.zeros((3, 5)), np.arange(5)))
     0.000 [0.000, 0.522]
@@ -197,21 +284,35 @@ def share_interval(hits: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> In
     count = len(np.unique(np.asarray(groups)[known]))
     if count >= FEW and np.ptp(hits[:, known]) == 0:
         end = float(stats.beta.ppf(0.025, count, 1))
-        return Interval((1.0, end, 1.0) if hits[:, known].all() else (0.0, 0.0, 1 - end))
+        if hits[:, known].all():
+            return Interval((1.0, end, 1.0))
+        return Interval((0.0, 0.0, 1 - end))
     return seed_interval(hits, groups, bounds=(0, 1), seed=seed)
 
 
-def paired_test(differences: np.ndarray, groups: np.ndarray, *, repeats: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p of "no difference" between these very models: sign-flip permutation test over groups.
+def paired_test(
+    differences: np.ndarray, groups: np.ndarray, *, repeats: int = 10_000, seed: int = 0
+) -> float:
+    """Two-sided p of "no difference" between these very models.
 
-    It speaks of other patients, not of other seeds; the mean over the given seeds is tested. ``differences`` (S, N) are
-    scores of A minus scores of B per seed and image; a patient or family of ``groups`` (N,) flips its sign as a whole.
+    A sign-flip permutation test over groups. It speaks of other patients, not of other seeds; the
+    mean over the given seeds is tested.
+
+    Args:
+        differences: (S, N) scores of A minus scores of B per seed and image.
+        groups: (N,) patient or family, which flips its sign as a whole.
+        repeats: Number of random sign patterns.
+        seed: Of the signs.
     """
-    sums = _group_sums(differences, groups)[0].sum(0)  # (G,)
-    rng, as_large = np.random.default_rng(seed), 0
-    for start in range(0, repeats, 500):  # in blocks: the signs of all repeats may not fit into memory
-        signs = 2.0 * rng.integers(0, 2, size=(min(500, repeats - start), len(sums)), dtype=np.int8) - 1
-        as_large += int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).sum())
+    sums, _ = _group_sums(differences, groups)
+    sums = sums.sum(0)  # (G,)
+    observed = abs(sums.sum()) - 1e-9  # as large, but for rounding
+    rng = np.random.default_rng(seed)
+    as_large = 0
+    for start in range(0, repeats, 500):  # in blocks: all signs at once may not fit into memory
+        block = (min(500, repeats - start), len(sums))
+        signs = 2.0 * rng.integers(0, 2, size=block, dtype=np.int8) - 1
+        as_large += int((np.abs(signs @ sums) >= observed).sum())
     return (1 + as_large) / (1 + repeats)
 
 
@@ -223,31 +324,39 @@ def _group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """How alike student and teacher answer: top-1 agreement and KL(teacher ‖ student) in nats, with 95 % intervals.
+    """How alike student and teacher answer, with 95 % intervals.
 
-    ``student`` and ``teacher`` are (N, K) logits, ``groups`` (N,) the patient or family of each row.
+    Top-1 agreement and KL(teacher ‖ student) in nats. ``student`` and ``teacher`` are (N, K)
+    logits, ``groups`` (N,) the patient or family of each row.
     """
-    same, apart = student.argmax(1) == teacher.argmax(1), divergence(softmax(teacher), softmax(student))
-    rows = {
-        "agreement": group_bootstrap(lambda r: same[r].mean(), groups),
-        "kl": group_bootstrap(lambda r: apart[r].mean(), groups),
+    same = student.argmax(1) == teacher.argmax(1)
+    apart = divergence(softmax(teacher), softmax(student))
+    intervals = {
+        "agreement": group_bootstrap(lambda rows: same[rows].mean(), groups),
+        "kl": group_bootstrap(lambda rows: apart[rows].mean(), groups),
     }
-    return pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("score")
+    return _table(intervals)
 
 
 def fidelity_by(
     student: np.ndarray, teacher: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Agreement with the teacher and accuracy of both, per class and on the images where the teacher is wrong.
+    """Agreement with the teacher and accuracy of both, per class and where the teacher is wrong.
 
-    ``student`` and ``teacher`` are (N, K) logits, ``targets`` (N,) class indices, ``classes`` K names.
+    ``student`` and ``teacher`` are (N, K) logits, ``targets`` (N,) class indices, ``classes`` K
+    names.
 
     Returns:
-        Index ``images of``; columns images, agreement, student (accuracy), teacher (accuracy); nan where there is none.
+        Index ``images of``; columns images, agreement, student (accuracy), teacher (accuracy); nan
+        where there is no image.
     """
-    ours, theirs = student.argmax(1), teacher.argmax(1)
-    right = pd.DataFrame({"agreement": ours == theirs, "student": ours == targets, "teacher": theirs == targets})
-    parts = {name: targets == k for k, name in enumerate(classes)} | {"teacher wrong": theirs != targets}
+    ours = student.argmax(1)
+    theirs = teacher.argmax(1)
+    right = pd.DataFrame(
+        {"agreement": ours == theirs, "student": ours == targets, "teacher": theirs == targets}
+    )
+    parts = {name: targets == k for k, name in enumerate(classes)}
+    parts["teacher wrong"] = theirs != targets
     rows = {name: {"images": part.sum(), **right[part].mean()} for name, part in parts.items()}
     return pd.DataFrame(rows).T.astype({"images": int}).rename_axis("images of")
 
@@ -255,4 +364,8 @@ def fidelity_by(
 def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Counts of true class (rows) by predicted class (columns)."""
     matrix = confusion_matrix(targets, logits.argmax(1), labels=range(len(classes)))
-    return pd.DataFrame(matrix, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
+    return pd.DataFrame(
+        matrix,
+        index=pd.Index(classes, name="true"),
+        columns=pd.Index(classes, name="predicted"),
+    )

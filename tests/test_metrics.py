@@ -5,9 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from kdnb.metrics import (
+    _tail,
     confusion,
     fidelity,
     fidelity_by,
@@ -50,6 +52,60 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         _, low, high = group_bootstrap(lambda r, x=right: x[r].mean(), groups, repeats=300, seed=seed)
         hits += low <= 0.7 <= high
     assert 86 <= hits <= 100
+
+
+def uneven_groups(count, seed):
+    """Values (N,) that groups of one to nine rows share in part, and the group of each row."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(count), rng.integers(1, 10, count))
+    values = rng.exponential(size=count)[groups] + rng.normal(size=len(groups))
+    return values, groups
+
+
+@pytest.mark.parametrize("count", [6, 15, 60])
+def test_intervals_over_groups_equal_scipys_percentile_bootstrap(count):
+    """At the level that the expansion asks for; scipy draws pairs of a group's sum and size."""
+    values, groups = uneven_groups(count, seed=count)
+    theirs = stats.bootstrap(
+        (np.bincount(groups, weights=values), np.bincount(groups)),
+        lambda sums, sizes, axis: sums.sum(axis) / sizes.sum(axis),
+        paired=True,
+        method="percentile",
+        confidence_level=1 - 2 * _tail(count),
+        n_resamples=20_000,
+        random_state=np.random.default_rng(1),
+    ).confidence_interval
+    tolerance = 0.04 * (theirs.high - theirs.low)  # of random draws; the ends are far out
+    ours = group_bootstrap(lambda rows: values[rows].mean(), groups, repeats=10_000)
+    np.testing.assert_allclose(ours[1:], theirs, atol=tolerance)
+    np.testing.assert_allclose(seed_interval(values[None], groups)[1:], theirs, atol=tolerance)
+
+
+@pytest.mark.parametrize("count", [8, 20])
+def test_the_expansion_makes_a_bootstrap_as_wide_as_students_t(count):
+    """On means of normal numbers, where scipy's t interval is exact; plain percentiles are not."""
+    widths = []
+    for seed in range(40):
+        means = np.random.default_rng(seed).normal(size=count)
+        theirs = stats.ttest_1samp(means, 0).confidence_interval(0.95)
+        ours = seed_interval(means[None], np.arange(count))
+        plain = stats.bootstrap(
+            (means,),
+            np.mean,
+            method="percentile",
+            n_resamples=2000,
+            random_state=np.random.default_rng(0),
+        ).confidence_interval
+        width = theirs.high - theirs.low
+        widths.append([(ours[2] - ours[1]) / width, (plain.high - plain.low) / width])
+    expanded, plain = np.mean(widths, axis=0)
+    assert abs(expanded - 1) < 0.1 and plain < expanded - 0.03
+
+
+def test_numbers_of_seeds_alone_equal_scipys_t_interval():
+    seeds = np.array([0.71, 0.74, 0.78, 0.75])
+    theirs = stats.ttest_1samp(seeds, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(seed_interval(seeds[:, None], np.zeros(1))[1:], theirs, rtol=1e-12)
 
 
 def test_ignoring_groups_would_be_too_sure():
@@ -154,6 +210,26 @@ def test_paired_test_holds_its_level_and_finds_a_difference():
     assert 0.01 < np.mean(np.array(null) < 0.05) < 0.1
     assert paired_test(rng.choice([0.0, 1], (2, 80)), groups) < 0.001
     assert paired_test(np.zeros((3, 80)), groups) == 1.0
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.3, 0.6])
+def test_paired_test_equals_scipys_exact_permutation_test(effect):
+    """Scipy swaps A's and B's sum of a whole group, in all 2^12 ways."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(12), rng.integers(1, 6, 12))
+    shared = 0.4 * rng.normal(size=12)[groups]
+    b = rng.normal(size=(2, len(groups)))
+    a = b + effect + shared + 0.3 * rng.normal(size=b.shape)
+    exact = stats.permutation_test(
+        [np.bincount(groups, weights=scores.sum(0)) for scores in (a, b)],
+        lambda first, second, axis: (first - second).sum(axis),
+        permutation_type="samples",
+        n_resamples=np.inf,
+        vectorized=True,
+    ).pvalue
+    repeats = 20_000
+    error = (exact * (1 - exact) / repeats) ** 0.5
+    assert paired_test(a - b, groups, repeats=repeats) == pytest.approx(exact, abs=4 * error)
 
 
 def test_fidelity_by_class_and_where_the_teacher_is_wrong():

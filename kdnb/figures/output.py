@@ -1,4 +1,4 @@
-"""A picture with its alt text: shown in a notebook, saved with provenance, embedded in the report (all notebooks)."""
+"""A picture with its alt text: shown, saved with provenance, put into reports (all notebooks)."""
 
 import base64
 import html
@@ -19,18 +19,27 @@ from kdnb.runs import AS_IS, atomic_path, environment, read_json, write_json
 
 __all__ = ["PALETTE", "Picture", "Results", "png_of", "png_uri", "show"]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito: safe for colour blindness
+# Okabe and Ito: safe for colour blindness
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLE = {
-    "figure.facecolor": "white", "axes.facecolor": "white", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.color": "#dddddd", "axes.axisbelow": True, "font.size": 10, "figure.dpi": 110,
-    "axes.prop_cycle": plt.cycler(color=PALETTE), "image.cmap": "cividis",
-}  # fmt: skip
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "figure.dpi": 110,
+    "axes.prop_cycle": plt.cycler(color=PALETTE),
+    "image.cmap": "cividis",
+}
 plt.rcParams.update(STYLE)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A matplotlib figure, the text that says in words what it shows, and whether it shows pixels of the data."""
+    """A matplotlib figure, what it shows in words, and whether it shows pixels of the data."""
 
     figure: Figure
     alt: str
@@ -43,24 +52,34 @@ def png_uri(png: bytes) -> str:
 
 
 def png_of(picture: Picture) -> bytes:
-    """The same bytes for the same figure; a chart in 256 colours is less than half as large and looks the same."""
-    drawn, small = io.BytesIO(), io.BytesIO()
+    """The same bytes for the same figure.
+
+    A chart in 256 colours is less than half as large and looks the same.
+    """
+    drawn = io.BytesIO()
     picture.figure.savefig(drawn, format="png", bbox_inches="tight")
     image = Image.open(drawn).convert("RGB")
-    (image if picture.pixels else image.quantize(256)).save(small, format="png", optimize=True)
+    if not picture.pixels:
+        image = image.quantize(256)
+    small = io.BytesIO()
+    image.save(small, format="png", optimize=True)
     return small.getvalue()
 
 
 def show(picture: Picture, png: bytes | None = None) -> HTML:
-    """The picture for the end of a notebook cell, with alt text; closes the figure. ``png`` if it is drawn already."""
-    tag = f'<img alt="{html.escape(picture.alt)}" src="{png_uri(png or png_of(picture))}" style="max-width:100%">'
+    """The picture for the end of a notebook cell, with alt text; closes the figure.
+
+    ``png`` is given if it is drawn already.
+    """
+    alt = html.escape(picture.alt)
+    source = png_uri(png or png_of(picture))
     plt.close(picture.figure)
-    return HTML(tag)
+    return HTML(f'<img alt="{alt}" src="{source}" style="max-width:100%">')
 
 
 @dataclass(frozen=True)
 class Results:
-    """A folder of tables (CSV) and pictures (PNG) in which ``manifest.json`` tells what made each file."""
+    """A folder of tables (CSV) and pictures (PNG); ``manifest.json`` tells what made each file."""
 
     folder: Path
     parameters: dict[str, Any]  #: the settings that made them
@@ -68,7 +87,8 @@ class Results:
 
     def table(self, name: str, table: pd.DataFrame, runs: list[str] | None = None) -> Path:
         """Save a table as ``name.csv`` (floats with 6 significant digits)."""
-        text = table.to_csv(index=any(table.index.names), float_format="%.6g", lineterminator="\n")
+        named = any(table.index.names)
+        text = table.to_csv(index=named, float_format="%.6g", lineterminator="\n")
         return self._save(f"{name}.csv", text.encode(), {"alt": "", "pixels": False}, runs)
 
     def picture(self, name: str, picture: Picture, runs: list[str] | None = None) -> HTML:
@@ -77,20 +97,30 @@ class Results:
         self._save(f"{name}.png", png, {"alt": picture.alt, "pixels": picture.pixels}, runs)
         return show(picture, png)
 
-    def _save(self, name: str, content: bytes, facts: dict[str, Any], runs: list[str] | None) -> Path:
-        place, manifest = self.folder / name, self.folder / "manifest.json"
+    def _save(
+        self, name: str, content: bytes, facts: dict[str, Any], runs: list[str] | None
+    ) -> Path:
+        """Write a file, and into the manifest what made it."""
+        place = self.folder / name
+        manifest = self.folder / "manifest.json"
         try:
             with atomic_path(place) as path:
                 path.write_bytes(content)
         except OSError as error:
-            raise UserError(f"'{place}' cannot be written ({error.strerror}): choose another runs_dir") from None
+            raise UserError(
+                f"'{place}' cannot be written ({error.strerror}): choose another runs_dir"
+            ) from None
         with FileLock(self.folder / ".manifest.lock"):
             known = read_json(manifest) if manifest.is_file() else {}
-            order = known.get(name, {}).get("order", len(known))
             known[name] = {
-                **facts, "order": order, "runs": runs or [], "parameters": self.parameters, "data": self.data,
-                "commit": environment()["commit"], "kdnb": environment()["kdnb"],
-            }  # fmt: skip
+                **facts,
+                "order": known.get(name, {}).get("order", len(known)),
+                "runs": runs or [],
+                "parameters": self.parameters,
+                "data": self.data,
+                "commit": environment()["commit"],
+                "kdnb": environment()["kdnb"],
+            }
             write_json(manifest, known)
         return place
 

@@ -1,4 +1,4 @@
-"""Procedural medical-like images with patients, masks, planted leaks and shortcuts (all notebooks)."""
+"""Procedural medical-like images with patients, masks, leaks and shortcuts (all notebooks)."""
 
 from kdnb.phantoms.plan import FAMILIES, PhantomPlan, classes, table
 from kdnb.phantoms.render import Phantom, render, render_all

@@ -5,10 +5,11 @@ import pytest
 import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import nn
+from torch.nn.functional import conv2d
 
 from kdnb.errors import UserError
 from kdnb.faithfulness import FILLS, curve, deletion, impute, insertion, road
-from kdnb.faithfulness.perturbation import _by_bands, _by_gradients, _spread, ranks
+from kdnb.faithfulness.perturbation import ranks
 from kdnb.models import FiveConv
 
 DRAW = torch.Generator().manual_seed(0)
@@ -60,7 +61,8 @@ def test_curve_ends_are_the_plain_answers(student):
     found = curve(student, IMAGES, end, TARGETS, MAPS, steps=4)
     with torch.no_grad():
         for values, images in ((found[:, 0], IMAGES), (found[:, -1], end)):
-            np.testing.assert_allclose(values, student(images).softmax(1)[range(3), TARGETS], atol=1e-6)
+            plain = student(images).softmax(1)[range(3), TARGETS]
+            np.testing.assert_allclose(values, plain, atol=1e-6)
 
 
 def test_the_true_map_beats_its_opposite_by_every_metric():
@@ -83,15 +85,30 @@ def test_imputation_equals_pytorch_grad_cams_sparse_solver():
         np.testing.assert_allclose(filled, theirs, atol=1e-4)
 
 
-def test_conjugate_gradients_find_what_the_band_solver_finds():
-    missing = torch.rand(3, 32, 32, generator=DRAW) < torch.tensor([0.1, 0.5, 0.9])[:, None, None]
-    missing[:, 4:20, 12:] = True
-    hole = missing[:, None].to(IMAGES)
-    degree = _spread(torch.ones_like(IMAGES[:1]))[:, :1]
-    given = hole * _spread((1 - hole) * IMAGES), hole, degree
-    exact = _by_bands(*given)
-    torch.testing.assert_close(_by_gradients(*given), exact, atol=1e-4, rtol=0)
-    torch.testing.assert_close(hole * (degree * exact - _spread(exact)), given[0], atol=1e-5, rtol=0)
+def neighbours(values):
+    """The sum of every pixel's eight neighbours, weighted; (N, C, H, W) like the values."""
+    channels = values.shape[1]
+    kernel = torch.tensor([[1.0, 2, 1], [2, 0, 2], [1, 2, 1]], dtype=values.dtype) / 12
+    return conv2d(values, kernel.expand(channels, 1, 3, 3), padding=1, groups=channels)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (20, 36)])
+def test_an_imputed_pixel_is_the_weighted_mean_of_its_neighbours(shape):
+    images = torch.randn(3, 3, *shape, generator=DRAW)
+    missing = torch.rand(3, *shape, generator=DRAW) < torch.tensor([0.1, 0.5, 0.9])[:, None, None]
+    missing[:, 4:18, 12:] = True
+    filled = impute(images, missing, noise=0).double()
+    mean = neighbours(filled) / neighbours(torch.ones_like(filled))
+    hole = missing[:, None].expand_as(filled)
+    torch.testing.assert_close(filled[hole], mean[hole], atol=1e-5, rtol=0)
+    torch.testing.assert_close(filled[~hole], images.double()[~hole], atol=0, rtol=0)
+
+
+def test_an_image_without_a_hole_stays_as_it_is():
+    missing = torch.zeros(3, 32, 32, dtype=torch.bool)
+    missing[0, 5, 5] = True
+    filled = impute(IMAGES, missing)
+    assert torch.equal(filled[1:], IMAGES[1:]) and not torch.equal(filled[0], IMAGES[0])
 
 
 def test_imputation_keeps_what_is_there_and_continues_a_slope():
@@ -112,24 +129,27 @@ def test_road_equals_pytorch_grad_cams_at_one_share_without_noise(student):
     left = []
     for order in (1, -1):  # least relevant kept out first, then most relevant
         rank = (order * MAPS[0]).ravel().argsort().argsort().reshape(32, 32)
-        filled = NoisyLinearImputer(noise=0)(IMAGES[0], torch.as_tensor(rank >= share * rank.size).float())
+        kept = torch.as_tensor(rank >= share * rank.size).float()
+        filled = NoisyLinearImputer(noise=0)(IMAGES[0], kept)
         with torch.no_grad():
             left.append(student(filled[None]).softmax(1)[0, TARGETS[0]].item())
     assert ours[0] == pytest.approx(left[0] - left[1], abs=2e-3)  # ours has the noise of the method
 
 
 def test_equal_values_prefer_no_corner():
-    """Half of the pixels of a constant map take away half of the left half, not all of it or nothing."""
-    white, black = torch.full((1, 3, 16, 16), 0.1), torch.zeros(1, 3, 16, 16)
+    """Half of a constant map's pixels take away half of the left half, not all of it or nothing."""
+    white = torch.full((1, 3, 16, 16), 0.1)
+    black = torch.zeros(1, 3, 16, 16)
     with torch.no_grad():
-        logit = torch.logit(torch.tensor(curve(Sum(), white, black, torch.tensor([0]), np.zeros((1, 16, 16)), steps=2)))
+        found = curve(Sum(), white, black, torch.tensor([0]), np.zeros((1, 16, 16)), steps=2)
+    logit = torch.logit(torch.tensor(found))
     shown = logit[0] * 10 / 2 / 0.1  # pixels of the left half that are still white
-    assert shown[0] == pytest.approx(128, abs=2) and shown[1] == pytest.approx(64, abs=16) and abs(shown[2]) < 1e-3
+    assert shown[0] == pytest.approx(128, abs=2) and shown[1] == pytest.approx(64, abs=16)
+    assert abs(shown[2]) < 1e-3
 
 
 @pytest.mark.parametrize("metric", [deletion, insertion, road])
 def test_maps_of_another_size_are_refused(student, metric):
-    with pytest.raises(
-        UserError, match=r"maps must be \(N, height, width\) of the 3 images \(32, 32\).* \(3, 16, 16\)"
-    ):
+    refused = r"maps must be \(N, height, width\) of the 3 images \(32, 32\).* \(3, 16, 16\)"
+    with pytest.raises(UserError, match=refused):
         metric(student, IMAGES, TARGETS, MAPS[:, :16, :16])
