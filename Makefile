@@ -1,4 +1,4 @@
-# Wraps the kdnb command line. Two commands on a fresh machine: `make study` and `make test`.
+# Wraps the command lines of kdnb and tools. Two commands on a fresh machine: `make study` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,8 @@ SPLIT ?= grouped
 RUNS ?=
 PLAN ?= sweeps/phantoms.toml
 EXECUTED ?=
+FOLDER ?=
+OUT ?= grades.csv
 WORKERS ?= 1
 SCHEDULER ?=
 TESTERS ?= 2
@@ -17,7 +19,7 @@ REPO ?=
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
-.PHONY: install study sweep lab book doctor badges test test-fast lint figures course clean
+.PHONY: install study sweep lab book doctor badges test test-fast lint figures course grade times clean
 
 install: $(VENV)/installed
 
@@ -31,6 +33,10 @@ $(VENV)/installed-book: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[book]'
 	touch $@
 
+$(VENV)/installed-course: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[course]'
+	touch $@
+
 study: install
 	@$(STUDY)
 
@@ -42,16 +48,16 @@ lab: install
 	$(BIN)/jupyter lab notebooks
 
 book: $(VENV)/installed-book
-	@$(BIN)/kdnb book --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
-		--split "$(SPLIT)" --runs-dir "$(RUNS)"
+	@$(BIN)/python -m tools.book --executed "$(EXECUTED)" --dataset "$(DATASET)" --data "$(DATA)" \
+		--profile "$(PROFILE)" --seed "$(SEED)" --split "$(SPLIT)" --runs-dir "$(RUNS)"
 
 doctor: install
-	@$(BIN)/kdnb doctor --runs-dir "$(RUNS)"
+	@$(BIN)/python -m tools.doctor --runs-dir "$(RUNS)"
 
 badges: install
-	$(BIN)/python docs/badges.py $(REPO)
+	$(BIN)/python -m tools.badges $(REPO)
 
-test: $(VENV)/installed-book
+test: $(VENV)/installed-book $(VENV)/installed-course
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 test-fast: install
@@ -63,8 +69,14 @@ lint: install
 figures: install
 	$(BIN)/kdnb figures --partial
 
-course: install
-	$(BIN)/kdnb course build --executed "$(EXECUTED)"
+course: $(VENV)/installed-course
+	@$(BIN)/python -m tools.course --executed "$(EXECUTED)"
+
+grade: $(VENV)/installed-course
+	@$(BIN)/python -m tools.grading "$(FOLDER)" --out "$(OUT)"
+
+times: install
+	@$(BIN)/python -m tools.times "$(FOLDER)"
 
 clean:
 	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,5 @@
-"""Notebooks as batch runs: which parameters each accepts, and running all of them in order through papermill."""
+"""Notebooks as batch runs: one, or all of them in order, through papermill."""
 
-import ast
 import importlib
 import os
 import shutil
@@ -16,14 +15,13 @@ from jupyter_client import AsyncKernelManager
 from traitlets import Dict
 from traitlets.config import Config
 
-from kdnb.course.building import code_cells, load_json, source_of, tags_of
 from kdnb.errors import UserError
+from kdnb.notebook_files import code_cells, load_json, notebooks, parameters_of, source_of
 from kdnb.progress import say, track
 from kdnb.runs import Run, atomic_path, digest, get_or_make
-from kdnb.settings import Settings, project_root
+from kdnb.settings import Settings
 
-__all__ = ["Progress", "code_digest", "execute", "load_papermill", "notebooks", "parameters_of", "run_notebook",
-           "run_notebooks"]  # fmt: skip
+__all__ = ["Progress", "code_digest", "execute", "load_papermill", "run_notebook", "run_notebooks"]
 
 COMMON = ("dataset", "data", "split", "profile", "seed")
 LATE = 60  # s that a kernel's last output may take: nbclient's own 4 s lose runs on a busy machine
@@ -50,26 +48,6 @@ class Progress:
 
     def flush(self) -> None:
         """Nothing is held back."""
-
-
-def notebooks() -> list[Path]:
-    """The study's notebooks in order.
-
-    Raises:
-        UserError: If none is found; says where it looked.
-    """
-    folder = project_root() / "notebooks"
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not found:
-        raise UserError(f"no notebooks in '{folder}': run inside the project, or set KDNB_ROOT to it")
-    return found
-
-
-def parameters_of(notebook: Path) -> dict[str, Any]:
-    """Names and default values that a notebook's ``parameters`` cell declares."""
-    source = next((source_of(cell) for cell in code_cells(load_json(notebook)) if "parameters" in tags_of(cell)), "")
-    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
 
 
 def code_digest(notebook: Path) -> str:

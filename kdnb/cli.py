@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study · data · sweep · course · book · …``; a mistake is one line, exit code 2."""
+"""The command line: ``kdnb study · data · sweep · explain · export · …``; a mistake is one line, exit code 2."""
 
 import json
 import sys
@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from kdnb.course.commands import course_app
 from kdnb.errors import UserError
 from kdnb.settings import Settings, project_root
 from kdnb.sweep.commands import RunsDir, sweep_app
@@ -22,7 +21,6 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
-app.add_typer(course_app, name="course")
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")]
@@ -144,30 +142,6 @@ def figures(
 
 
 @app.command()
-def book(
-    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
-    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
-) -> None:  # fmt: skip
-    """Build the book from a study's executed notebooks; where there are none, the study runs first."""
-    settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
-    from kdnb.book import build_book, executed_study
-
-    executed = executed_study(settings, _pairs(set_))
-    print(f"book: {build_book(executed, settings.runs / 'book' / executed.name)}")
-
-
-@app.command()
-def doctor(runs_dir: RunsDir = "") -> None:
-    """Check this computer: one line per finding, with what to do; exit code 1 if something cannot work."""
-    from kdnb.doctor import examine
-
-    findings = examine(Settings.checked({"runs_dir": runs_dir}).runs)
-    print(*findings, sep="\n")
-    if any(finding.state == "error" for finding in findings):
-        sys.exit(1)
-
-
-@app.command()
 def explain(
     image: Annotated[str, typer.Argument(help="an image file")],
     run: Annotated[str, typer.Option(help="id of a student read in notebook 04, or its beginning")],
@@ -176,7 +150,8 @@ def explain(
 ) -> None:
     """Read one image layer by layer, and write the report as one page with the layer stepper inside."""
     settings = Settings.checked({"runs_dir": runs_dir})
-    from kdnb.reading import explain_image, found_reading
+    from kdnb.reading import found_reading
+    from kdnb.widgets import explain_image
 
     print(*explain_image(found_reading(settings, run), image, out, settings).sentences, f"page: {out}", sep="\n")
 

@@ -1,22 +1,20 @@
-"""The number format of training: float32, or bfloat16 where it is measured to be faster on this machine (02, 03)."""
+"""The number format of training: bfloat16 where the hardware computes in it, or float32 (02, 03).
+
+A stated rule decides, not a measurement: a busy machine must not change what is trained. How much
+faster bfloat16 is on a machine, ``benchmarks/precision.py`` measures.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
-from kdnb.efficiency import interleaved
-from kdnb.models import make_teacher
-from kdnb.progress import say
-from kdnb.runs import Run, environment, get_or_make, write_json
 from kdnb.settings import Settings
 
 __all__ = ["autocast", "resolve_precision"]
 
-WORTH = 1.1  # times faster than float32: less is not worth another rounding
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel, of Intel and AMD, of Arm
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
@@ -25,49 +23,30 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
 
 
 def resolve_precision(settings: Settings, device: torch.device) -> str:
-    """``"float32"`` or ``"bfloat16"``: what the settings name, or for ``"auto"`` what a measurement chose.
+    """The number format that the settings name, or for ``"auto"`` the one of the hardware.
 
-    The measurement is made once per machine, teacher, size of images and of batches, and only where the hardware has
-    instructions for bfloat16; a run's schedule records what was chosen. Threads do not part runs, so not here either.
+    ``"auto"`` is bfloat16 on a CUDA card that computes in it natively (compute capability 8.0 and
+    later) and on a processor with instructions for it (AMX-BF16, AVX512-BF16 or Arm's BF16) that
+    torch uses through oneDNN; everywhere else it is float32. Equal hardware chooses equally, also
+    when it is busy. A run's schedule records what was chosen.
+
+    Args:
+        settings: Their ``precision`` is one of ``"auto"``, ``"float32"`` and ``"bfloat16"``.
+        device: Where the training runs.
+
+    Returns:
+        ``"float32"`` or ``"bfloat16"``.
     """
     if settings.precision != "auto":
         return settings.precision
-    if not _has_bfloat16(device):
-        return "float32"
-
-    def make(run: Run) -> None:
-        ratio = _speed_up(settings, device)
-        chosen = "bfloat16" if ratio >= WORTH else "float32"
-        write_json(run.path("precision.json"), {"chosen": chosen, "float32 / bfloat16": ratio})
-        say(f"  precision: {chosen} (a training step in float32 takes {ratio:.2f} times as long as in bfloat16)")
-
-    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["processor"]
-    machine = {"processor": processor, "torch": torch.__version__, "device": str(device)}
-    parameters = {"teacher": settings.teacher, "size": settings.image_size, "batch": settings.batch_size}
-    return get_or_make("precision", parameters | machine, make, root=settings.runs).json("precision.json")["chosen"]
+    return "bfloat16" if _has_bfloat16(device) else "float32"
 
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return (
-        device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    )
-
-
-def _speed_up(settings: Settings, device: torch.device) -> float:
-    """Median time of a teacher's training step in float32 over that in bfloat16."""
-    model = make_teacher(2, name=settings.teacher).to(device).train()
-    images = torch.randn(settings.batch_size, 3, settings.image_size, settings.image_size, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    targets = torch.arange(settings.batch_size, device=device) % 2
-
-    def step(precision: str) -> None:
-        with autocast(precision, device):
-            logits = model(images)
-        cross_entropy(logits.float(), targets).backward()
-
-    times = interleaved(lambda: step("float32"), lambda: step("bfloat16"), repeats=8, warm_up=2)
-    return float(np.median(times[0]) / np.median(times[1]))
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        found = torch.cpu.get_capabilities()
+        named = any(found.get(name, False) for name in INSTRUCTIONS)
+        return named and torch.backends.mkldnn.is_available()
+    return False

@@ -19,6 +19,7 @@ from kdnb.errors import UserError
 __all__ = [
     "CONTROLS",
     "LOSSES",
+    "PARAMETERS_MARK",
     "PROFILES",
     "SPLITS",
     "STUDENTS",
@@ -28,6 +29,7 @@ __all__ = [
     "project_root",
 ]
 
+PARAMETERS_MARK = "# What to run"  # first line of a notebook's parameters cell
 CONTROLS = ("", "shuffled", "random", "smoothing", "early")
 LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
@@ -219,25 +221,43 @@ class Settings(BaseModel):
             )
 
     @classmethod
-    def of_notebook(cls, history: Sequence[str], values: Mapping[str, Any]) -> Settings:
-        """Settings of a notebook run; a parameter that the notebook does not declare is refused: papermill only warns.
+    def of_notebook(cls, history: Sequence[str], namespace: Mapping[str, Any]) -> Settings:
+        """Settings of a notebook run: what its parameters cell declares, with the values now.
 
-        ``history`` is IPython's ``In``: papermill's injected cell starts with the line ``# Parameters``. A run with
-        such a cell is not `is_live`, also if papermill was started from within JupyterLab.
+        The parameters cell is known by its first line, `PARAMETERS_MARK`. What papermill injects
+        after it must be declared there: papermill itself only warns of an unknown name. A run with
+        an injected cell is not `is_live`, also if papermill was started from within JupyterLab.
 
-        >>> Settings.of_notebook(["", "# Parameters\\nalhpa = 0.4\\n"], {"alpha": 0.7})
+        Args:
+            history: IPython's ``In``. Papermill's injected cell starts with the line
+                ``# Parameters``.
+            namespace: The notebook's variables, ``globals()``.
+
+        Raises:
+            UserError: If no parameters cell was run, or a parameter is unknown, of the wrong type
+                or out of range.
+
+        >>> history = ["", "# What to run\\nalpha = 0.7", "# Parameters\\nalhpa = 0.4\\n"]
+        >>> Settings.of_notebook(history, {"alpha": 0.7, "alhpa": 0.4})
         Traceback (most recent call last):
         kdnb.errors.UserError: unknown parameter 'alhpa': this notebook accepts alpha
         """
-        injected = [cell for cell in history if cell.lstrip().split("\n", 1)[0].strip() == "# Parameters"]
-        nodes = [node for node in ast.walk(ast.parse(injected[-1] if injected else "")) if isinstance(node, ast.Name)]
-        unknown = [repr(name.id) for name in nodes if isinstance(name.ctx, ast.Store) and name.id not in values]
-        if unknown:
-            accepted = ", ".join(sorted(values))
-            raise UserError(f"unknown parameter {', '.join(unknown)}: this notebook accepts {accepted}")
+        declaring = [cell for cell in history if _first_line(cell).startswith(PARAMETERS_MARK)]
+        if not declaring:
+            raise UserError(
+                f"no parameters cell was run: run the cell that begins with '{PARAMETERS_MARK}' first"
+            )
+        declared = _assigned_names(declaring[-1])
+        injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
         if injected:
+            unknown = [repr(name) for name in _assigned_names(injected[-1]) if name not in declared]
+            if unknown:
+                accepted = ", ".join(sorted(declared))
+                raise UserError(
+                    f"unknown parameter {', '.join(unknown)}: this notebook accepts {accepted}"
+                )
             os.environ.setdefault("KDNB_LIVE", "0")
-        return cls.checked(values)
+        return cls.checked({name: namespace[name] for name in declared})
 
     @property
     def runs(self) -> Path:
@@ -279,6 +299,16 @@ def _explain(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return f"unknown parameter {name!r}: accepted are {', '.join(sorted(cls.model_fields))}"
     return f"{name} must be {cls.model_fields[name].description}, got {item['input']!r}"
+
+
+def _first_line(cell: str) -> str:
+    return cell.lstrip().split("\n", 1)[0].strip()
+
+
+def _assigned_names(cell: str) -> list[str]:
+    """Names that a cell assigns, in order."""
+    nodes = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name)]
+    return [node.id for node in nodes if isinstance(node.ctx, ast.Store)]
 
 
 def project_root() -> Path:

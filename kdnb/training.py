@@ -9,23 +9,36 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlparse
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torchvision.models import get_model_weights
 
 from kdnb.data import Batch, ImageSet, batches
 from kdnb.errors import UserError
 from kdnb.models import evaluating, imagenet_state, load_weights, make_teacher, save_weights
 from kdnb.precision import autocast, resolve_precision
 from kdnb.progress import say, track
-from kdnb.runs import Run, atomic_path, get_or_make, write_json
+from kdnb.runs import Run, Spec, atomic_path, find_run, get_or_make, write_json
 from kdnb.settings import Settings
 
-__all__ = ["Loss", "Schedule", "fit", "load_teacher", "predict", "saved_logits", "train_teacher",
-           "untrained_teacher"]  # fmt: skip
+__all__ = [
+    "Loss",
+    "Schedule",
+    "find_teacher",
+    "find_untrained_teacher",
+    "fit",
+    "load_teacher",
+    "make_untrained_teacher",
+    "predict",
+    "saved_logits",
+    "schedule_of",
+    "train_teacher",
+]
 
 Loss = Callable[[Tensor, Batch], Tensor]  # logits (B, K) and their batch -> scalar
 CHECKPOINTS = ("checkpoint.pt", "previous.pt")
@@ -200,41 +213,82 @@ def saved_logits(run: Run, part: str = "test") -> np.ndarray:
 
 def schedule_of(settings: Settings, epochs: int, device: torch.device) -> Schedule:
     """The schedule that the settings ask for, on this device."""
-    precision = resolve_precision(settings, device)
-    return Schedule(epochs, settings.batch_size, settings.learning_rate, settings.views, settings.seed, precision)
+    return Schedule(
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        views=settings.views,
+        seed=settings.seed,
+        precision=resolve_precision(settings, device),
+    )
 
 
 def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
-    """The teacher's run: trained now, or found. ImageNet weights by the rule of ``settings.weights``."""
+    """The teacher's run: trained now, or found.
+
+    ImageNet weights by the rule of ``settings.weights``.
+    """
     schedule = schedule_of(settings, settings.teacher_epochs, device)
-    return _teacher(settings, image_set, device, schedule, resolve_weights(settings.weights, settings.teacher))
-
-
-def untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
-    """The run of a teacher as it is initialised, never trained: a control."""
-    return _teacher(settings, image_set, device, schedule_of(settings, 0, device), "untrained")
-
-
-def _teacher(settings: Settings, image_set: ImageSet, device: torch.device, schedule: Schedule, weights: str) -> Run:
-    another = settings.teacher_seed  # another initialisation and order; the split is that of the seed
+    weights = resolve_weights(settings.weights, settings.teacher)
+    seed = settings.seed + settings.teacher_seed
 
     def make(run: Run) -> None:
-        start, seed = weights if schedule.epochs else "none", settings.seed + another
-        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=seed, weights=start)
-        if schedule.epochs:
-            fit(model, image_set, label_loss, schedule, run, device, order=another)
-        else:
-            with atomic_path(run.path("model.safetensors")) as path:
-                save_weights(model, path)
+        classes = len(image_set.classes)
+        model = make_teacher(classes, name=settings.teacher, seed=seed, weights=weights)
+        fit(model, image_set, label_loss, schedule, run, device, order=settings.teacher_seed)
         finish(model.to(device), image_set, schedule, run, device)
 
+    spec = _teacher_spec(settings, image_set, schedule, weights)
+    return get_or_make(spec.kind, spec.parameters, make, root=settings.runs, upstream=spec.upstream)
+
+
+def find_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run | None:
+    """The finished run that `train_teacher` would find, or None; nothing is trained or fetched."""
+    schedule = schedule_of(settings, settings.teacher_epochs, device)
+    weights = weights_here(settings.weights, settings.teacher)
+    spec = _teacher_spec(settings, image_set, schedule, weights)
+    return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
+
+
+def make_untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
+    """The run of a teacher as it is initialised, never trained: a control. Made now, or found."""
+    schedule = schedule_of(settings, 0, device)
+    seed = settings.seed + settings.teacher_seed
+
+    def make(run: Run) -> None:
+        model = make_teacher(len(image_set.classes), name=settings.teacher, seed=seed)
+        with atomic_path(run.path("model.safetensors")) as path:
+            save_weights(model, path)
+        finish(model.to(device), image_set, schedule, run, device)
+
+    spec = _teacher_spec(settings, image_set, schedule, "untrained")
+    return get_or_make(spec.kind, spec.parameters, make, root=settings.runs, upstream=spec.upstream)
+
+
+def find_untrained_teacher(
+    settings: Settings, image_set: ImageSet, device: torch.device
+) -> Run | None:
+    """The finished run that `make_untrained_teacher` would find, or None; nothing is made."""
+    schedule = schedule_of(settings, 0, device)
+    spec = _teacher_spec(settings, image_set, schedule, "untrained")
+    return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
+
+
+def _teacher_spec(
+    settings: Settings, image_set: ImageSet, schedule: Schedule, weights: str
+) -> Spec:
+    """``weights`` are "imagenet", "none" or "untrained"."""
     parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
-    parameters |= {"teacher_seed": another} if another else {}
-    return get_or_make("teacher", parameters, make, root=settings.runs, upstream=[image_set.hash])
+    if settings.teacher_seed:  # another initialisation and order; the split is that of the seed
+        parameters["teacher_seed"] = settings.teacher_seed
+    return Spec("teacher", parameters, (image_set.hash,))
 
 
 def resolve_weights(wanted: str, teacher: str = "densenet121") -> str:
-    """``"imagenet"`` or ``"none"``: ``"auto"`` takes ImageNet weights where they can be had, and says so if not."""
+    """``"imagenet"`` or ``"none"``, for ``"auto"`` ImageNet weights where they can be had.
+
+    Says so if they cannot.
+    """
     if wanted == "none":
         return wanted
     try:
@@ -245,6 +299,18 @@ def resolve_weights(wanted: str, teacher: str = "densenet121") -> str:
         say(f"no ImageNet weights, the teacher starts from scratch: {error}")
         return "none"
     return "imagenet"
+
+
+def weights_here(wanted: str, teacher: str = "densenet121") -> str:
+    """What `resolve_weights` said when it was last asked: ``"auto"`` looks into torch's hub cache.
+
+    Weights that could be had are there since. Nothing is loaded or fetched.
+    """
+    if wanted != "auto":
+        return wanted
+    address = get_model_weights(teacher).DEFAULT.url
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
+    return "imagenet" if file.is_file() else "none"
 
 
 def load_teacher(run: Run, classes: int, device: torch.device) -> nn.Module:

@@ -28,7 +28,9 @@ def settings(runs_dir):
 
 @pytest.fixture(scope="session")
 def study(settings):
-    return Study(settings)
+    study = Study(settings)
+    study.train()
+    return study
 
 
 @pytest.fixture(scope="session")

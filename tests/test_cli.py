@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from kdnb.batch import notebooks, parameters_of
 from kdnb.cli import _pairs, main
 from kdnb.efficiency import onnx_model
+from kdnb.notebook_files import notebooks, parameters_of
 from kdnb.reading import reading_of
 from kdnb.runs import finished_runs
 from kdnb.settings import Settings
@@ -169,7 +169,6 @@ def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("name", ["feedfeedfeedfeed", "", "student/"])
 def test_export_of_an_unknown_run_is_one_line_with_the_known_ones(name, study, tmp_path, capsys, monkeypatch):
     arguments = ("export", "--run", name, str(tmp_path / "x.onnx"), "--runs-dir", str(study.settings.runs))
-    study.student  # noqa: B018
     code, said = run(capsys, monkeypatch, *arguments)
     assert code == 2 and "\n" not in said and f"got '{name}', which is none of them" in said
     newest = finished_runs(study.settings.runs, "student")[-1]

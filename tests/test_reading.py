@@ -12,10 +12,10 @@ from kdnb import feature_maps
 from kdnb.errors import UserError
 from kdnb.feature_maps import channel_means, decision_ledger, early_decisions, features, fit_probes, receptive_fields
 from kdnb.metrics import softmax
-from kdnb.reading import explain_image, found_reading, known_stepper, read_class, read_image, reading_of
+from kdnb.reading import found_reading, read_class, read_image, reading_of
 from kdnb.reading.measured import FITTED, KS, SCORED, Reading, _ledgers
 from kdnb.runs import Run
-from kdnb.widgets import static
+from kdnb.widgets import StepperState, explain_image, known_stepper, panel
 from kdnb.widgets.render import number, plus
 
 TAPS = [f"conv{i}" for i in range(1, 6)]
@@ -29,8 +29,7 @@ def reading(study):
 @pytest.fixture(scope="module")
 def one(study, reading):
     rows = study.sample(1)
-    return read_image(reading, study.images(rows), study.image_set.pixels[rows], "one",
-                      target=int(study.targets(rows)[0]))  # fmt: skip
+    return read_image(reading, study.images(rows), target=int(study.targets(rows)[0]))
 
 
 def test_it_is_measured_once(study, reading):
@@ -113,7 +112,27 @@ def test_the_words_hold_the_numbers_of_the_table(one):
         shown = [plus(row["logit"]), plus(row["bias"]), number(row["opposing"]), plus(-row["drop"])]
         shown += [row["tap"], row["cells"], row["probe_says"], row["strongest"], f"{row['probe_accuracy']:.0%}"]
         assert all(text in words for text in shown)
-    assert "signed evidence" in static(one.data, one.state).alt
+
+
+def test_the_report_holds_the_numbers_of_the_stepper(study, reading, one):
+    rows = study.sample(1)
+    data = known_stepper(
+        reading,
+        study.student_model,
+        study.teacher_model,
+        study.images(rows),
+        study.image_set.pixels[rows],
+        study.targets(rows),
+        ["one"],
+    )
+    answer = int(data.models[0].logits[0].argmax())
+    for layer, row in enumerate(one.table.to_dict("records"), start=1):
+        pane = panel(data, StepperState(layer=layer, target=answer)).panes[0]
+        assert (row["peak_row"], row["peak_column"]) == tuple(place + 1 for place in pane.peak)
+        bars = pane.bars[layer - 1]._asdict()
+        np.testing.assert_allclose([row[name] for name in bars], list(bars.values()), rtol=1e-5)
+        order = np.argsort(-data.models[0].contributions[layer - 1][0, answer], kind="stable")
+        assert row["strongest"] == " ".join(map(str, order[:5]))
 
 
 def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(tmp_path):

@@ -9,7 +9,15 @@ import pytest
 
 import kdnb
 from kdnb.errors import UserError
-from kdnb.runs import atomic_path, digest, finished_runs, get_or_make, run_of, write_json
+from kdnb.runs import (
+    atomic_path,
+    digest,
+    find_run,
+    finished_runs,
+    get_or_make,
+    run_of,
+    write_json,
+)
 
 
 def write_number(run):
@@ -28,6 +36,18 @@ def test_the_run_is_known_before_it_is_made(tmp_path):
     known = run_of("thing", {"a": 1}, root=tmp_path, upstream=["x"])
     assert not known.folder.exists()
     assert get_or_make("thing", {"a": 1}, write_number, root=tmp_path, upstream=["x"]).folder == known.folder
+
+
+def test_a_finished_run_is_found_without_making_it(tmp_path):
+    asked = {"root": tmp_path, "upstream": ["x"]}
+    assert find_run("thing", {"a": 1}, **asked) is None and not list(tmp_path.iterdir())
+    made = get_or_make("thing", {"a": 1}, write_number, **asked)
+    found = find_run("thing", {"a": 1}, **asked)
+    assert found.finished and found.reused and found.folder == made.folder
+    assert found.seconds == pytest.approx(made.seconds)
+    assert find_run("thing", {"a": 2}, **asked) is None
+    made.path("done.json").unlink()
+    assert find_run("thing", {"a": 1}, **asked) is None and not made.finished
 
 
 def test_id_depends_on_parameters_upstream_kind_and_version(tmp_path, monkeypatch):

@@ -58,14 +58,25 @@ def test_every_value_in_range_is_taken(alpha, temperature):
 
 
 def test_papermills_injected_cell_is_checked():
-    history = ["", "# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\nshiny = 1\n"]
+    cell = "# What to run: the rest is rarely changed\nalpha = 0.7  # weight\nseed = 0"
+    history = ["", cell, "# Parameters\nalpha = 0.4\nshiny = 1\n"]
+    values = {"alpha": 0.4, "seed": 0, "shiny": 1, "other": object()}
     with pytest.raises(UserError, match="unknown parameter 'shiny': this notebook accepts alpha, seed"):
-        Settings.of_notebook(history, {"alpha": 0.4, "seed": 0})
-    assert Settings.of_notebook(history[:2], {"alpha": 0.4}).alpha == 0.4
+        Settings.of_notebook(history, values)
+    assert Settings.of_notebook(history[:2], values).alpha == 0.4
+    with pytest.raises(UserError, match=r"alpha must be a number in \[0, 1\], got 'high'"):
+        Settings.of_notebook(history[:2], values | {"alpha": "high"})
+
+
+def test_the_latest_parameters_cell_counts():
+    history = ["# What to run\nalpha = 0.7\nseed = 0", "# What to run\nalpha = 0.7"]
+    assert Settings.of_notebook(history, {"alpha": 0.2, "seed": 5}).seed == 0
+    with pytest.raises(UserError, match="no parameters cell was run"):
+        Settings.of_notebook(["alpha = 0.7"], {"alpha": 0.7})
 
 
 def test_a_corrected_typo_is_forgotten():
-    history = ["# Parameters\nshiny = 1\n", "# Parameters\nalpha = 0.4\n"]
+    history = ["# What to run\nalpha = 0.7", "# Parameters\nshiny = 1\n", "# Parameters\nalpha = 0.4\n"]
     assert Settings.of_notebook(history, {"alpha": 0.4}).alpha == 0.4
 
 
@@ -117,9 +128,9 @@ def test_live_only_where_a_person_sits(monkeypatch):
 def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
     monkeypatch.delenv("KDNB_LIVE", raising=False)
     monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
-    Settings.of_notebook(["alpha = 0.7"], {"alpha": 0.7})
+    Settings.of_notebook(["# What to run\nalpha = 0.7"], {"alpha": 0.7})
     assert is_live()
-    Settings.of_notebook(["alpha = 0.7", "# Parameters\nalpha = 0.4\n"], {"alpha": 0.4})
+    Settings.of_notebook(["# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\n"], {"alpha": 0.4})
     assert not is_live()
 
 

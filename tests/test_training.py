@@ -97,6 +97,21 @@ def test_offline_imagenet_falls_back_and_says_so(monkeypatch, capsys):
     assert training.resolve_weights(Settings.checked({"profile": "smoke"}).weights) == "none"
 
 
+def test_weights_are_named_without_fetching_them(tmp_path, monkeypatch):
+    from kdnb import training
+
+    def fetch(name):
+        raise AssertionError("a name fetches weights")
+
+    monkeypatch.setattr(training, "imagenet_state", fetch)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert [training.weights_here(w) for w in ("none", "imagenet", "auto")] == ["none", "imagenet", "none"]
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "densenet121-a639ec97.pth").touch()  # torchvision's own name
+    assert training.weights_here("auto") == "imagenet"
+    assert training.weights_here("auto", "resnet50") == "none"
+
+
 def test_a_finished_run_keeps_no_checkpoint(study):
     assert not list(study.teacher.folder.glob("*.pt"))
 

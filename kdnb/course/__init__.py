@@ -1,4 +1,4 @@
-"""Teaching: exercises that check an answer, student and instructor builds, grades (notebooks 01-06)."""
+"""Teaching: exercises that check an answer, and where the learner stands (notebooks 01-06)."""
 
 from kdnb.course.checking import Outcome, check, progress
 

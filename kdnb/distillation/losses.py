@@ -1,4 +1,4 @@
-"""The losses: what a student takes over from its teacher, and the test that it can (notebook 03)."""
+"""Losses: what a student takes over from its teacher, and the test that it can (notebook 03)."""
 
 import math
 from collections.abc import Callable, Mapping

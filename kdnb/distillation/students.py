@@ -1,4 +1,4 @@
-"""Training a student: from cached answers, with an online teacher, or on labels alone (notebook 03)."""
+"""Training a student: from cached answers, an online teacher, or labels alone (notebook 03)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,21 +11,34 @@ from torch import Tensor, nn
 
 from kdnb.data import Batch, ImageSet
 from kdnb.distillation.losses import LOSSES, attention_loss
-from kdnb.distillation.teaching import cached_logits, controlled
+from kdnb.distillation.teaching import cache_logits, controlled, logits_spec
 from kdnb.errors import UserError
 from kdnb.feature_maps import capture
 from kdnb.models import load_weights, make_student
-from kdnb.runs import Run, finished_runs, get_or_make
+from kdnb.runs import Run, Spec, find_run, finished_runs, get_or_make, run_of
 from kdnb.settings import Settings
-from kdnb.training import Loss, finish, fit, label_loss, load_teacher, schedule_of
+from kdnb.training import (
+    Loss,
+    Schedule,
+    finish,
+    fit,
+    label_loss,
+    load_teacher,
+    schedule_of,
+)
 
-__all__ = ["distil", "load_student", "named_student"]
+__all__ = ["distil", "find_student", "load_student", "named_student"]
 
 
 def distil(
-    settings: Settings, image_set: ImageSet, teacher: Run | None, device: torch.device, *, alpha: float | None = None,
+    settings: Settings,
+    image_set: ImageSet,
+    teacher: Run | None,
+    device: torch.device,
+    *,
+    alpha: float | None = None,
     online: bool = False,
-) -> Run:  # fmt: skip
+) -> Run:
     """The student's run: trained now, or found.
 
     Args:
@@ -33,48 +46,142 @@ def distil(
         image_set: Images and their parts.
         teacher: Its run; a UserError if it is of other images. May be None where ``alpha`` is 1.
         device: Where to train.
-        alpha: Replaces ``settings.alpha``. At 1 the student learns from labels alone and the teacher is not used, so
-            that every KD result has its control: same initialisation, same order, same views.
-        online: Ask the teacher for every batch instead of its cache: slower, the same within rounding.
+        alpha: Replaces ``settings.alpha``. At 1 the student learns from labels alone and the
+            teacher is not used, so that every KD result has its control: same initialisation, same
+            order, same views.
+        online: Ask the teacher for every batch instead of its cache: slower, the same within
+            rounding.
     """
-    settings = settings if alpha is None else settings.model_copy(update={"alpha": alpha})
-    alpha, online = settings.alpha, online or settings.loss == "attention"
-    schedule, classes = schedule_of(settings, settings.student_epochs, device), len(image_set.classes)
-    if teacher is None and alpha < 1:
-        raise UserError(f"alpha {alpha:g} needs a teacher: give its run, or alpha 1 for labels alone")
-    if teacher is not None and image_set.hash not in teacher.json("spec.json")["upstream"]:
-        raise UserError(f"teacher {teacher.id} was trained on another image set, split or size than "
-                        f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these")  # fmt: skip
+    settings = _with_alpha(settings, alpha)
+    online = online or settings.loss == "attention"
+    schedule = schedule_of(settings, settings.student_epochs, device)
+    _check_teacher(settings, image_set, teacher)
     settings.check_together(online)
-    built = {"name": settings.student, "width": settings.width, "image_size": image_set.size}
-    loss, upstream, asked = {"loss": "labels"}, [image_set.hash], None
-    if alpha != 1:
-        told = {"loss": settings.loss, "alpha": alpha, "control": settings.control or None, "online": online or None,
-                "temperature": None if settings.loss == "attention" else settings.temperature}  # fmt: skip
-        loss = {name: value for name, value in told.items() if value is not None}
-        asked = teacher if online else cached_logits(settings, image_set, teacher, device)
-        upstream += [asked.id]
+    if settings.alpha == 1:
+        asked = None
+    elif online:
+        asked = teacher
+    else:
+        asked = cache_logits(settings, image_set, teacher, device)
 
     def make(run: Run) -> None:
-        model = make_student(classes, seed=settings.seed + settings.student_seed, **built).to(device)
+        built = _architecture(settings, image_set)
+        seed = settings.seed + settings.student_seed
+        model = make_student(len(image_set.classes), seed=seed, **built).to(device)
         with _teaching(settings, image_set, asked, online, model, device) as taught:
             fit(model, image_set, taught, schedule, run, device, order=settings.student_seed)
         finish(model, image_set, schedule, run, device)
 
-    parameters = {"model": built, **loss, "schedule": vars(schedule), "student_seed": settings.student_seed}
-    return get_or_make("student", parameters, make, root=settings.runs, upstream=upstream)
+    spec = _student_spec(settings, image_set, teacher, schedule, online=online)
+    return get_or_make(spec.kind, spec.parameters, make, root=settings.runs, upstream=spec.upstream)
+
+
+def find_student(
+    settings: Settings,
+    image_set: ImageSet,
+    teacher: Run | None,
+    device: torch.device,
+    *,
+    alpha: float | None = None,
+    online: bool = False,
+) -> Run | None:
+    """The finished run that `distil` would find with the same arguments, or None.
+
+    Nothing is trained, and no logits are cached.
+    """
+    settings = _with_alpha(settings, alpha)
+    online = online or settings.loss == "attention"
+    schedule = schedule_of(settings, settings.student_epochs, device)
+    _check_teacher(settings, image_set, teacher)
+    spec = _student_spec(settings, image_set, teacher, schedule, online=online)
+    return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
+
+
+def _with_alpha(settings: Settings, alpha: float | None) -> Settings:
+    return settings if alpha is None else settings.model_copy(update={"alpha": alpha})
+
+
+def _check_teacher(settings: Settings, image_set: ImageSet, teacher: Run | None) -> None:
+    if teacher is None:
+        if settings.alpha < 1:
+            raise UserError(
+                f"alpha {settings.alpha:g} needs a teacher: give its run, "
+                "or alpha 1 for labels alone"
+            )
+        return
+    if image_set.hash not in teacher.json("spec.json")["upstream"]:
+        raise UserError(
+            f"teacher {teacher.id} was trained on another image set, split or size than "
+            f"{image_set.name}, {image_set.split}, {image_set.size} px: train one on these"
+        )
+
+
+def _student_spec(
+    settings: Settings,
+    image_set: ImageSet,
+    teacher: Run | None,
+    schedule: Schedule,
+    *,
+    online: bool,
+) -> Spec:
+    """What identifies a student's run; ``teacher`` counts where ``settings.alpha`` is below 1."""
+    if settings.alpha == 1:
+        loss = {"loss": "labels"}
+        upstream = (image_set.hash,)
+    else:
+        loss = _told_loss(settings, online)
+        if online:
+            asked_id = teacher.id
+        else:
+            logits = logits_spec(settings, image_set, teacher)
+            asked_id = run_of(
+                logits.kind, logits.parameters, root=settings.runs, upstream=logits.upstream
+            ).id
+        upstream = (image_set.hash, asked_id)
+    parameters = {
+        "model": _architecture(settings, image_set),
+        **loss,
+        "schedule": vars(schedule),
+        "student_seed": settings.student_seed,
+    }
+    return Spec("student", parameters, upstream)
+
+
+def _architecture(settings: Settings, image_set: ImageSet) -> dict[str, object]:
+    """The arguments of `make_student` that the weights must fit."""
+    return {"name": settings.student, "width": settings.width, "image_size": image_set.size}
+
+
+def _told_loss(settings: Settings, online: bool) -> dict[str, object]:
+    """The loss with all that it depends on; what does not matter is left out."""
+    told: dict[str, object] = {"loss": settings.loss, "alpha": settings.alpha}
+    if settings.control:
+        told["control"] = settings.control
+    if online:
+        told["online"] = True
+    if settings.loss != "attention":
+        told["temperature"] = settings.temperature
+    return told
 
 
 @contextmanager
 def _teaching(
-    settings: Settings, image_set: ImageSet, asked: Run | None, online: bool, student: nn.Module, device: torch.device
+    settings: Settings,
+    image_set: ImageSet,
+    asked: Run | None,
+    online: bool,
+    student: nn.Module,
+    device: torch.device,
 ) -> Iterator[Loss]:
     """The loss of a batch, for as long as the student trains."""
     if settings.alpha == 1:
         yield label_loss
     elif not online:
-        logits, targets = np.load(asked.path("logits.npy")), image_set.table["target"].to_numpy()
-        logits = controlled(logits, targets, settings.control, settings.temperature, seed=settings.seed)
+        logits = np.load(asked.path("logits.npy"))
+        targets = image_set.table["target"].to_numpy()
+        logits = controlled(
+            logits, targets, settings.control, settings.temperature, seed=settings.seed
+        )
         answers = torch.from_numpy(np.ascontiguousarray(logits))  # (V, N, K)
         yield _loss(settings, lambda batch: answers[batch.view, batch.rows])
     else:
@@ -85,15 +192,20 @@ def _teaching(
 
 
 def _loss(settings: Settings, answer: Callable[[Batch], Tensor], *maps: dict[str, Tensor]) -> Loss:
-    """Against the logits that ``answer`` gives for a batch, or the maps of student and teacher, filled in passing."""
+    """Against the logits that ``answer`` gives for a batch, or maps of student and teacher.
+
+    The maps are filled in passing.
+    """
 
     def loss(student: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad():
             teacher = answer(batch).to(student.device)
         if settings.loss == "attention":
-            return settings.alpha * label_loss(student, batch) + (1 - settings.alpha) * attention_loss(*maps)
+            hard = label_loss(student, batch)
+            return settings.alpha * hard + (1 - settings.alpha) * attention_loss(*maps)
         targets = batch.targets.to(student.device)
-        return LOSSES[settings.loss](student, teacher, targets, settings.alpha, settings.temperature)
+        loss_of = LOSSES[settings.loss]
+        return loss_of(student, teacher, targets, settings.alpha, settings.temperature)
 
     return loss
 
@@ -105,7 +217,9 @@ def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
 
 
 def named_student(root: Path, name: str) -> tuple[nn.Module, int]:
-    """A trained student and the side of its images, px, by its run's id; ``student/<id>`` or its beginning will do.
+    """A trained student and the side of its images, px, by its run's id.
+
+    ``student/<id>`` or its beginning will do.
 
     Raises:
         UserError: If not exactly one finished run is meant.
@@ -114,13 +228,19 @@ def named_student(root: Path, name: str) -> tuple[nn.Module, int]:
     wanted = name.removeprefix("student/")
     found = [run for run in runs if wanted and run.id.startswith(wanted)]
     if len(found) != 1:
-        known = ", ".join(run.id for run in runs[-5:]) or "none yet: run the study first (make study)"
-        raise UserError(f"run must be the id of one student in '{Path(root) / 'student'}', got '{name}', which is "
-                        f"{len(found) or 'none'} of them: the newest are {known}")  # fmt: skip
+        known = (
+            ", ".join(run.id for run in runs[-5:]) or "none yet: run the study first (make study)"
+        )
+        raise UserError(
+            f"run must be the id of one student in '{Path(root) / 'student'}', got '{name}', "
+            f"which is {len(found) or 'none'} of them: the newest are {known}"
+        )
     try:
         with safe_open(found[0].path("model.safetensors"), "pt") as weights:
             classes = weights.get_slice("classifier.weight").get_shape()[0]
     except (OSError, SafetensorError) as error:
-        raise UserError(f"the weights in '{found[0].folder}' cannot be read ({error}): train again") from None
+        raise UserError(
+            f"the weights in '{found[0].folder}' cannot be read ({error}): train again"
+        ) from None
     size = found[0].json("spec.json")["parameters"]["model"]["image_size"]
     return load_student(found[0], classes, torch.device("cpu")), size

@@ -1,4 +1,4 @@
-"""What models and explanations cost: work, time, memory; the student as an ONNX file (notebook 06)."""
+"""What models and explanations cost: work, time, memory; the student as an ONNX file (06)."""
 
 from kdnb.efficiency.claims import check_claims, verdict
 from kdnb.efficiency.counting import closed_form_macs, cost_table, flops_of, macs

@@ -1,4 +1,4 @@
-"""The paper's claims about cost beside what is measured here; verdicts are computed (notebook 06)."""
+"""The paper's claims about cost beside what is measured here; verdicts are computed (06)."""
 
 from __future__ import annotations
 

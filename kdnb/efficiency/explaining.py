@@ -1,14 +1,16 @@
-"""What an explanation costs, model × method: two factors that a headline must not mix (notebook 06).
+"""What an explanation costs, model × method: two factors that a headline must not mix (06).
 
-*Model factor*: the same method on teacher and on student. *Method factor*: the same model, explanation against one
-forward pass, in time and in FLOPs ("forward-equivalents"). A method is any function of a model; three scopes differ in
-what it does: a forward pass alone, an explanation from a ready tensor, or all from stored pixels to a map.
+*Model factor*: the same method on teacher and on student. *Method factor*: the same model,
+explanation against one forward pass, in time and in FLOPs ("forward-equivalents"). A method is any
+function of a model; three scopes differ in what it does: a forward pass alone, an explanation from
+a ready tensor, or all from stored pixels to a map. What is measured is the bare computation: the
+study's own checks of inputs and promises are made before, unmeasured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,81 +22,146 @@ from kdnb.efficiency.counting import flops_of, macs
 from kdnb.efficiency.memory import peak_memory
 from kdnb.efficiency.timing import Protocol, forward_of, quartiles_ms, ratio_interval, timed
 from kdnb.errors import UserError
-from kdnb.explanations import CAMS, METHODS, Attribution, Context, cams
+from kdnb.explanations import CAMS, METHODS, Context, Raw, cams, explain
 from kdnb.feature_maps import average_maps, to_size
 from kdnb.models import evaluating
 from kdnb.progress import track
 
-__all__ = ["ATTRIBUTIONS", "SLOW", "Method", "as_graded", "both_factors", "end_to_end", "explanation_methods",
-           "explanation_times", "explanation_work", "pareto_front"]  # fmt: skip
+__all__ = [
+    "ATTRIBUTIONS",
+    "SLOW",
+    "Measured",
+    "Method",
+    "as_graded",
+    "both_factors",
+    "end_to_end",
+    "explanation_methods",
+    "explanation_times",
+    "explanation_work",
+    "pareto_front",
+]
 
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
 ATTRIBUTIONS = {  # here -> in METHODS
-    "shap_gradient": "SHAP gradient", "shap_deep": "SHAP deep", "shap_partition": "SHAP partition",
-    "integrated_gradients": "integrated gradients", "occlusion": "occlusion",
-}  # fmt: skip
+    "shap_gradient": "SHAP gradient",
+    "shap_deep": "SHAP deep",
+    "shap_partition": "SHAP partition",
+    "integrated_gradients": "integrated gradients",
+    "occlusion": "occlusion",
+}
 SAMPLED = ("shap_gradient", "shap_partition")  # their time grows with the number of samples
-SLOW = ("shap_partition", "integrated_gradients", "occlusion")  # seconds per call on a large network
-KINDS = ("forward", "average_map", "gradcam", "shap_gradient")  # no map, one pass, one backward pass, many of both
+SLOW = ("shap_partition", "integrated_gradients", "occlusion")  # seconds per call where large
+KINDS = ("forward", "average_map", "gradcam", "shap_gradient")  # no map, one pass, and back, many
 
 
-def explanation_methods(image: Tensor, target: Tensor, background: Tensor, samples: int) -> dict[str, Method]:
-    """Every method of the study, ready to be called with a model; maps of all taps where a method has them.
+@dataclass(frozen=True)
+class Measured:
+    """A method whose checks are no part of what is measured; a call computes and checks nothing.
 
-    They explain the logit of class ``target`` (1,) for ``image`` (1, 3, S, S); what compares takes ``background``
-    (M, 3, S, S) or its mean; those of ``SAMPLED`` take ``samples`` gradient samples or evaluations.
+    Attributes:
+        compute: model → result: all that clock, counter and memory meter see.
+        check: Called with the model once before, unmeasured; a UserError refuses the model.
     """
-    context = Context(background, samples)
-    return {
+
+    compute: Method
+    check: Method
+
+    def __call__(self, model: nn.Module) -> object:
+        """The result for this model, unchecked."""
+        return self.compute(model)
+
+
+def explanation_methods(
+    image: Tensor, target: Tensor, background: Tensor, samples: int
+) -> dict[str, Method]:
+    """Every method of the study, ready to be called with a model.
+
+    Average maps and the CAM family give maps of all taps. All explain the logit of class ``target``
+    (1,) for ``image`` (1, 3, S, S); what compares takes ``background`` (M, 3, S, S) or its mean;
+    those of ``SAMPLED`` take ``samples`` gradient samples or evaluations.
+    """
+    context = Context(background=background, samples=samples)
+    given = {"images": image, "targets": target, "context": context}
+    methods: dict[str, Method] = {
         "forward": lambda model: forward_of(model, image)(),
-        "average_map": lambda model: average_maps(model, image),
-        **{name: lambda model, name=name: cams(model, image, target, name) for name in CAMS},
-        **{key: lambda model, name=name: METHODS[name](model, image, target, context)
-           for key, name in ATTRIBUTIONS.items()},
-    }  # fmt: skip
+        "average_map": Measured(
+            compute=partial(average_maps, images=image),
+            check=partial(explain, "average map", **given),
+        ),
+    }
+    for name in CAMS:
+        methods[name] = Measured(
+            compute=partial(cams, images=image, targets=target, method=name),
+            check=partial(explain, name, **given),
+        )
+    for key, name in ATTRIBUTIONS.items():
+        methods[key] = Measured(
+            compute=partial(METHODS[name].compute, **given),
+            check=partial(explain, name, **given),
+        )
+    return methods
 
 
 def as_graded(ms: pd.Series, factor: float) -> pd.Series:
-    """Times of methods (index level ``method``) with ``factor`` times as many samples: those of ``SAMPLED`` grow so."""
+    """Times of methods (index level ``method``) with ``factor`` times as many samples.
+
+    Only those of ``SAMPLED`` take longer then.
+    """
     return ms.where(~ms.index.get_level_values("method").isin(SAMPLED), ms * factor)
 
 
 def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Method]:
-    """One method of each kind, from pixels (1, S, S, 3) uint8 to maps (S, S) in the computer's own memory.
+    """One method of each kind, from pixels (1, S, S, 3) uint8 to maps (S, S) on the CPU.
 
-    Each normalises the pixels, asks the model for its class, explains that class, and resizes the map of the last tap.
+    Each normalises the pixels, asks the model for its class, explains that class, and resizes the
+    map of the last tap.
     """
 
-    def whole(name: str, model: nn.Module) -> np.ndarray:
+    def prepared(name: str, model: nn.Module) -> Method:
         image = to_tensor(pixels).to(background.device)
         target = forward_of(model, image)().argmax(dim=1)
-        return _finished(explanation_methods(image, target, background, samples)[name](model), pixels.shape[1])
+        return explanation_methods(image, target, background, samples)[name]
 
-    return {name: partial(whole, name) for name in KINDS}
+    def whole(name: str, model: nn.Module) -> np.ndarray:
+        method = prepared(name, model)
+        return _finished(method(model), pixels.shape[1])
+
+    def check(name: str, model: nn.Module) -> None:
+        _check(prepared(name, model), model)
+
+    return {
+        name: Measured(compute=partial(whole, name), check=partial(check, name)) for name in KINDS
+    }
 
 
 def _finished(result: object, size: int) -> np.ndarray:
-    if isinstance(result, Attribution):
-        return result.maps
+    if isinstance(result, Raw):
+        return result.values.sum(axis=1)
     if isinstance(result, Mapping):  # tap → maps
         result = to_size(list(result.values())[-1], size)
     return result.cpu().numpy()
 
 
 def explanation_times(
-    teacher: nn.Module, student: nn.Module, methods: Mapping[str, Method], image: Tensor, protocol: Protocol
+    teacher: nn.Module,
+    student: nn.Module,
+    methods: Mapping[str, Method],
+    image: Tensor,
+    protocol: Protocol,
 ) -> pd.DataFrame:
     """Time of every method on both models; a method that refuses a model has no number there.
 
-    In every round both models explain and both make a plain forward pass of ``image`` (1, 3, S, S), so that all ratios
-    share the machine's mood.
+    Whether it refuses is found out before the clock runs. In every round both models explain and
+    both make a plain forward pass of ``image`` (1, 3, S, S), so that all ratios share the machine's
+    mood.
 
     Returns:
-        Index method: ``ratio`` (teacher's time / student's) with ``_low`` and ``_high``, ``rounds``, and for each side
-        ``_ms`` with quartiles and ``_forwards_time`` with interval.
+        Index method: ``ratio`` (teacher's time / student's) with ``_low`` and ``_high``,
+        ``rounds``, and for each side ``_ms`` with quartiles and ``_forwards_time`` with interval.
     """
-    models, rows = dict(zip(SIDES, (teacher, student), strict=True)), {}
+    models = {"teacher": teacher, "student": student}
+    rows = {}
     with evaluating(teacher), evaluating(student):
         for name, method in track(methods.items(), "time of explanations", len(methods)):
             able = {side: model for side, model in models.items() if not _refuses(method, model)}
@@ -102,22 +169,31 @@ def explanation_times(
     return pd.DataFrame(rows).T.rename_axis("method")
 
 
+def _check(method: Method, model: nn.Module) -> None:
+    check = method.check if isinstance(method, Measured) else method
+    check(model)
+
+
 def _refuses(method: Method, model: nn.Module) -> bool:
     try:
-        method(model)  # also pays for what later calls reuse
+        _check(method, model)  # also pays for what later calls reuse
     except UserError:
         return True
     return False
 
 
-def _times(method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol) -> dict[str, float]:
-    explain = [partial(method, model) for model in models.values()]
-    times = timed(*explain, *(forward_of(model, image) for model in models.values()), protocol=protocol)
+def _times(
+    method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol
+) -> dict[str, float]:
+    explanations = [partial(method, model) for model in models.values()]
+    forwards = [forward_of(model, image) for model in models.values()]
+    times = timed(*explanations, *forwards, protocol=protocol)
     row: dict[str, float] = {"rounds": times.shape[1]}
     if len(models) == len(SIDES):
         row |= ratio_interval(times[0], times[1]).named("ratio")
     for i, side in enumerate(models):
-        row |= {f"{side}_{key}": value for key, value in quartiles_ms(times[i]).items()}
+        of_side = quartiles_ms(times[i])
+        row |= {f"{side}_{key}": value for key, value in of_side.items()}
         row |= ratio_interval(times[i], times[len(models) + i]).named(f"{side}_forwards_time")
     return row
 
@@ -125,30 +201,40 @@ def _times(method: Method, models: Mapping[str, nn.Module], image: Tensor, proto
 def explanation_work(
     teacher: nn.Module, student: nn.Module, methods: Mapping[str, Method], image: Tensor
 ) -> pd.DataFrame:
-    """FLOPs and peak memory of every method on both models: counted, not timed; arguments as `explanation_times`.
+    """FLOPs and peak memory of every method on both models: counted, not timed.
 
-    Torch counts convolutions and matrix products, forward and backward; the decomposition in Eigen-CAM is neither.
+    Arguments as in `explanation_times`, and no number where a method refuses. Torch counts
+    convolutions and matrix products, forward and backward; the decomposition in Eigen-CAM is
+    neither.
 
     Returns:
-        Index method: for each side ``_flops``, ``_forwards_flops`` (in plain forward passes of the same model) and
-        ``_peak_mb`` (beyond weights and inputs).
+        Index method: for each side ``_flops``, ``_forwards_flops`` (in plain forward passes of the
+        same model) and ``_peak_mb`` (beyond weights and inputs).
     """
     rows: dict[str, dict[str, float]] = {name: {} for name in methods}
-    for side, model in zip(SIDES, (teacher, student), strict=True):
+    models = {"teacher": teacher, "student": student}
+    for side, model in models.items():
         forward = 2 * macs(model, image.shape[-1])
-        for name, method in methods.items():
-            call = partial(method, model)
-            with evaluating(model), suppress(UserError):  # refused: no number
+        with evaluating(model):
+            for name, method in methods.items():
+                if _refuses(method, model):
+                    continue
+                call = partial(method, model)
                 work = flops_of(call)
-                rows[name] |= {f"{side}_flops": work, f"{side}_forwards_flops": work / forward,
-                               f"{side}_peak_mb": peak_memory(call, image.device) / 1e6}  # fmt: skip
+                rows[name][f"{side}_flops"] = work
+                rows[name][f"{side}_forwards_flops"] = work / forward
+                rows[name][f"{side}_peak_mb"] = peak_memory(call, image.device) / 1e6
     return pd.DataFrame(rows).T.rename_axis("method")
 
 
 def both_factors(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of `explanation_times`, joined with `explanation_work` or not, with one row per (method, model)."""
-    parts = {side: table.filter(regex=f"^{side}_").rename(columns=lambda c: c.partition("_")[2]) for side in SIDES}
-    return pd.concat(parts, names=["model"]).swaplevel().loc[list(table.index)].dropna(subset=["ms"])
+    """A table of `explanation_times`, joined with `explanation_work` or not, by (method, model)."""
+    parts = {}
+    for side in SIDES:
+        of_side = table.filter(regex=f"^{side}_")
+        parts[side] = of_side.rename(columns=lambda column: column.partition("_")[2])
+    stacked = pd.concat(parts, names=["model"]).swaplevel()
+    return stacked.loc[list(table.index)].dropna(subset=["ms"])
 
 
 def pareto_front(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:

@@ -1,11 +1,7 @@
-"""Explanations to hold the feature maps against; raw maps, signed where the method is (notebook 05)."""
+"""Explanations to hold the feature maps against: raw maps, signed where the method is (05)."""
 
-from kdnb.explanations.attribution import Attribution, Context
+from kdnb.explanations.attribution import Attribution, Context, Raw
 from kdnb.explanations.cam import CAMS, cams
-from kdnb.explanations.gradients import integrated_gradients
-from kdnb.explanations.methods import METHODS, explain
-from kdnb.explanations.occlusion import occlusion
-from kdnb.explanations.shapley import shap_deep, shap_gradient, shap_partition
+from kdnb.explanations.methods import METHODS, Method, explain
 
-__all__ = ["CAMS", "METHODS", "Attribution", "Context", "cams", "explain", "integrated_gradients",
-           "occlusion", "shap_deep", "shap_gradient", "shap_partition"]  # fmt: skip
+__all__ = ["CAMS", "METHODS", "Attribution", "Context", "Method", "Raw", "cams", "explain"]

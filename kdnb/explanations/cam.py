@@ -1,7 +1,8 @@
-"""The class activation mapping family, at all taps from one forward and one backward pass (notebooks 04, 05).
+"""The class activation mapping family, at all taps from one forward and one backward pass (04, 05).
 
-Each method turns activations a and the target logit's gradients g, both (N, C, h, w), into maps (N, h, w). All are raw:
-nothing is stretched to [0, 1], so that maps of different images, layers and models can be compared.
+Each method turns activations a and the target logit's gradients g, both (N, C, h, w), into maps
+(N, h, w). All are raw: nothing is stretched to [0, 1], so that maps of different images, layers and
+models can be compared.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def layercam(a: Tensor, g: Tensor) -> Tensor:
 def eigencam(a: Tensor, _g: Tensor) -> Tensor:
     """Eigen-CAM (arXiv 2008.00299): activations on their first principal axis; no class in it.
 
-    Channels are centred over space first. An axis has no sign of its own: it is turned so that the map rises with the
-    average map. Negative parts are cut off.
+    Channels are centred over space first. An axis has no sign of its own: it is turned so that the
+    map rises with the average map. Negative parts are cut off.
     """
     rows = a.flatten(2).transpose(1, 2)  # (N, h·w, C)
     centred = rows - rows.mean(dim=1, keepdim=True)
@@ -53,12 +54,20 @@ def eigencam(a: Tensor, _g: Tensor) -> Tensor:
 
 
 CAMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "gradcam": gradcam, "hirescam": hirescam, "layercam": layercam, "eigencam": eigencam, "evidence": evidence,
-}  # fmt: skip
+    "gradcam": gradcam,
+    "hirescam": hirescam,
+    "layercam": layercam,
+    "eigencam": eigencam,
+    "evidence": evidence,
+}
 
 
 def cams(
-    model: nn.Module, images: Tensor, targets: Tensor, method: str = "gradcam", taps: Mapping[str, str] | None = None
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    method: str = "gradcam",
+    taps: Mapping[str, str] | None = None,
 ) -> OrderedDict[str, Tensor]:
     """One method's maps at every tap, of the target's logit.
 

@@ -5,35 +5,39 @@ from __future__ import annotations
 from captum.attr import Occlusion
 from torch import Tensor, nn
 
-from kdnb.explanations.attribution import Attribution, checked_targets, without_promise
+from kdnb.explanations.attribution import Context, Raw
 from kdnb.models import evaluating
 
 __all__ = ["occlusion"]
 
+CELLS = 8  # patches along a side
 AT_ONCE = 64  # covered images per forward pass: more of them leave the cache of a CPU
 
 
-def occlusion(model: nn.Module, images: Tensor, targets: Tensor, baseline: Tensor, *, cells: int = 8) -> Attribution:
-    """Drop of the target logit when a square patch is replaced by the baseline (arXiv 1311.2901, section 4.2).
+def occlusion(model: nn.Module, images: Tensor, targets: Tensor, context: Context) -> Raw:
+    """Drop of the logit when a square patch is replaced by the baseline (arXiv 1311.2901, 4.2).
 
-    The patch has 1/``cells`` of the image's side and moves by half of its own; a pixel gets the mean drop of all
-    patches that cover it. Captum does it: it covers several places per pass, and nothing is left to add.
+    The patch has an eighth of the image's side and moves by half of its own; a pixel gets the
+    mean drop of all patches that cover it. Captum does it: it covers several places per pass, and
+    nothing is left to add.
 
     Args:
         model: Student or teacher; no gradient is asked of it.
         images: (N, 3, H, W).
         targets: (N,) class indices.
-        baseline: (1, 3, H, W): what lies under the patch.
-        cells: Patches along a side.
+        context: The baseline (1, 3, H, W), which lies under the patch.
 
     Returns:
         Values (N, 1, H, W): all colours are covered at once. No sum is promised.
     """
-    targets = checked_targets(model, images, targets).to(images.device)
-    side = max(2, images.shape[-1] // cells)
+    side = max(2, images.shape[-1] // CELLS)
     with evaluating(model):
         drops = Occlusion(model).attribute(
-            images, (3, side, side), (3, side // 2, side // 2), baseline.expand_as(images), targets,
+            inputs=images,
+            sliding_window_shapes=(3, side, side),
+            strides=(3, side // 2, side // 2),
+            baselines=context.baseline.expand_as(images),
+            target=targets.to(images.device),
             perturbations_per_eval=max(1, AT_ONCE // len(images)),
-        )  # fmt: skip
-    return without_promise(drops[:, 0])
+        )
+    return Raw(values=drops[:, :1].detach().float().cpu().numpy())

@@ -1,4 +1,4 @@
-"""Activations and gradients captured at named taps, and the paper's average feature maps (notebooks 04-06)."""
+"""Activations and gradients captured at named taps, and the paper's average maps (04-06)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,31 @@ from torch.nn.functional import interpolate
 from kdnb.errors import UserError
 from kdnb.models import evaluating, modules_at
 
-__all__ = ["average_maps", "capture", "check_targets", "features", "gradients_at_taps", "logits_and_taps", "to_size"]
+__all__ = [
+    "average_map",
+    "average_maps",
+    "capture",
+    "check_targets",
+    "features",
+    "gradients_at_taps",
+    "logits_and_taps",
+    "to_size",
+]
 
 
 @contextmanager
 def capture(model: nn.Module, taps: Mapping[str, str] | None = None) -> Iterator[dict[str, Tensor]]:
-    """Collect the activations at the taps of every forward pass inside the block; hooks are always removed.
+    """Collect the activations at the taps of every forward pass inside the block.
+
+    Hooks are always removed.
 
     Args:
         model: Any module with an attribute ``taps``, or with ``taps`` given.
         taps: Tap name → dotted module path; a path that does not exist is a UserError.
 
     Yields:
-        Tap → activations (N, C, h, w) of the latest forward pass, in order of depth, attached to the autograd graph.
+        Tap → activations (N, C, h, w) of the latest forward pass, in order of depth, attached to
+        the autograd graph.
     """
     seen: dict[str, Tensor] = {}
 
@@ -42,17 +54,22 @@ def capture(model: nn.Module, taps: Mapping[str, str] | None = None) -> Iterator
 def logits_and_taps(
     model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits (N, K) and the activations (N, C, h, w) at all taps, from one forward pass in eval mode.
+    """Logits (N, K) and activations (N, C, h, w) at all taps, from one forward pass in eval mode.
 
     Raises:
         UserError: If ``images`` is not (N, 3, H, W), or the logits are not finite.
     """
     if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
-        raise UserError(f"images must have shape (N, 3, height, width), N at least 1, got {tuple(images.shape)}")
+        raise UserError(
+            f"images must have shape (N, 3, height, width), N at least 1, got {tuple(images.shape)}"
+        )
     with evaluating(model), capture(model, taps) as seen:
         logits = model(images)
     if not torch.isfinite(logits).all():
-        raise UserError("the model's logits are not finite for these images: check the weights and the input range")
+        raise UserError(
+            "the model's logits are not finite for these images: "
+            "check the weights and the input range"
+        )
     return logits, seen
 
 
@@ -60,47 +77,70 @@ def check_targets(targets: Tensor, classes: int, count: int) -> Tensor:
     """Targets as int64 (N,); a UserError if one is no class or there is not one per image."""
     targets = torch.as_tensor(targets, dtype=torch.int64).reshape(-1)
     if len(targets) != count or not ((targets >= 0) & (targets < classes)).all():
-        raise UserError(f"targets must be {count} class numbers from 0 to {classes - 1}, got {targets.tolist()}")
+        raise UserError(
+            f"targets must be {count} class numbers from 0 to {classes - 1}, got {targets.tolist()}"
+        )
     return targets
 
 
 def gradients_at_taps(
     model: nn.Module, images: Tensor, targets: Tensor, taps: Mapping[str, str] | None = None
 ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-    """Activations and the target logit's gradients at all taps, from one forward and one backward pass.
+    """Activations and the target logit's gradients at all taps, by one pass forward and one back.
 
-    For images (N, 3, H, W) and targets (N,), the classes explained: logits (N, K), and tap → (activations, gradients),
-    each (N, C, h, w); all detached.
+    For images (N, 3, H, W) and targets (N,), the classes explained: logits (N, K), and tap →
+    (activations, gradients), each (N, C, h, w); all detached.
     """
     with torch.enable_grad():
         logits, seen = logits_and_taps(model, images, taps)
         targets = check_targets(targets, logits.shape[1], len(images)).to(logits.device)
-        gradients = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), list(seen.values()))
-    return logits.detach(), {tap: (a.detach(), g) for (tap, a), g in zip(seen.items(), gradients, strict=True)}
+        chosen = logits.gather(1, targets[:, None]).sum()
+        gradients = torch.autograd.grad(chosen, list(seen.values()))
+    pairs = {}
+    for tap, gradient in zip(seen, gradients, strict=True):
+        pairs[tap] = (seen[tap].detach(), gradient)
+    return logits.detach(), pairs
 
 
-def average_maps(model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+def average_maps(
+    model: nn.Module, images: Tensor, taps: Mapping[str, str] | None = None
+) -> dict[str, Tensor]:
     """The paper's average feature map at every tap: the mean over channels, from one forward pass.
 
-    KD-FMV (doi 10.1609/aaai.v39i17.33941) overlays these maps on the image; LaFAM (arXiv 2407.06059) is the same map
-    at the last layer. No class enters the formula, so the map is the same whichever class is asked about.
+    KD-FMV (doi 10.1609/aaai.v39i17.33941) overlays these maps on the image; LaFAM (arXiv
+    2407.06059) is the same map at the last layer. No class enters the formula, so the map is the
+    same whichever class is asked about.
 
-    For normalised images (N, 3, H, W): tap → (N, h, w) raw maps at the tap's own resolution, ≥ 0 after a ReLU, not
-    stretched to [0, 1].
+    For normalised images (N, 3, H, W): tap → (N, h, w) raw maps at the tap's own resolution, ≥ 0
+    after a ReLU, not stretched to [0, 1].
     """
     with torch.inference_mode():
         _, seen = logits_and_taps(model, images, taps)
-        # in channels-last memory this product is many times faster than mean(dim=1)
-        return {tap: a.movedim(1, -1) @ a.new_full((a.shape[1],), 1 / a.shape[1]) for tap, a in seen.items()}
+        return {tap: average_map(activations) for tap, activations in seen.items()}
+
+
+def average_map(activations: Tensor) -> Tensor:
+    """The mean over channels (N, h, w) of activations (N, C, h, w).
+
+    >>> average_map(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)).tolist()
+    [[[2.0]]]
+    """
+    channels = activations.shape[1]
+    # in channels-last memory this product is many times faster than mean(dim=1)
+    return activations.movedim(1, -1) @ activations.new_full((channels,), 1 / channels)
 
 
 def features(model: nn.Module, images: Tensor, *, batch: int = 64) -> dict[str, np.ndarray]:
-    """Activations averaged over space: tap → (N, C) float32, for images (N, 3, H, W), ``batch`` at a time."""
+    """Activations averaged over space, tap → (N, C) float32, of images (N, 3, H, W).
+
+    ``batch`` of them go through the model at once.
+    """
+    parts = []
     with torch.inference_mode():
-        parts = [
-            {tap: a.mean(dim=(2, 3)).float().cpu().numpy() for tap, a in logits_and_taps(model, part)[1].items()}
-            for part in images.split(batch)
-        ]
+        for some in images.split(batch):
+            _, seen = logits_and_taps(model, some)
+            means = {tap: a.mean(dim=(2, 3)).float().cpu().numpy() for tap, a in seen.items()}
+            parts.append(means)
     return {tap: np.concatenate([part[tap] for part in parts]) for tap in parts[0]}
 
 

@@ -18,7 +18,7 @@ from kdnb.models import make_student
 from kdnb.progress import say
 from kdnb.runs import AS_IS, Run, atomic_path, finished_runs, write_json
 from kdnb.settings import Settings
-from kdnb.study import Study
+from kdnb.protocols import TrainedStudy
 from kdnb.training import load_teacher
 
 __all__ = ["COMPARED", "KS", "Reading", "found_reading", "reading_of"]
@@ -77,16 +77,30 @@ class Reading:
         root, classes = self.run.folder.parents[1], len(self.facts["classes"])
         runs = [Run(kind, self.facts[kind], root / kind / self.facts[kind]) for kind in ("student", "teacher")]
         for run in runs:
-            if not run.path("done.json").is_file():
+            if not run.finished:
                 raise UserError(f"the {run.kind}'s run {run.id} is gone from '{root}': run notebook 04 again")
         return load_student(runs[0], classes, device), load_teacher(runs[1], classes, device)
 
 
-def reading_of(study: Study) -> Reading:
-    """The reading of a study's student, measured now or found."""
-    counts = {"fitted": FITTED, "scored": SCORED, "compared": COMPARED, "cut": CUT, "ks": KS}
-    parameters, also = counts | {"seed": study.settings.seed}, [study.label_only.id]
-    return Reading(study.downstream("reading", parameters, lambda run: _measure(study, run), also))
+def reading_of(study: TrainedStudy) -> Reading:
+    """The reading of a study's trained models, measured now or found.
+
+    Raises:
+        UserError: If teacher, KD student or label-only student are not trained yet.
+    """
+    parameters = {
+        "fitted": FITTED,
+        "scored": SCORED,
+        "compared": COMPARED,
+        "cut": CUT,
+        "ks": KS,
+        "seed": study.settings.seed,
+    }
+
+    def make(run: Run) -> None:
+        _measure(study, run)
+
+    return Reading(study.downstream("reading", parameters, make, also=[study.label_only.id]))
 
 
 def found_reading(settings: Settings, student: str) -> Reading:
@@ -105,7 +119,7 @@ def found_reading(settings: Settings, student: str) -> Reading:
     return known[chosen[0]]
 
 
-def _measure(study: Study, run: Run) -> None:
+def _measure(study: TrainedStudy, run: Run) -> None:
     classes, device = len(study.image_set.classes), study.device
     train, test = study.sample(FITTED, "train"), study.sample(SCORED)
     untrained = make_student(classes, name=study.settings.student, seed=study.settings.seed + 1,
@@ -158,7 +172,7 @@ def _cka(models: dict[str, nn.Module], images: Tensor) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["tap", "model", "other_tap", "cka"]]
 
 
-def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd.DataFrame:
+def _ledgers(study: TrainedStudy, models: dict[str, nn.Module], rows: np.ndarray) -> pd.DataFrame:
     """Mean shares of the predicted class's logit; networks for which the ledger is not exact are left out."""
     found, images, groups = {}, study.images(rows), study.groups(rows)
     for name in ("KD student", "label-only student", "teacher"):
@@ -175,7 +189,7 @@ def _ledgers(study: Study, models: dict[str, nn.Module], rows: np.ndarray) -> pd
     return pd.concat(found, names=["model"]).reset_index() if found else pd.DataFrame(columns=["model", "tap"])
 
 
-def _ablation(study: Study, rows: np.ndarray, reference: np.ndarray) -> pd.DataFrame:
+def _ablation(study: TrainedStudy, rows: np.ndarray, reference: np.ndarray) -> pd.DataFrame:
     model, images = study.student_model, study.images(rows)
     answers = _answers(model, images)
     _, pairs = gradients_at_taps(model, images.clone().requires_grad_(), answers)
@@ -188,7 +202,7 @@ def _ablation(study: Study, rows: np.ndarray, reference: np.ndarray) -> pd.DataF
     return pd.concat(tables, names=["tap"]).reset_index(level=0)
 
 
-def _channels(study: Study, rows: np.ndarray) -> pd.DataFrame:
+def _channels(study: TrainedStudy, rows: np.ndarray) -> pd.DataFrame:
     """The ten channels that contribute most to a class's logit, on average over the test images of that class."""
     targets, found = study.targets(rows), []
     for k, name in enumerate(study.image_set.classes):
@@ -206,7 +220,7 @@ def _channels(study: Study, rows: np.ndarray) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def _early(study: Study, probes: dict[str, Pipeline], test: Examples, rows: np.ndarray) -> pd.DataFrame:
+def _early(study: TrainedStudy, probes: dict[str, Pipeline], test: Examples, rows: np.ndarray) -> pd.DataFrame:
     final = _answers(study.student_model, study.images(rows)).numpy()
     layer = feature_maps.early_decisions(feature_maps.probe_predictions(probes, test.features), final)
     names = np.array(study.image_set.classes)

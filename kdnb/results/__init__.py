@@ -1,1 +1,1 @@
-"""From many runs to the published tables: what is collected, what is made of it, and what it says (notebook 07)."""
+"""From many runs to published tables: what is collected, made of it, and what it says (07)."""

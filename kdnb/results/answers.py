@@ -11,7 +11,7 @@ from kdnb.distillation import Cell, load_student
 from kdnb.efficiency import macs
 from kdnb.models import count_parameters
 from kdnb.runs import Run
-from kdnb.study import Study
+from kdnb.protocols import TrainedStudy
 from kdnb.training import load_teacher, saved_logits
 
 __all__ = ["answers", "curves", "trainings"]
@@ -19,12 +19,12 @@ __all__ = ["answers", "curves", "trainings"]
 LABELS: Cell = (1.0, 1.0)
 
 
-def answers(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+def answers(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     """The class that teacher, students and memory alone name for each test image; its group and target.
 
     Args:
-        study: Data and teacher.
-        grid: Of `kdnb.distillation.grid_runs`.
+        study: Data and trained teacher.
+        grid: Of `kdnb.distillation.train_grid`.
 
     Returns:
         One row per test image, whole numbers only: group, target, 1-NN, 1-NN mirrored, teacher, and a column per
@@ -36,7 +36,7 @@ def answers(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     return pd.DataFrame(known | {name: saved_logits(run).argmax(1) for name, run in runs.items()})
 
 
-def trainings(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+def trainings(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     """Where the answers come from.
 
     Returns:
@@ -49,7 +49,7 @@ def trainings(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
-def curves(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+def curves(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     """How each training went: model, epoch (from 1), loss and accuracy on training and validation images.
 
     An untrained teacher, which the control "random" has, is not among them.
@@ -61,7 +61,7 @@ def curves(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
     return pd.concat(read, names=["model", None]).reset_index("model").reset_index(drop=True)
 
 
-def _students(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> dict[str, tuple[Cell, int, Run]]:
+def _students(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> dict[str, tuple[Cell, int, Run]]:
     named = {LABELS: "labels alone"}
     return {
         f"{named.get(cell, f'alpha {cell[0]:g}, T {cell[1]:g}')}, seed {seed}": (cell, seed, run)
@@ -69,7 +69,7 @@ def _students(study: Study, grid: Mapping[Cell, Sequence[Run]]) -> dict[str, tup
     }  # fmt: skip
 
 
-def _training(study: Study, run: Run, load_model: Callable, cell: Cell, seed: int) -> dict[str, object]:
+def _training(study: TrainedStudy, run: Run, load_model: Callable, cell: Cell, seed: int) -> dict[str, object]:
     model, made = load_model(run, len(study.image_set.classes), study.device), run.json("env.json")
     return {
         "alpha": cell[0], "temperature": cell[1], "seed": seed, "training": f"{run.kind}/{run.id}",

@@ -1,32 +1,58 @@
-"""Published tables and charts from the record of all runs, and the findings in words (07, ``kdnb figures``)."""
+"""Published tables and charts from the record of all runs, and the findings in words (07).
+
+``kdnb figures`` writes them, notebook 07 reads them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 
-from kdnb import figures
 from kdnb.errors import UserError
-from kdnb.figures import Picture, Results
+from kdnb.figures import (
+    Picture,
+    Results,
+    accuracy_summary,
+    grid_heatmap,
+    schedule_curves,
+    score_bars,
+    size_curves,
+    worth_pareto,
+)
 from kdnb.report import publish
+from kdnb.results.accuracies import accuracy, larger
+from kdnb.results.effects import gains, grid, larger_gains, schedule, sizes
 from kdnb.results.findings import findings
-from kdnb.results.records import load, missing
-from kdnb.results.tables import make_tables
+from kdnb.results.kept import kept
+from kdnb.results.records import Records, load, missing
 from kdnb.runs import digest, environment, read_json, write_json
 from kdnb.settings import project_root
 from kdnb.sweep.plan import read_plan
 
-__all__ = ["COLLECTED", "build", "published", "write_findings"]
+__all__ = ["COLLECTED", "build", "make_tables", "published", "write_findings"]
 
 COLLECTED = Path("results", "collected")
-MARKS = "<!-- findings -->\n", "<!-- /findings -->"
+BEFORE_FINDINGS = "<!-- findings -->\n"
+AFTER_FINDINGS = "<!-- /findings -->"
+ANSWERED = {  # tables of what the runs of notebook 03 answered
+    "a_accuracy": accuracy,
+    "a_larger": larger,
+    "b_grid": grid,
+    "c_gains": gains,
+    "c_larger": larger_gains,
+    "d_sizes": sizes,
+    "g_schedule": schedule,
+}
 
 
 def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.DataFrame]:
-    """Write ``folder/results/`` from ``folder/results/collected/``: the same bytes of tables each time.
+    """Write ``folder/results/`` from ``folder/results/collected/``.
+
+    The same record gives the same bytes of tables.
 
     Args:
         plan: The plan of the collected runs.
@@ -41,50 +67,110 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
     """
     read = read_plan(plan)
     records = load(folder / COLLECTED, read, partial=partial)
-    tables, data = make_tables(records), digest(sorted(map(str, records["03_trainings"]["data"].unique())))
+    tables = make_tables(records)
+    left = missing(records, read)
+    every_run = sorted(records["runs"]["run"])
+    facts = {"dataset": "brain_tumor, eye_disease, alzheimer", "plan": plan.name}
+    data = digest(_values(records, "data"))
     with TemporaryDirectory() as temporary:
-        facts = {"dataset": "brain_tumor, eye_disease, alzheimer", "plan": plan.name}
-        results = Results(Path(temporary), facts, data)
+        results = Results(folder=Path(temporary), parameters=facts, data=data)
         for name, table in tables.items():
-            results.table(name, table.set_index(table.columns[0]), sorted(set(" ".join(table.get("run", [])).split())))
-        every = sorted(records["runs"]["run"])
+            results.table(name, table.set_index(table.columns[0]), _runs_of(table))
         for name, picture in _pictures(tables):
-            results.picture(name, picture, every)
-        if left := missing(records, read):
-            results.table("missing", pd.DataFrame({"not finished": left}).set_index("not finished"), every)
+            results.picture(name, picture, every_run)
+        if left:
+            listed = pd.DataFrame({"not finished": left}).set_index("not finished")
+            results.table("missing", listed, every_run)
         publish(results, folder, "results")
-    manifest = read_json(folder / "manifest.json")
-    for path in sorted((folder / COLLECTED).glob("*.csv.gz")):
-        manifest[str(COLLECTED / path.name)] = {
-            "alt": "", "pixels": False, "order": len(manifest), "parameters": facts, "data": data,
-            "runs": every, "kdnb": environment()["kdnb"],
-            "commit": ", ".join(sorted(map(str, records["03_trainings"]["commit"].unique()))),
-        }  # fmt: skip
-    write_json(folder / "manifest.json", manifest)
+    provenance = {
+        "parameters": facts,
+        "data": data,
+        "runs": every_run,
+        "kdnb": environment()["kdnb"],
+        "commit": ", ".join(_values(records, "commit")),
+    }
+    _list_collected(folder, provenance)
     return tables
 
 
+def make_tables(records: Records) -> dict[str, pd.DataFrame]:
+    """Every published table of which the record holds something, by file name."""
+    tables = {name: make(records) for name, make in ANSWERED.items()}
+    tables |= kept(records)
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _values(records: Records, column: str) -> list[str]:
+    """What a column of the trainings holds, each value once."""
+    return sorted(str(value) for value in records["03_trainings"][column].unique())
+
+
+def _runs_of(table: pd.DataFrame) -> list[str]:
+    """The runs behind a table; a row may name several, with spaces between them."""
+    if "run" not in table:
+        return []
+    return sorted(set(" ".join(table["run"]).split()))
+
+
+def _list_collected(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Enter the collected tables into the manifest."""
+    path = folder / "manifest.json"
+    manifest = read_json(path)
+    for table in sorted((folder / COLLECTED).glob("*.csv.gz")):
+        facts = {"alt": "", "pixels": False, "order": len(manifest)}
+        manifest[str(COLLECTED / table.name)] = facts | dict(provenance)
+    write_json(path, manifest)
+
+
 def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture]]:
+    """The charts of the tables that there are, with their file names."""
     for name, table in (("summary", "a_accuracy"), ("larger", "a_larger")):
         if table in tables:
-            yield name, figures.accuracy_summary(tables[table].query("counted == 'all classes'"))
+            yield name, accuracy_summary(tables[table].query("counted == 'all classes'"))
     if "b_grid" in tables:
         for dataset, table in tables["b_grid"].groupby("dataset"):
-            yield f"grid_{dataset}", figures.grid_heatmap(table)
+            yield f"grid_{dataset}", grid_heatmap(table)
     if "c_gains" in tables:
-        rows = tables["c_gains"].query("against == 'labels alone'").replace("the teacher", "teacher")
-        rows["dataset"] = rows["dataset"].str.replace("_", " ")
-        names = [f"{r.dataset}, {r.split} {r.fraction:.0%}, {r.taught_by}, seeds: {r.seeds}" for r in rows.itertuples()]
-        bars = rows.set_axis(names)[["difference", "difference_low", "difference_high"]].set_axis(
-            ["value", "low", "high"], axis=1)  # fmt: skip
-        yield "gains", figures.score_bars(bars, 0.0, "no difference", label="accuracy minus labels alone")
-    for name, *columns in (("sizes", "accuracy", "model"), ("explained", "ROAD", "explanation")):
-        if f"d_{name}" in tables and tables[f"d_{name}"]["fraction"].nunique() > 1:
-            yield name, figures.size_curves(tables[f"d_{name}"], *columns)
-    for dataset, table in tables["f_worth"].groupby("dataset") if "f_worth" in tables else ():
-        yield f"pareto_{dataset}", figures.worth_pareto(table)
-    for size, table in tables["g_schedule"].groupby("size_px") if "g_schedule" in tables else ():
-        yield f"schedule_{size}px", figures.schedule_curves(table)
+        yield "gains", _gain_bars(tables["c_gains"])
+    if _has_sizes(tables, "d_sizes"):
+        yield "sizes", size_curves(tables["d_sizes"], "accuracy", "model")
+    if _has_sizes(tables, "d_explained"):
+        yield "explained", size_curves(tables["d_explained"], "ROAD", "explanation")
+    if "f_worth" in tables:
+        for dataset, table in tables["f_worth"].groupby("dataset"):
+            yield f"pareto_{dataset}", worth_pareto(table)
+    if "g_schedule" in tables:
+        for size, table in tables["g_schedule"].groupby("size_px"):
+            yield f"schedule_{size}px", schedule_curves(table)
+
+
+def _has_sizes(tables: Mapping[str, pd.DataFrame], name: str) -> bool:
+    """Whether a table has several shares of the training patients."""
+    return name in tables and tables[name]["fraction"].nunique() > 1
+
+
+def _gain_bars(gain_table: pd.DataFrame) -> Picture:
+    """The gains over labels alone, one bar per student that somebody taught."""
+    rows = gain_table.query("against == 'labels alone'").replace("the teacher", "teacher")
+    names = []
+    for row in rows.itertuples():
+        dataset = row.dataset.replace("_", " ")
+        share = f"{row.fraction:.0%}"
+        names.append(f"{dataset}, {row.split} {share}, {row.taught_by}, seeds: {row.seeds}")
+    bars = pd.DataFrame(
+        {
+            "value": rows["difference"].to_numpy(),
+            "low": rows["difference_low"].to_numpy(),
+            "high": rows["difference_high"].to_numpy(),
+        },
+        index=names,
+    )
+    return score_bars(
+        bars,
+        reference=0.0,
+        reference_name="no difference",
+        label="accuracy minus labels alone",
+    )
 
 
 def published() -> dict[str, pd.DataFrame]:
@@ -106,9 +192,14 @@ def write_findings(tables: Mapping[str, pd.DataFrame], page: Path, most: int | N
     Raises:
         UserError: If the marks are not there.
     """
-    text, lines = page.read_text(encoding="utf-8"), "".join(f"- {line}\n" for line in findings(tables)[:most])
-    before, mark, rest = text.partition(MARKS[0])
-    if not mark or MARKS[1] not in rest:
-        raise UserError(f"'{page}' has no place for the findings: put {MARKS[0].strip()} and {MARKS[1]} on two lines")
-    page.write_text(before + mark + lines + MARKS[1] + rest.partition(MARKS[1])[2], encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    before, opening, rest = text.partition(BEFORE_FINDINGS)
+    _, closing, after = rest.partition(AFTER_FINDINGS)
+    if not opening or not closing:
+        raise UserError(
+            f"'{page}' has no place for the findings: "
+            f"put {BEFORE_FINDINGS.strip()} and {AFTER_FINDINGS} on two lines"
+        )
+    lines = "".join(f"- {line}\n" for line in findings(tables)[:most])
+    page.write_text(before + opening + lines + closing + after, encoding="utf-8")
     return lines

@@ -1,4 +1,4 @@
-"""The record of many runs: collected from their folders into a few compressed tables, and read with checks (07)."""
+"""The record of many runs, collected into a few compressed tables and read with checks (07)."""
 
 from __future__ import annotations
 
@@ -21,71 +21,109 @@ __all__ = ["LARGER", "RECORDED", "Records", "collect", "load", "missing"]
 
 Records = Mapping[str, pd.DataFrame]
 
-LARGER = "larger"  # the part of a plan that may have another image size: it stands in tables of its own
+# the part of a plan that may have another image size: it stands in tables of its own
+LARGER = "larger"
 
-RECORDED = {  # notebook -> the tables of it that are kept
+# notebook -> the tables of it that are kept
+RECORDED = {
     "03_distillation": ("03_answers", "03_trainings", "03_curves"),
-    "05_xai": ("05_grades", "05_margins", "05_verdicts", "05_kd_question", "05_shortcut_accuracy", "05_shortcut",
-               "05_distractor", "05_quality"),
+    "05_xai": (
+        "05_grades",
+        "05_margins",
+        "05_verdicts",
+        "05_kd_question",
+        "05_shortcut_accuracy",
+        "05_shortcut",
+        "05_distractor",
+        "05_quality",
+    ),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
-}  # fmt: skip
+}
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 
 
 def collect(plan: Plan, root: Path, folder: Path) -> Records:
-    """Write the tables of every finished run of a plan to ``folder/<table>.csv.gz``, the same bytes for the same runs.
+    """Write the tables of every finished run of a plan to ``folder/<table>.csv.gz``.
 
-    Runs of the plan that are recorded there already and not finished in ``root``, as those of another machine, stay.
+    The same runs give the same bytes. Runs of the plan that are recorded there already and not
+    finished in ``root``, as those of another machine, stay.
 
-    ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished. Every other table starts
-    with the column ``run``. Answers are kept as one row per model, with the numbers of all images in one text.
+    ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished. Every
+    other table starts with the column ``run``. Answers are kept as one row per model, with the
+    numbers of all images in one text.
 
     Raises:
         UserError: If no run is finished.
     """
     done = [spec for spec in plan.specs(root) if state_of(spec.run) == "done"]
     if not done:
-        raise UserError(f"no run of plan '{plan.name}' is finished in '{root}': kdnb sweep run does that")
+        raise UserError(
+            f"no run of plan '{plan.name}' is finished in '{root}': kdnb sweep run does that"
+        )
     tables = {"runs": pd.DataFrame([_row(spec) for spec in done])}
     for notebook, names in RECORDED.items():
         specs = [spec for spec in done if Path(spec.notebook).stem == notebook]
-        for name in names if specs else ():
+        if not specs:
+            continue
+        for name in names:
             tables[name] = pd.concat([_table(spec, name) for spec in specs], ignore_index=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in _with_recorded(tables, _tables(folder, dtype=str), plan).items():
+    recorded = _tables(folder, dtype=str)  # as text, so that no number is written in another way
+    for name, table in _with_recorded(tables, recorded, plan).items():
         text = table.to_csv(index=False, lineterminator="\n")
         with atomic_path(folder / f"{name}.csv.gz") as path:
             path.write_bytes(gzip.compress(text.encode(), mtime=0))
     return _tables(folder)
 
 
-def _with_recorded(new: Records, old: Records, plan: Plan) -> Records:
-    """The new tables with the plan's other runs from the old ones, in the plan's order."""
-    fresh, past, planned = new["runs"], old.get("runs", new["runs"][:0]), _planned(plan)
-    left = past[[key in planned.keys() - set(_keys(fresh)) for key in _keys(past)]]
-    runs, places = pd.concat([fresh, left]), {key: place for place, key in enumerate(planned)}
-    order, both = dict(zip(runs["run"], map(places.get, _keys(runs)), strict=True)), {}
-    for name in {**new, **old}:
-        kept = [old[name][old[name]["run"].isin(left["run"])]] if name in old else []
-        both[name] = pd.concat([new.get(name), *kept]).sort_values("run", key=lambda run: run.map(order), kind="stable")
-    return both
-
-
 def _row(spec: Spec) -> dict[str, Any]:
+    """The row of ``runs`` of a finished run."""
     made = spec.run.json("done.json")
     chosen = {name: value for name, value in spec.parameters.items() if name not in PLACES}
-    return {"run": spec.run.id, "part": spec.part, "notebook": Path(spec.notebook).stem,
-            "parameters": json.dumps(chosen, sort_keys=True), "seconds": made["seconds"],
-            "finished": made["finished"]}  # fmt: skip
+    return {
+        "run": spec.run.id,
+        "part": spec.part,
+        "notebook": Path(spec.notebook).stem,
+        "parameters": json.dumps(chosen, sort_keys=True),
+        "seconds": made["seconds"],
+        "finished": made["finished"],
+    }
 
 
 def _table(spec: Spec, name: str) -> pd.DataFrame:
+    """A table of a finished run, with the run in front."""
     table = pd.read_csv(spec.run.path("results") / f"{name}.csv")
     if name == "03_answers":
-        table = pd.DataFrame({"model": table.columns, "values": [" ".join(map(str, table[c])) for c in table.columns]})
+        values = [" ".join(map(str, table[model])) for model in table.columns]
+        table = pd.DataFrame({"model": table.columns, "values": values})
     table.insert(0, "run", spec.run.id)
     return table
+
+
+def _with_recorded(new: Records, old: Records, plan: Plan) -> Records:
+    """The new tables with the plan's other runs from the old ones, in the plan's order."""
+    planned = _planned(plan)
+    new_runs = new["runs"]
+    old_runs = old.get("runs", new_runs.head(0))
+    absent = planned.keys() - set(_keys(new_runs))  # of the new ones
+    left = old_runs.loc[[key in absent for key in _keys(old_runs)]]
+
+    place_of_key = {key: place for place, key in enumerate(planned)}
+    runs = pd.concat([new_runs, left])
+    place_of_run = {}
+    for run, key in zip(runs["run"], _keys(runs), strict=True):
+        place_of_run[run] = place_of_key.get(key)
+
+    together = {}
+    for name in dict.fromkeys([*new, *old]):
+        sources = [new[name]] if name in new else []
+        if name in old:
+            sources.append(old[name][old[name]["run"].isin(left["run"])])
+        together[name] = pd.concat(sources).sort_values(
+            "run", key=lambda run: run.map(place_of_run), kind="stable"
+        )
+    return together
 
 
 def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
@@ -97,23 +135,24 @@ def load(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
         partial: Accept that runs are missing.
 
     Raises:
-        UserError: Naming the runs that are missing, are not of the plan, mix versions or image sizes, or rows of which
-            no run is known.
+        UserError: Naming the runs that are missing, are not of the plan, mix versions or image
+            sizes, or rows of which no run is known.
     """
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
     tables = _tables(folder)
-    runs, planned = tables["runs"], _planned(plan)
-    sizes = runs.assign(size=[json.loads(text).get("image_size") for text in runs["parameters"]])
-    alike = [of for _, of in sizes[sizes["notebook"] == "03_distillation"].groupby(sizes["part"] == LARGER)]
     problems = {
-        "are not of the plan": [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned],
+        "are not of the plan": _unplanned(tables, plan),
         "are missing": [] if partial else missing(tables, plan),
-        "have rows but no provenance": sorted({r for t in tables.values() for r in t["run"]} - set(runs["run"])),
-        "mix versions of kdnb": _mixed(tables.get("03_trainings", pd.DataFrame({"run": [], "kdnb": []})), "kdnb"),
-        "mix image sizes": [name for of in alike for name in _mixed(of, "size")],
+        "have rows but no provenance": _unknown(tables),
+        "mix versions of kdnb": _mixed_versions(tables),
+        "mix image sizes": _mixed_sizes(tables),
     }
-    if found := [f"{len(names)} runs {what}: {'; '.join(names)}" for what, names in problems.items() if names]:
+    found = []
+    for problem, runs in problems.items():
+        if runs:
+            found.append(f"{len(runs)} runs {problem}: {'; '.join(runs)}")
+    if found:
         raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")
     return tables
 
@@ -124,28 +163,79 @@ def missing(records: Records, plan: Plan) -> list[str]:
     return [name for key, name in _planned(plan).items() if key not in known]
 
 
-def _planned(plan: Plan) -> dict[str, str]:
-    return {_key(part.notebook.stem, run): f"{part.name} ({' '.join(f'{name}={run[name]}' for name in part.varied)})"
-            for part in plan.parts for run in part.runs}  # fmt: skip
+def _unplanned(records: Records, plan: Plan) -> list[str]:
+    """Runs of the record that the plan does not name."""
+    planned = _planned(plan)
+    runs = records["runs"]
+    return [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned]
 
 
-def _keys(runs: pd.DataFrame) -> list[str]:
-    return [_key(*row) for row in zip(runs["notebook"], map(json.loads, runs["parameters"]), strict=True)]
+def _unknown(records: Records) -> list[str]:
+    """Runs that rows of any table name, and the table ``runs`` does not."""
+    named = set()
+    for table in records.values():
+        named.update(table["run"])
+    return sorted(named - set(records["runs"]["run"]))
 
 
-def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
-    """Those that hold something: what is left of a table whose runs the plan has dropped is its head."""
-    found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
-    how = {"dtype": dtype or {"run": str}, **AS_IS}  # an id may look like a number
-    return {name: table for name, path in found.items() if len(table := pd.read_csv(path, **how))}
+def _mixed_versions(records: Records) -> list[str]:
+    if "03_trainings" not in records:
+        return []
+    return _mixed(records["03_trainings"], "kdnb")
 
 
-def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
-    chosen = {name: v for name, v in parameters.items() if name not in PLACES and v != DEFAULTS.get(name)}
-    return f"{notebook} {json.dumps(chosen, sort_keys=True)}"
+def _mixed_sizes(records: Records) -> list[str]:
+    """Runs of different image sizes: those of the part ``LARGER`` need only be like each other."""
+    runs = records["runs"]
+    runs = runs[runs["notebook"] == "03_distillation"]
+    sizes = runs.assign(size=[json.loads(text).get("image_size") for text in runs["parameters"]])
+    is_larger = sizes["part"] == LARGER
+    return _mixed(sizes[~is_larger], "size") + _mixed(sizes[is_larger], "size")
 
 
 def _mixed(table: pd.DataFrame, column: str) -> list[str]:
     """``run: value`` for all runs if there is more than one value."""
     pairs = table.dropna(subset=[column]).drop_duplicates(["run", column])
-    return [f"{row.run}: {getattr(row, column)}" for row in pairs.itertuples()] if pairs[column].nunique() > 1 else []
+    if pairs[column].nunique() < 2:
+        return []
+    return [f"{run}: {value}" for run, value in zip(pairs["run"], pairs[column], strict=True)]
+
+
+def _planned(plan: Plan) -> dict[str, str]:
+    """The runs of a plan in order: key -> ``part (what varies)``."""
+    names = {}
+    for part in plan.parts:
+        for parameters in part.runs:
+            varied = " ".join(f"{name}={parameters[name]}" for name in part.varied)
+            names[_key(part.notebook.stem, parameters)] = f"{part.name} ({varied})"
+    return names
+
+
+def _keys(runs: pd.DataFrame) -> list[str]:
+    """The key of every row of ``runs``."""
+    return [_key(run.notebook, json.loads(run.parameters)) for run in runs.itertuples()]
+
+
+def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
+    """What tells a run apart on any machine: notebook, and parameters that are not the default."""
+    chosen = {}
+    for name, value in parameters.items():
+        if name not in PLACES and value != DEFAULTS.get(name):
+            chosen[name] = value
+    return f"{notebook} {json.dumps(chosen, sort_keys=True)}"
+
+
+def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
+    """The recorded tables by name, without empty ones, whose runs the plan has dropped.
+
+    Args:
+        folder: Of the collected tables.
+        dtype: Of every column; None: as pandas finds it.
+    """
+    types = {"run": str} if dtype is None else dtype  # an id may look like a number
+    tables = {}
+    for path in sorted(folder.glob("*.csv.gz")):
+        table = pd.read_csv(path, dtype=types, **AS_IS)
+        if len(table):
+            tables[path.name.removesuffix(".csv.gz")] = table
+    return tables

@@ -1,1 +1,1 @@
-"""Sweeps: plans of many runs, one run, many runs on one machine or a cluster, tables (``kdnb sweep``, notebook 03)."""
+"""Sweeps: plans of many runs, one run, many runs here or on a cluster, tables (``kdnb sweep``)."""

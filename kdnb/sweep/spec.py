@@ -1,4 +1,7 @@
-"""One run of a sweep: what any process needs to make it, and the file that hands it over (``kdnb sweep run-one``)."""
+"""One run of a sweep: what any process needs to make it, and the file that hands it over.
+
+``kdnb sweep run-one`` reads that file.
+"""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +43,8 @@ class Spec:
         return run_of("sweep", self.content, root=Path(self.root), upstream=self.upstream)
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={self.parameters[name]}" for name in self.varied) or Path(self.notebook).stem
+        varied = " ".join(f"{name}={self.parameters[name]}" for name in self.varied)
+        return varied or Path(self.notebook).stem
 
     def asdict(self) -> dict[str, Any]:
         """Plain values for a spec file, with the run's id."""
@@ -55,12 +59,18 @@ def read_spec(path: Path) -> Spec:
     """
     try:
         found = read_json(path)
-        version, id_ = found.pop("version"), found.pop("id")
+        version = found.pop("version")
+        run_id = found.pop("id")
         spec = Spec(**found)
     except OSError as error:
         raise UserError(f"spec '{path}' cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"'{path}' is no spec of a run: write specs with kdnb sweep plan PLAN --specs FOLDER") from None
-    if version != VERSION or spec.run.id != id_:
-        raise UserError(f"spec '{path}' is of another kdnb, or was edited: write specs again with kdnb sweep plan")
+        raise UserError(
+            f"'{path}' is no spec of a run: write specs with kdnb sweep plan PLAN --specs FOLDER"
+        ) from None
+    if version != VERSION or spec.run.id != run_id:
+        raise UserError(
+            f"spec '{path}' is of another kdnb, or was edited: "
+            "write specs again with kdnb sweep plan"
+        )
     return spec

@@ -7,17 +7,27 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from kdnb.distillation import distil, load_student
+from kdnb.distillation import distil, find_student, load_student
 from kdnb.errors import UserError
 from kdnb.explanations import Context, explain
 from kdnb.faithfulness import BASELINES, METRICS, Explainer, grade
 from kdnb.progress import say
 from kdnb.runs import Run, atomic_path, get_or_make
-from kdnb.study import Study
+from kdnb.protocols import ImagesOfStudy, TrainedStudy
 from kdnb.training import load_teacher
 
-__all__ = ["EXPLANATIONS", "STUDENTS", "TEACHER", "explainer", "explanations", "graded", "graded_rows", "model_of",
-           "trained"]  # fmt: skip
+__all__ = [
+    "EXPLANATIONS",
+    "STUDENTS",
+    "TEACHER",
+    "explainer",
+    "explanations",
+    "graded",
+    "graded_rows",
+    "model_of",
+    "train_students",
+    "trained_runs",
+]
 
 EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
     "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
@@ -27,17 +37,49 @@ EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the ta
     "SHAP deep": ("SHAP deep", -1), "SHAP gradient": ("SHAP gradient", -1), "SHAP partition": ("SHAP partition", -1),
     "occlusion": ("occlusion", -1),
 }  # fmt: skip
-TEACHER, STUDENTS = "teacher", ("KD student", "label-only student")
+TEACHER = "teacher"
+STUDENTS = ("KD student", "label-only student")
+ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of the settings
 STEPS = 8  # of deletion and insertion
 CHECKED = 24  # images at most for the tests that need new explanations: the class switch, random weights, noise
 
 
-def trained(study: Study) -> dict[str, list[Run]]:
-    """The teacher, and as many KD and label-only students as the settings have ``student_seeds``."""
-    alphas, seeds = {STUDENTS[0]: None, STUDENTS[1]: 1.0}, study.settings.of_seeds
-    students = {kind: [distil(one, study.image_set, study.teacher, study.device, alpha=alpha) for one in seeds]
-                for kind, alpha in alphas.items()}  # fmt: skip
-    return {TEACHER: [study.teacher], **students}
+
+def train_students(study: TrainedStudy) -> dict[str, list[Run]]:
+    """Train the students of every seed, and their teacher before them, or find them trained.
+
+    Returns:
+        "teacher", "KD student" and "label-only student" → the one run of the teacher, and as many
+        runs of each student as the settings have ``student_seeds``.
+    """
+    [teacher] = study.train(TEACHER)
+    runs = {TEACHER: [teacher]}
+    for kind, alpha in ALPHAS.items():
+        runs[kind] = [
+            distil(of_seed, study.image_set, teacher, study.device, alpha=alpha)
+            for of_seed in study.settings.of_seeds
+        ]
+    return runs
+
+
+def trained_runs(study: TrainedStudy) -> dict[str, list[Run]]:
+    """What `train_students` returned, read from what is there; nothing is trained.
+
+    Raises:
+        UserError: If a model is not trained yet.
+    """
+    runs = {TEACHER: [study.teacher]}
+    for kind, alpha in ALPHAS.items():
+        runs[kind] = []
+        for of_seed in study.settings.of_seeds:
+            run = find_student(of_seed, study.image_set, study.teacher, study.device, alpha=alpha)
+            if run is None:
+                raise UserError(
+                    f"the {kind} of seed {of_seed.student_seed} is not trained yet: "
+                    "kdnb.trust.train_students(study) does that"
+                )
+            runs[kind].append(run)
+    return runs
 
 
 def explanations(kind: str) -> list[str]:
@@ -45,7 +87,7 @@ def explanations(kind: str) -> list[str]:
     return [name for name in EXPLANATIONS if (kind, name) != (TEACHER, "SHAP deep")] + list(BASELINES)
 
 
-def explainer(study: Study, name: str) -> Explainer:
+def explainer(study: ImagesOfStudy, name: str) -> Explainer:
     """The explanation or baseline of that name, with the study's background, samples and seed."""
     if name in BASELINES:
         return BASELINES[name]
@@ -54,12 +96,12 @@ def explainer(study: Study, name: str) -> Explainer:
     return lambda model, images, targets: explain(method, model, images, targets, context).maps.astype(np.float32)
 
 
-def graded_rows(study: Study) -> np.ndarray:
+def graded_rows(study: TrainedStudy) -> np.ndarray:
     """Rows of the test images that are graded on."""
     return study.sample(study.settings.graded_images)
 
 
-def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
+def graded(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
     """Maps and all metrics of one explanation of one model, computed now or found, see `kdnb.faithfulness.grade`.
 
     All NaN where the explanation is refused, because it breaks its own axiom.
@@ -91,6 +133,6 @@ def graded(study: Study, kind: str, run: Run, name: str) -> Mapping[str, np.ndar
     return np.load(done.path("grades.npz"))
 
 
-def model_of(study: Study, kind: str, run: Run) -> nn.Module:
+def model_of(study: TrainedStudy, kind: str, run: Run) -> nn.Module:
     """The trained network of a run, in eval mode."""
     return (load_teacher if kind == TEACHER else load_student)(run, len(study.image_set.classes), study.device)

@@ -12,8 +12,16 @@ from kdnb.efficiency import ATTRIBUTIONS
 from kdnb.faithfulness import BASELINES, METRICS
 from kdnb.metrics import seed_interval, share_interval
 from kdnb.progress import say
-from kdnb.study import Study
-from kdnb.trust.grading import EXPLANATIONS, STUDENTS, TEACHER, explanations, graded, graded_rows, trained
+from kdnb.protocols import TrainedStudy
+from kdnb.trust.grading import (
+    EXPLANATIONS,
+    STUDENTS,
+    TEACHER,
+    explanations,
+    graded,
+    graded_rows,
+    trained_runs,
+)
 
 __all__ = ["margins", "quality", "scores", "verdicts"]
 
@@ -26,7 +34,7 @@ SIGNED = ("ROAD", "class switch", "randomisation", "stability")  # in [-1, 1], t
 AGAINST = ("energy in mask", "insertion, mean colour", "insertion, blur", "ROAD")  # held against baselines
 
 
-def scores(study: Study) -> pd.DataFrame:
+def scores(study: TrainedStudy) -> pd.DataFrame:
     """Every metric of every explanation of every model.
 
     Returns:
@@ -34,7 +42,7 @@ def scores(study: Study) -> pd.DataFrame:
         many images it is known, and the ``seeds``.
     """
     found, groups = {}, study.groups(graded_rows(study))
-    for kind, runs in trained(study).items():
+    for kind, runs in trained_runs(study).items():
         for name in explanations(kind):
             say(f"  grading the {kind}: {name}")
             seeds = [graded(study, kind, run, name) for run in runs]
@@ -50,7 +58,7 @@ def scores(study: Study) -> pd.DataFrame:
     return pd.DataFrame(found).T.astype({"images": int, "seeds": int}).rename_axis(["model", "explanation", "metric"])
 
 
-def margins(study: Study) -> pd.DataFrame:
+def margins(study: TrainedStudy) -> pd.DataFrame:
     """How much better every explanation is than each map that explains nothing, on the same images, seed by seed.
 
     Returns:
@@ -58,7 +66,7 @@ def margins(study: Study) -> pd.DataFrame:
         interval of the paired difference: above 0, it beats them all. NaN where it is not known.
     """
     found, groups = {}, study.groups(graded_rows(study))
-    for kind, runs in trained(study).items():
+    for kind, runs in trained_runs(study).items():
         seeds = {name: [graded(study, kind, run, name) for run in runs] for name in explanations(kind)}
         for metric in AGAINST:
             values = {name: np.stack([seed[metric] for seed in of]) for name, of in seeds.items()}

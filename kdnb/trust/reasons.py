@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,22 @@ from kdnb.metrics import seed_interval
 from kdnb.progress import say
 from kdnb.reading.measured import COMPARED
 from kdnb.runs import Run, get_or_make
-from kdnb.study import Study
+from kdnb.protocols import TrainedStudy
 from kdnb.training import saved_logits
-from kdnb.trust.grading import STUDENTS, TEACHER, explanations, graded, graded_rows, model_of, trained
+from kdnb.trust.grading import (
+    STUDENTS,
+    TEACHER,
+    explanations,
+    graded,
+    graded_rows,
+    model_of,
+    trained_runs,
+)
 
 __all__ = ["agreement", "agreement_table", "kd_question", "likeness"]
 
 
-def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def likeness(study: TrainedStudy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Debiased CKA of every tap of the students with the teacher's tap of like depth, on the images of notebook 04.
 
     Computed once and kept.
@@ -30,7 +38,8 @@ def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "CKA with the teacher: …" → one number per seed of the KD students (S,) and of the label-only students (S,), as
         `kd_question` takes them; empty where there are fewer than the 4 test images that CKA needs.
     """
-    runs, rows = trained(study), study.sample(COMPARED)
+    runs = trained_runs(study)
+    rows = study.sample(COMPARED)
     if len(rows) < 4:
         return {}
 
@@ -52,9 +61,10 @@ def likeness(study: Study) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             for taps in table}  # fmt: skip
 
 
-def agreement(study: Study) -> dict[tuple[str, str, str], np.ndarray]:
+def agreement(study: TrainedStudy) -> dict[tuple[str, str, str], np.ndarray]:
     """(student, explanation, measure) → (S, N): how alike the maps of teacher and student are, seed by seed."""
-    models, found = trained(study), {}
+    models = trained_runs(study)
+    found = {}
     for name in [n for n in explanations(TEACHER) if n not in BASELINES]:
         theirs = graded(study, TEACHER, study.teacher, name)["maps"]
         for kind in STUDENTS:
@@ -64,15 +74,17 @@ def agreement(study: Study) -> dict[tuple[str, str, str], np.ndarray]:
     return found
 
 
-def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
+def agreement_table(study: TrainedStudy, found: Mapping[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
     """`agreement` on images on which teacher and all students are right, and on which at least one is wrong.
 
     Returns:
         Index (student, explanation, measure), columns (cases, value · low · high).
     """
     place = np.searchsorted(study.image_set.rows("test"), graded_rows(study))  # in the test part
-    answers = np.stack([saved_logits(run)[place].argmax(1) for runs in trained(study).values() for run in runs])
-    right, groups = (answers == study.test_targets[place]).all(axis=0), study.test_groups[place]
+    runs = chain.from_iterable(trained_runs(study).values())
+    answers = np.stack([saved_logits(run)[place].argmax(1) for run in runs])
+    right = (answers == study.test_targets[place]).all(axis=0)
+    groups = study.test_groups[place]
     rows: dict[tuple[str, str, str], dict[tuple[str, str], float]] = {key: {} for key in found}
     for (key, values), (case, chosen) in product(found.items(), {"all right": right, "one wrong": ~right}.items()):
         ends = seed_interval(values[:, chosen], groups[chosen], bounds=(-1, 1))
@@ -81,7 +93,7 @@ def agreement_table(study: Study, found: Mapping[tuple[str, str, str], np.ndarra
 
 
 def kd_question(
-    study: Study, found: Mapping[tuple[str, str, str], np.ndarray],
+    study: TrainedStudy, found: Mapping[tuple[str, str, str], np.ndarray],
     more: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Does distillation change what the student gets right, or why? KD student minus label-only student.
@@ -95,7 +107,8 @@ def kd_question(
         Index ``measure``; columns KD student, label-only student, difference with its 95 % interval, paired over
         images and seeds (low, high), seeds.
     """
-    runs, groups = trained(study), study.groups(graded_rows(study))
+    runs = trained_runs(study)
+    groups = study.groups(graded_rows(study))
     right = [
         np.stack([saved_logits(r).argmax(1) == study.test_targets for r in runs[k]]).astype(float) for k in STUDENTS
     ]

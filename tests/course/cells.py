@@ -3,7 +3,8 @@
 import ast
 
 import kdnb.course
-from kdnb.course.building import exercises, load_json, source_of, student_copy
+from kdnb.notebook_files import load_json, source_of
+from tools.exercises import exercises
 
 
 def bound(tree):
@@ -17,13 +18,21 @@ def bound(tree):
             yield (node.asname or node.name).split(".")[0]
 
 
+def prepared(tree):
+    """Names of the studies whose models a cell trains, or whose costs it measures."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in ("train", "measure_costs"):
+            yield node.value.id
+
+
 def needed_cells(notebook):
     """Sources of the cells that answers and checks depend on, and of answers and checks, both in order."""
     own = {cell["id"] for pair in exercises(notebook).values() for cell in pair}
     names, before, within = set(), [], []
     for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
         tree = ast.parse(source_of(cell))
-        if cell["id"] in own or names & set(bound(tree)):
+        made = {*bound(tree), *prepared(tree)}
+        if cell["id"] in own or names & made:
             names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
             (within if cell["id"] in own else before).insert(0, source_of(cell))
     return before, within
@@ -34,6 +43,8 @@ def replay(path, settings, check, monkeypatch):
 
     Yields "solutions", then "stubs", each after its cells have run.
     """
+    from tools.copies import student_copy  # needs nbgrader
+
     notebook, space = load_json(path), {"In": [], "Out": {}, "display": print}
     before, within = needed_cells(notebook)
     monkeypatch.setattr(kdnb.course, "check", check)

@@ -1,8 +1,12 @@
+import ast
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+import kdnb.course.checking
 from kdnb.course import Outcome, check, progress
 from kdnb.course.checking import MIME
 
@@ -10,14 +14,25 @@ RIGHT = np.array([[1.0, 2.0], [3.0, 4.0]])
 
 
 @pytest.mark.parametrize(
-    "answer", [3, 3.0, np.float32(3), torch.tensor(3), torch.tensor([3.0], requires_grad=True), [3], lambda: 3]
+    "answer",
+    [
+        3,
+        3.0,
+        np.float32(3),
+        torch.tensor(3),
+        torch.tensor([3.0], requires_grad=True),
+        [3],
+        lambda: 3,
+    ],
 )
 def test_a_right_number_passes_in_any_dress(answer):
     outcome = check(answer, expected=3, exercise="01.1")
     assert outcome and outcome.state == "passed" and outcome.said == "Right."
 
 
-@pytest.mark.parametrize("answer", [RIGHT, RIGHT.tolist(), torch.tensor(RIGHT), pd.DataFrame(RIGHT)])
+@pytest.mark.parametrize(
+    "answer", [RIGHT, RIGHT.tolist(), torch.tensor(RIGHT), pd.DataFrame(RIGHT)]
+)
 def test_a_right_array_passes_in_any_dress(answer):
     assert check(answer, expected=torch.tensor(RIGHT, dtype=torch.bfloat16))
 
@@ -67,8 +82,28 @@ def test_nan_is_right_where_nan_is_expected():
 def test_outcome_is_shown_in_words_and_recorded():
     shown = check("<b>", expected=1, exercise="02.1")._repr_mimebundle_()
     assert shown[MIME] == {"exercise": "02.1", "state": "not passed", "said": shown["text/plain"]}
-    assert "✗ Exercise 02.1</strong> Not yet" in shown["text/html"] and 'role="status"' in shown["text/html"]
+    assert (
+        "✗ Exercise 02.1</strong> Not yet" in shown["text/html"]
+        and 'role="status"' in shown["text/html"]
+    )
     assert "&lt;" in check(lambda: int("<"), 1)._repr_mimebundle_()["text/html"]
+
+
+def test_where_nbgrader_runs_a_notebook_a_check_that_is_not_passed_raises(monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    assert check(3, expected=3, exercise="01.1").said == "Right."
+    with pytest.raises(AssertionError, match="Not yet: 4 is too large"):
+        check(4, expected=3, exercise="01.1")
+    with pytest.raises(AssertionError, match="Not tried yet"):
+        check(None, expected=3, exercise="01.1")
+
+
+def test_checking_needs_nothing_else_of_the_package():
+    tree = ast.parse(Path(kdnb.course.checking.__file__).read_text("utf-8"))
+    modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    assert "numpy" in modules
+    assert not [name for name in modules if name.split(".")[0] in ("kdnb", "tools")]
 
 
 def test_progress_takes_the_latest_outcome_of_each_exercise():

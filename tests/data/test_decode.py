@@ -8,6 +8,7 @@ from PIL import Image
 
 from kdnb.data import decode as module
 from kdnb.data.decode import decode
+from kdnb.settings import Settings
 
 
 def encoded(image, kind, **options):
@@ -46,7 +47,7 @@ FRAMES = [Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 0, 25
     (encoded(Image.new("RGB", (8, 8), (9, 8, 7)), "WEBP", lossless=True), (9, 8, 7)),
 ])  # fmt: skip
 def test_every_mode_becomes_rgb(data, colour):
-    pixels, width, height = decode(data, 4)
+    [pixels], width, height = decode(data, [4])
     assert pixels.shape == (4, 4, 3) and pixels.dtype == np.uint8 and (width, height) == (8, 8)
     assert np.abs(pixels.astype(int) - colour).max() <= 2
 
@@ -55,18 +56,41 @@ def test_every_mode_becomes_rgb(data, colour):
 def test_exif_rotation(turn, transpose):
     exif = Image.Exif()
     exif[0x0112] = turn
-    pixels, width, height = decode(encoded(photo(), "PNG", exif=exif), 32)
+    [pixels], width, height = decode(encoded(photo(), "PNG", exif=exif), [32])
     upright = photo() if transpose is None else photo().transpose(Image.Transpose(transpose))
     assert (width, height) == upright.size
-    np.testing.assert_array_equal(pixels, decode(encoded(upright, "PNG"), 32)[0])
+    np.testing.assert_array_equal(pixels, decode(encoded(upright, "PNG"), [32])[0][0])
 
 
 def test_reduced_decoding_of_a_large_jpeg_looks_the_same():
-    large = photo(1024, 768)
-    pixels, width, height = decode(encoded(large, "JPEG", quality=95), 32)
+    large = photo(4096, 3072)
+    [pixels], width, height = decode(encoded(large, "JPEG", quality=95), [32])
     whole = np.asarray(large.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
-    assert (width, height) == (1024, 768)
+    assert (width, height) == (4096, 3072)
     assert np.abs(pixels[..., :2] - whole[..., :2]).mean() < 2
+
+
+def test_the_reduced_scale_is_the_same_for_every_size(monkeypatch):
+    drafted = []
+
+    whole = module._rgb
+    monkeypatch.setattr(module, "_rgb", lambda image: drafted.append(image.size) or whole(image))
+    data = encoded(photo(4096, 3072), "JPEG")
+    for sizes in ([64], [512], [64, 512]):
+        decode(data, sizes)
+    assert drafted == [(2048, 1536)] * 3
+    largest = max(getattr(limit, "le", 0) for limit in Settings.model_fields["image_size"].metadata)
+    assert 2 * largest == module.DRAFT
+
+
+def test_a_square_does_not_depend_on_the_other_sizes():
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    [base], _, _ = decode(data, [64])
+    [wanted], _, _ = decode(data, [512])
+    both, _, _ = decode(data, [64, 512])
+    np.testing.assert_array_equal(base, both[0])
+    np.testing.assert_array_equal(wanted, both[1])
 
 
 @pytest.mark.parametrize("data, reason", [
@@ -80,10 +104,10 @@ def test_reduced_decoding_of_a_large_jpeg_looks_the_same():
 ])  # fmt: skip
 def test_broken_files_have_a_reason(data, reason):
     with pytest.raises(ValueError, match=reason):
-        decode(data, 16)
+        decode(data, [16])
 
 
 def test_too_many_pixels(monkeypatch):
     monkeypatch.setattr(module, "MAX_PIXELS", 100)
     with pytest.raises(ValueError, match="96 x 64 pixels"):
-        decode(encoded(photo(), "PNG"), 16)
+        decode(encoded(photo(), "PNG"), [16])

@@ -82,7 +82,102 @@ def test_class_folders(tmp_path, size):
     assert found.classes == ("cat", "dog") and found.masks is None and len(found.table) == 12
     assert set(found.table["width"]) == {30} and set(found.table["height"]) == {20}
     data = (tmp_path / "set" / found.table["path"][9]).read_bytes()
-    np.testing.assert_array_equal(found.pixels[9], decode(data, size)[0])
+    np.testing.assert_array_equal(found.pixels[9], decode(data, [size])[0][0])
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The bytes of each decoded file and the sizes of its squares, in order."""
+    calls = []
+
+    def counting(data, sizes):
+        calls.append((data, list(sizes)))
+        return decode(data, sizes)
+
+    monkeypatch.setattr("kdnb.data.loading.decode", counting)
+    return calls
+
+
+def check_pixels(found, folder):
+    """Every row of the pixels is the image of the same row of the table."""
+    assert len(found.pixels) == len(found.table)
+    for pixels, path in zip(found.pixels, found.table["path"], strict=True):
+        [expected], _, _ = decode((folder / path).read_bytes(), [found.size])
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(48, [64, 48]), (64, [64])])
+def test_each_file_is_decoded_once(tmp_path, decoded, size, sizes):
+    files = draw_folder(tmp_path / "set").rglob("*.png")
+    load(custom(tmp_path, image_size=size))
+    expected = [(path.read_bytes(), sizes) for path in files]
+    assert len(expected) == 12 and sorted(decoded) == sorted(expected)
+
+
+def test_a_second_size_later_has_the_same_pixels(tmp_path, decoded):
+    folder = draw_folder(tmp_path / "set")
+    found = {}
+    for first, second in ((48, 40), (40, 48)):
+        runs = str(tmp_path / f"{first} first")
+        found[first, first] = load(custom(tmp_path, image_size=first, runs_dir=runs))
+        decoded.clear()
+        found[first, second] = load(custom(tmp_path, image_size=second, runs_dir=runs))
+        assert [sizes for _, sizes in decoded] == [[second]] * 12  # not again at 64 px
+    for size in (40, 48):
+        assert found[40, size].hash == found[48, size].hash
+        np.testing.assert_array_equal(found[40, size].pixels, found[48, size].pixels)
+        check_pixels(found[40, size], folder)
+
+
+def test_the_manifest_and_base_pixels_do_not_depend_on_the_size(tmp_path):
+    folder = draw_folder(tmp_path / "set")
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "cat" / "large.jpg")
+    base = []
+    for first in (32, 64, 512):
+        runs = tmp_path / f"{first} first"
+        load(custom(tmp_path, image_size=first, runs_dir=str(runs)))
+        base.append(load(custom(tmp_path, image_size=64, runs_dir=str(runs))))
+    for other in base[1:]:
+        assert other.hash == base[0].hash
+        np.testing.assert_array_equal(other.pixels, base[0].pixels)
+
+
+def test_no_pixels_are_left_in_the_manifest(tmp_path):
+    folder = draw_folder(tmp_path / "set")
+    load(custom(tmp_path, image_size=48))
+    os.utime(folder / "cat" / "000.png", (0, 0))  # another source with the same content
+    load(custom(tmp_path, image_size=48))
+    manifests = tmp_path / "runs" / "manifest"
+    assert len(list(manifests.glob("*/done.json"))) == 2
+    assert {path.name for path in manifests.rglob("*.npy")} == {"pixels.npy"}
+
+
+def test_an_interrupted_manifest_leaves_no_wrong_pixels(tmp_path, monkeypatch):
+    folder = draw_folder(tmp_path / "set")
+    with monkeypatch.context() as patch:
+        patch.setattr("kdnb.data.loading.write_json", None)
+        with pytest.raises(TypeError):
+            load(custom(tmp_path, image_size=48))
+    [remains] = (tmp_path / "runs").rglob("pixels_48.npy")
+    np.lib.format.open_memmap(remains, mode="r+")[:] = 0  # as if half written
+    for size in (40, 48):
+        check_pixels(load(custom(tmp_path, image_size=size)), folder)
+
+
+def test_an_interrupted_move_leaves_no_wrong_pixels(tmp_path, monkeypatch):
+    folder = draw_folder(tmp_path / "set")
+
+    def interrupted(source, target):
+        os.replace(source, target)
+        np.lib.format.open_memmap(target, mode="r+")[:] = 0
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kdnb.data.loading.shutil.move", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load(custom(tmp_path, image_size=48))
+    check_pixels(load(custom(tmp_path, image_size=48)), folder)
 
 
 def test_a_part_without_an_image_is_refused(tmp_path):
@@ -120,7 +215,19 @@ def test_a_few_broken_images_are_named_and_skipped(tmp_path):
     assert found.broken["reason"][0] == "empty file" and found.broken["reason"][1]
     assert len(found.table) == len(found.pixels) == 198
     last = (tmp_path / "set" / found.table["path"].iloc[-1]).read_bytes()
-    np.testing.assert_array_equal(found.pixels[-1], decode(last, 64)[0])
+    np.testing.assert_array_equal(found.pixels[-1], decode(last, [64])[0][0])
+
+
+def test_broken_images_are_left_out_of_both_sizes(tmp_path, monkeypatch, decoded):
+    folder = draw_folder(tmp_path / "set", per_class=100)
+    spoil(folder, ["cat/000.png", "dog/003.png"])
+    monkeypatch.setattr("kdnb.data.loading.CHUNK", 7)
+    wanted = load(custom(tmp_path, image_size=48))
+    base = load(custom(tmp_path, image_size=64))
+    assert len(decoded) == 200
+    for found in (wanted, base):
+        assert len(found.pixels) == 198
+        check_pixels(found, folder)
 
 
 def spoil(folder, names):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kdnb.distillation import (
     LOSSES,
     attention_loss,
-    cached_logits,
+    cache_logits,
     controlled,
     distil,
     dkd_loss,
@@ -17,7 +17,7 @@ from kdnb.distillation import (
     soft_gradient,
     soft_loss,
     standardised_loss,
-    teacher_of,
+    train_teacher_or_control,
     usable_losses,
 )
 from kdnb.errors import UserError
@@ -190,7 +190,7 @@ def test_bad_arguments(change, message):
 
 
 def test_cached_logits_equal_the_teacher_online(study):
-    cache = cached_logits(study.settings, study.image_set, study.teacher, study.device)
+    cache = cache_logits(study.settings, study.image_set, study.teacher, study.device)
     stored = np.load(cache.path("logits.npy"))
     rows = study.image_set.rows("train")[::3]
     teacher = load_teacher(study.teacher, 4, study.device)
@@ -243,7 +243,7 @@ def test_temperature_reaches_the_student_unless_the_loss_is_dead(study, loss, sa
 ], ids=str)  # fmt: skip
 def test_every_way_trains_a_student_of_its_own(study, change):
     chosen = study.settings.model_copy(update={**change, "student_epochs": 1})
-    teacher = teacher_of(chosen, study.image_set, study.device)
+    teacher = train_teacher_or_control(chosen, study.image_set, study.device)
     run = distil(chosen, study.image_set, teacher, study.device)
     plain = distil(
         study.settings.model_copy(update={"student_epochs": 1}), study.image_set, study.teacher, study.device

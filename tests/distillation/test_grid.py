@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdnb.distillation import answer, compare, control_runs, distil, grid_runs, grid_table
+from kdnb.distillation import answer, compare, distil, grid_table, train_controls, train_grid
 from kdnb.errors import UserError
 from kdnb.settings import Settings
 from kdnb.training import saved_logits
@@ -13,7 +13,7 @@ from kdnb.training import saved_logits
 def made(study):
     change = {"alphas": [0.4], "temperatures": [1.0, 5.0], "student_seeds": 2, "student_epochs": 1}
     chosen = study.settings.model_copy(update=change)
-    runs = grid_runs(chosen, study.image_set, study.teacher, study.device)
+    runs = train_grid(chosen, study.image_set, study.teacher, study.device)
     each = np.arange(len(study.test_targets))  # the study has too few patients for an interval
     return chosen, runs, grid_table(runs, study.teacher, study.image_set, each)
 
@@ -57,15 +57,15 @@ def test_the_answer_is_chosen_on_validation_not_on_test(made):
 
 def test_alpha_one_leaves_labels_alone_and_attention_has_no_temperature(study):
     alone = study.settings.model_copy(update={"alpha": 1.0, "student_epochs": 1})
-    assert list(grid_runs(alone, study.image_set, study.teacher, study.device)) == [(1.0, 1.0)]
+    assert list(train_grid(alone, study.image_set, study.teacher, study.device)) == [(1.0, 1.0)]
     with pytest.raises(UserError, match="'attention' has no temperature"):
         chosen = study.settings.model_copy(update={"loss": "attention", "temperatures": [1.0, 5.0]})
-        grid_runs(chosen, study.image_set, study.teacher, study.device)
+        train_grid(chosen, study.image_set, study.teacher, study.device)
 
 
 def test_controls_stand_beside_teacher_and_labels(study):
     change = {"controls": ["shuffled", "random"], "student_epochs": 1}
-    runs = control_runs(study.settings.model_copy(update=change), study.image_set, study.device)
+    runs = train_controls(study.settings.model_copy(update=change), study.image_set, study.device)
     table = compare(runs, study.teacher, study.image_set, study.test_groups)
     assert table.index.tolist() == ["labels alone", "teacher", "shuffled", "random"]
     assert table.loc["labels alone", "gain"] == 0 and len({run.id for of in runs.values() for run in of}) == 4

@@ -57,7 +57,7 @@ def python(code, root, *arguments):
 def copy(tmp_path):
     """A copy of the project that a recipe may change."""
     left_out = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("kdnb", "notebooks", "tests"):
+    for name in ("kdnb", "notebooks", "tests", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
     (tmp_path / "data").mkdir()
     for name in ("data/registry.toml", "pyproject.toml"):
@@ -90,7 +90,7 @@ def test_a_loss(copy):
     assert float(printed.split()[1]) > 0
     train = "from kdnb.settings import Settings; from kdnb.study import Study; "
     given = {**SMALL, "loss": "logit", "runs_dir": str(copy / "runs")}
-    python(f"{train} Study(Settings.checked({given})).student", copy)
+    python(f"{train} Study(Settings.checked({given})).train('KD student')", copy)
     spec = next((copy / "runs/student").glob("*/spec.json")).read_text()
     assert '"loss": "logit"' in spec
 

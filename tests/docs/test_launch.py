@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,9 @@ import pytest
 import yaml
 from prose import ROOT, alt_texts, links
 
-from kdnb.batch import parameters_of
+from kdnb.errors import UserError
+from kdnb.notebook_files import parameters_of
+from tools.badges import write_badges
 
 PINS = dict(p.split("==") for p in (ROOT / "requirements.txt").read_text().splitlines() if "==" in p)
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -58,8 +59,7 @@ def published(tmp_path):
 
 
 def test_badges_come_from_one_address(published):
-    main = runpy.run_path(str(ROOT / "docs/badges.py"))["main"]
-    main(published, "https://github.com/some-body/kdnb.git")
+    write_badges(published, "https://github.com/some-body/kdnb.git")
     assert yaml.safe_load((published / "CITATION.cff").read_text())["repository-code"].endswith("/some-body/kdnb")
     readme = (published / "README.md").read_text()
     block = readme.partition("<!-- launch -->")[2].partition("<!-- /launch -->")[0]
@@ -69,13 +69,12 @@ def test_badges_come_from_one_address(published):
     nbformat.validate(notebook)
     assert "git clone --depth 1 https://github.com/some-body/kdnb\n%cd kdnb" in notebook.cells[1].source
     before = [path.read_text() for path in (published / "README.md", published / "CITATION.cff", start)]
-    main(published)  # the address is known now
+    write_badges(published)  # the address is known now
     assert before == [path.read_text() for path in (published / "README.md", published / "CITATION.cff", start)]
 
 
 def test_badges_name_files_that_are_there(published):
-    main = runpy.run_path(str(ROOT / "docs/badges.py"))["main"]
-    main(published, "git@github.com:me/copy.git")
+    write_badges(published, "git@github.com:me/copy.git")
     block = (published / "README.md").read_text().partition("<!-- launch -->")[2]
     targets = [target for _, target in links(block) if "me/copy" in target]
     files = [m.group(0) for target in targets if (m := re.search(r"notebooks/.*\.ipynb", target))]
@@ -83,11 +82,18 @@ def test_badges_name_files_that_are_there(published):
 
 
 @pytest.mark.parametrize("given", ["https://example.org/x", "kdnb", "https://github.com/only-owner"])
-def test_an_address_that_is_none_changes_nothing(published, given, capsys):
-    main, before = runpy.run_path(str(ROOT / "docs/badges.py"))["main"], (published / "README.md").read_text()
-    with pytest.raises(SystemExit, match="2"):
-        main(published, given)
-    assert given in capsys.readouterr().err and (published / "README.md").read_text() == before
+def test_an_address_that_is_none_changes_nothing(published, given):
+    before = (published / "README.md").read_text()
+    with pytest.raises(UserError, match=re.escape(f"got '{given}'")):
+        write_badges(published, given)
+    assert (published / "README.md").read_text() == before
+
+
+def test_an_address_that_is_none_is_one_line_and_code_2():
+    command = [sys.executable, "-m", "tools.badges", "https://example.org/x"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "got 'https://example.org/x'" in done.stderr
 
 
 def test_make_targets_that_are_written_down_exist():

@@ -7,7 +7,7 @@ import statistics
 import pytest
 from prose import NOTEBOOKS, PAGES, ROOT, TEXTS, alt_texts, anchors, headings, links, sentences, text
 
-from kdnb.doctor import SUBJECTS
+from tools.doctor import SUBJECTS
 
 
 def name(path):

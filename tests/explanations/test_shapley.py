@@ -5,10 +5,14 @@ import pytest
 import torch
 
 from kdnb.errors import UserError
-from kdnb.explanations import shap_deep, shap_gradient
+from kdnb.explanations import Context, explain
+from kdnb.explanations.shapley import shap_deep, shap_gradient
 from kdnb.models import make_student, make_teacher
 
-IMAGES, TARGETS = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 1])
+IMAGES, TARGETS = (
+    torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
+    torch.tensor([0, 3, 1]),
+)
 BACKGROUND = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
@@ -20,16 +24,22 @@ def model(request):
 def test_shap_gradient_is_seeded_and_restores_the_mode(model):
     model.train()
     first, again, other = (
-        shap_gradient(model, IMAGES[:1], TARGETS[:1], BACKGROUND, samples=10, seed=s) for s in (0, 0, 1)
+        shap_gradient(model, IMAGES[:1], TARGETS[:1], Context(BACKGROUND, samples=10, seed=seed))
+        for seed in (0, 0, 1)
     )
     assert model.training
-    assert np.array_equal(first.values, again.values) and not np.array_equal(first.values, other.values)
+    assert np.array_equal(first.values, again.values) and not np.array_equal(
+        first.values, other.values
+    )
     assert first.values.shape == (1, 3, 32, 32) and -1 <= first.repeatability[0] <= 1
 
 
 def test_shap_gradient_comes_closer_to_additivity_with_more_samples():
     student = make_student(4, seed=1).eval()
-    few, many = (shap_gradient(student, IMAGES, TARGETS, BACKGROUND, samples=n) for n in (10, 400))
+    few, many = (
+        explain("SHAP gradient", student, IMAGES, TARGETS, Context(BACKGROUND, samples=samples))
+        for samples in (10, 400)
+    )
     assert many.repeatability.mean() > few.repeatability.mean()
     assert many.delta.mean() < few.delta.mean() + 1e-3
 
@@ -37,23 +47,29 @@ def test_shap_gradient_comes_closer_to_additivity_with_more_samples():
 def test_shap_deep_adds_up_on_the_student_and_leaves_no_trace():
     student = make_student(4, seed=1).train()
     before = {name: set(vars(m)) for name, m in student.named_modules()}
-    found = shap_deep(student, IMAGES, TARGETS, BACKGROUND)
+    found = explain("SHAP deep", student, IMAGES, TARGETS, Context(BACKGROUND))
     assert found.delta.max() <= 1e-3 and student.training
     assert before == {name: set(vars(m)) for name, m in student.named_modules()}
 
 
 def test_shap_deep_is_refused_on_the_teacher_with_the_number():
     teacher = make_teacher(4, seed=1)
-    with pytest.raises(UserError, match=r"refused on TappedDenseNet121: its attributions miss the logit by [\d.]+%"):
-        shap_deep(teacher, IMAGES, TARGETS, BACKGROUND)
+    with pytest.raises(
+        UserError, match=r"refused on TappedDenseNet121: its attributions miss the logit by [\d.]+%"
+    ):
+        explain("SHAP deep", teacher, IMAGES, TARGETS, Context(BACKGROUND))
 
 
 def test_shap_deep_is_refused_where_a_network_works_in_place():
     """EfficientNet adds its shortcuts in place, which the explainer's hooks forbid."""
-    with pytest.raises(UserError, match="refused on EfficientNet: .* modified inplace; use shap_gradient"):
-        shap_deep(make_teacher(4, name="efficientnet_b0"), IMAGES[:1], TARGETS[:1], BACKGROUND)
+    with pytest.raises(
+        UserError, match="refused on EfficientNet: .* modified inplace; use shap_gradient"
+    ):
+        shap_deep(
+            make_teacher(4, name="efficientnet_b0"), IMAGES[:1], TARGETS[:1], Context(BACKGROUND)
+        )
 
 
 def test_bad_background():
     with pytest.raises(UserError, match="at least 2 images"):
-        shap_gradient(make_student(4), IMAGES, TARGETS, BACKGROUND[:1])
+        shap_gradient(make_student(4), IMAGES, TARGETS, Context(BACKGROUND[:1]))

@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.distillation import grid_runs
+from kdnb.distillation import train_grid
 from kdnb.errors import UserError
 from kdnb.figures import size_curves
+from kdnb.results.accuracies import accuracy, answered
 from kdnb.results.answers import answers, curves, trainings
-from kdnb.results.build import COLLECTED, build, write_findings
+from kdnb.results.build import COLLECTED, build, make_tables, write_findings
+from kdnb.results.effects import gains
 from kdnb.results.findings import findings
 from kdnb.results.kept import by_size, kept, worth
 from kdnb.results.records import collect, load
-from kdnb.results.tables import accuracy, answered, gains, make_tables
 from kdnb.runs import digest, write_json
 from kdnb.study import Study
 from kdnb.sweep.plan import read_plan
@@ -360,7 +361,7 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
 
 
 def test_answers_are_those_of_the_models(study):
-    grid = grid_runs(study.settings, study.image_set, study.teacher, study.device)
+    grid = train_grid(study.settings, study.image_set, study.teacher, study.device)
     table, rows = answers(study, grid), trainings(study, grid)
     assert list(table.columns[4:]) == list(rows.index) and len(table) == len(study.test_targets)
     shares = (table[rows.index].to_numpy() == table[["target"]].to_numpy()).mean(0)
@@ -374,8 +375,9 @@ def test_answers_are_those_of_the_models(study):
 
 def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study):
     untaught = Study(study.settings.model_copy(update={"control": "random"}))
+    untaught.train("teacher")
     for of, missed in ((study, set()), (untaught, {"teacher"})):
-        grid = grid_runs(of.settings, of.image_set, of.teacher, of.device)
+        grid = train_grid(of.settings, of.image_set, of.teacher, of.device)
         went, rows = curves(of, grid), trainings(of, grid)
         assert set(rows.index) - set(went["model"]) == missed and rows["val_accuracy"].notna().all()
         assert went.groupby("model")["epoch"].min().eq(1).all()

@@ -12,7 +12,7 @@ import pytest
 
 from kdnb.errors import UserError
 from kdnb.sweep import one
-from kdnb.sweep.one import forget_failure, one_gpu, run_one
+from kdnb.sweep.one import forget_failure, run_one
 
 LITTLE = 400 * 1024  # bytes of a disk that is soon full
 
@@ -152,36 +152,6 @@ def test_a_disk_that_is_really_full(specs, small_disk):
     assert not runs[1].run.path("done.json").exists() and not runs[1].run.path("failed.json").exists()
     ballast.unlink()
     assert [run_one(spec).state for spec in runs] == ["found", "done", "done"]
-
-
-def test_each_run_holds_a_gpu_of_its_own():
-    gpus = (f"test-{os.getpid()}-a", f"test-{os.getpid()}-b")
-    with one_gpu(gpus) as first, one_gpu(gpus) as second, one_gpu(gpus) as third:
-        assert [first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]] == list(gpus)
-        assert third["CUDA_VISIBLE_DEVICES"] in gpus  # more runs than GPUs share
-    with one_gpu(gpus) as again:
-        assert again["CUDA_VISIBLE_DEVICES"] == gpus[0]
-    with one_gpu(gpus[:1]) as only:
-        assert only == {}
-
-
-@pytest.mark.parametrize(("visible", "wanted"), [("0,3", ("0", "3")), ("", ()), ("GPU-1a", ("GPU-1a",))])
-def test_gpus_that_this_process_may_use(visible, wanted, monkeypatch):
-    one.visible_gpus.cache_clear()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert one.visible_gpus() == wanted
-    one.visible_gpus.cache_clear()
-
-
-def test_gpus_are_found_by_the_driver_s_own_tool(tmp_path, monkeypatch):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
-    tool.chmod(0o755)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    one.visible_gpus.cache_clear()
-    assert one.visible_gpus() == ("0", "1")
-    one.visible_gpus.cache_clear()
 
 
 def test_a_surprise_is_an_outcome_too(spec, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from kdnb import trust
 from kdnb.distillation import load_student
 from kdnb.efficiency import explanation_methods
+from kdnb.errors import UserError
 from kdnb.faithfulness import BASELINES, METRICS
 from kdnb.feature_maps import gram_cka, grams
 from kdnb.study import Study
@@ -135,7 +136,8 @@ def test_quality_joins_the_cost_table_that_draws_it(study):
 @pytest.mark.slow
 def test_likeness_is_the_debiased_cka_of_paired_taps_seed_by_seed(settings):
     study = Study(settings.model_copy(update={"student_seeds": 2}))
-    found, runs = trust.likeness(study), trust.trained(study)
+    runs = trust.train_students(study)
+    found = trust.likeness(study)
     images, teacher = study.images(study.sample(200)), study.teacher_model
     for place, kind in enumerate(("KD student", "label-only student")):
         for seed, run in enumerate(runs[kind]):
@@ -178,18 +180,23 @@ def test_every_explanation_of_every_model_is_graded_once(study):
 
 @pytest.mark.slow
 def test_explanations_reveal_the_cheat_and_a_class_blind_map_the_distractor(study):
-    accuracy, energy = trust.shortcut(study)
+    accuracy, energy = trust.shortcut(study, trust.train_cheating(study))
     value = accuracy.xs("value", axis=1, level=1)
     assert value.loc["cheating", "mark names the class"] > value.loc["cheating", "mark says nothing"] + 0.2
     assert energy.loc["integrated gradients", "reveals"] == 1
     assert energy.loc[list(BASELINES), "reveals"].sum() == 0 and (energy.loc[list(BASELINES), "difference"] == 0).all()
-    lured = trust.distractor(study)
+    lured = trust.distractor(study, trust.train_lured(study))
     assert lured.loc["average map", "share"] > lured.loc["class evidence", "share"]
 
 
 def test_students_of_a_control_are_graded_as_such(study):
     change = {"control": "shuffled", "student_epochs": 1}
-    runs = trust.trained(Study(study.settings.model_copy(update=change)))
+    shuffled = Study(study.settings.model_copy(update=change))
+    with pytest.raises(UserError, match=r"kdnb.trust.train_students\(study\) does that"):
+        trust.trained_runs(shuffled)
+    runs = trust.train_students(shuffled)
+    read = trust.trained_runs(shuffled)
+    assert [run.id for run in read["KD student"]] == [run.id for run in runs["KD student"]]
     (taught,), (alone,) = runs["KD student"], runs["label-only student"]
     assert taught.json("spec.json")["parameters"]["control"] == "shuffled"
     assert "control" not in alone.json("spec.json")["parameters"]

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,14 +11,17 @@ import nbformat
 import pytest
 from browser import NEEDS_BROWSER, accessible
 
-from kdnb import book
-from kdnb.batch import notebooks, run_notebook
-from kdnb.book import build_book, executed_study
+from kdnb.batch import run_notebook
 from kdnb.course import check
 from kdnb.errors import UserError
+from kdnb.notebook_files import notebooks
 from kdnb.settings import Settings
+from tools import book
+from tools.book import build_book, executed_study
 
-needs_book = pytest.mark.skipif(find_spec("jupyter_book") is None, reason="not installed: jupyter-book (make book)")
+needs_book = pytest.mark.skipif(
+    find_spec("jupyter_book") is None, reason="not installed: jupyter-book (make book)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,9 @@ def executed(tmp_path_factory):
     folder = runs / "study" / "tiny"
     folder.mkdir(parents=True)
     copy = nbformat.read(run.path(notebooks()[0].name), as_version=4)
-    shown = check(1, expected=1, exercise="00.1")._repr_mimebundle_()  # as the exercises of other notebooks show it
+    shown = check(
+        1, expected=1, exercise="00.1"
+    )._repr_mimebundle_()  # as the exercises of other notebooks show it
     output = nbformat.v4.new_output("execute_result", shown, execution_count=99)
     [cell for cell in copy.cells if cell.cell_type == "code"][-1].outputs.append(output)
     nbformat.write(copy, folder / notebooks()[0].name)
@@ -42,14 +49,25 @@ def site(executed):
     return build_book(executed, executed.parents[1] / "book").parent
 
 
-PAGES = ("README", "notebooks/00_start_here", "docs/book/status", "docs/book/generated/kdnb.runs", "docs/teach/ethics")
+PAGES = (
+    "README",
+    "notebooks/00_start_here",
+    "docs/book/status",
+    "docs/book/generated/kdnb.runs",
+    "docs/teach/ethics",
+)
 
 
 @needs_book
 @pytest.mark.slow
 def test_every_text_and_module_has_a_page(site):
     root = Path(__file__).parents[2]
-    sources = [*root.glob("docs/*.md"), *root.glob("docs/teach/*.md"), root / "CONTRIBUTING.md", root / "CHANGELOG.md"]
+    sources = [
+        *root.glob("docs/*.md"),
+        *root.glob("docs/teach/*.md"),
+        root / "CONTRIBUTING.md",
+        root / "CHANGELOG.md",
+    ]
     assert all((site / path.relative_to(root).with_suffix(".html")).is_file() for path in sources)
     assert "Can a small network" in (site / "notebooks/00_start_here.html").read_text()
     index = (site / "searchindex.js").read_text()
@@ -60,7 +78,9 @@ def test_every_text_and_module_has_a_page(site):
 @pytest.mark.slow
 def test_nothing_comes_from_the_network(site):
     """No script, style, font, picture or frame has an address; links of readers may."""
-    loaded = re.compile(r"<(?:script|link|img|iframe|source|video)\b[^>]*?(?:src|href)=[\"'](?:https?:)?//[^\"']*")
+    loaded = re.compile(
+        r"<(?:script|link|img|iframe|source|video)\b[^>]*?(?:src|href)=[\"'](?:https?:)?//[^\"']*"
+    )
     for page in site.rglob("*.html"):
         text = page.read_text()
         assert not loaded.findall(text), page
@@ -74,7 +94,9 @@ def test_nothing_comes_from_the_network(site):
 def test_no_page_names_a_folder_of_this_machine(site, executed):
     for page in site.rglob("*.html"):
         text = page.read_text()
-        assert str(executed.parents[1]) not in text and str(Path(__file__).parents[2]) not in text, page
+        assert (
+            str(executed.parents[1]) not in text and str(Path(__file__).parents[2]) not in text
+        ), page
 
 
 @needs_book
@@ -84,7 +106,12 @@ def test_status_tells_times_versions_and_whether_the_code_is_the_same(site):
 
     page = (site / "docs/book/status.html").read_text()
     cells = [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<td.*?</td>", page, re.DOTALL)]
-    assert cells[0] == "00_start_here" and int(cells[2]) > 0 and cells[3] == "smoke" and cells[5] == "yes"
+    assert (
+        cells[0] == "00_start_here"
+        and int(cells[2]) > 0
+        and cells[3] == "smoke"
+        and cells[5] == "yes"
+    )
     assert cells[cells.index("torch") + 1] == torch.__version__.partition("+")[0]
 
 
@@ -99,14 +126,21 @@ class TestInChromium:
         context = chromium.new_context(color_scheme=scheme, offline=True, reduced_motion="reduce")
         for name in PAGES:
             page, errors = context.new_page(), []
-            page.on("console", lambda m, errors=errors: errors.append(m.text) if m.type == "error" else None)
+            page.on(
+                "console",
+                lambda m, errors=errors: errors.append(m.text) if m.type == "error" else None,
+            )
             page.on("pageerror", lambda e, errors=errors: errors.append(str(e)))
             page.goto(f"file://{site}/{name}.html")
             page.wait_for_timeout(300)  # the theme fades in its colours
             assert page.evaluate("document.documentElement.dataset.theme") == scheme
             assert not errors, name
-            accessible(page, "html")  # errors from here on are of axe: it asks for style sheets, which file:// denies
-            levels = page.evaluate("[...document.querySelectorAll('article :is(h1, h2, h3)')].map(h => +h.tagName[1])")
+            accessible(
+                page, "html"
+            )  # errors from here on are of axe: it asks for style sheets, which file:// denies
+            levels = page.evaluate(
+                "[...document.querySelectorAll('article :is(h1, h2, h3)')].map(h => +h.tagName[1])"
+            )
             assert levels[0] == 1 and levels.count(1) == 1
             page.close()
 
@@ -166,15 +200,29 @@ def test_the_study_runs_only_where_copies_are_missing(monkeypatch, tmp_path):
 
     monkeypatch.setattr(book, "run_notebooks", run)
     folder = tmp_path / "study/x"
-    assert executed_study(settings, {"alpha": 0.4}) == folder and asked == [{"alpha": 0.4}]
+    assert executed_study(settings) == folder and asked == [{}]
     folder.mkdir(parents=True, exist_ok=True)
     for notebook in notebooks():
         (folder / notebook.name).write_text("{}")
-    assert executed_study(settings, {}) == folder and len(asked) == 1
+    assert executed_study(settings) == folder and len(asked) == 1
+
+
+def test_a_folder_without_executed_notebooks_is_one_line_and_code_2(tmp_path):
+    command = [sys.executable, "-m", "tools.book", "--executed", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "holds no executed notebook" in done.stderr
 
 
 def test_the_api_page_lists_every_module():
     root = Path(__file__).parents[2]
-    listed = set(re.findall(r"^   (kdnb[.\w]+)$", (root / "docs/book/api.rst").read_text(), re.MULTILINE))
-    here = {p.stem for p in (root / "kdnb").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    listed = set(
+        re.findall(r"^   (kdnb[.\w]+)$", (root / "docs/book/api.rst").read_text(), re.MULTILINE)
+    )
+    here = {
+        p.stem
+        for p in (root / "kdnb").iterdir()
+        if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
     assert {name.split(".")[1] for name in listed} == here - {"__init__"}

@@ -4,15 +4,20 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from kdnb.batch import notebooks
-from kdnb.course.building import build, exercises, load_json, source_of
 from kdnb.course.checking import Outcome
-from kdnb.course.grading import COLUMNS, grade
 from kdnb.errors import UserError
+from kdnb.notebook_files import load_json, notebooks, source_of
+from tools.course import build
+from tools.exercises import exercises
+from tools.grading import COLUMNS, grade
+
+pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,14 @@ def solved(given, **states):
         if state := states.get(f"e{place}"):
             outcome = Outcome(name, state, {"passed": "Right."}.get(state, "Not yet: too large."))
             data = outcome._repr_mimebundle_()
-            check["outputs"] = [{"data": data, "execution_count": 7, "metadata": {}, "output_type": "execute_result"}]
+            check["outputs"] = [
+                {
+                    "data": data,
+                    "execution_count": 7,
+                    "metadata": {},
+                    "output_type": "execute_result",
+                }
+            ]
             check["execution_count"] = 7
             if state != "not tried":
                 answer["source"] = [source_of(answer).replace("None  # your turn", "3")]
@@ -49,7 +61,9 @@ def submit(folder, **notebooks_by_name):
 
 
 def only(rows, learner, exercise="01.1"):
-    (row,) = rows[rows["file"].str.startswith(learner) & (rows["exercise"] == exercise)].to_dict("records")
+    (row,) = rows[rows["file"].str.startswith(learner) & (rows["exercise"] == exercise)].to_dict(
+        "records"
+    )
     return row["outcome"], row["note"]
 
 
@@ -68,10 +82,21 @@ def test_broken_files_are_named_and_leave_the_others_alone(given, tmp_path):
     rows = submit(tmp_path, cut=whole[: len(whole) // 2], empty="", listed="[1]", other='{"cells": [], "metadata": {}}',
                   odd=odd, deep="[" * 100_000, nothing='{"cells": [null, {"cell_type": "code"}], "metadata": null}',
                   fine=solved(given, e1="passed", e2="passed", e3="passed"))  # fmt: skip
-    notes = rows[rows["outcome"] == "not graded"].set_index("file")["note"].rename(lambda f: f.partition("/")[0])
+    notes = (
+        rows[rows["outcome"] == "not graded"]
+        .set_index("file")["note"]
+        .rename(lambda f: f.partition("/")[0])
+    )
     assert set(notes.index) == {"cut", "empty", "listed", "other", "deep", "nothing"}
-    assert "broken JSON" in notes["cut"] and "broken JSON" in notes["empty"] and "no list of cells" in notes["listed"]
-    assert "no exercise of this study" in notes["other"] and "no notebook as Jupyter writes it" in notes["nothing"]
+    assert (
+        "broken JSON" in notes["cut"]
+        and "broken JSON" in notes["empty"]
+        and "no list of cells" in notes["listed"]
+    )
+    assert (
+        "no exercise of this study" in notes["other"]
+        and "no notebook as Jupyter writes it" in notes["nothing"]
+    )
     assert only(rows, "odd") == ("not tried", "the check was not run")
     assert (rows[rows["file"].str.startswith("fine")]["outcome"] == "passed").all()
 
@@ -79,14 +104,24 @@ def test_broken_files_are_named_and_leave_the_others_alone(given, tmp_path):
 def test_tampering_is_told(given, tmp_path):
     every = {"e1": "passed", "e2": "passed", "e3": "passed"}
     changed, gone, stub, copied, unrun, invented = (solved(given, **every) for _ in range(6))
-    check_cell(changed)["source"] = ['from kdnb.course import check\ncheck(1, expected=1, exercise="01.1")']
+    check_cell(changed)["source"] = [
+        'from kdnb.course import check\ncheck(1, expected=1, exercise="01.1")'
+    ]
     gone["cells"] = [c for c in gone["cells"] if c["id"] != check_cell(gone)["id"]]
     exercises(stub)["01.1"][0]["source"] = exercises(given)["01.1"][0]["source"]
     check_cell(copied)["outputs"] = check_cell(copied, "01.2")["outputs"]
     check_cell(unrun)["execution_count"] = None
     record = check_cell(invented)["outputs"][0]["data"]
     record[next(k for k in record if "kdnb" in k)]["state"] = "brilliant"
-    rows = submit(tmp_path, changed=changed, gone=gone, stub=stub, copied=copied, unrun=unrun, invented=invented)
+    rows = submit(
+        tmp_path,
+        changed=changed,
+        gone=gone,
+        stub=stub,
+        copied=copied,
+        unrun=unrun,
+        invented=invented,
+    )
     assert only(rows, "changed") == ("doubtful", "the check cell was changed")
     assert only(rows, "gone") == ("not tried", "the check cell is missing")
     assert only(rows, "stub") == ("doubtful", "passed, but the answer cell is untouched")
@@ -98,11 +133,15 @@ def test_tampering_is_told(given, tmp_path):
 
 def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
     """New cell ids, text in one string, a missing stamp, a check that stopped, a formula where text belongs."""
-    moved, stopped, formula = (solved(given, e1="passed", e2="passed", e3="passed") for _ in range(3))
+    moved, stopped, formula = (
+        solved(given, e1="passed", e2="passed", e3="passed") for _ in range(3)
+    )
     for number, cell in enumerate(moved["cells"]):
         cell |= {"id": f"x{number}", "source": source_of(cell) + " \n"}
     moved["metadata"] = {}
-    check_cell(stopped)["outputs"] = [{"output_type": "error", "ename": "NameError", "evalue": "name 'x'"}]
+    check_cell(stopped)["outputs"] = [
+        {"output_type": "error", "ename": "NameError", "evalue": "name 'x'"}
+    ]
     record = check_cell(formula)["outputs"][0]["data"]
     record[next(k for k in record if "kdnb" in k)]["said"] = "=HYPERLINK(1)"
     rows = submit(tmp_path, moved=moved, stopped=stopped, formula=formula)
@@ -113,11 +152,20 @@ def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
 
 def test_the_command_writes_a_csv(given, tmp_path):
     (tmp_path / "ann.ipynb").write_text(json.dumps(solved(given, e1="passed", e2="not passed")))
-    command = [sys.executable, "-m", "kdnb.cli", "course"]
-    done = subprocess.run([*command, "grade", ".", "--out", "g.csv"], cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tools.grading", tmp_path, "--out", tmp_path / "g.csv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "can be edited" in done.stdout, done.stderr
     table = pd.read_csv(tmp_path / "g.csv", dtype=str)
-    assert list(table["outcome"]) == ["passed", "not passed", "not tried"] and set(table["exercise"]) >= {"01.1"}
+    assert list(table["outcome"]) == ["passed", "not passed", "not tried"] and set(
+        table["exercise"]
+    ) >= {"01.1"}
+
+
+@pytest.mark.parametrize("folder", ["", "no-such-folder"])
+def test_a_folder_that_is_not_there_is_one_line_and_code_2(folder):
+    command = [sys.executable, "-m", "tools.grading", folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "folder" in done.stderr
 
 
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir()])

@@ -1,4 +1,4 @@
-"""Student and instructor copies, and the run times in them."""
+"""Student, instructor and nbgrader copies, and the run times in them."""
 
 import ast
 import hashlib
@@ -6,14 +6,21 @@ import json
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from kdnb.batch import notebooks
-from kdnb.course.building import build, exercises, load_json, source_of, student_copy, write_times
 from kdnb.errors import UserError
+from kdnb.notebook_files import load_json, notebooks, source_of
+from tools.course import build
+from tools.exercises import exercises, solution_of
+from tools.times import write_times
 
+pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
+from tools.copies import student_copy
+
+ROOT = Path(__file__).parents[2]
 TAUGHT = notebooks()[1:7]
 
 
@@ -25,14 +32,17 @@ def built(tmp_path_factory):
 
 
 def digests(folder):
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*.ipynb")}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*.ipynb")
+    }
 
 
 def test_two_builds_are_byte_equal(built, tmp_path):
-    again = subprocess.run([sys.executable, "-m", "kdnb.cli", "course", "build", "--out", str(tmp_path)],
-                           capture_output=True, text=True, timeout=120)  # fmt: skip
-    assert again.returncode == 0 and "16 notebooks" in again.stdout, again.stderr
-    assert digests(tmp_path) == digests(built) and len(digests(built)) == 16
+    command = [sys.executable, "-m", "tools.course", "--out", str(tmp_path)]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0 and "22 notebooks" in again.stdout, again.stderr
+    assert digests(tmp_path) == digests(built) and len(digests(built)) == 8 + 8 + 6
 
 
 @pytest.mark.parametrize("kind", ["student", "instructor"])
@@ -54,7 +64,9 @@ def test_student_copies_hold_stubs_and_folded_checks_and_no_notes(built):
             assert "# BEGIN SOLUTION\n" in solution and "None  # your turn" in source_of(answer)
             hidden = solution.partition("# BEGIN SOLUTION\n")[2].partition("# END")[0]
             assert not [line for line in hidden.splitlines() if len(line) > 12 and line in text]
-            assert check["metadata"]["jupyter"]["source_hidden"] and not check["metadata"]["editable"]
+            assert (
+                check["metadata"]["jupyter"]["source_hidden"] and not check["metadata"]["editable"]
+            )
             ast.parse(source_of(answer))
 
 
@@ -63,14 +75,74 @@ def test_up_to_its_first_exercise_a_student_copy_runs_the_very_code_of_the_study
     """Which the run of the whole study proves; the stubs are run in test_exercises."""
     own = {a["id"] for a, _ in exercises(load_json(path)).values()}
     committed, given = (
-        [source_of(c) for c in load_json(p)["cells"] if c["cell_type"] == "code" and c["id"] not in own]
+        [
+            source_of(c)
+            for c in load_json(p)["cells"]
+            if c["cell_type"] == "code" and c["id"] not in own
+        ]
         for p in (path, built / "student" / path.name)
     )
     assert given == committed
 
 
+@pytest.fixture
+def executed_source():
+    """Notebook 01 as somebody commits it who forgot to clear it: every code cell has outputs."""
+    notebook = load_json(TAUGHT[0])
+    for number, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code":
+            cell["execution_count"] = number
+            data = {"text/plain": ["Right.", "SECRET"]}
+            result = {"output_type": "execute_result", "data": data, "metadata": {}}
+            printed = {"output_type": "stream", "name": "stdout", "text": ["SECRET"]}
+            cell["outputs"] = [result | {"execution_count": number}, printed]
+    return notebook
+
+
+def test_outputs_of_an_executed_source_never_reach_a_student(executed_source, tmp_path):
+    source = tmp_path / TAUGHT[0].name
+    source.write_text(json.dumps(executed_source))
+    build([source], tmp_path / "out")
+    words = [solution_of(source_of(answer)) for answer, _ in exercises(executed_source).values()]
+    assert len(words) == 3 and all(words)
+    for place in ("student", "nbgrader/source/01_data"):
+        copy = load_json(tmp_path / "out" / place / source.name)
+        codes = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]
+        assert not [c for c in codes if c["outputs"] or c["execution_count"] is not None]
+        assert "SECRET" not in json.dumps(copy)
+    student = load_json(tmp_path / "out" / "student" / source.name)
+    text = "\n".join(map(source_of, student["cells"]))
+    for solution in words:
+        assert not [line for line in solution.splitlines() if line in text]
+
+
+def test_nbgrader_finds_answers_and_checks_and_no_notes(built):
+    from nbgrader.nbgraderformat import MetadataValidator
+
+    folders = sorted((built / "nbgrader" / "source").iterdir())
+    assert [folder.name for folder in folders] == [path.stem for path in TAUGHT]
+    for folder in folders:
+        path = folder / f"{folder.name}.ipynb"
+        assert "For the instructor" not in path.read_text("utf-8")
+        MetadataValidator().validate_nb(nbformat.read(path, as_version=4))
+        for answer, check in exercises(load_json(path)).values():
+            assert "# BEGIN SOLUTION" in source_of(answer)
+            asked, graded = answer["metadata"]["nbgrader"], check["metadata"]["nbgrader"]
+            assert asked["solution"] and not asked["grade"] and not asked["locked"]
+            assert graded["grade"] and graded["locked"] and graded["points"] == 1
+
+
+def test_the_committed_notebooks_are_plain():
+    assert not [path for path in notebooks() if '"nbgrader"' in path.read_text("utf-8")]
+
+
 def test_instructor_copies_hold_solutions_notes_and_the_expected_output(built, tmp_path):
-    output = {"data": {"text/plain": "Right."}, "execution_count": 99, "metadata": {}, "output_type": "execute_result"}
+    output = {
+        "data": {"text/plain": "Right."},
+        "execution_count": 99,
+        "metadata": {},
+        "output_type": "execute_result",
+    }
     for path in notebooks():
         executed = load_json(path)
         for _, check in exercises(executed).values():
@@ -92,6 +164,11 @@ def test_instructor_copies_hold_solutions_notes_and_the_expected_output(built, t
         ("# BEGIN SOLUTION\nx = 1", "without '# END SOLUTION'"),
         ("x = 1\n# END SOLUTION", "without '# END SOLUTION'"),
         ("# BEGIN SOLUTION\nprint(1)\n# END SOLUTION", "must end in 'name = …'"),
+        (2 * "# BEGIN SOLUTION\nx = 1\n# END SOLUTION\n", "one solution, got 2"),
+        (
+            "# BEGIN SOLUTION\nx = 1\n# END SOLUTION",
+            "01_data: Solution region detected in a non-sol",
+        ),
     ],
 )
 def test_marks_that_do_not_fit_are_refused(source, word):
@@ -109,8 +186,12 @@ def test_a_missing_executed_copy_is_named_and_nothing_is_written(tmp_path):
 def executed_copies(folder, **record):
     record = {"duration": 12.34, "exception": None, "parameters": {"profile": "smoke"}} | record
     for path in notebooks():
-        (folder / path.name).write_text(json.dumps(load_json(path) | {"metadata": {"papermill": record}}))
-    (folder / "06_machine.csv").write_text("measured on,value\nprocessor,Abacus 1\ncores,2\nthreads,1\n")
+        (folder / path.name).write_text(
+            json.dumps(load_json(path) | {"metadata": {"papermill": record}})
+        )
+    (folder / "06_machine.csv").write_text(
+        "measured on,value\nprocessor,Abacus 1\ncores,2\nthreads,1\n"
+    )
     project = folder / "notebooks"
     project.mkdir()
     for path in notebooks():

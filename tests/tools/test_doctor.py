@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kdnb.doctor import SUBJECTS, Finding, examine
+from tools.doctor import SUBJECTS, Finding, examine
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -45,22 +47,28 @@ def test_old_python(found, monkeypatch):
 
 def test_missing_and_old_packages(found, monkeypatch):
     real = metadata.requires
-    monkeypatch.setattr(metadata, "requires", lambda name: [*real(name), "nobody-has-this>=2", "numpy<1"])
+    monkeypatch.setattr(
+        metadata, "requires", lambda name: [*real(name), "nobody-has-this>=2", "numpy<1"]
+    )
     told = [f.told for f in found()["packages"] if f.state == "error"]
-    assert told[0] == "nobody-has-this is missing, accepted is >=2" and told[1].endswith("accepted is <1")
+    assert told[0] == "nobody-has-this is missing, accepted is >=2" and told[1].endswith(
+        "accepted is <1"
+    )
 
 
 def test_other_versions_than_the_pinned_ones(found, monkeypatch, tmp_path):
     (tmp_path / "requirements.txt").write_text("# a comment\nnumpy==1.0\n")
     monkeypatch.setenv("KDNB_ROOT", str(tmp_path))
-    shutil.copytree(Path(__file__).parents[1] / "data", tmp_path / "data")
+    shutil.copytree(ROOT / "data", tmp_path / "data")
     (finding,) = [f for f in found()["packages"] if f.state == "warning"]
     assert finding.told == f"numpy {metadata.version('numpy')} (pinned 1.0)"
 
 
 def test_torch_and_torchvision_that_do_not_belong_together(found, monkeypatch):
     real = metadata.requires
-    monkeypatch.setattr(metadata, "requires", lambda name: ["torch==1.0"] if name == "torchvision" else real(name))
+    monkeypatch.setattr(
+        metadata, "requires", lambda name: ["torch==1.0"] if name == "torchvision" else real(name)
+    )
     (finding,) = found()["torch"]
     assert finding.state == "error" and "needs torch==1.0" in finding.told
 
@@ -72,11 +80,16 @@ def test_a_check_that_breaks_is_a_finding(found, monkeypatch):
     monkeypatch.setattr("torchvision.ops.nms", broken)
     findings = found()
     (finding,) = findings["torch"]
-    assert (finding.state, finding.told) == ("error", "RuntimeError: operator torchvision::nms does not exist")
+    assert (finding.state, finding.told) == (
+        "error",
+        "RuntimeError: operator torchvision::nms does not exist",
+    )
     assert findings["git"]  # the others are looked at all the same
 
 
-@pytest.mark.parametrize(("asked", "state"), [("1", "ok"), ("0", "warning"), ("many", "warning"), ("9999", "warning")])
+@pytest.mark.parametrize(
+    ("asked", "state"), [("1", "ok"), ("0", "warning"), ("many", "warning"), ("9999", "warning")]
+)
 def test_threads(found, monkeypatch, asked, state):
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert found()["threads"][0].state == state
@@ -105,7 +118,9 @@ def test_data(found, monkeypatch, tmp_path):
     fits = registry.registered() | {"brain_tumor": registry.registered()["brain_tumor"] | {
         "checksums": [hashlib.sha256(b"another archive").hexdigest()]}}  # fmt: skip
     monkeypatch.setattr(registry, "registered", lambda: fits)
-    assert any("brain_tumor" in f.told and f.told.endswith("checksum fits") for f in found()["data"])
+    assert any(
+        "brain_tumor" in f.told and f.told.endswith("checksum fits") for f in found()["data"]
+    )
     monkeypatch.setenv("KDNB_DATA", str(tmp_path / "nowhere"))
     assert found()["data"][0].state == "error"
 
@@ -113,7 +128,11 @@ def test_data(found, monkeypatch, tmp_path):
 def test_kernel(found, monkeypatch):
     spec = namedtuple("spec", "argv")
     get = "jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec"
-    for argv, state in {"/elsewhere/bin/python": "warning", sys.executable: "ok", "python3.11": "ok"}.items():
+    for argv, state in {
+        "/elsewhere/bin/python": "warning",
+        sys.executable: "ok",
+        "python3.11": "ok",
+    }.items():
         monkeypatch.setattr(get, lambda *_, argv=argv: spec([argv]))
         assert found()["kernel"][0].state == state
 
@@ -121,25 +140,37 @@ def test_kernel(found, monkeypatch):
 def test_gpu_that_torch_cannot_use(found, monkeypatch):
     real = shutil.which
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/x" if name == "nvidia-smi" else real(name))
+    monkeypatch.setattr(
+        shutil, "which", lambda name: "/usr/bin/x" if name == "nvidia-smi" else real(name)
+    )
     assert found()["gpu"][0].state == "warning"
 
 
 def test_without_browser_and_git(found, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr("kdnb.doctor.environment", lambda: {"commit": "unknown"})
+    monkeypatch.setattr("tools.doctor.environment", lambda: {"commit": "unknown"})
     assert [found()[subject][0].state for subject in ("browser", "git")] == ["warning", "warning"]
 
 
 def test_command_line(tmp_path):
     """Exit code 1 on an error, 0 otherwise; one line per finding."""
-    command = [sys.executable, "-m", "kdnb.cli", "doctor", "--runs-dir"]
+    command = [sys.executable, "-m", "tools.doctor", "--runs-dir"]
     environment = {**os.environ, "KDNB_DATA": ""}
-    good = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, env=environment)
+
+    def doctor(runs):
+        return subprocess.run(
+            [*command, str(runs)], capture_output=True, text=True, env=environment, cwd=ROOT
+        )
+
+    good = doctor(tmp_path)
     (tmp_path / "file").write_text("x")
-    bad = subprocess.run([*command, str(tmp_path / "file/runs")], capture_output=True, text=True, env=environment)
+    bad = doctor(tmp_path / "file/runs")
     assert good.returncode == 0, good.stdout
-    assert bad.returncode == 1 and "error    runs" in bad.stdout and "to mend: choose another one" in bad.stdout
+    assert (
+        bad.returncode == 1
+        and "error    runs" in bad.stdout
+        and "to mend: choose another one" in bad.stdout
+    )
 
 
 def test_a_finding_is_one_line():

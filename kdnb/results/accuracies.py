@@ -1,0 +1,263 @@
+"""What the runs of notebook 03 answered, and the published tables of their accuracy (07).
+
+The tables look for parts of ``sweeps/results.toml`` by name: paper, teachers, as_coded, larger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+
+from kdnb.data.registry import registered
+from kdnb.errors import UserError
+from kdnb.leakage import MEMORY, skill
+from kdnb.metrics import seed_interval, share_interval
+from kdnb.results.answers import LABELS
+from kdnb.results.records import LARGER, Records
+
+__all__ = ["Answered", "accuracy", "answered", "drawn", "larger"]
+
+MODERATE = "ModerateDemented"
+MILD = "MildDemented"
+ALL = "all classes"
+# our models in the order of a table's rows -> the registry's name of the paper's
+MODELS = {
+    "teacher": "teacher",
+    "KD student": "student",
+    "label-only student": None,
+    "as-coded student": None,
+}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one run of notebook 03 answered on its test part.
+
+    Attributes:
+        run: The run's id; several ids where several runs stand together.
+        part: The part of the plan.
+        parameters: Those of the notebook.
+        trainings: Index model, see `kdnb.results.answers.trainings`.
+        values: Column of `kdnb.results.answers.answers` → (N,) whole numbers.
+    """
+
+    run: str
+    part: str
+    parameters: Mapping[str, Any]
+    trainings: pd.DataFrame
+    values: Mapping[str, np.ndarray]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Data set and split, the first columns of most tables."""
+        return {name: self.parameters[name] for name in ("dataset", "split")}
+
+    @property
+    def cells(self) -> dict[tuple[float, float], list[str]]:
+        """(alpha, T) → its students, by seed; (1, 1) is labels alone."""
+        students = self.trainings.groupby(["alpha", "temperature"])  # a teacher has neither
+        return {cell: list(rows.sort_values("seed").index) for cell, rows in students}
+
+    @property
+    def teachers(self) -> list[str]:
+        """Its teachers: one, but for `drawn` runs."""
+        return list(self.trainings.index[self.trainings["alpha"].isna()])
+
+    @property
+    def kinds(self) -> dict[str, list[str]]:
+        """Its models by what they are, students by seed."""
+        named = {"teacher": self.teachers}
+        for cell, students in self.cells.items():
+            kind = "label-only student" if cell == LABELS else "KD student"
+            named[kind] = students
+        return named
+
+    def right(self, *models: str) -> np.ndarray:
+        """(S, N) float64: whether each model names each image's class, 1 or 0."""
+        hits = [self.values[model] == self.values["target"] for model in models]
+        return np.stack(hits).astype(float)
+
+    @property
+    def memory(self) -> str:
+        """The stronger of memory alone and memory that also knows mirrored images."""
+        return max(MEMORY, key=lambda name: self.right(name).mean())
+
+
+def answered(records: Records, *parts: str) -> list[Answered]:
+    """The runs of notebook 03 in some parts of the plan, in the order of the record."""
+    runs = records["runs"]
+    chosen = runs[(runs["notebook"] == "03_distillation") & runs["part"].isin(parts)]
+    trainings = dict(list(records["03_trainings"].groupby("run")))
+    answers = dict(list(records["03_answers"].groupby("run")))
+    found = []
+    for row in chosen.itertuples():
+        values = {}
+        for answer in answers[row.run].itertuples():
+            values[answer.model] = np.array(answer.values.split(), dtype=np.int64)
+        found.append(
+            Answered(
+                run=row.run,
+                part=row.part,
+                parameters=json.loads(row.parameters),
+                trainings=trainings[row.run].set_index("model").drop(columns="run"),
+                values=values,
+            )
+        )
+    return found
+
+
+def drawn(records: Records) -> list[Answered]:
+    """The runs of the part "paper"; where "teachers" has more of the same place, all as one.
+
+    There every teacher counts with one student: that of its own seed. So no two draws share a
+    teacher.
+
+    Raises:
+        UserError: If runs of the same place have other test images.
+    """
+    more = answered(records, "teachers")
+    found = []
+    for one in answered(records, "paper"):
+        others = [other for other in more if other.place == one.place]
+        found.append(_together([one, *others]) if others else one)
+    return found
+
+
+def _together(runs: list[Answered]) -> Answered:
+    """Runs with the same test part as one: of each its teacher and that teacher's own student."""
+    first = runs[0]
+    trainings = []
+    values = dict(first.values)
+    for one in runs:
+        if not np.array_equal(one.values["target"], first.values["target"]):
+            raise UserError(
+                f"runs {first.run} and {one.run} have other test images: give them the same seed"
+            )
+        teacher_seed = one.parameters["teacher_seed"]
+        is_teacher = one.trainings["alpha"].isna()
+        own = one.trainings[is_teacher | (one.trainings["seed"] == teacher_seed)]
+        names = {"teacher": f"teacher, seed {teacher_seed}"}
+        trainings.append(own.rename(index=names))
+        for model in own.index:
+            values[names.get(model, model)] = one.values[model]
+    return Answered(
+        run=" ".join(one.run for one in runs),
+        part=first.part,
+        parameters=first.parameters,
+        trainings=pd.concat(trainings),
+        values=values,
+    )
+
+
+def accuracy(records: Records) -> pd.DataFrame:
+    """(a) The paper's accuracies beside ours, under its splits and under honest ones.
+
+    One row per data set, split, way to count the classes, and model: paper, accuracy with its 95 %
+    interval over seeds and groups, macro_f1, majority (share of the largest class of the test
+    part), leak_meter (1-NN), leak_meter_mirrored (the same with mirrored images, and its interval),
+    memory (the stronger of the two), accuracy ``above`` memory with interval, skill, seeds,
+    teachers, images, groups, size_px, epochs, run.
+
+    Alzheimer's "Moderate" class is two people: a three-class count merges it into "Mild", and its
+    recall stands apart.
+    """
+    return _scored([*drawn(records), *answered(records, "as_coded")])
+
+
+def larger(records: Records) -> pd.DataFrame:
+    """(a) The same of larger images and a longer schedule.
+
+    How much of the way to the paper is a matter of compute?
+    """
+    return _scored(answered(records, LARGER))
+
+
+def _scored(runs: list[Answered]) -> pd.DataFrame:
+    """One row per run, way to count the classes, and model, by place."""
+    rows = []
+    for one in runs:
+        models = one.kinds
+        if one.part == "as_coded":  # its students have one cell: the soft loss is dead
+            models = {"as-coded student": next(iter(one.cells.values()))}
+        for counted, answers in _counts(one):
+            for model, names in models.items():
+                rows.append(_score(answers, counted, model, names))
+    order = list(MODELS)
+    rows.sort(
+        key=lambda row: (row["dataset"], row["split"], row["counted"], order.index(row["model"]))
+    )
+    return pd.DataFrame(rows)
+
+
+def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
+    """The answers as they are; for Alzheimer also with three classes, and of "Moderate" alone."""
+    yield ALL, one
+    entry = registered().get(one.parameters["dataset"], {})
+    classes = [name.lower() for name in entry.get("classes", [])]
+    if MODERATE.lower() not in classes:
+        return
+    moderate = classes.index(MODERATE.lower())
+    mild = classes.index(MILD.lower())
+
+    merged = {}
+    for name, values in one.values.items():
+        merged[name] = values if name == "group" else np.where(values == moderate, mild, values)
+    yield "three classes", replace(one, values=merged)
+
+    is_moderate = one.values["target"] == moderate
+    if is_moderate.any():
+        alone = {name: values[is_moderate] for name, values in one.values.items()}
+        yield "Moderate alone", replace(one, values=alone)
+
+
+def _score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str, Any]:
+    """One row of the table of accuracies: of the networks ``names``, which are all a ``model``."""
+    target = one.values["target"]
+    groups = one.values["group"]
+    right = one.right(*names)
+    memory = one.right(one.memory)
+    epochs = "teacher_epochs" if model == "teacher" else "student_epochs"
+    macro_f1 = np.nan
+    majority = np.nan
+    if len(np.unique(target)) > 1:  # of one class alone they mean nothing
+        macro_f1 = np.mean([_macro_f1(target, one.values[name]) for name in names])
+        majority = np.bincount(target).max() / len(target)
+    return {
+        **one.place,
+        "counted": counted,
+        "model": model,
+        "paper": _claimed(one, counted, model),
+        **share_interval(right, groups).named("accuracy"),
+        "macro_f1": macro_f1,
+        "majority": majority,
+        "leak_meter": one.right("1-NN").mean(),
+        **share_interval(one.right("1-NN mirrored"), groups).named("leak_meter_mirrored"),
+        "memory": memory.mean(),
+        **seed_interval(right - memory, groups, bounds=(-1, 1)).named("above"),
+        "skill": skill(right.mean(), memory.mean()),
+        "seeds": len(names),
+        "teachers": len(one.teachers),
+        "images": len(target),
+        "groups": len(np.unique(groups)),
+        "size_px": one.parameters["image_size"],
+        "epochs": one.parameters[epochs],
+        "run": one.run,
+    }
+
+
+def _macro_f1(target: np.ndarray, predictions: np.ndarray) -> float:
+    return f1_score(target, predictions, average="macro", zero_division=0.0)
+
+
+def _claimed(one: Answered, counted: str, model: str) -> float:
+    """The paper's accuracy, in [0, 1]; NaN where it has none of this split, count or model."""
+    entry = registered().get(one.parameters["dataset"], {})
+    if counted != ALL or entry.get("protocol") != one.parameters["split"]:
+        return np.nan
+    return entry.get("paper", {}).get(MODELS[model], np.nan)

@@ -1,0 +1,30 @@
+"""What serves the project and no notebook: course copies, grades, the book, the doctor, badges.
+
+Each command is a module, called in the project's folder as ``python -m tools.<name>``; the Makefile
+wraps them. Nothing in ``kdnb`` imports from here.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from kdnb.errors import UserError
+
+__all__ = ["run_command"]
+
+
+def run_command(command: Callable[..., None]) -> None:
+    """Call a function as a command line; a user's mistake is one line on stderr and exit code 2.
+
+    Args:
+        command: Its parameters are the command line's arguments and options, as typer reads them.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        app()
+    except UserError as error:
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        sys.exit(2)

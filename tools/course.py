@@ -1,0 +1,110 @@
+"""The course: copies for students, for the instructor and for nbgrader (``make course``)."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdnb.notebook_files import Notebook, load_json, notebooks
+from kdnb.runs import atomic_path
+from kdnb.settings import project_root
+from tools import run_command
+from tools.exercises import exercises
+
+__all__ = ["build"]
+
+CONFIG = '''"""A course directory of nbgrader, written by `make course`. Run nbgrader's commands in this folder.
+
+Before you teach, copy the folder to a place of its own: `make clean` removes what was built.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, {root!r})  # the project, where the stubs come from
+from tools.copies import release_steps
+
+# nbgrader calls alembic by its name, which lies beside Python in an environment
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+os.environ["KDNB_LIVE"] = "0"  # while grading, no live widgets: they add megabytes to a notebook
+
+c = get_config()  # noqa: F821 - nbgrader gives it
+c.CourseDirectory.course_id = "kdnb"
+c.GenerateAssignment.preprocessors = release_steps()
+c.Execute.timeout = 1800  # seconds that a cell may take: the first submission trains the networks
+c.Execute.iopub_timeout = 60  # seconds that a cell's last output may take on a busy machine
+'''
+
+
+def build(committed: list[Path], out: Path, executed: Path | None = None) -> list[Path]:
+    """Write ``out/student``, ``out/instructor`` and ``out/nbgrader`` from the committed notebooks.
+
+    The same input gives the same bytes. ``out/nbgrader`` is a course directory with one assignment
+    for each notebook that has exercises; what nbgrader keeps there is left alone.
+
+    Args:
+        committed: The study's notebooks; run times come from ``times.toml`` beside them.
+        out: The folder to write to.
+        executed: Folder of executed copies, for the output that the instructor expects.
+
+    Returns:
+        Paths of the notebooks that were written.
+
+    Raises:
+        UserError: If a notebook or an executed copy cannot be read, or marks do not fit; nothing is
+            written then.
+    """
+    from tools.copies import instructor_copy, nbgrader_copy, student_copy  # loads for seconds
+
+    file = committed[0].parent / "times.toml"
+    times = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+    copies = {}
+    for path in committed:
+        stem = path.stem
+        notebook = load_json(path)
+        ran = load_json(executed / path.name) if executed else {"cells": []}
+        copies[out / "student" / path.name] = student_copy(notebook, stem, times)
+        copies[out / "instructor" / path.name] = instructor_copy(notebook, stem, times, ran)
+        if exercises(notebook):
+            source = out / "nbgrader" / "source" / stem / path.name
+            copies[source] = nbgrader_copy(notebook, stem, times)
+    for target, copy in copies.items():
+        _write(target, _text(copy))
+    _write(out / "nbgrader" / "nbgrader_config.py", CONFIG.format(root=str(project_root())))
+    return list(copies)
+
+
+def _text(notebook: Notebook) -> str:
+    """A notebook file's text, with the sources as lists of lines, as Jupyter writes them."""
+    cells = []
+    for cell in notebook["cells"]:
+        cells.append({**cell, "source": cell["source"].splitlines(keepends=True)})
+    whole = {**notebook, "cells": cells}
+    return json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _write(target: Path, text: str) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def main(
+    executed: Annotated[
+        str, typer.Option(help="folder of a finished study: expected output for the instructor")
+    ] = "",
+    out: Annotated[str, typer.Option(help="folder to write to; empty: build/course")] = "",
+) -> None:
+    """Write copies for students, for the instructor, and a course directory for nbgrader."""
+    folder = Path(out) if out else project_root() / "build" / "course"
+    written = build(notebooks(), folder, Path(executed) if executed else None)
+    assignments = [path for path in written if path.parents[1].name == "source"]
+    print(f"{len(written)} notebooks in {folder}/student, {folder}/instructor and nbgrader/source")
+    print(f"{folder}/nbgrader: a course directory of nbgrader with {len(assignments)} assignments")
+    if not executed:
+        print("the instructor's copies hold no output: EXECUTED=runs/study/<a finished study>")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,157 @@
+"""Grades from submitted notebooks, one row per notebook and exercise (``make grade``).
+
+Read are the outcomes that the checks left in the saved outputs; a learner's code is never executed
+here. So an outcome can be forged by editing the file. A changed check, a missing one and an answer
+that is still the stub are told. Who must be certain runs the submissions again in a closed place,
+by ``nbgrader autograde`` or papermill.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from kdnb.course.checking import COLOURS, MIME
+from kdnb.errors import UserError
+from kdnb.notebook_files import load_json, notebooks, source_of
+from kdnb.runs import atomic_path
+from tools import run_command
+from tools.exercises import NAMED, exercises
+
+__all__ = ["COLUMNS", "grade"]
+
+COLUMNS = ("file", "notebook", "exercise", "outcome", "said", "note")
+Reference = dict[
+    str, dict[str, tuple[Any, Any]]
+]  # notebook → exercise → answer and check, as given out
+
+
+def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
+    """Grade every notebook under a folder, whatever its name; a broken file touches no other.
+
+    Args:
+        folder: The submissions, in folders or not.
+        committed: The study's notebooks, which the student copies were built from.
+
+    Returns:
+        Columns ``COLUMNS``. ``outcome`` is ``passed``, ``not passed``, ``not tried``, ``doubtful``
+        (something does not fit; see ``note``) or ``not graded``.
+
+    Raises:
+        UserError: If the folder does not exist or holds no notebook.
+    """
+    from tools.copies import student_copy  # nbgrader loads for seconds
+
+    if not folder.is_dir():
+        raise UserError(f"'{folder}' is no folder: give the folder of submitted notebooks")
+    files = sorted(p for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    if not files:
+        raise UserError(f"no notebook (*.ipynb) in '{folder}'")
+    reference = {}
+    for path in committed:
+        given_out = exercises(student_copy(load_json(path), path.stem, {}))
+        if given_out:
+            reference[path.stem] = given_out
+    rows = []
+    for file in files:
+        name = str(file.relative_to(folder))
+        rows += [(name, *row) for row in _graded(file, reference)]
+    return pd.DataFrame(rows, columns=COLUMNS).map(_harmless)
+
+
+def _harmless(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula.
+
+    >>> _harmless("=1+1"), _harmless("Right.")
+    ("'=1+1", 'Right.')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _graded(file: Path, reference: Reference) -> list[tuple[str, str, str, str, str]]:
+    """Notebook, exercise, outcome, what was said and the note, for each exercise of a file."""
+    try:
+        notebook = load_json(file)
+        stem = _which(notebook, reference)
+        cells = [
+            c for c in notebook["cells"] if isinstance(c, dict) and c.get("cell_type") == "code"
+        ]
+        return [
+            (stem, name, *_exercise(name, *pair, cells)) for name, pair in reference[stem].items()
+        ]
+    except UserError as error:
+        return [("", "", "not graded", "", str(error))]
+    except Exception as error:  # valid JSON in a form that no program writes must not stop the rest
+        odd = f"no notebook as Jupyter writes it ({type(error).__name__}: {error})"
+        return [("", "", "not graded", "", odd)]
+
+
+def _which(notebook: Any, reference: Reference) -> str:
+    """The notebook that most exercises come from; without any, what the build wrote down."""
+    owners = {}
+    for stem, of in reference.items():
+        owners |= dict.fromkeys(of, stem)
+    text = "\n".join(map(source_of, notebook["cells"]))
+    found = [owners.get(name) for name in NAMED.findall(text)]
+    written = notebook.get("metadata", {}).get("kdnb", {}).get("notebook")
+    ranked = [stem for stem, _ in Counter(filter(None, found)).most_common(1)]
+    for stem in (*ranked, written):
+        if stem in reference:
+            return stem
+    raise UserError("holds no exercise of this study")
+
+
+def _exercise(name: str, answer: Any, check: Any, cells: list[Any]) -> tuple[str, str, str]:
+    """Outcome, what the check said, and what is doubtful about it."""
+    named = [c for c in cells if c.get("id") == check["id"] or name in NAMED.findall(source_of(c))]
+    if not named:
+        return "not tried", "", "the check cell is missing"
+    same = [c for c in named if _text(c) == _text(check)]
+    cell = (same or named)[-1]
+    doubts = [] if same else ["the check cell was changed"]
+    outputs = [o for o in cell.get("outputs") or [] if isinstance(o, dict)]
+    kept = [o.get("data", {}).get(MIME) for o in outputs]
+    records = [record for record in kept if isinstance(record, dict)]
+    errors = [o for o in outputs if o.get("output_type") == "error"]
+    if errors:
+        raised = f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
+        return "not passed", "", "; ".join([*doubts, f"the check stopped with {raised[:200]}"])
+    if not records:
+        return "not tried", "", "; ".join([*doubts, "the check was not run"])
+    state = str(records[-1].get("state"))
+    said = str(records[-1].get("said"))[:200]
+    untouched = any(c.get("id") == answer["id"] and _text(c) == _text(answer) for c in cells)
+    signs = {
+        "the outcome belongs to another exercise": records[-1].get("exercise") != name,
+        "the outcome is none that a check gives": state not in COLOURS,
+        "it has an outcome, but was not run": cell.get("execution_count") is None,
+        "passed, but the answer cell is untouched": state == "passed" and untouched,
+    }
+    doubts += [sign for sign, seen in signs.items() if seen]
+    return "doubtful" if doubts else state, said, "; ".join(doubts)
+
+
+def _text(cell: Any) -> str:
+    return "\n".join(line.rstrip() for line in source_of(cell).strip().splitlines())
+
+
+def main(
+    folder: Annotated[str, typer.Argument(help="submitted notebooks, in folders or not, any name")],
+    out: Annotated[str, typer.Option(help="the CSV to write")] = "grades.csv",
+) -> None:
+    """Write one row per submitted notebook and exercise: passed or not, and what is doubtful."""
+    if not folder:
+        raise UserError("no folder of submissions: make grade FOLDER=path")
+    rows = grade(Path(folder), notebooks())
+    with atomic_path(out) as temporary:
+        rows.to_csv(temporary, index=False, lineterminator="\n")
+    counts = rows["outcome"].value_counts()
+    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    print(f"{rows['file'].nunique()} notebooks: {told}; {out}")
+    print("Outcomes are read from the saved files, which can be edited: see the column 'note'.")
+
+
+if __name__ == "__main__":
+    run_command(main)
