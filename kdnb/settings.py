@@ -245,7 +245,8 @@ class Settings(BaseModel):
         declaring = [cell for cell in history if _first_line(cell).startswith(PARAMETERS_MARK)]
         if not declaring:
             raise UserError(
-                f"no parameters cell was run: run the cell that begins with '{PARAMETERS_MARK}' first"
+                "no parameters cell was run: "
+                f"run the cell that begins with '{PARAMETERS_MARK}' first"
             )
         declared = _assigned_names(declaring[-1])
         injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
