@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend; every notebook and the command line show it as one line."""
+"""The one exception for mistakes that a user can mend: one line in all notebooks and commands."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ __all__ = ["UserError"]
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: the message says what was received, what is accepted and what to do.
+    """A mistake the user can mend.
 
-    The command line prints the message and exits with code 2; a notebook shows it without a traceback.
+    The message says what was received, what is accepted and what to do. The command line prints it
+    and exits with code 2; a notebook shows it without a traceback.
     """
 
     def _render_traceback_(self) -> list[str]:

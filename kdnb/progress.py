@@ -1,4 +1,4 @@
-"""Progress of long work: a bar for a person at a notebook or terminal, one line per step in a log (notebooks 02-06)."""
+"""Progress of long work: a bar for a person who watches, one line per step in a log (02-06)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ __all__ = ["say", "track"]
 
 
 def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
-    """Iterate with a progress bar where a person watches, silently in a log or where there is one step.
+    """Iterate with a progress bar where a person watches; silently in a log, or over one step.
 
     >>> sum(track([1, 2, 3], "adding"))
     6
     """
-    bar = notebook_bar if is_live() else terminal_bar
+    live = is_live()
     steps = length_hint(items, 2) if total is None else total
-    hidden = steps < 2 or not (is_live() or sys.stderr.isatty())
+    watched = live or sys.stderr.isatty()
+    bar = notebook_bar if live else terminal_bar
+    hidden = steps < 2 or not watched
     return iter(bar(items, desc=label, total=total, leave=False, disable=hidden))
 
 

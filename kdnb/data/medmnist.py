@@ -1,4 +1,4 @@
-"""MedMNIST: the two-dimensional sets of the medmnist package as a source, read from their .npz file (01_data)."""
+"""MedMNIST: the two-dimensional sets of the medmnist package, from their .npz file (01_data)."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +12,14 @@ __all__ = ["PREFIX", "medmnist_about", "medmnist_source"]
 
 PREFIX = "medmnist:"
 SIZES = (28, 64, 128, 224)  # px, as published
+PUBLISHED = ("train", "val", "test")
 
 
 def medmnist_source(flag: str, place: Path, size: int) -> Source:
-    """A MedMNIST set (Yang et al. 2023, doi:10.1038/s41597-022-01721-8) with its own train, val and test parts.
+    """A MedMNIST set (Yang et al. 2023, doi:10.1038/s41597-022-01721-8) with its own three parts.
 
-    Of the files in `place` the smallest that holds at least `size` px is taken, or else the largest; where there is
-    none, the package downloads one.
+    Of the files in `place` the smallest that holds at least `size` px is taken, or else the
+    largest; where there is none, the package downloads one.
 
     Args:
         flag: The package's name of the set, such as "breastmnist".
@@ -26,56 +27,96 @@ def medmnist_source(flag: str, place: Path, size: int) -> Source:
         size: px, what the networks will see.
 
     Raises:
-        UserError: no package, an unknown, three-dimensional or multi-label set, no file and no network, a broken file.
+        UserError: no package, an unknown, three-dimensional or multi-label set, no file and no
+            network, a broken file.
     """
-    kind, info = _package(flag)
+    dataset_class, info = _package(flag)
     folder = place.parent if place.suffix == ".npz" else place
-    files = {s: folder / (f"{flag}.npz" if s == SIZES[0] else f"{flag}_{s}.npz") for s in SIZES}
+    files = {side: folder / _file_name(flag, side) for side in SIZES}
     there = [s for s, file in files.items() if file.is_file() and place in (folder, file)]
     if place != folder and not there:
-        raise UserError(f"'{place}' is no file of {flag}: accepted are {flag}.npz and {flag}_<64, 128 or 224>.npz")
-    taken = next((s for s in there or SIZES if s >= size), max(there or SIZES))
+        raise UserError(
+            f"'{place}' is no file of {flag}: "
+            f"accepted are {flag}.npz and {flag}_<64, 128 or 224>.npz"
+        )
+    taken = _best_size(there or SIZES, size)
     file = files[taken]
     if not there:
-        _download(kind, file, taken, info)
+        _download(dataset_class, file, taken, info)
     try:
-        parts = {part: kind(part, root=str(folder), size=taken) for part in ("train", "val", "test")}
-        images = {part: found.imgs for part, found in parts.items()}  # (N, s, s) or (N, s, s, 3) uint8
-        labels = {int(number): name for number, name in info["label"].items()}
-        entries = [Entry(f"{part}/{i:06}", f"{part}/{i}", labels[int(number)], part)
-                   for part, found in parts.items() for i, number in enumerate(found.labels.ravel())]  # fmt: skip
-    except Exception as error:  # a cut file, another set's labels: the package and numpy raise many types
-        raise UserError(f"'{file}' is no complete file of {flag} ({_line(error)}): delete it and run again") from None
+        parts = {part: dataset_class(part, root=str(folder), size=taken) for part in PUBLISHED}
+        images = {part: found.imgs for part, found in parts.items()}  # (N, s, s) or (N, s, s, 3)
+        classes = {int(number): name for number, name in info["label"].items()}
+        entries = []
+        for part, found in parts.items():
+            labels = [classes[int(number)] for number in found.labels.ravel()]
+            entries += _entries(part, labels)
+    except Exception as error:  # a cut file, another set's labels: many types are raised
+        raise UserError(
+            f"'{file}' is no complete file of {flag} ({_line(error)}): delete it and run again"
+        ) from None
 
-    def read(path: str) -> bytes:  # as a PGM or PPM file: equal pixels are equal bytes
+    def read(path: str) -> bytes:
+        """As a PGM or PPM file: equal pixels are equal bytes."""
         part, _, row = path.partition("/")
         image = images[part][int(row)]
-        return b"P%d %d %d 255\n" % (5 + (image.ndim == 3), *image.shape[1::-1]) + image.tobytes()
+        height, width = image.shape[:2]
+        kind = b"P6" if image.ndim == 3 else b"P5"
+        return b"%s %d %d 255\n" % (kind, width, height) + image.tobytes()
 
-    return Source(PREFIX + flag, file_hash(file), entries, read)
+    return Source(name=PREFIX + flag, identity=file_hash(file), entries=entries, read=read)
 
 
-def _download(kind: type, file: Path, size: int, info: dict[str, Any]) -> None:
-    """Fetch and check the file beside its place, then move it there: nothing half-written is ever found."""
+def _file_name(flag: str, size: int) -> str:
+    return f"{flag}.npz" if size == SIZES[0] else f"{flag}_{size}.npz"
+
+
+def _best_size(sizes: list[int] | tuple[int, ...], wanted: int) -> int:
+    large_enough = [size for size in sizes if size >= wanted]
+    return min(large_enough) if large_enough else max(sizes)
+
+
+def _entries(part: str, labels: list[str]) -> list[Entry]:
+    return [
+        Entry(image_id=f"{part}/{row:06}", path=f"{part}/{row}", label=label, published_split=part)
+        for row, label in enumerate(labels)
+    ]
+
+
+def _download(dataset_class: type, file: Path, size: int, info: dict[str, Any]) -> None:
+    """Fetch and check the file beside its place, then move it there: no half file is ever found."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=file.parent) as folder:
-            kind("test", root=folder, size=size, download=True)
+            dataset_class("test", root=folder, size=size, download=True)
             Path(folder, file.name).replace(file)
-    except Exception as error:  # no network, no space, another checksum: the package raises many types
-        raise UserError(f"{file.name} is not to be had ({_line(error)}): check the network, or get it by hand from "
-                        f"{info['url'].partition('/files')[0]} into '{file.parent}'") from None  # fmt: skip
+    except Exception as error:  # no network, no space, another checksum: many types are raised
+        raise UserError(
+            f"{file.name} is not to be had ({_line(error)}): check the network, or get it by hand "
+            f"from {_page(info)} into '{file.parent}'"
+        ) from None
 
 
 def _line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    message = " ".join(str(error).split())
+    return (message or type(error).__name__)[:200]
+
+
+def _page(info: dict[str, Any]) -> str:
+    """The web page of a set, whose files lie below it."""
+    return info["url"].partition("/files")[0]
 
 
 def medmnist_about(flag: str) -> dict[str, str]:
     """What the package says of a set: title, licence, url, citation, notes."""
     _, info = _package(flag)
-    return {"title": info["python_class"], "licence": info["license"], "url": info["url"].partition("/files")[0],
-            "citation": "Yang et al. 2023, doi:10.1038/s41597-022-01721-8", "notes": info["description"]}  # fmt: skip
+    return {
+        "title": info["python_class"],
+        "licence": info["license"],
+        "url": _page(info),
+        "citation": "Yang et al. 2023, doi:10.1038/s41597-022-01721-8",
+        "notes": info["description"],
+    }
 
 
 def _package(flag: str) -> tuple[type, dict[str, Any]]:
@@ -84,8 +125,12 @@ def _package(flag: str) -> tuple[type, dict[str, Any]]:
         import medmnist  # optional: only these sets need it
     except ImportError:
         raise UserError("MedMNIST sets need the package medmnist: pip install medmnist") from None
-    flat = [f for f, i in medmnist.INFO.items() if not f.endswith("3d") and not i["task"].startswith("multi-label")]
-    if flag not in flat:
-        raise UserError(f"MedMNIST set {flag!r} cannot be used: accepted are {', '.join(flat)}")
+    usable = [
+        name
+        for name, info in medmnist.INFO.items()
+        if not name.endswith("3d") and not info["task"].startswith("multi-label")
+    ]
+    if flag not in usable:
+        raise UserError(f"MedMNIST set {flag!r} cannot be used: accepted are {', '.join(usable)}")
     info = medmnist.INFO[flag]
     return getattr(medmnist, info["python_class"]), info

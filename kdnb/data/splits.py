@@ -1,4 +1,4 @@
-"""Splits: four ways to part a manifest into train, val and test, and nested training subsets (every notebook)."""
+"""Splits: four ways to part a manifest into train, val and test, and nested subsets (01-07)."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -14,31 +14,38 @@ __all__ = ["image_keys", "make_split", "subset"]
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
+VAL_OF_TRAIN = np.array([7 / 8, 0, 1 / 8])  # of PARTS, where a published split has no val
 
 
 def image_keys(ids: Iterable[str], *salts: int) -> np.ndarray:
-    """One uint64 per id that depends on the id and the salts only: the same in any order, batch and process.
+    """One uint64 per id, from id and salts only: the same in any order, batch and process.
 
     >>> bool((image_keys(["a", "b"], 7)[::-1] == image_keys(["b", "a"], 7)).all())
     True
     """
-    salt = ",".join(str(int(s)) for s in salts).encode()
-    digests = b"".join(blake2b(str(i).encode(), digest_size=8, key=salt).digest() for i in ids)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    salt = ",".join(str(int(number)) for number in salts).encode()
+    digests = [blake2b(str(name).encode(), digest_size=8, key=salt).digest() for name in ids]
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
-    """The part of every row: "train" (70 %), "val" (10 %), "test" (20 %), "unused"; the same for any order of the rows.
+    """The part of every row: "train" (70 %), "val" (10 %), "test" (20 %), "unused".
+
+    It is the same for any order of the rows.
 
     - ``random``: image by image, stratified by class; leaks whatever the set leaks.
-    - ``deduplicated``: one image per family, an original before its copies, parted like ``random``; the rest is unused.
-    - ``published``: the set's own folders; where they have no validation part, 1/8 of train (stratified) becomes it.
-    - ``grouped``: no group (`kdnb.leakage.groups`) crosses. Groups are dealt from the largest down, each to the part
-      that is furthest behind its share of the group's classes. A class with fewer groups than 1 / (smallest
-      share) first gives one group to train, one to test, one to val, in this order, as far as its groups reach.
+    - ``deduplicated``: one image per family, an original before its copies, parted like ``random``;
+      the rest is unused.
+    - ``published``: the set's own folders; where they have no validation part, 1/8 of train
+      (stratified) becomes it.
+    - ``grouped``: no group (`kdnb.leakage.groups`) crosses. Groups are dealt from the largest down,
+      each to the part that is furthest behind its share of the group's classes. A class with fewer
+      groups than 1 / (smallest share) first gives one group to train, one to test, one to val, in
+      this order, as far as its groups reach.
 
     Returns:
-        Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part lacks.
+        Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part
+        lacks.
 
     Raises:
         UserError: unknown mode, or ``published`` on a set without train and test folders.
@@ -46,68 +53,117 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
     part = pd.Series("unused", index=manifest.index, dtype=object, name="part")
     if mode == "grouped":
         part.update(_deal(manifest, groups(manifest), SHARES, seed))
-    elif mode in ("random", "deduplicated"):
-        kept = manifest if mode == "random" else _one_per_family(manifest)
+    elif mode == "random":
+        part.update(_deal(manifest, manifest["image_id"], SHARES, seed))
+    elif mode == "deduplicated":
+        kept = _one_per_family(manifest)
         part.update(_deal(kept, kept["image_id"], SHARES, seed))
     elif mode == "published":
-        part.update(manifest["published_split"].where(manifest["published_split"].isin(PARTS)))
-        if not {"train", "test"} <= set(part):
-            raise UserError("this data set has no published train and test folders: set split to grouped or random")
-        if "val" not in set(part):
-            kept = manifest[part == "train"]
-            part.update(_deal(kept, kept["image_id"], np.array([7 / 8, 0, 1 / 8]), seed))
+        part.update(_published(manifest, seed))
     else:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {mode!r}")
-    counts = pd.crosstab(manifest["label"], part).reindex(columns=["train", "val", "test"], fill_value=0)
-    lacking = counts[(counts == 0).any(axis=1)].to_dict("index").items()
-    part.attrs["notes"] = [f"class {label}: " + ", ".join(f"{p} {n}" for p, n in row.items()) for label, row in lacking]
+    part.attrs["notes"] = _notes(manifest["label"], part)
     return part.astype("str")
 
 
 def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
-    """About `fraction` of each class in whole groups, at least one group of each; smaller fractions lie in larger ones.
+    """About `fraction` of each class in whole groups, at least one group of each.
 
-    Of `rows` (N,), int64 positions in the manifest `table`, those kept (M,) come back in their order. `fraction` lies
-    in (0, 1], else a UserError; another `seed`, another order of the groups.
+    Smaller fractions lie in larger ones.
+
+    Args:
+        rows: (N,) int64 positions in the manifest.
+        table: The manifest.
+        fraction: In (0, 1], else a UserError.
+        seed: Another seed, another order of the groups.
+
+    Returns:
+        (M,) those of `rows` that are kept, in their order.
     """
     if not 0 < fraction <= 1:
         raise UserError(f"fraction must lie in (0, 1], got {fraction}")
     part = table.iloc[rows]
     group = groups(part)
-    cells = pd.DataFrame({"group": group, "label": part["label"]}).value_counts().rename("size").reset_index()
+    cells = pd.DataFrame({"group": group, "label": part["label"]})
+    cells = cells.value_counts().rename("size").reset_index()
     cells = cells.iloc[np.lexsort((cells["label"], image_keys(cells["group"], seed)))]
-    size, by_label = cells["size"], cells.groupby("label")["size"]
-    middle = by_label.cumsum() - size / 2  # grows along the order: what is kept is a prefix of each class
-    keep = (middle <= fraction * by_label.transform("sum")) | (by_label.cumsum() == size)
+    of_label = cells.groupby("label")["size"]
+    end = of_label.cumsum()  # images of the class up to and with this group
+    middle = (
+        end - cells["size"] / 2
+    )  # grows along the order: what is kept is a prefix of each class
+    first = end == cells["size"]
+    keep = (middle <= fraction * of_label.transform("sum")) | first
     return np.asarray(rows)[group.isin(cells.loc[keep, "group"]).to_numpy()]
 
 
+def _published(manifest: pd.DataFrame, seed: int) -> pd.Series:
+    """The set's own parts, missing where it gives none; with a validation part in any case."""
+    published = manifest["published_split"]
+    part = published.where(published.isin(PARTS))
+    if not {"train", "test"} <= set(part):
+        raise UserError(
+            "this data set has no published train and test folders: set split to grouped or random"
+        )
+    if "val" not in set(part):
+        train = manifest[part == "train"]
+        part.update(_deal(train, train["image_id"], VAL_OF_TRAIN, seed))
+    return part
+
+
+def _notes(label: pd.Series, part: pd.Series) -> list[str]:
+    """One line for each class that a part lacks: how many of its images each part has."""
+    counts = pd.crosstab(label, part).reindex(columns=["train", "val", "test"], fill_value=0)
+    lacking = counts[(counts == 0).any(axis=1)]
+    return [
+        f"class {row.Index}: train {row.train}, val {row.val}, test {row.test}"
+        for row in lacking.itertuples()
+    ]
+
+
 def _one_per_family(manifest: pd.DataFrame) -> pd.DataFrame:
-    copied = manifest["copy_of"] != "" if "copy_of" in manifest else np.zeros(len(manifest), bool)
-    # originals first
-    family = components(manifest, ["family", "sha256"]).iloc[np.lexsort((manifest["image_id"], copied))]
-    return manifest.loc[family.drop_duplicates().index]
+    copy_of = manifest.get("copy_of", pd.Series("", index=manifest.index))
+    originals_first = np.lexsort((manifest["image_id"], copy_of != ""))
+    family = components(manifest, ["family", "sha256"])
+    kept = family.iloc[originals_first].drop_duplicates()
+    return manifest.loc[kept.index]
 
 
 def _deal(manifest: pd.DataFrame, group: pd.Series, share: np.ndarray, seed: int) -> pd.Series:
-    """Whole groups to PARTS by Webster's rule of apportionment, summed over the classes of a group."""
+    """Whole groups to PARTS by Webster's rule of apportionment, summed over a group's classes.
+
+    Args:
+        manifest: Its labels are the classes.
+        group: The group of every row.
+        share: (3,) shares of PARTS; a part with share 0 gets nothing.
+        seed: The order of groups of one size.
+
+    Returns:
+        The part of every row.
+    """
     counts = pd.crosstab(group, manifest["label"])
-    size, parts = counts.to_numpy(), np.flatnonzero(share)
-    order = np.lexsort((image_keys(counts.index, seed), -size.sum(axis=1)))
-    dealt, filled = np.full(len(size), -1), np.zeros((len(PARTS), size.shape[1]))
+    size = counts.to_numpy()  # (groups, classes) images
+    parts = np.flatnonzero(share)
+    largest_first = np.lexsort((image_keys(counts.index, seed), -size.sum(axis=1)))
+    part_of = np.full(len(size), -1)  # of each group, -1: not yet dealt
+    filled = np.zeros((len(PARTS), size.shape[1]))
 
-    def give(g: int, p: int) -> None:
-        dealt[g] = p
-        filled[p] += size[g]
+    def give(number: int, part: int) -> None:
+        part_of[number] = part
+        filled[part] += size[number]
 
-    for c in np.argsort((size > 0).sum(axis=0), kind="stable"):
-        members = order[size[order, c] > 0]
-        rare = len(members) < 1 / share[parts].min() - 1e-9
-        for p in parts:
-            free = members[dealt[members] < 0]
-            if rare and len(free) and not filled[p, c]:
-                give(free[0], p)
-    for g in order[dealt[order] < 0]:
-        behind = ((filled[parts] + size[g] / 2) / size.sum(axis=0)) @ size[g] / share[parts]
-        give(g, parts[behind.argmin()])
-    return pd.Series(np.array(PARTS, dtype=object)[dealt[counts.index.get_indexer(group)]], index=manifest.index)
+    groups_of_class = (size > 0).sum(axis=0)
+    for column in np.argsort(groups_of_class, kind="stable"):
+        members = largest_first[size[largest_first, column] > 0]
+        if len(members) >= 1 / share[parts].min() - 1e-9:
+            continue  # not rare
+        for part in parts:
+            free = members[part_of[members] < 0]
+            if len(free) and not filled[part, column]:
+                give(free[0], part)
+    for number in largest_first[part_of[largest_first] < 0]:
+        half_in = (filled[parts] + size[number] / 2) / size.sum(axis=0)  # (parts, classes)
+        behind = half_in @ size[number] / share[parts]
+        give(number, parts[behind.argmin()])
+    names = np.array(PARTS, dtype=object)[part_of]
+    return pd.Series(names[counts.index.get_indexer(group)], index=manifest.index)

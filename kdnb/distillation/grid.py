@@ -1,4 +1,4 @@
-"""The α × T grid: many students of one teacher, each beside its label-only control, and what it answers (03, 07)."""
+"""The α × T grid: many students of one teacher, beside students on labels alone (03, 07)."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
@@ -10,7 +10,15 @@ import torch
 from kdnb.data import ImageSet
 from kdnb.distillation.students import distil
 from kdnb.distillation.teaching import train_teacher_or_control
-from kdnb.metrics import Interval, divergence, ece, paired_test, seed_interval, share_interval, softmax
+from kdnb.metrics import (
+    Interval,
+    divergence,
+    ece,
+    paired_test,
+    seed_interval,
+    share_interval,
+    softmax,
+)
 from kdnb.progress import say
 from kdnb.runs import Run
 from kdnb.settings import Settings
@@ -70,34 +78,45 @@ def train_controls(
 
 
 def compare(
-    runs: Mapping[Hashable, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
+    runs: Mapping[Hashable, Sequence[Run]],
+    teacher: Run,
+    image_set: ImageSet,
+    test_groups: np.ndarray,
 ) -> pd.DataFrame:
     """Students of several kinds beside the first kind, which is the control of all others.
 
-    ``runs`` are kind → its students, one per seed, the same seeds in the same order for all; ``test_groups`` (N,) the
-    patient or family of every test image.
+    Args:
+        runs: Kind → its students, one per seed, the same seeds in the same order for all.
+        teacher: Their teacher.
+        image_set: What they were trained on.
+        test_groups: (N,) patient or family of every test image.
 
     Returns:
-        One row per kind: seeds; ``val_accuracy``, the mean over seeds, to choose by; on the test part ``accuracy`` with
-        its 95 % interval over seeds and groups, ``gain`` over the first kind with interval and ``p`` (paired test over
-        groups), ``agreement`` and ``kl`` with the teacher, ``ece``.
+        One row per kind: seeds; ``val_accuracy``, the mean over seeds, to choose by; on the test
+        part ``accuracy`` with its 95 % interval over seeds and groups, ``gain`` over the first kind
+        with interval and ``p`` (paired test over groups), ``agreement`` and ``kl`` with the
+        teacher, ``ece``.
     """
-    targets = {part: image_set.table["target"].to_numpy(np.int64)[image_set.rows(part)] for part in ("val", "test")}
-    right = {kind: _right(of, targets["test"], "test") for kind, of in runs.items()}  # (S, N)
-    answers, first = softmax(saved_logits(teacher)), next(iter(runs))
+    val_targets = _targets(image_set, "val")
+    test_targets = _targets(image_set, "test")
+    taught = softmax(saved_logits(teacher))  # (N, K)
+    control = _right(next(iter(runs.values())), test_targets, "test")  # (seeds, N)
     rows = []
-    for kind, of in runs.items():
-        gains = right[kind] - right[first][: len(of)]
-        probabilities = [softmax(saved_logits(run)) for run in of]
-        rows.append({
-            "seeds": len(of), "val_accuracy": _right(of, targets["val"], "val").mean(),
-            **share_interval(right[kind], test_groups).named("accuracy"),
+    for students in runs.values():
+        right = _right(students, test_targets, "test")
+        gains = right - control[: len(students)]
+        learned = [softmax(saved_logits(student)) for student in students]
+        row = {
+            "seeds": len(students),
+            "val_accuracy": _right(students, val_targets, "val").mean(),
+            **share_interval(right, test_groups).named("accuracy"),
             **seed_interval(gains, test_groups, bounds=(-1, 1)).named("gain"),
             "p": paired_test(gains, test_groups),
-            "agreement": np.mean([(p.argmax(1) == answers.argmax(1)).mean() for p in probabilities]),
-            "kl": np.mean([divergence(answers, p).mean() for p in probabilities]),
-            "ece": np.mean([ece(p, targets["test"]) for p in probabilities]),
-        })  # fmt: skip
+            "agreement": np.mean([(p.argmax(1) == taught.argmax(1)).mean() for p in learned]),
+            "kl": np.mean([divergence(taught, p).mean() for p in learned]),
+            "ece": np.mean([ece(p, test_targets) for p in learned]),
+        }
+        rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(runs, tupleize_cols=False, name="kind"))
 
 
@@ -106,29 +125,49 @@ def grid_table(
 ) -> pd.DataFrame:
     """`compare` for the cells of `train_grid`, labels alone first.
 
-    Columns alpha and temperature come before the others.
+    The columns alpha and temperature come before the others.
     """
+    cells = pd.DataFrame(list(runs), columns=["alpha", "temperature"])
     table = compare(runs, teacher, image_set, test_groups).reset_index(drop=True)
-    return pd.concat([pd.DataFrame(list(runs), columns=["alpha", "temperature"]), table], axis=1)
+    return pd.concat([cells, table], axis=1)
 
 
 def answer(table: pd.DataFrame) -> str:
-    """Does distillation help here? The cell chosen on the validation part, and its gain on the test part.
+    """Does distillation help here? The cell chosen on the validation part, and its gain on test.
 
-    >>> answer(pd.DataFrame({"alpha": [1, 0.5], "temperature": [1, 4], "seeds": [3, 3], "val_accuracy": [0.8, 0.9],
-    ...                      "gain": [0, 0.1], "gain_low": [0, 0.05], "gain_high": [0, 0.15], "p": [1, 0.01]}))
-    'distillation helps here: alpha 0.5, T 4 minus labels alone is +0.100 [+0.050, +0.150] (3 seeds, patients p = 0.01)'
+    >>> table = pd.DataFrame({
+    ...     "alpha": [1, 0.5], "temperature": [1, 4], "seeds": [3, 3], "val_accuracy": [0.8, 0.9],
+    ...     "gain": [0, 0.1], "gain_low": [0, 0.05], "gain_high": [0, 0.15], "p": [1, 0.01],
+    ... })
+    >>> verdict, numbers = answer(table).split(": ")
+    >>> print(verdict)
+    distillation helps here
+    >>> print(numbers)
+    alpha 0.5, T 4 minus labels alone is +0.100 [+0.050, +0.150] (3 seeds, patients p = 0.01)
     """
     cells = table[table["alpha"] < 1]
     if cells.empty:
         return "alpha 1 is labels alone: there is nothing to compare"
     best = cells.loc[cells["val_accuracy"].idxmax()]
-    verdict = "helps" if best["gain_low"] > 0 else "hurts" if best["gain_high"] < 0 else "makes no clear difference"
+    if best["gain_low"] > 0:
+        verdict = "helps"
+    elif best["gain_high"] < 0:
+        verdict = "hurts"
+    else:
+        verdict = "makes no clear difference"
     if best["seeds"] < 3:
         verdict += " in this one draw (fewer than 3 seeds cannot speak for the method)"
-    return (f"distillation {verdict} here: alpha {best['alpha']:g}, T {best['temperature']:g} minus labels alone is "
-            f"{Interval(best[['gain', 'gain_low', 'gain_high']]):+.3f} "
-            f"({best['seeds']:.0f} seed{'s' if best['seeds'] > 1 else ''}, patients p = {best['p']:.2g})")  # fmt: skip
+    gain = Interval(best[["gain", "gain_low", "gain_high"]])
+    seeds = f"{best['seeds']:.0f} seed{'s' if best['seeds'] > 1 else ''}"
+    return (
+        f"distillation {verdict} here: alpha {best['alpha']:g}, T {best['temperature']:g} "
+        f"minus labels alone is {gain:+.3f} ({seeds}, patients p = {best['p']:.2g})"
+    )
+
+
+def _targets(image_set: ImageSet, part: str) -> np.ndarray:
+    """(N,) int64 class numbers of one part."""
+    return image_set.table["target"].to_numpy(np.int64)[image_set.rows(part)]
 
 
 def _right(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The paper's claims about cost beside what is measured here; the verdicts are computed (notebook 06)."""
+"""The paper's claims about cost beside what is measured here; verdicts are computed (06)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from kdnb.metrics import Interval
 
 __all__ = ["check_claims", "claims", "verdict"]
 
-Measured = tuple[float, float, float]  # value, and its 95 % interval; three times the same where it is counted
+Measured = tuple[
+    float, float, float
+]  # value, and its 95 % interval; three times the same where it is counted
 
 
 def claims() -> list[dict[str, Any]]:
     """The entries of claims.toml; the file explains their fields."""
-    return tomllib.loads(files("kdnb.efficiency").joinpath("claims.toml").read_text(encoding="utf-8"))["claim"]
+    text = files("kdnb.efficiency").joinpath("claims.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["claim"]
 
 
 def verdict(claim: Mapping[str, Any], measured: Measured) -> str:
-    """What the measured interval says about a claim; an interval that reaches across its border says nothing.
+    """What the measured interval says about a claim; across its border it says nothing.
 
     >>> verdict({"value": 0.5, "below": True}, (0.34, 0.34, 0.34))
     'holds'
@@ -33,29 +36,41 @@ def verdict(claim: Mapping[str, Any], measured: Measured) -> str:
     if "reason" in claim:
         return f"not comparable: {claim['reason']}"
     if "below" in claim:
-        return "holds" if high < claim["value"] else "does not hold" if low >= claim["value"] else "undecided"
+        if high < claim["value"]:
+            return "holds"
+        return "does not hold" if low >= claim["value"] else "undecided"
     least, most = claim["accepted"]
     if least <= low and high <= most:
         return "holds"
-    return "more than claimed" if low > most else "less than claimed" if high < least else "undecided"
+    if low > most:
+        return "more than claimed"
+    if high < least:
+        return "less than claimed"
+    return "undecided"
 
 
 def check_claims(measured: Mapping[str, Measured]) -> pd.DataFrame:
-    """One row per claim: its text and source, the number claimed, the number measured here, the verdict.
+    """One row per claim: text, source, the number claimed, the number measured here, the verdict.
 
-    ``measured`` is the claim's ``measure`` → value and 95 % interval; what is missing gets "not measured".
+    ``measured`` is the claim's ``measure`` → value and 95 % interval; what is missing gets "not
+    measured".
     """
     rows = []
     for claim in claims():
         found = measured.get(claim["measure"])
-        claimed = f"{'below' if 'below' in claim else 'about'} {claim['value']:g}"
-        rows.append({
-            "claim": claim["text"], "source": claim["source"], "claimed": claimed, "measure": claim["measure"],
-            "here": "" if found is None else _said(found),
+        relation = "below" if "below" in claim else "about"
+        row = {
+            "claim": claim["text"],
+            "source": claim["source"],
+            "claimed": f"{relation} {claim['value']:g}",
+            "measure": claim["measure"],
+            "here": "" if found is None else _written(found),
             "verdict": "not measured" if found is None else verdict(claim, found),
-        })  # fmt: skip
+        }
+        rows.append(row)
     return pd.DataFrame(rows).set_index("claim")
 
 
-def _said(measured: Measured) -> str:
-    return f"{measured[0]:.3g}" if measured[1] == measured[2] else f"{Interval(measured):.3g}"
+def _written(measured: Measured) -> str:
+    value, low, high = measured
+    return f"{value:.3g}" if low == high else f"{Interval(measured):.3g}"

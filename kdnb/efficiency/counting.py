@@ -1,6 +1,7 @@
-"""Work of a model, counted and never timed: parameters, depth, MACs by two counters, FLOPs of any call (notebook 06).
+"""Work of a model, counted and never timed: parameters, depth, MACs, FLOPs of any call (06).
 
-FLOPs = 2 · MACs throughout. Models are counted on torch's meta device, where layers have shapes but compute nothing.
+FLOPs = 2 · MACs throughout. Models are counted on torch's meta device, where layers have shapes but
+compute nothing.
 """
 
 from __future__ import annotations
@@ -28,25 +29,30 @@ class _NoModules(nullcontext):
 
 
 def flops_of(call: Call) -> int:
-    """FLOPs of everything a call computes, backward passes included (convolutions and matrix products)."""
+    """FLOPs of a call's convolutions and matrix products, backward passes included."""
     counter = FlopCounterMode(display=False)
-    counter.mod_tracker = _NoModules()  # its hooks fail when a call differentiates with respect to a leaf, as SHAP does
+    # torch's own tracker has hooks that fail when a call differentiates by a leaf, as SHAP does
+    counter.mod_tracker = _NoModules()
     with counter:
         call()
     return counter.get_total_flops()
 
 
 def macs(model: nn.Module, size: int) -> int:
-    """Multiply-accumulates of one forward pass on one (1, 3, size, size) image, as torch counts its operators.
+    """Multiply-accumulates of one forward pass on an image (1, 3, size, size), as torch counts.
 
     >>> macs(nn.Conv2d(3, 8, 3, padding=1), 10) == 10 * 10 * 9 * 3 * 8
     True
     """
-    return flops_of(lambda: _dry_run(_shapes_of(model), size)) // 2
+    shapes = _shapes_of(model)
+    return flops_of(lambda: _dry_run(shapes, size)) // 2
 
 
 def closed_form_macs(model: nn.Module, size: int) -> int:
-    """The same number by hand: output positions × kernel area × input channels × output channels, layer by layer."""
+    """The same number by hand, layer by layer.
+
+    It is output positions × kernel area × input channels × output channels.
+    """
     total = 0
 
     def count(module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -70,17 +76,29 @@ def _dry_run(shapes: nn.Module, size: int) -> None:
 
 def _shapes_of(model: nn.Module) -> nn.Module:
     """A copy of the model on the meta device, in eval mode; no weight is copied."""
-    weights = {id(weight): weight.detach().to("meta") for weight in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, memo=weights).eval()
+    weights = [*model.parameters(), *model.buffers()]
+    copied = {id(weight): weight.detach().to("meta") for weight in weights}
+    return copy.deepcopy(model, memo=copied).eval()
 
 
 def cost_table(models: Mapping[str, nn.Module], size: int) -> pd.DataFrame:
-    """One row per model: parameters, depth (layers with weights), MACs by both counters, FLOPs of one image.
+    """One row per model: what it costs in parameters, layers and work on one image.
 
-    ``models`` are name → model, trained or not; those made under ``torch.device("meta")`` cost no time. ``size`` is the
-    side of the image, px.
+    Args:
+        models: Name → model, trained or not; those made under ``torch.device("meta")`` cost no
+            time.
+        size: Side of the image, px.
+
+    Returns:
+        Index ``model``; parameters, depth (layers with weights), MACs by both counters, FLOPs.
     """
-    rows = {name: {"parameters": count_parameters(model), "depth": depth(model), "macs": macs(model, size),
-                   "macs_by_hand": closed_form_macs(model, size)} for name, model in models.items()}  # fmt: skip
+    rows = {}
+    for name, model in models.items():
+        rows[name] = {
+            "parameters": count_parameters(model),
+            "depth": depth(model),
+            "macs": macs(model, size),
+            "macs_by_hand": closed_form_macs(model, size),
+        }
     table = pd.DataFrame(rows).T.rename_axis("model")
     return table.assign(flops=2 * table["macs"])

@@ -1,11 +1,13 @@
-"""Times on a noisy machine: calls in turn, ratios with intervals, repeated until the ratio is known (notebook 06).
+"""Times on a noisy machine: calls in turn, until the ratio of their times is known (notebook 06).
 
-All sides run in one loop, there and back (A B B A A B B A …), so that a slow moment hits each alike. What is reported
-is the ratio of medians with a bootstrap interval over rounds; seconds alone belong to one machine on one day.
+All sides run in one loop, there and back (A B B A A B B A …), so that a slow moment hits each
+alike. What is reported is the ratio of medians with a bootstrap interval over rounds; seconds alone
+belong to one machine on one day.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -18,11 +20,23 @@ from kdnb.efficiency.counting import Call
 from kdnb.metrics import Interval
 from kdnb.models import evaluating
 
-__all__ = ["BATCHES", "WARM_UP", "Protocol", "compared", "filled", "forward_of", "interleaved", "latency",
-           "quartiles_ms", "ratio_interval", "timed"]  # fmt: skip
+__all__ = [
+    "BATCHES",
+    "WARM_UP",
+    "Protocol",
+    "compared",
+    "filled",
+    "forward_of",
+    "interleaved",
+    "latency",
+    "quartiles_ms",
+    "ratio_interval",
+    "timed",
+]
 
 WARM_UP = 10  # untimed rounds before the first timed one
-LEAST, MOST = 3, 10  # rounds of one measurement: at least 3, at most 10 times what the protocol asks for
+LEAST = 3  # rounds of one measurement
+MOST = 10  # times the rounds that the protocol asks for
 BATCHES = (1, 32)
 
 
@@ -32,9 +46,11 @@ class Protocol:
 
     Attributes:
         repeats: Rounds to time at least; as many again and again until the ratio is known.
-        seconds: What a measurement may take: then it ends with the interval it has (after 3 rounds at least).
+        seconds: What a measurement may take: then it ends with the interval it has (after 3 rounds
+            at least).
         warm_up: Untimed rounds before, or fewer where they take a tenth of ``seconds``.
-        half_width: The ratio is known once its 95 % interval reaches no further than this share of it to both sides.
+        half_width: The ratio is known once its 95 % interval reaches no further than this share of
+            it to both sides.
     """
 
     repeats: int = 30
@@ -44,14 +60,14 @@ class Protocol:
 
 
 def interleaved(*calls: Call, repeats: int, warm_up: int = WARM_UP) -> np.ndarray:
-    """Seconds (calls, repeats) of calls in the order A B B A A B B A …, after ``warm_up`` untimed rounds."""
+    """Seconds (calls, repeats) in the order A B B A A B B A …, after ``warm_up`` untimed rounds."""
     for _ in range(warm_up):
         _round(calls, 0)
-    return np.array([_round(calls, i) for i in range(repeats)]).T
+    return np.array([_round(calls, number) for number in range(repeats)]).T
 
 
 def timed(*calls: Call, protocol: Protocol) -> np.ndarray:
-    """Seconds (calls, rounds) in the same order, for as many rounds as the ratio of the first two calls needs."""
+    """Seconds (calls, rounds), likewise, until the ratio of the first two calls is known."""
     start = time.perf_counter()
     for _ in range(protocol.warm_up):
         _round(calls, 0)
@@ -63,17 +79,22 @@ def timed(*calls: Call, protocol: Protocol) -> np.ndarray:
         if len(rounds) >= LEAST and time.perf_counter() - start > protocol.seconds:
             break
         if len(rounds) % protocol.repeats == 0:
-            middle, low, high = ratio_interval(*np.array(rounds).T[:2])
+            first, second = np.array(rounds).T[:2]
+            middle, low, high = ratio_interval(first, second)
             if (high - low) / 2 <= protocol.half_width * middle:
                 break
     return np.array(rounds).T
 
 
 def _round(calls: tuple[Call, ...], number: int) -> list[float]:
+    """Seconds of each call once; the last call comes first where the number is odd."""
+    accelerated = torch.accelerator.is_available()
+    synchronize = torch.accelerator.synchronize if accelerated else _nothing
     seconds = [0.0] * len(calls)
-    synchronize = torch.accelerator.synchronize if torch.accelerator.is_available() else lambda: None
-    there = range(len(calls))
-    for place in there if number % 2 == 0 else reversed(there):
+    places = list(range(len(calls)))
+    if number % 2 == 1:
+        places.reverse()
+    for place in places:
         synchronize()
         start = time.perf_counter()
         calls[place]()
@@ -82,15 +103,23 @@ def _round(calls: tuple[Call, ...], number: int) -> list[float]:
     return seconds
 
 
+def _nothing() -> None:
+    """Stands in for waiting where calls end when their work is done."""
+
+
 def ratio_interval(first: np.ndarray, second: np.ndarray) -> Interval:
-    """Ratio of medians with its 95 % bootstrap interval over rounds; both (rounds,) positive, of the same rounds.
+    """Ratio of medians with its 95 % bootstrap interval over rounds.
+
+    ``first`` and ``second`` (rounds,) are positive and of the same rounds.
 
     >>> print(ratio_interval(np.array([2.0, 2.0, 2.0]), np.array([1.0, 1.0, 1.0])))
     2.000 [2.000, 2.000]
     """
     draws = np.random.default_rng(0).integers(len(first), size=(2000, len(first)))
-    low, high = np.quantile(np.median(first[draws], axis=1) / np.median(second[draws], axis=1), [0.025, 0.975])
-    return Interval((float(np.median(first) / np.median(second)), float(low), float(high)))
+    ratios = np.median(first[draws], axis=1) / np.median(second[draws], axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    ratio = np.median(first) / np.median(second)
+    return Interval((float(ratio), float(low), float(high)))
 
 
 def quartiles_ms(seconds: np.ndarray) -> dict[str, float]:
@@ -115,27 +144,42 @@ def forward_of(model: nn.Module, images: Tensor) -> Call:
 
 def filled(images: Tensor, batch: int) -> Tensor:
     """(batch, 3, S, S), channels last: the images again and again."""
-    repeated = images.repeat(-(-batch // len(images)), 1, 1, 1)[:batch]
+    times = math.ceil(batch / len(images))
+    repeated = images.repeat(times, 1, 1, 1)[:batch]
     return repeated.contiguous(memory_format=torch.channels_last)
 
 
-def latency(teacher: nn.Module, student: nn.Module, images: Tensor, protocol: Protocol) -> pd.DataFrame:
-    """Forward time of both models at batch 1 and 32 (images (≥ 1, 3, S, S) are repeated to fill the batch).
+def latency(
+    teacher: nn.Module, student: nn.Module, images: Tensor, protocol: Protocol
+) -> pd.DataFrame:
+    """Forward time of both models at batch 1 and 32.
 
-    Index batch: ratio (teacher's time / student's) with its 95 % interval, median and quartiles of both in ms, rounds.
+    Args:
+        teacher: The first of the two.
+        student: The second.
+        images: (≥ 1, 3, S, S), repeated to fill the batch.
+        protocol: How long to measure.
+
+    Returns:
+        Index ``batch``; ratio (teacher's time / student's) with its 95 % interval, median and
+        quartiles of both in ms, rounds.
     """
     rows = {}
     for batch in BATCHES:
         x = filled(images, batch)
         with evaluating(teacher), evaluating(student):
-            rows[batch] = compared({"teacher": forward_of(teacher, x), "student": forward_of(student, x)}, protocol)
+            sides = {"teacher": forward_of(teacher, x), "student": forward_of(student, x)}
+            rows[batch] = compared(sides, protocol)
     return pd.DataFrame(rows).T.rename_axis("batch")
 
 
 def compared(sides: dict[str, Call], protocol: Protocol) -> dict[str, float]:
-    """Two named calls timed in turn: ratio of the first to the second with interval, median and quartiles, rounds."""
+    """Two named calls timed in turn: ratio of first to second, quartiles of both, rounds."""
     times = timed(*sides.values(), protocol=protocol)
-    row = ratio_interval(*times).named("ratio")
+    first, second = times
+    row = ratio_interval(first, second).named("ratio")
     for name, seconds in zip(sides, times, strict=True):
-        row |= {f"{name}_{key}": value for key, value in quartiles_ms(seconds).items()}
-    return row | {"rounds": times.shape[1]}
+        for key, value in quartiles_ms(seconds).items():
+            row[f"{name}_{key}"] = value
+    row["rounds"] = times.shape[1]
+    return row
