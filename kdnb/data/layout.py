@@ -71,19 +71,14 @@ def class_folders(names: Sequence[str], origin: str, known: Mapping[str, Any]) -
     if not images:
         accepted = ", ".join(IMAGE_ENDINGS)
         raise UserError(f"no images in '{origin}': accepted are {accepted} in class folders")
-    if known:
-        entries = _registered_entries(images, origin, known)
-    else:
-        entries = _other_entries(names, images, origin)
+    entries = _registered(images, origin, known) if known else _unregistered(names, images, origin)
     different = {entry.image_id for entry in entries}
     if len(different) < len(entries):  # the same tree lies there twice
         entries = [entry._replace(image_id=_clean(entry.path)) for entry in entries]
     return sorted(entries)
 
 
-def _registered_entries(
-    images: Sequence[str], origin: str, known: Mapping[str, Any]
-) -> list[Entry]:
+def _registered(images: Sequence[str], origin: str, known: Mapping[str, Any]) -> list[Entry]:
     """The images below the class folders that the registry names; images elsewhere are left out."""
     classes = {key(name): name for name in known["classes"]}
     entries = []
@@ -113,7 +108,7 @@ def _registered_entries(
     return entries
 
 
-def _other_entries(names: Sequence[str], images: Sequence[str], origin: str) -> list[Entry]:
+def _unregistered(names: Sequence[str], images: Sequence[str], origin: str) -> list[Entry]:
     """The images of any folder of class folders, with or without published parts above them."""
     paths = [_steps(image) for image in images]
     top = _shared_folders(paths)

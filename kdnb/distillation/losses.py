@@ -124,8 +124,10 @@ def standardised_loss(
 
 
 def _standardised(logits: Tensor) -> Tensor:
+    # mean before deviation: in another order the gradient rounds differently
+    centred = logits - logits.mean(1, keepdim=True)
     deviation = logits.std(1, correction=0, keepdim=True)
-    return (logits - logits.mean(1, keepdim=True)) / (deviation + 1e-7)
+    return centred / (deviation + 1e-7)
 
 
 def as_coded_loss(

@@ -1,4 +1,4 @@
-"""Do two maps of one image agree? Rank correlation, overlap of the strongest tenth, structure (notebooks 04, 05)."""
+"""Do two maps of one image agree? Rank correlation, overlap, structure (notebooks 04, 05)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ __all__ = ["AGREEMENTS", "rank_correlation", "structural_similarity", "top_overl
 
 
 def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (np.asarray(m, dtype=np.float64) for m in (first, second))
+    """Both as (N, H, W) float64, checked."""
+    first = np.asarray(first, dtype=np.float64)
+    second = np.asarray(second, dtype=np.float64)
     if first.ndim != 3 or first.shape != second.shape:
-        raise UserError(f"both maps must be (N, height, width) of one size, got {first.shape} and {second.shape}: "
-                        "bring them to one size with feature_maps.to_size")  # fmt: skip
+        raise UserError(
+            "both maps must be (N, height, width) of one size, "
+            f"got {first.shape} and {second.shape}: "
+            "bring them to one size with feature_maps.to_size"
+        )
     return first, second
 
 
@@ -33,17 +38,25 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     >>> rank_correlation(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[10.0, 20.0, 90.0]]])).tolist()
     [1.0]
     """
-    ranks = [rankdata(m.reshape(len(m), -1), axis=1) for m in _pair(first, second)]
-    ranks = [r - r.mean(1, keepdims=True) for r in ranks]
-    norm = np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
-    return np.where(norm > 0, (ranks[0] * ranks[1]).sum(1) / np.where(norm > 0, norm, 1), np.nan)
+    first, second = _pair(first, second)
+    a = _centred_ranks(first)
+    b = _centred_ranks(second)
+    norm = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.where(norm > 0, (a * b).sum(1) / np.where(norm > 0, norm, 1), np.nan)
+
+
+def _centred_ranks(maps: np.ndarray) -> np.ndarray:
+    """(N, H · W) float64, the mean of each image 0."""
+    ranks = rankdata(maps.reshape(len(maps), -1), axis=1)
+    return ranks - ranks.mean(1, keepdims=True)
 
 
 def top_overlap(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np.ndarray:
     """Intersection over union of the strongest pixels of two maps; NaN where a map is constant.
 
-    A pixel at the map's lowest value is never among the strongest: a map of few bright pixels has fewer than its share.
-    Two maps that have nothing to do with each other score share / (2 − share), about 0.05 for a tenth.
+    A pixel at the map's lowest value is never among the strongest: a map of few bright pixels has
+    fewer than its share. Two maps that have nothing to do with each other score
+    share / (2 − share), about 0.05 for a tenth.
 
     Args:
         first: (N, H, W).
@@ -53,19 +66,35 @@ def top_overlap(first: np.ndarray, second: np.ndarray, share: float = 0.1) -> np
     Returns:
         (N,) in [0, 1].
 
-    >>> top_overlap(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[4.0, 1.0, 2.0, 3.0]]]), share=0.5).round(3).tolist()
+    >>> a = np.array([[[1.0, 2.0, 3.0, 4.0]]])
+    >>> b = np.array([[[4.0, 1.0, 2.0, 3.0]]])
+    >>> top_overlap(a, b, share=0.5).round(3).tolist()
     [0.333]
     """
-    flat = [m.reshape(len(m), -1) for m in _pair(first, second)]
-    count = max(1, round(share * flat[0].shape[1]))
-    # a tie at the edge brings in all that are tied, so that no place in the image is preferred
-    tops = [(m >= np.partition(m, -count, axis=1)[:, -count, None]) & (m > m.min(1, keepdims=True)) for m in flat]
-    constant = np.any([~(np.ptp(m, axis=1) > 0) for m in flat], axis=0)  # also where there is no map
-    return np.where(constant, np.nan, (tops[0] & tops[1]).sum(1) / np.maximum((tops[0] | tops[1]).sum(1), 1))
+    first, second = _pair(first, second)
+    a = _strongest(first, share)
+    b = _strongest(second, share)
+    overlap = (a & b).sum(1) / np.maximum((a | b).sum(1), 1)
+    return np.where(_varies(first) & _varies(second), overlap, np.nan)
+
+
+def _strongest(maps: np.ndarray, share: float) -> np.ndarray:
+    """(N, H · W) bool; a tie at the edge brings in all that are tied: no place is preferred."""
+    flat = maps.reshape(len(maps), -1)
+    count = max(1, round(share * flat.shape[1]))
+    edge = np.partition(flat, -count, axis=1)[:, -count, None]
+    return (flat >= edge) & (flat > flat.min(1, keepdims=True))
+
+
+def _varies(maps: np.ndarray) -> np.ndarray:
+    """(N,) bool: False where a map is constant or not a number."""
+    return np.ptp(maps, axis=(1, 2)) > 0
 
 
 def structural_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """SSIM (doi 10.1109/TIP.2003.819861) of two maps, each stretched to [0, 1]; NaN where a map is constant.
+    """SSIM (doi 10.1109/TIP.2003.819861) of two maps, each stretched to [0, 1].
+
+    NaN where a map is constant.
 
     Args:
         first: (N, H, W), at least 11 px a side.
@@ -74,12 +103,23 @@ def structural_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns:
         (N,) in [-1, 1].
     """
-    pair = _pair(first, second)
-    spans = [np.ptp(m, axis=(1, 2), keepdims=True) for m in pair]
-    unit = [(m - m.min((1, 2), keepdims=True)) / np.where(s > 0, s, 1) for m, s in zip(pair, spans, strict=True)]
-    tensors = [torch.as_tensor(m)[:, None] for m in unit]
-    found = structural_similarity_index_measure(*tensors, data_range=1.0, reduction="none").reshape(-1).numpy()
-    return np.where((spans[0] * spans[1])[:, 0, 0] > 0, found, np.nan)
+    first, second = _pair(first, second)
+    found = structural_similarity_index_measure(
+        _stretched(first), _stretched(second), data_range=1.0, reduction="none"
+    )
+    known = _varies(first) & _varies(second)
+    return np.where(known, found.reshape(-1).numpy(), np.nan)
 
 
-AGREEMENTS = {"Spearman": rank_correlation, "top-10 % IoU": top_overlap, "SSIM": structural_similarity}
+def _stretched(maps: np.ndarray) -> torch.Tensor:
+    """(N, 1, H, W) float64, each map in [0, 1]."""
+    span = np.ptp(maps, axis=(1, 2), keepdims=True)
+    unit = (maps - maps.min((1, 2), keepdims=True)) / np.where(span > 0, span, 1)
+    return torch.as_tensor(unit)[:, None]
+
+
+AGREEMENTS = {
+    "Spearman": rank_correlation,
+    "top-10 % IoU": top_overlap,
+    "SSIM": structural_similarity,
+}

@@ -18,21 +18,28 @@ def _random(_model: nn.Module, images: Tensor, _targets: Tensor) -> np.ndarray:
 
 def _random_blurred(model: nn.Module, images: Tensor, targets: Tensor) -> np.ndarray:
     """Noise as smooth as the map of a late layer."""
-    return gaussian_filter(_random(model, images, targets), (0, *(side / 12 for side in images.shape[2:])))
+    height, width = images.shape[2:]
+    return gaussian_filter(_random(model, images, targets), (0, height / 12, width / 12))
 
 
 def _centre(_model: nn.Module, images: Tensor, _targets: Tensor) -> np.ndarray:
     """A bell in the middle of every image."""
-    y, x = (np.linspace(-1, 1, side) for side in images.shape[2:])
-    return np.tile(np.exp(-(y[:, None] ** 2 + x**2) / 0.5), (len(images), 1, 1))
+    height, width = images.shape[2:]
+    y = np.linspace(-1, 1, height)[:, None]
+    x = np.linspace(-1, 1, width)
+    bell = np.exp(-(y**2 + x**2) / 0.5)
+    return np.tile(bell, (len(images), 1, 1))
 
 
 def _edges(_model: nn.Module, images: Tensor, _targets: Tensor) -> np.ndarray:
-    """Sobel's edges of the grey image; image by image, since the filter smooths along every other axis."""
+    """Sobel's edges of the grey image, one by one: the filter smooths along every other axis."""
     grey = images.mean(dim=1).cpu().numpy()
     return np.stack([np.hypot(sobel(one, axis=0), sobel(one, axis=1)) for one in grey])
 
 
 BASELINES: dict[str, Callable[[nn.Module, Tensor, Tensor], np.ndarray]] = {
-    "random": _random, "random, blurred": _random_blurred, "centre": _centre, "Sobel": _edges,
-}  # fmt: skip
+    "random": _random,
+    "random, blurred": _random_blurred,
+    "centre": _centre,
+    "Sobel": _edges,
+}

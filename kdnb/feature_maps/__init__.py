@@ -1,4 +1,4 @@
-"""What each layer shows and how it decides: taps, average maps, the ledger, ablation, probes, CKA (notebook 04)."""
+"""What each layer shows and how it decides: maps, ledger, ablation, probes, CKA (notebook 04)."""
 
 from kdnb.feature_maps.ablation import Tail, channel_means, probabilities_without, top_k_curve
 from kdnb.feature_maps.ledger import Account, Ledger, decision_ledger, ledgers

@@ -141,7 +141,10 @@ def features(model: nn.Module, images: Tensor, *, batch: int = 64) -> dict[str, 
             _, seen = logits_and_taps(model, some)
             means = {tap: a.mean(dim=(2, 3)).float().cpu().numpy() for tap, a in seen.items()}
             parts.append(means)
-    return {tap: np.concatenate([part[tap] for part in parts]) for tap in parts[0]}
+    found = {}
+    for tap in parts[0]:
+        found[tap] = np.concatenate([part[tap] for part in parts])
+    return found
 
 
 def to_size(maps: Tensor, size: int) -> Tensor:
