@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from common import ratio
 
-from kdnb.efficiency import interleaved
-from kdnb.feature_maps import Tail, channel_means, probabilities_without
-from kdnb.models import make_student, make_teacher
+from kdnb.efficiency.timing import interleaved
+from kdnb.feature_maps.ablation import Tail, channel_means, probabilities_without
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
 
 
 def main() -> None:

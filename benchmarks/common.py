@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from kdnb.data import ImageSet
-from kdnb.efficiency import ratio_interval
+from kdnb.data.dataset import ImageSet
+from kdnb.efficiency.timing import ratio_interval
 
 
 def ratio(first: np.ndarray, second: np.ndarray) -> str:
@@ -23,16 +23,27 @@ def image_set(images: int, size: int) -> ImageSet:
     """Smooth random images, as compressible as photographs."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (images, 8, 8, 3), dtype=np.uint8)
-    pixels = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC)) for i in small])
-    table = pd.DataFrame({"image_id": [f"{i:06}" for i in range(images)], "target": np.arange(images) % 4})
-    return ImageSet("benchmark", tuple("abcd"), table, pixels, None, size, "random", "", pd.DataFrame())
+    pixels = np.stack(
+        [
+            np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC))
+            for i in small
+        ]
+    )
+    table = pd.DataFrame(
+        {"image_id": [f"{i:06}" for i in range(images)], "target": np.arange(images) % 4}
+    )
+    return ImageSet(
+        "benchmark", tuple("abcd"), table, pixels, None, size, "random", "", pd.DataFrame()
+    )
 
 
 def write_files(found: ImageSet, folder: Path) -> None:
     """Class folders of JPEG files of twice the side."""
     for i, image in enumerate(found.pixels):
         (folder / str(i % 4)).mkdir(exist_ok=True)
-        large = Image.fromarray(image).resize((2 * found.size, 2 * found.size), Image.Resampling.BICUBIC)
+        large = Image.fromarray(image).resize(
+            (2 * found.size, 2 * found.size), Image.Resampling.BICUBIC
+        )
         large.save(folder / str(i % 4) / f"{i}.jpg", quality=90)
 
 

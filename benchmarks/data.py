@@ -21,11 +21,10 @@ from common import drain, image_set, ratio, write_files
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from kdnb import leakage, phantoms
-from kdnb.data import batches
-from kdnb.data.batches import MEAN, STD, augment
-from kdnb.efficiency import interleaved
-from kdnb.models import make_student
+from kdnb.data import duplicates, leakage, phantoms
+from kdnb.data.transforms import MEAN, STD, augment, batches
+from kdnb.efficiency.timing import interleaved
+from kdnb.training.students import make_student
 
 BATCH = 32
 
@@ -41,7 +40,9 @@ def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
         ])  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             write_files(found, Path(folder))
-            loader = torch.utils.data.DataLoader(ImageFolder(folder, transform), BATCH, shuffle=True, num_workers=2)
+            loader = torch.utils.data.DataLoader(
+                ImageFolder(folder, transform), BATCH, shuffle=True, num_workers=2
+            )
             times = interleaved(
                 lambda loader=loader: drain(loader),
                 lambda found=found, rows=rows: drain(batches(found, rows, BATCH, seed=0, epoch=0, view=0)),
@@ -83,7 +84,7 @@ def views(base: np.ndarray, count: int) -> np.ndarray:
             seen = augment(images, keys[start : start + 500]) if view else images
             pixels = (seen.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
             pixels[1::20] = pixels[::20] ^ 1
-            thumbs.append(leakage.thumbnails(pixels))
+            thumbs.append(duplicates.thumbnails(pixels))
     return np.concatenate(thumbs)
 
 
@@ -104,7 +105,9 @@ def bench_search(images: int, repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", nargs="*", choices=["batches", "share", "search", []], default=[])
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)

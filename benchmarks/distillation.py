@@ -25,11 +25,12 @@ from torch.nn.functional import cross_entropy
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from kdnb.data import batches
-from kdnb.distillation import kd_loss
-from kdnb.efficiency import interleaved
-from kdnb.models import make_student, make_teacher
-from kdnb.settings import PROFILES
+from kdnb.core.settings import PROFILES
+from kdnb.data.transforms import batches
+from kdnb.distillation.losses import kd_loss
+from kdnb.efficiency.timing import interleaved
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
 
 BATCH = 16
 
@@ -38,7 +39,12 @@ class Trainer:
     """One student's epochs over random images, with whatever teaches it."""
 
     def __init__(self, images: int, size: int, teaching: str, batch: int = BATCH) -> None:
-        self.found, self.rows, self.teaching, self.batch = image_set(images, size), np.arange(images), teaching, batch
+        self.found, self.rows, self.teaching, self.batch = (
+            image_set(images, size),
+            np.arange(images),
+            teaching,
+            batch,
+        )
         self.student, self.teacher = make_student(4).train(), make_teacher(4).eval()
         self.optimizer = torch.optim.AdamW(self.student.parameters())
         self.cache = torch.randn(images, 4)
@@ -63,7 +69,10 @@ class Trainer:
     def fill(self) -> None:
         """What the cache costs once per view."""
         with torch.inference_mode():
-            drain(self.teacher(b.images) for b in batches(self.found, self.rows, 2 * BATCH, seed=0, view=0))
+            drain(
+                self.teacher(b.images)
+                for b in batches(self.found, self.rows, 2 * BATCH, seed=0, view=0)
+            )
 
 
 def bench_epoch(size: int, images: int, repeats: int) -> None:
@@ -73,7 +82,9 @@ def bench_epoch(size: int, images: int, repeats: int) -> None:
           f"{images / np.median(times[1]):.0f} images/s")  # fmt: skip
 
 
-def bench_sweep(size: int, images: int, repeats: int, cells: int = 12, epochs: int = 8, views: int = 4) -> None:
+def bench_sweep(
+    size: int, images: int, repeats: int, cells: int = 12, epochs: int = 8, views: int = 4
+) -> None:
     cached, online = (Trainer(images, size, teaching) for teaching in ("cache", "online"))
     slow, fast = interleaved(online.epoch, cached.epoch, repeats=repeats, warm_up=1)
     fill, _ = interleaved(cached.fill, lambda: None, repeats=repeats, warm_up=1)
@@ -89,7 +100,10 @@ def bench_sweep(size: int, images: int, repeats: int, cells: int = 12, epochs: i
 def bench_port(size: int, images: int, repeats: int) -> None:
     """The port: float32, contiguous, no cache of any kind, decoded in the training process."""
     ours = Trainer(images, size, "cache", PROFILES["standard"]["batch_size"])
-    student, teacher = make_student(4, name="as_coded", image_size=size).train(), make_teacher(4).eval()
+    student, teacher = (
+        make_student(4, name="as_coded", image_size=size).train(),
+        make_teacher(4).eval(),
+    )
     student, teacher = (m.to(memory_format=torch.contiguous_format) for m in (student, teacher))
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-4)
     transform = v2.Compose([
@@ -119,7 +133,10 @@ def bench_precision(size: int, images: int, repeats: int) -> None:
     def stepper(make, layout=torch.channels_last, autocast=False, compiled=False):
         model = make(4).train().to(memory_format=layout)
         run = torch.compile(model) if compiled else model
-        optimizer, shown = torch.optim.AdamW(model.parameters()), batch.contiguous(memory_format=layout)
+        optimizer, shown = (
+            torch.optim.AdamW(model.parameters()),
+            batch.contiguous(memory_format=layout),
+        )
 
         def step() -> None:
             with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
@@ -136,17 +153,29 @@ def bench_precision(size: int, images: int, repeats: int) -> None:
             if name == "teacher" and what == "compiled":
                 continue  # minutes of compilation
             try:
-                times = interleaved(stepper(make, **change), stepper(make), repeats=4 * repeats, warm_up=3)
+                times = interleaved(
+                    stepper(make, **change), stepper(make), repeats=4 * repeats, warm_up=3
+                )
                 print(
-                    f"{size} px, {name}: step {what} / step float32 channels-last eager = {ratio(*times)}", flush=True
+                    f"{size} px, {name}: step {what} / step float32 channels-last eager = {ratio(*times)}",
+                    flush=True,
                 )
             except Exception as error:  # torch.compile needs a C++ compiler
-                print(f"{size} px, {name}: {what} does not run here: {str(error).splitlines()[0][:90]}")
+                print(
+                    f"{size} px, {name}: {what} does not run here: {str(error).splitlines()[0][:90]}"
+                )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    choices = {"epoch": bench_epoch, "sweep": bench_sweep, "port": bench_port, "precision": bench_precision}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    choices = {
+        "epoch": bench_epoch,
+        "sweep": bench_sweep,
+        "port": bench_port,
+        "precision": bench_precision,
+    }
     parser.add_argument("what", nargs="*", choices=[*choices, []], default=[])
     parser.add_argument("--size", type=int, nargs="+", default=[64])
     parser.add_argument("--images", type=int, default=320)

@@ -15,17 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdnb.efficiency import (
-    Protocol,
-    cost_table,
-    end_to_end,
-    explanation_methods,
-    explanation_times,
-    export_onnx,
-    latency,
-    onnx_latency,
-)
-from kdnb.models import make_student, make_teacher
+from kdnb.efficiency.explanation_cost import end_to_end, explanation_methods, explanation_times
+from kdnb.efficiency.onnx_export import export_onnx, onnx_latency
+from kdnb.efficiency.timing import Protocol, latency
+from kdnb.training.model_cost import cost_table
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
 
 
 def report(name: str, table: pd.DataFrame, protocol: Protocol) -> None:
@@ -36,7 +31,9 @@ def report(name: str, table: pd.DataFrame, protocol: Protocol) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=60)
@@ -53,16 +50,30 @@ def main() -> None:
         apart, flops = (work["macs"] / work["macs_by_hand"] - 1).abs().max(), work["flops"]
         print(f"{size} px, {torch.get_num_threads()} threads: student's share of FLOPs "
               f"{flops['student'] / flops['teacher']:.3f}, counters differ by {apart:.2%}")  # fmt: skip
-        report("forward, teacher / student, batch", latency(teacher, student, image, protocol), protocol)
+        report(
+            "forward, teacher / student, batch",
+            latency(teacher, student, image, protocol),
+            protocol,
+        )
         methods = explanation_methods(image, torch.tensor([0]), background, options.samples)
         times = explanation_times(teacher, student, methods, image, protocol)
         report("explanation, teacher / student", times, protocol)
         whole = end_to_end(pixels, background, options.samples)
-        report("end to end, teacher / student", explanation_times(teacher, student, whole, image, protocol), protocol)
+        report(
+            "end to end, teacher / student",
+            explanation_times(teacher, student, whole, image, protocol),
+            protocol,
+        )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "student.onnx"
-            print(f"  largest difference of a logit, ONNX Runtime and PyTorch: {export_onnx(student, path, size):.1g}")
-            report("PyTorch / ONNX Runtime, batch", onnx_latency(student, path, image, protocol), protocol)
+            print(
+                f"  largest difference of a logit, ONNX Runtime and PyTorch: {export_onnx(student, path, size):.1g}"
+            )
+            report(
+                "PyTorch / ONNX Runtime, batch",
+                onnx_latency(student, path, image, protocol),
+                protocol,
+            )
 
 
 if __name__ == "__main__":

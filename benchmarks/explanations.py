@@ -16,15 +16,19 @@ from common import ratio
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from kdnb.efficiency import interleaved
-from kdnb.explanations import cams
-from kdnb.models import make_student, make_teacher, modules_at
+from kdnb.efficiency.timing import interleaved
+from kdnb.feature_maps.cam import cams
+from kdnb.training.modules import modules_at
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
 
 
 def by_captum(model, images, targets):
     """Five explainers, one forward and one backward pass each."""
     return [
-        LayerGradCam(model, module).attribute(images, targets, relu_attributions=True)[:, 0].detach()
+        LayerGradCam(model, module)
+        .attribute(images, targets, relu_attributions=True)[:, 0]
+        .detach()
         for module in modules_at(model).values()
     ]
 
@@ -51,13 +55,17 @@ def main() -> None:
     options = parser.parse_args()
     for name, model in (("student", make_student(4).eval()), ("teacher", make_teacher(4).eval())):
         for batch in options.batches:
-            images = torch.randn(batch, 3, options.size, options.size).contiguous(memory_format=torch.channels_last)
+            images = torch.randn(batch, 3, options.size, options.size).contiguous(
+                memory_format=torch.channels_last
+            )
             given = model, images, torch.arange(batch) % 4
             ours = [maps.numpy() for maps in cams(*given).values()]
             for library, call in (("captum", by_captum), ("pytorch-grad-cam", by_grad_cam)):
                 pairs = zip(ours, map(np.asarray, call(*given)), strict=True)
                 apart = max(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12) for a, b in pairs)
-                times = interleaved(lambda c=call, g=given: c(*g), lambda g=given: cams(*g), repeats=options.repeats)
+                times = interleaved(
+                    lambda c=call, g=given: c(*g), lambda g=given: cams(*g), repeats=options.repeats
+                )
                 print(f"{name}, batch {batch}, {options.size} px: five calls of {library} / all taps at once = "
                       f"{ratio(*times)}, ours {1e3 * np.median(times[1]):.1f} ms, maps differ by {apart:.0e}, "
                       f"{torch.get_num_threads()} threads")  # fmt: skip

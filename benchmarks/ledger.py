@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from common import ratio
 
-from kdnb.efficiency import interleaved
-from kdnb.explanations import cams
-from kdnb.feature_maps import decision_ledger
-from kdnb.models import make_student, make_teacher
+from kdnb.efficiency.timing import interleaved
+from kdnb.feature_maps.cam import cams
+from kdnb.feature_maps.decision_ledger import decision_ledger
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What does it cost to give the memory of large tensors back at once? Both sides in one run, interleaved.
 
-One process lets glibc do what it does by itself, the other has called `kdnb.settings.keep_freed_memory`; they take
+One process lets glibc do what it does by itself, the other has called `kdnb.core.settings.keep_freed_memory`; they take
 turns. Prints one line per model and batch: the ratio of medians of a forward pass with its 95 % bootstrap interval.
 Linux with glibc only.
 Run: python benchmarks/memory.py [--size 64] [--repeats 30]
@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection
 import torch
 from common import ratio
 
-from kdnb.efficiency import interleaved
-from kdnb.models import make_student, make_teacher
-from kdnb.settings import keep_freed_memory
+from kdnb.core.settings import keep_freed_memory
+from kdnb.efficiency.timing import interleaved
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
 
 CASES = [(name, batch) for name in ("student", "teacher") for batch in (1, 16, 64)]
 

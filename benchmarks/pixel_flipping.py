@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from common import ratio
 
-from kdnb.efficiency import interleaved
-from kdnb.faithfulness import curve
-from kdnb.models import make_student
+from kdnb.efficiency.timing import interleaved
+from kdnb.training.students import make_student
+from kdnb.xai.pixel_removal import curve
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--steps", type=int, default=48)
@@ -32,8 +34,12 @@ def main() -> None:
         parser.error(f"Quantus is not there ({error}): pip install --no-deps quantus cachetools")
     size, pixels = options.size, options.size**2
     if pixels % options.steps or options.steps % 3:
-        parser.error(f"--steps must divide the {pixels} pixels and be a multiple of 3 (Quantus), got {options.steps}")
-    images = torch.nn.functional.interpolate(torch.randn(options.images, 3, 8, 8), (size, size), mode="bicubic")
+        parser.error(
+            f"--steps must divide the {pixels} pixels and be a multiple of 3 (Quantus), got {options.steps}"
+        )
+    images = torch.nn.functional.interpolate(
+        torch.randn(options.images, 3, 8, 8), (size, size), mode="bicubic"
+    )
     maps, targets = images.sum(1).numpy(), torch.arange(options.images) % 4
     model, grey = make_student(4).eval(), torch.zeros_like(images)
 
@@ -49,8 +55,12 @@ def main() -> None:
             return np.array(flip(model, *given, channel_first=True, batch_size=len(images)))
 
         curve_ours = ours()
-        curve_theirs = np.hstack([curve_ours[:, :1], theirs()])  # Quantus leaves out the answer to the whole image
-        areas = [np.trapezoid(c, dx=1 / (c.shape[1] - 1), axis=1) for c in (curve_theirs, curve_ours)]
+        curve_theirs = np.hstack(
+            [curve_ours[:, :1], theirs()]
+        )  # Quantus leaves out the answer to the whole image
+        areas = [
+            np.trapezoid(c, dx=1 / (c.shape[1] - 1), axis=1) for c in (curve_theirs, curve_ours)
+        ]
         times = interleaved(theirs, ours, repeats=options.repeats, warm_up=1)
         print(f"student, {options.images} images of {size} px: Quantus with {steps} answers an image / {options.steps} "
               f"steps at once = {ratio(*times)}, ours {np.median(times[1]):.2f} s, largest difference of an area "

@@ -17,10 +17,11 @@ from common import ratio
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from kdnb.efficiency import interleaved
-from kdnb.models import make_student, make_teacher
-from kdnb.precision import autocast, resolve_precision
-from kdnb.settings import TEACHERS, Settings
+from kdnb.core.settings import TEACHERS, Settings
+from kdnb.efficiency.timing import interleaved
+from kdnb.training.precision import autocast, resolve_precision
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
 
 CLASSES = 4
 

@@ -24,10 +24,13 @@ from browser import CHROMIUM, Lab, execute, jupyterlab, saved_size  # noqa: E402
 
 SETUP = """
 import torch
-from kdnb import phantoms
-from kdnb.data.batches import to_tensor
-from kdnb.models import FiveConv, TappedDenseNet121
-from kdnb.widgets import LayerStepper, stepper_data, to_html
+from kdnb.data import phantoms
+from kdnb.data.transforms import to_tensor
+from kdnb.training.students import FiveConv
+from kdnb.training.teachers import TappedDenseNet121
+from kdnb.widgets.layer_maps import stepper_data
+from kdnb.widgets.page import to_html
+from kdnb.widgets.stepper import LayerStepper
 plan = phantoms.PhantomPlan(patients=12, slices=1)
 pixels, masks = phantoms.render_all(plan, 64)
 classes, table = phantoms.classes("brain"), phantoms.table(plan)
@@ -45,7 +48,9 @@ UNTIL = "text => document.querySelector('.live').textContent.includes(text)"
 
 
 def report(name: str, times: list[float]) -> None:
-    print(f"{name}: median {np.median(times):.0f} ms, 95 % {np.quantile(times, 0.95):.0f} ms, {len(times)} times")
+    print(
+        f"{name}: median {np.median(times):.0f} ms, 95 % {np.quantile(times, 0.95):.0f} ms, {len(times)} times"
+    )
 
 
 def steps(page, repeats: int) -> list[float]:
@@ -53,7 +58,18 @@ def steps(page, repeats: int) -> list[float]:
     page.locator(".kdnb-widget .stage").focus()
     page.evaluate(STEPS)
     for _ in range(repeats):
-        for key in ("ArrowRight", "ArrowRight", "e", "c", "ArrowRight", "g", "v", "ArrowRight", "a", "Home"):
+        for key in (
+            "ArrowRight",
+            "ArrowRight",
+            "e",
+            "c",
+            "ArrowRight",
+            "g",
+            "v",
+            "ArrowRight",
+            "a",
+            "Home",
+        ):
             page.keyboard.press(key)
             page.wait_for_timeout(40)
     return page.evaluate("window.times")
@@ -95,7 +111,11 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kdnb-stepper-"))
     with sync_playwright() as playwright, jupyterlab(folder) as address:
-        lab = Lab(folder, address, playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]))
+        lab = Lab(
+            folder,
+            address,
+            playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]),
+        )
         page, errors = lab.open("stepper", [SETUP, "print('ready')"], "text=ready")
         start = time.perf_counter()
         page.evaluate("""(code) => {
@@ -117,7 +137,9 @@ def main() -> None:
         alone.on("request", lambda request: requests.append(request.url))
         alone.goto(f"file://{folder / 'page.html'}")
         alone.wait_for_selector(".kdnb-widget[aria-busy=false]")
-        print(f"page with 12 images: {size / 1e6:.1f} MB, {len(requests) - 1} requests besides itself")
+        print(
+            f"page with 12 images: {size / 1e6:.1f} MB, {len(requests) - 1} requests besides itself"
+        )
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ import pandas as pd
 import psutil
 from common import ratio
 
-from kdnb.sweep.one import run_one
-from kdnb.sweep.plan import Plan, read_plan
-from kdnb.sweep.table import collect, state_of
+from kdnb.batch.plan import Plan, read_plan
+from kdnb.batch.progress_table import collect_tables, state_of
+from kdnb.batch.run_one import run_one
 
 PARAMETERS = 'x = 1  # what is worked on\ndelay = 0.0  # s\nlog = ""  # a line from each execution'
 WORK = """\
@@ -68,7 +68,17 @@ def tiny(folder: Path, runs: int, head: str = "", delay: float = 0.3) -> Path:
 
 
 def driver(plan: Path, root: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "kdnb.cli", "sweep", "run", str(plan), "--runs-dir", str(root), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "kdnb.cli",
+        "sweep",
+        "run",
+        str(plan),
+        "--runs-dir",
+        str(root),
+        *options,
+    ]
     with (plan.parent / "driver.log").open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -99,7 +109,9 @@ def again(plan: Plan, root: Path, log: Path) -> int:
 
 def wrong(plan: Plan, root: Path, reference: Path) -> int:
     """Runs whose table is not that of the other folder."""
-    ours, theirs = (collect(plan, plan.specs(folder)).set_index("run") for folder in (root, reference))
+    ours, theirs = (
+        collect_tables(plan, plan.specs(folder)).set_index("run") for folder in (root, reference)
+    )
     return int((ours != theirs.loc[ours.index]).any(axis=1).sum())
 
 
@@ -149,7 +161,9 @@ def bench_parallel(folder: Path, runs: int, workers: int) -> None:
     driver(path, root, "--workers", str(workers)).wait()
     seconds = time.perf_counter() - begin
     lost = runs - finished(root)
-    print(f"{runs} runs, {workers} at a time, one attempt each: {lost} lost; {seconds / runs:.2f} s per run")
+    print(
+        f"{runs} runs, {workers} at a time, one attempt each: {lost} lost; {seconds / runs:.2f} s per run"
+    )
 
 
 def bench_overhead(folder: Path, runs: int) -> None:
@@ -173,11 +187,15 @@ def bench_overhead(folder: Path, runs: int) -> None:
         notebook = nbformat.read(spec.run.path("results/tiny.ipynb"), as_version=4)
         return sum(cell.metadata.papermill.duration or 0 for cell in notebook.cells)
 
-    run_one(read_plan(tiny(folder, 1, delay=0.1)).specs(folder / "warm")[0])  # imports, once per sweep
+    run_one(
+        read_plan(tiny(folder, 1, delay=0.1)).specs(folder / "warm")[0]
+    )  # imports, once per sweep
     times = np.array([(serial(a), alone(b)) for a, b in zip(specs, others, strict=True)])
     for name, found in zip(("within a sweep", "as a process of its own"), times.T, strict=True):
         low, middle, high = np.quantile(found, [0.25, 0.5, 0.75])
-        print(f"overhead per run {name}: median {middle:.2f} s, quartiles {low:.2f} to {high:.2f} s ({runs} runs)")
+        print(
+            f"overhead per run {name}: median {middle:.2f} s, quartiles {low:.2f} to {high:.2f} s ({runs} runs)"
+        )
 
 
 def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> None:
@@ -195,7 +213,7 @@ def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> Non
             begin = time.perf_counter()
             driver(cells, root, "--workers", str(number), "--threads", "1").wait()
             seconds[number].append(time.perf_counter() - begin)
-            tables.append(collect(plan, plan.specs(root)))
+            tables.append(collect_tables(plan, plan.specs(root)))
     same = all(table.equals(tables[0]) for table in tables)
     print(f"12 cells, one thread each: serial / {workers} workers = "
           f"{ratio(np.array(seconds[1]), np.array(seconds[workers]))}; "
@@ -210,7 +228,16 @@ def bench_cluster(folder: Path, runs: int) -> None:
         started.append(subprocess.Popen([sys.executable, "-m", "dask", *command], start_new_session=True,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))  # fmt: skip
 
-    dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    dask(
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(file),
+    )
     while not file.is_file():
         time.sleep(0.1)
     address, workers = json.loads(file.read_text())["address"], 1
@@ -239,9 +266,13 @@ def bench_cluster(folder: Path, runs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["chaos", "parallel", "overhead", "speedup", "cluster"])
-    parser.add_argument("--runs", type=int, help="500 for chaos, 200 for parallel, 20 for overhead and cluster")
+    parser.add_argument(
+        "--runs", type=int, help="500 for chaos, 200 for parallel, 20 for overhead and cluster"
+    )
     parser.add_argument("--workers", type=int, help="4 for chaos, 8 for parallel, 2 for speedup")
     parser.add_argument("--every", type=float, default=3, help="mean seconds between two kills")
     parser.add_argument("--repeats", type=int, default=3)
@@ -251,10 +282,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kdnb-sweep-") as name:
         folder = Path(name)
         calls = {
-            "chaos": lambda: bench_chaos(folder, given.runs or 500, given.workers or 4, given.every, given.seed),
+            "chaos": lambda: bench_chaos(
+                folder, given.runs or 500, given.workers or 4, given.every, given.seed
+            ),
             "parallel": lambda: bench_parallel(folder, given.runs or 200, given.workers or 8),
             "overhead": lambda: bench_overhead(folder, given.runs or 20),
-            "speedup": lambda: bench_speedup(folder, given.workers or 2, given.repeats, given.profile),
+            "speedup": lambda: bench_speedup(
+                folder, given.workers or 2, given.repeats, given.profile
+            ),
             "cluster": lambda: bench_cluster(folder, given.runs or 20),
         }
         calls[given.what]()

@@ -63,6 +63,14 @@ def _ready(address, server, folder):
     raise AssertionError("JupyterLab did not start within two minutes")
 
 
+def errors_of(page):
+    """A list that fills with the errors in a page's console."""
+    errors = []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    return errors
+
+
 class Opened(NamedTuple):
     """A notebook in JupyterLab: its page, the console errors so far, and its file."""
 
@@ -83,9 +91,8 @@ class Lab:
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         path = self.folder / f"{name}.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-        page, errors = self.browser.new_page(viewport={"width": 1200, "height": 1100}), []
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: errors.append(str(e)))
+        page = self.browser.new_page(viewport={"width": 1200, "height": 1100})
+        errors = errors_of(page)
         page.goto(f"{self.address}/doc/tree/{name}.ipynb")
         kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
         page.wait_for_function(f"{kernel} != null", timeout=120_000)
@@ -106,13 +113,18 @@ def execute(page, code):
     }""", code)  # fmt: skip
 
 
-def kernel_says(page, sentence):
-    """The kernel's widget ``w`` comes to ``sentence``; the view's last change may still be on its way there."""
-    for _ in range(20):
-        if (said := execute(page, "print(w.panel().sentence)").strip()) == sentence:
-            return
-        page.wait_for_timeout(500)
-    assert said == sentence
+def says(page, root, text):
+    """The live line of the widget ``root`` comes to hold a text."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(f"{root} .live")).to_contain_text(text, timeout=30_000)
+
+
+def says_only(page, root, text):
+    """The live line of the widget ``root`` comes to be a text."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(f"{root} .live")).to_have_text(text, timeout=30_000)
 
 
 TAB_STOPS = """() => {
@@ -143,17 +155,22 @@ def accessible(page, root):
     assert not faults, faults
 
 
-def reachable_and_contained(page, root):
-    """Tab reaches every control of ``root`` by a name of its own, keys do not edit the notebook, axe is silent."""
-    accessible(page, root)
+def reachable(page, root):
+    """Tab reaches every control of the widget ``root`` by a name of its own."""
     page.locator(f"{root} .stage").focus()
     names = tab_through(page)
-    assert len(names) == len(set(names)) == page.locator(f"{root} :is(button, input, select, [tabindex])").count()
+    stops = ":is(button, input, select, [tabindex]):not([tabindex='-1']):visible"
+    assert len(names) == len(set(names)) == page.locator(f"{root} {stops}").count()
+
+
+def contained(page, root):
+    """Keys inside the widget ``root`` neither edit the notebook nor move the focus."""
     page.locator(f"{root} .stage").focus()
-    for key in (*"abxdd", "Enter"):
+    for key in (*"abxmyrddzcvACEG12", "Enter", "Space", "Space"):  # the second Space stops Play
         page.keyboard.press(key)
     read = "window.jupyterapp.shell.currentWidget.content.widgets.map((cell) => cell.model.type)"
     assert page.evaluate(read) == ["code", "code"]
+    assert page.evaluate("document.activeElement.className") == "stage"
 
 
 def saved_size(page, path):

@@ -10,10 +10,17 @@ from browser import CHROMIUM
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["KDNB_LIVE"] = "0"
 
-from kdnb.settings import Settings
-from kdnb.study import Study
+from kdnb.core.settings import Settings
+from kdnb.study.study import Study
 
-SMALL = {"profile": "smoke", "patients": 24, "slices": 2, "teacher_epochs": 1, "student_epochs": 2, "batch_size": 16}
+SMALL = {
+    "profile": "smoke",
+    "patients": 24,
+    "slices": 2,
+    "teacher_epochs": 1,
+    "student_epochs": 2,
+    "batch_size": 16,
+}
 
 
 @pytest.fixture(scope="session")

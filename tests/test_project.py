@@ -1,24 +1,34 @@
-"""The project's own files: pins kept equal, layers point down, size limits."""
+"""The project's own files: pins kept equal, rooms on strict levels, plain layout, sizes."""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+
+from tools.house import LEVELS, imports, level_of
 
 ROOT = Path(__file__).resolve().parents[1]
-PINS = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
-FLOORS = [
-    {"errors", "settings", "runs", "phantoms", "progress", "notebook_files", "course"},
-    {"data", "leakage", "models", "metrics"},
-    {"training", "precision", "distillation", "feature_maps", "explanations", "faithfulness", "efficiency"},
-    {"figures", "widgets", "study", "trust", "report", "audit", "reading"},
-    {"batch", "sweep", "results", "cli"},
-]
+LINES = (ROOT / "requirements.txt").read_text().splitlines()
+PINS = [line for line in LINES if line and not line.startswith("#")]
 MODULES = sorted((ROOT / "kdnb").rglob("*.py"))
+CODE = [
+    path
+    for folder in ("kdnb", "tools", "tests", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+LOOK_AWAY = "# fmt: "  # what tells the formatter to leave code as it is
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
 
 
 def test_environment_equals_requirements():
@@ -28,10 +38,6 @@ def test_environment_equals_requirements():
 
 
 def test_pins_satisfy_the_package():
-    import tomllib
-
-    from packaging.requirements import Requirement
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = dict(pin.split("==") for pin in PINS)
     for text in project["dependencies"] + project["optional-dependencies"]["test"]:
@@ -39,25 +45,90 @@ def test_pins_satisfy_the_package():
         assert pinned[requirement.name] in requirement.specifier, text
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kdnb":
-            names = [node.module.split(".")[1]] if "." in node.module else [a.name for a in node.names]
-            yield from names
+def test_every_room_has_a_level_and_nothing_else_is_there():
+    rooms = {
+        path.name
+        for path in (ROOT / "kdnb").iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    }
+    assert rooms == {room for level in LEVELS for room in level}
+    assert [path.name for path in (ROOT / "kdnb").glob("*.py")] == ["__init__.py"]
+    assert len(rooms) <= 14 and len(LEVELS) <= 7
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down(path):
-    own = path.relative_to(ROOT / "kdnb").parts[0].removesuffix(".py")
-    if own == "__init__":
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_imports_go_to_a_lower_level_and_never_sideways(path):
+    own = path.relative_to(ROOT / "kdnb").parts[0]
+    if own == "__init__.py":
         return
-    floor = next(i for i, names in enumerate(FLOORS) if own in names)
-    allowed = set().union(*FLOORS[: floor + 1])
-    assert not [name for name in imports(path) if name not in allowed]
+    others = {module.split(".")[1] for module in imports(path.read_text())} - {own, "__version__"}
+    assert not [room for room in others if level_of(room) >= level_of(own)]
 
 
-def test_sizes():
-    assert not [path for path in MODULES if path.read_text().count("\n") > 400]
+def test_no_module_imports_itself_through_others():
+    """The graph of the package's modules has no circle: each can be read after what it imports."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    waiting = {}
+    for module, path in names.items():
+        package = module.rpartition(".")[0]
+        if path.name != "__init__.py":
+            waiting[module] = {other for other in imports(path.read_text()) if other in names} - {
+                package
+            }
+    while ready := [module for module, needed in waiting.items() if not needed & set(waiting)]:
+        for module in ready:
+            del waiting[module]
+    assert not waiting
+
+
+def test_the_package_never_imports_the_tools():
+    assert not [
+        path for path in MODULES if re.search(r"^\s*(from|import) tools\b", path.read_text(), re.M)
+    ]
+
+
+def functions(tree):
+    return [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def own_lines(function):
+    """Lines of a function without its docstring."""
+    first = function.body[0]
+    documented = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
+    return function.end_lineno - function.lineno + 1 - documented
+
+
+def test_modules_and_functions_are_short():
+    sources = {
+        name(path): path.read_text() for path in MODULES + sorted((ROOT / "tools").rglob("*.py"))
+    }
+    assert not [path for path, source in sources.items() if source.count("\n") > 400]
+    found = [
+        (path, f.name)
+        for path, text in sources.items()
+        for f in functions(ast.parse(text))
+        if own_lines(f) > 50
+    ]
+    assert not found
+
+
+def test_own_lines_leave_the_docstring_out():
+    function = functions(ast.parse('def f():\n    """One.\n\n    Two.\n    """\n    return 1\n'))[0]
+    assert own_lines(function) == 2
+
+
+def test_the_formatter_decides_the_layout():
+    folders = ["kdnb", "tools", "tests", "benchmarks", "notebooks"]
+    command = [sys.executable, "-m", "ruff", "format", "--check", "--line-length", "100", *folders]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    blind = [
+        path for path in CODE + notebooks if re.search(f"{LOOK_AWAY}(skip|off)", path.read_text())
+    ]
+    assert not blind
 
 
 def test_citation_and_licence():

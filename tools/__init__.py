@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from kdnb.errors import UserError
+from kdnb.core.errors import UserError
 
 __all__ = ["run_command"]
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnb.errors import UserError
-from kdnb.settings import project_root
+from kdnb.core.errors import UserError
+from kdnb.core.settings import project_root
 from tools import run_command
 
 __all__ = ["write_badges"]

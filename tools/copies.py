@@ -12,8 +12,8 @@ from typing import Any
 
 import nbformat
 
-from kdnb.errors import UserError
-from kdnb.notebook_files import Notebook, source_of, tags_of
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import Notebook, source_of, tags_of
 from tools.exercises import exercises, solution_of, stub
 
 if find_spec("nbgrader") is None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kdnb.notebook_files import Notebook, load_json, notebooks
-from kdnb.runs import atomic_path
-from kdnb.settings import project_root
+from kdnb.core.notebook_files import Notebook, load_json, notebooks
+from kdnb.core.runs import atomic_path
+from kdnb.core.settings import project_root
 from tools import run_command
 from tools.exercises import exercises
 

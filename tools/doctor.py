@@ -16,9 +16,9 @@ import typer
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from kdnb.errors import UserError
-from kdnb.runs import environment
-from kdnb.settings import Settings, project_root
+from kdnb.core.errors import UserError
+from kdnb.core.runs import environment
+from kdnb.core.settings import Settings, project_root
 from tools import run_command
 
 __all__ = ["SUBJECTS", "Finding", "examine"]

@@ -9,8 +9,8 @@ import re
 import textwrap
 from itertools import pairwise
 
-from kdnb.errors import UserError
-from kdnb.notebook_files import Notebook, code_cells, source_of, tags_of
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import Notebook, code_cells, source_of, tags_of
 
 __all__ = ["NAMED", "exercises", "solution_of", "stub"]
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from kdnb.course.checking import COLOURS, MIME
-from kdnb.errors import UserError
-from kdnb.notebook_files import load_json, notebooks, source_of
-from kdnb.runs import atomic_path
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import load_json, notebooks, source_of
+from kdnb.core.runs import atomic_path
+from kdnb.course.checks import COLOURS, MIME
 from tools import run_command
 from tools.exercises import NAMED, exercises
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kdnb.errors import UserError
-from kdnb.notebook_files import load_json, notebooks
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import load_json, notebooks
 from tools import run_command
 
 __all__ = ["write_times"]

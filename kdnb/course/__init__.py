@@ -1,5 +1,5 @@
-"""Teaching: exercises that check an answer, and where the learner stands (notebooks 01-06)."""
+"""Exercises that check an answer (notebooks 01-06)."""
 
-from kdnb.course.checking import Outcome, check, progress
+from kdnb.course.checks import Outcome, check, progress
 
 __all__ = ["Outcome", "check", "progress"]

@@ -1,5 +1,7 @@
 """From the bytes of an image file to a small square of RGB pixels (01_data)."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 
@@ -7,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 __all__ = ["decode"]
+
 
 MAX_PIXELS = 64_000_000
 DRAFT = 1024  # px, twice the largest image_size that the settings accept

@@ -1,14 +1,17 @@
 """MedMNIST: the two-dimensional sets of the medmnist package, from their .npz file (01_data)."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kdnb.data.layout import Entry
+from kdnb.core.errors import UserError
+from kdnb.data.class_folders import Entry
 from kdnb.data.sources import Source, file_hash
-from kdnb.errors import UserError
 
 __all__ = ["PREFIX", "medmnist_about", "medmnist_source"]
+
 
 PREFIX = "medmnist:"
 SIZES = (28, 64, 128, 224)  # px, as published

@@ -1,14 +1,17 @@
 """Rules per data set: which images show the same person, and which are copies (01_data)."""
 
+from __future__ import annotations
+
 from collections.abc import Hashable
 from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from kdnb.leakage import components, likeness
+from kdnb.data.duplicates import components, correlations
 
 __all__ = ["link_copies", "name_patients"]
+
 
 SLICES = 32  # consecutive slices of each person in the Alzheimer set
 
@@ -37,7 +40,7 @@ def link_copies(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
 
     Args:
         table: From `name_patients`, broken images left out.
-        thumbs: (N, D * D) from `kdnb.leakage.thumbnails`.
+        thumbs: (N, D * D) from `kdnb.data.duplicates.thumbnails`.
     """
     table = table.copy()
     ids = table["image_id"].to_numpy()
@@ -48,7 +51,7 @@ def link_copies(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
         copies = np.flatnonzero(same & copied)
         originals = np.flatnonzero(same & ~copied & ~named)
         if len(originals):
-            like = likeness(thumbs[copies], thumbs[originals], flip_invariant=True)
+            like = correlations(thumbs[copies], thumbs[originals], flip_invariant=True)
             nearest = originals[like.argmax(axis=1)]
             table.loc[copies, "copy_of"] = ids[nearest]
     original = pd.Index(ids).get_indexer(table["copy_of"])  # -1: none, or skipped as broken

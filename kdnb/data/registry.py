@@ -1,16 +1,18 @@
 """Registry: the data sets that the study knows, and where their files are (01_data)."""
 
+from __future__ import annotations
+
 import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from kdnb.core.errors import UserError
+from kdnb.core.settings import Settings, project_root
 from kdnb.data.medmnist import PREFIX, medmnist_about, medmnist_source
+from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan
 from kdnb.data.sources import Source, csv_source, folder_source, phantom_source, zip_source
-from kdnb.errors import UserError
-from kdnb.phantoms import FAMILIES, PhantomPlan
-from kdnb.settings import Settings, project_root
 
 __all__ = [
     "about",
@@ -21,6 +23,7 @@ __all__ = [
     "phantom_plan",
     "registered",
 ]
+
 
 PLANTED = {  # end of a phantom set's name → what is planted in it
     "": {},

@@ -1,5 +1,7 @@
 """Sources of images: zip archive, folder, CSV, phantoms; checked before images are read (01)."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import stat
@@ -13,12 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdnb import phantoms
-from kdnb.data.layout import PARTS, Entry, class_folders, is_junk, key
-from kdnb.errors import UserError
-from kdnb.runs import digest
+from kdnb.core.errors import UserError
+from kdnb.core.runs import digest
+from kdnb.data import phantoms
+from kdnb.data.class_folders import PART_NAMES, Entry, class_folders, is_junk, key
 
 __all__ = ["Source", "csv_source", "file_hash", "folder_source", "phantom_source", "zip_source"]
+
 
 MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
@@ -110,7 +113,7 @@ def csv_source(path: Path) -> Source:
     problems = {
         "lacks a path or a label": (table["path"] == "") | (table["label"] == ""),
         "names an image for the second time": table["path"].duplicated(),
-        "has a split other than train, val, test": ~table["split"].map(key).isin([*PARTS, ""]),
+        "has a split other than train, val, test": ~table["split"].map(key).isin([*PART_NAMES, ""]),
     }
     for problem, rows in problems.items():
         if rows.any():
@@ -121,7 +124,7 @@ def csv_source(path: Path) -> Source:
             image_id=row.path,
             path=row.path,
             label=row.label,
-            published_split=PARTS.get(key(row.split), ""),
+            published_split=PART_NAMES.get(key(row.split), ""),
             patient=row.patient,
         )
         for row in table.itertuples(index=False)

@@ -1,16 +1,20 @@
 """Splits: four ways to part a manifest into train, val and test, and nested subsets (01-07)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
 
-from kdnb.errors import UserError
-from kdnb.leakage import components, groups
-from kdnb.settings import SPLITS
+from kdnb.core.errors import UserError
+from kdnb.core.settings import SPLITS
+from kdnb.data.duplicates import components
+from kdnb.data.leakage import groups
 
 __all__ = ["image_keys", "make_split", "subset"]
+
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
@@ -38,7 +42,7 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
       the rest is unused.
     - ``published``: the set's own folders; where they have no validation part, 1/8 of train
       (stratified) becomes it.
-    - ``grouped``: no group (`kdnb.leakage.groups`) crosses. Groups are dealt from the largest down,
+    - ``grouped``: no group (`kdnb.data.leakage.groups`) crosses. Groups are dealt from the largest down,
       each to the part that is furthest behind its share of the group's classes. A class with fewer
       groups than 1 / (smallest share) first gives one group to train, one to test, one to val, in
       this order, as far as its groups reach.

@@ -1,6 +1,14 @@
-"""Distillation: losses, what teaches (cached, controls), students, the grid (notebook 03)."""
+"""Distillation: losses, the teacher's logits and their controls, student training, the grid (notebook 03)."""
 
-from kdnb.distillation.grid import Cell, answer, compare, grid_table, train_controls, train_grid
+from kdnb.distillation.fidelity import fidelity, fidelity_by
+from kdnb.distillation.grid import (
+    Cell,
+    compare_students,
+    grid_answer,
+    grid_table,
+    train_controls,
+    train_grid,
+)
 from kdnb.distillation.losses import (
     LOSSES,
     as_coded_loss,
@@ -12,33 +20,33 @@ from kdnb.distillation.losses import (
     standardised_loss,
     usable_losses,
 )
-from kdnb.distillation.students import distil, find_student, load_student, named_student
-from kdnb.distillation.teaching import (
+from kdnb.distillation.teacher_logits import (
     cache_logits,
-    controlled,
+    controlled_logits,
     find_logits,
     find_teacher_or_control,
     train_teacher_or_control,
 )
+from kdnb.distillation.train_student import find_student, train_student
 
 __all__ = [
     "Cell",
     "LOSSES",
-    "answer",
+    "grid_answer",
     "as_coded_loss",
     "attention_loss",
     "cache_logits",
-    "compare",
-    "controlled",
-    "distil",
+    "compare_students",
+    "controlled_logits",
+    "train_student",
     "dkd_loss",
+    "fidelity",
+    "fidelity_by",
     "find_logits",
     "find_student",
     "find_teacher_or_control",
     "grid_table",
     "kd_loss",
-    "load_student",
-    "named_student",
     "soft_gradient",
     "soft_loss",
     "standardised_loss",

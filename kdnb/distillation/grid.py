@@ -1,5 +1,7 @@
 """The α × T grid: many students of one teacher, beside students on labels alone (03, 07)."""
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 
@@ -7,24 +9,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdnb.data import ImageSet
-from kdnb.distillation.students import distil
-from kdnb.distillation.teaching import train_teacher_or_control
-from kdnb.metrics import (
-    Interval,
-    divergence,
-    ece,
-    paired_test,
-    seed_interval,
-    share_interval,
-    softmax,
-)
-from kdnb.progress import say
-from kdnb.runs import Run
-from kdnb.settings import Settings
-from kdnb.training import saved_logits
+from kdnb.core.progress import say
+from kdnb.core.runs import Run
+from kdnb.core.settings import Settings
+from kdnb.core.statistics import Interval, paired_test, seed_interval, share_interval, softmax
+from kdnb.data.dataset import ImageSet
+from kdnb.distillation.fidelity import divergence
+from kdnb.distillation.teacher_logits import train_teacher_or_control
+from kdnb.distillation.train_student import train_student
+from kdnb.training.evaluation import ece
+from kdnb.training.fit import saved_logits
 
-__all__ = ["Cell", "answer", "compare", "grid_table", "train_controls", "train_grid"]
+__all__ = ["Cell", "grid_answer", "compare_students", "grid_table", "train_controls", "train_grid"]
+
 
 Cell = tuple[float, float]  # alpha, temperature; alpha 1 is training on labels alone
 LABELS: Cell = (1.0, 1.0)
@@ -52,7 +49,7 @@ def train_grid(
                 f"(alpha {alpha:g}, T {temperature:g})"
             )
             chosen = of_seed.model_copy(update={"temperature": temperature})
-            run = distil(chosen, image_set, teacher, device, alpha=alpha)
+            run = train_student(chosen, image_set, teacher, device, alpha=alpha)
             runs[alpha, temperature].append(run)
     return runs
 
@@ -72,12 +69,13 @@ def train_controls(
         teacher = train_teacher_or_control(chosen, image_set, device)
         alpha = 1.0 if name == "labels alone" else None
         runs[name] = [
-            distil(of_seed, image_set, teacher, device, alpha=alpha) for of_seed in chosen.of_seeds
+            train_student(of_seed, image_set, teacher, device, alpha=alpha)
+            for of_seed in chosen.of_seeds
         ]
     return runs
 
 
-def compare(
+def compare_students(
     runs: Mapping[Hashable, Sequence[Run]],
     teacher: Run,
     image_set: ImageSet,
@@ -123,16 +121,16 @@ def compare(
 def grid_table(
     runs: Mapping[Cell, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
 ) -> pd.DataFrame:
-    """`compare` for the cells of `train_grid`, labels alone first.
+    """`compare_students` for the cells of `train_grid`, labels alone first.
 
     The columns alpha and temperature come before the others.
     """
     cells = pd.DataFrame(list(runs), columns=["alpha", "temperature"])
-    table = compare(runs, teacher, image_set, test_groups).reset_index(drop=True)
+    table = compare_students(runs, teacher, image_set, test_groups).reset_index(drop=True)
     return pd.concat([cells, table], axis=1)
 
 
-def answer(table: pd.DataFrame) -> str:
+def grid_answer(table: pd.DataFrame) -> str:
     """Does distillation help here? The cell chosen on the validation part, and its gain on test.
 
     >>> table = pd.DataFrame({

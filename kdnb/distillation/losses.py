@@ -1,5 +1,7 @@
 """Losses: what a student takes over from its teacher, and the test that it can (notebook 03)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
 
@@ -15,7 +17,7 @@ from torch.nn.functional import (
     softmax,
 )
 
-from kdnb.errors import UserError
+from kdnb.core.errors import UserError
 
 __all__ = [
     "LOSSES",
@@ -28,6 +30,7 @@ __all__ = [
     "standardised_loss",
     "usable_losses",
 ]
+
 
 # student, teacher, targets, alpha, temperature
 KdLoss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from kdnb.metrics import Interval
+from kdnb.core.statistics import Interval
 
 __all__ = ["check_claims", "claims", "verdict"]
+
 
 Measured = tuple[
     float, float, float

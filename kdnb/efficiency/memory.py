@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from kdnb.efficiency.counting import Call
 from kdnb.efficiency.timing import BATCHES, filled, forward_of
-from kdnb.models import evaluating
+from kdnb.training.model_cost import Call
+from kdnb.training.modules import evaluating
 
 __all__ = ["memory_table", "peak_memory"]
 

@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kdnb.efficiency.counting import Call
-from kdnb.metrics import Interval
-from kdnb.models import evaluating
+from kdnb.core.statistics import Interval
+from kdnb.training.model_cost import Call
+from kdnb.training.modules import evaluating
 
 __all__ = [
     "BATCHES",
-    "WARM_UP",
     "Protocol",
+    "WARM_UP",
     "compared",
     "filled",
     "forward_of",
@@ -33,6 +33,7 @@ __all__ = [
     "ratio_interval",
     "timed",
 ]
+
 
 WARM_UP = 10  # untimed rounds before the first timed one
 LEAST = 3  # rounds of one measurement

@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kdnb.errors import UserError
-from kdnb.feature_maps.maps import check_targets, features, logits_and_taps
-from kdnb.metrics import seed_interval
-from kdnb.models import evaluating, modules_at
+from kdnb.core.errors import UserError
+from kdnb.core.statistics import seed_interval
+from kdnb.training.modules import evaluating, modules_at
+from kdnb.training.taps import check_targets, features, logits_and_taps
 
 __all__ = ["Tail", "channel_means", "probabilities_without", "top_k_curve"]
+
 
 CHUNK = 2**21  # numbers in one batch of ablated activations: 8 MB, near the caches
 ORDERS = 5  # random orders of the channels beside the ranked one

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kdnb.errors import UserError
-from kdnb.metrics import Interval, share_interval
+from kdnb.core.errors import UserError
+from kdnb.core.statistics import Interval, share_interval
 
 __all__ = [
     "Examples",
@@ -22,6 +22,7 @@ __all__ = [
     "probe_predictions",
     "probe_table",
 ]
+
 
 Features = Mapping[str, np.ndarray]  # tap → (N, C)
 

@@ -1,1 +1,1 @@
-"""From many runs to published tables: what is collected, made of it, and what it says (07)."""
+"""From many runs to the published tables, their plots and findings (notebook 07, ``kdnb figures``)."""

@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score
 
+from kdnb.core.errors import UserError
+from kdnb.core.statistics import seed_interval, share_interval
+from kdnb.data.leakage import MEMORY, skill
 from kdnb.data.registry import registered
-from kdnb.errors import UserError
-from kdnb.leakage import MEMORY, skill
-from kdnb.metrics import seed_interval, share_interval
-from kdnb.results.answers import LABELS
-from kdnb.results.records import LARGER, Records
+from kdnb.distillation.predictions import LABELS
+from kdnb.results.collected_runs import LARGER, Records
 
 __all__ = ["Answered", "accuracy", "answered", "drawn", "larger"]
+
 
 MODERATE = "ModerateDemented"
 MILD = "MildDemented"
@@ -43,8 +44,8 @@ class Answered:
         run: The run's id; several ids where several runs stand together.
         part: The part of the plan.
         parameters: Those of the notebook.
-        trainings: Index model, see `kdnb.results.answers.trainings`.
-        values: Column of `kdnb.results.answers.answers` → (N,) whole numbers.
+        trainings: Index model, see `kdnb.distillation.predictions.trainings`.
+        values: Column of `kdnb.distillation.predictions.answers` → (N,) whole numbers.
     """
 
     run: str

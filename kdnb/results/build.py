@@ -12,28 +12,23 @@ from typing import Any
 
 import pandas as pd
 
-from kdnb.errors import UserError
-from kdnb.figures import (
-    Picture,
-    Results,
-    accuracy_summary,
-    grid_heatmap,
-    schedule_curves,
-    score_bars,
-    size_curves,
-    worth_pareto,
-)
-from kdnb.report import publish
+from kdnb.batch.plan import read_plan
+from kdnb.core.errors import UserError
+from kdnb.core.plots import Picture, score_bars
+from kdnb.core.report import publish
+from kdnb.core.results_folder import Results
+from kdnb.core.runs import digest, environment, read_json, write_json
+from kdnb.core.settings import project_root
+from kdnb.distillation.plots import grid_heatmap
 from kdnb.results.accuracies import accuracy, larger
+from kdnb.results.collected_runs import Records, load_collected, missing
 from kdnb.results.effects import gains, grid, larger_gains, schedule, sizes
+from kdnb.results.explanation_tables import explanation_tables
 from kdnb.results.findings import findings
-from kdnb.results.kept import kept
-from kdnb.results.records import Records, load, missing
-from kdnb.runs import digest, environment, read_json, write_json
-from kdnb.settings import project_root
-from kdnb.sweep.plan import read_plan
+from kdnb.results.plots import accuracy_summary, schedule_curves, size_curves, worth_pareto
 
-__all__ = ["COLLECTED", "build", "make_tables", "published", "write_findings"]
+__all__ = ["COLLECTED", "build_tables", "make_tables", "published", "write_findings"]
+
 
 COLLECTED = Path("results", "collected")
 BEFORE_FINDINGS = "<!-- findings -->\n"
@@ -49,7 +44,7 @@ ANSWERED = {  # tables of what the runs of notebook 03 answered
 }
 
 
-def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.DataFrame]:
+def build_tables(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.DataFrame]:
     """Write ``folder/results/`` from ``folder/results/collected/``.
 
     The same record gives the same bytes of tables.
@@ -63,10 +58,10 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
         The tables by name.
 
     Raises:
-        UserError: If the record is refused, see `kdnb.results.records.load`.
+        UserError: If the record is refused, see `kdnb.results.collected_runs.load_collected`.
     """
     read = read_plan(plan)
-    records = load(folder / COLLECTED, read, partial=partial)
+    records = load_collected(folder / COLLECTED, read, partial=partial)
     tables = make_tables(records)
     left = missing(records, read)
     every_run = sorted(records["runs"]["run"])
@@ -96,7 +91,7 @@ def build(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.Da
 def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     """Every published table of which the record holds something, by file name."""
     tables = {name: make(records) for name, make in ANSWERED.items()}
-    tables |= kept(records)
+    tables |= explanation_tables(records)
     return {name: table for name, table in tables.items() if len(table)}
 
 

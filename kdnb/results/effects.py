@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdnb.metrics import paired_test, seed_interval, share_interval
+from kdnb.core.statistics import paired_test, seed_interval, share_interval
+from kdnb.distillation.predictions import LABELS
 from kdnb.results.accuracies import Answered, answered, drawn
-from kdnb.results.answers import LABELS
-from kdnb.results.records import LARGER, Records
+from kdnb.results.collected_runs import LARGER, Records
 
 __all__ = ["gains", "grid", "larger_gains", "schedule", "sizes"]
+
 
 TAUGHT = "the teacher"
 

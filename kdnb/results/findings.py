@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kdnb.faithfulness import BASELINES
-from kdnb.metrics import Interval, unpaired_difference
+from kdnb.core.statistics import Interval, unpaired_difference
+from kdnb.xai.baselines import BASELINES
 
 __all__ = ["findings"]
+
 
 NAMES = {
     "brain_tumor": "brain",

@@ -1,10 +1,5 @@
-"""The runs of one setting, behind every notebook: data, teacher, students, results folder.
+"""The runs behind every notebook, obtained and named for one setting (all notebooks)."""
 
-Verbs (`train`, `train_ladder`) do work; names only read what is there. A notebook
-explains its own step with the functions of the package; what it needs from earlier steps it takes
-here.
-"""
-
-from kdnb.study.runs import MODELS, Study
+from kdnb.study.study import MODELS, Study
 
 __all__ = ["MODELS", "Study"]

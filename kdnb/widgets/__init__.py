@@ -1,6 +1,6 @@
-"""Interactive views of data and of what models compute, and their static twins (01, 03-05)."""
+"""Widgets to step through layers, explanations, soft targets and twins, and their static twins (notebooks 01, 03-05)."""
 
-from kdnb.widgets.explained import (
+from kdnb.widgets.explanation_panel import (
     Choice,
     ExplorerData,
     ExplorerState,
@@ -8,17 +8,17 @@ from kdnb.widgets.explained import (
     explorer_panel,
 )
 from kdnb.widgets.explorer import ExplanationExplorer, explorer_table, static_explorer
-from kdnb.widgets.image_page import explain_image, known_stepper
-from kdnb.widgets.layers import StepperData, stepper_data
+from kdnb.widgets.image_page import analysed_stepper_data, write_image_page
+from kdnb.widgets.layer_maps import StepperData, stepper_data
 from kdnb.widgets.page import to_html
-from kdnb.widgets.render import Panel, StepperState, panel
 from kdnb.widgets.soft_targets import (
     Answers,
     SoftTargetExplorer,
     SoftTargetState,
     static_soft_targets,
 )
-from kdnb.widgets.stepper import LayerStepper, exported_state, static
+from kdnb.widgets.stepper import LayerStepper, exported_state, static_stepper
+from kdnb.widgets.stepper_numbers import Panel, StepperState, stepper_panel
 from kdnb.widgets.twins import TwinBrowser, static_twins, twin_browser, twin_pairs
 
 __all__ = [
@@ -34,14 +34,14 @@ __all__ = [
     "StepperData",
     "StepperState",
     "TwinBrowser",
-    "explain_image",
+    "write_image_page",
     "explorer_data",
     "explorer_panel",
     "explorer_table",
     "exported_state",
-    "known_stepper",
-    "panel",
-    "static",
+    "analysed_stepper_data",
+    "stepper_panel",
+    "static_stepper",
     "static_explorer",
     "static_soft_targets",
     "static_twins",

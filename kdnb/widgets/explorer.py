@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from traitlets import Float, Int, Tuple, Unicode, validate
 
-from kdnb.figures.output import Picture
-from kdnb.figures.pictures import bare, outline
-from kdnb.widgets.explained import (
+from kdnb.core.number_text import number
+from kdnb.core.plots import Picture, bare, outline
+from kdnb.widgets.base import ViewWidget, script
+from kdnb.widgets.explanation_panel import (
     ABOUT,
     Choice,
     ExplorerData,
@@ -22,13 +23,11 @@ from kdnb.widgets.explained import (
     ExplorerState,
     View,
     agreement_text,
-    check,
+    check_explorer_state,
     explorer_panel,
     first_states,
 )
-from kdnb.number_text import number
-from kdnb.widgets.render import palette
-from kdnb.widgets.view import ViewWidget, script
+from kdnb.widgets.stepper_numbers import palette
 
 __all__ = ["ExplanationExplorer", "explorer_table", "static_explorer"]
 
@@ -49,7 +48,7 @@ class ExplanationExplorer(ViewWidget):
     def __init__(self, data: ExplorerData, state: ExplorerState | None = None) -> None:
         """Show ``data``; by default the first image's evidence for its class and for another."""
         self.data = data
-        self.first = check(data, state or first_states(data)[0])
+        self.first = check_explorer_state(data, state or first_states(data)[0])
         spec = {
             "classes": data.classes,
             "targets": data.targets,
@@ -78,7 +77,7 @@ class ExplanationExplorer(ViewWidget):
         name = proposal["trait"].name
         value = proposal["value"]
         part = Choice(*value) if name in ("a", "b") else value
-        check(self.data, replace(self.first, **{name: part}))
+        check_explorer_state(self.data, replace(self.first, **{name: part}))
         return value
 
     def _answer(self, _widget: ExplanationExplorer, content: dict, _buffers: list) -> None:
@@ -87,7 +86,7 @@ class ExplanationExplorer(ViewWidget):
         asked = ExplorerState(
             image=content["image"], a=Choice(*content["a"]), b=Choice(*content["b"])
         )
-        state = check(self.data, asked)
+        state = check_explorer_state(self.data, asked)
         for choice in state.a, state.b:
             if self.data.key(state.image, choice) not in self.data.known:
                 method = ABOUT[choice.method].label

@@ -11,23 +11,23 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from kdnb.data import to_tensor
+from kdnb.core.errors import UserError
+from kdnb.core.runs import environment
+from kdnb.core.settings import Settings
 from kdnb.data.decode import decode
-from kdnb.errors import UserError
-from kdnb.feature_maps import early_decisions
-from kdnb.reading.measured import Reading
-from kdnb.reading.words import ImageReport, read_image
-from kdnb.runs import environment
-from kdnb.settings import Settings
-from kdnb.widgets.layers import StepperData, stepper_data
+from kdnb.data.transforms import to_tensor
+from kdnb.feature_maps.layer_analysis import LayerAnalysis
+from kdnb.feature_maps.layer_report import ImageReport, image_report
+from kdnb.feature_maps.probes import early_decisions
+from kdnb.widgets.layer_maps import StepperData, stepper_data
 from kdnb.widgets.page import to_html
-from kdnb.widgets.render import StepperState
+from kdnb.widgets.stepper_numbers import StepperState
 
-__all__ = ["explain_image", "known_stepper"]
+__all__ = ["write_image_page", "analysed_stepper_data"]
 
 
-def known_stepper(
-    reading: Reading,
+def analysed_stepper_data(
+    reading: LayerAnalysis,
     student: nn.Module,
     teacher: nn.Module,
     images: Tensor,
@@ -41,7 +41,7 @@ def known_stepper(
 
     That is the accuracy of probes, CKA of both networks, early decisions, and where all is from.
     Ablated channels take their mean over the student's training images; the teacher's, over the
-    given images. See :func:`kdnb.widgets.stepper_data` for the arguments.
+    given images. See :func:`kdnb.widgets.layer_maps.stepper_data` for the arguments.
     """
     data = stepper_data(
         student, teacher, images, pixels, targets, reading.facts["classes"], titles, masks=masks
@@ -70,7 +70,7 @@ def known_stepper(
     )
 
 
-def _readings(reading: Reading, model: str) -> pd.DataFrame:
+def _readings(reading: LayerAnalysis, model: str) -> pd.DataFrame:
     """What the stepper shows beside a layer.
 
     The accuracy of a probe, on an untrained network too, and CKA with the other network's layer of
@@ -88,8 +88,8 @@ def _readings(reading: Reading, model: str) -> pd.DataFrame:
     return pd.DataFrame(columns, index=own.index)
 
 
-def explain_image(
-    reading: Reading, path: str | Path, out: str | Path, settings: Settings
+def write_image_page(
+    reading: LayerAnalysis, path: str | Path, out: str | Path, settings: Settings
 ) -> ImageReport:
     """Write the report of one image file as a self-contained page with the layer stepper inside.
 
@@ -104,10 +104,10 @@ def explain_image(
     pixels = np.array(squares)
     device = settings.activate()
     image = to_tensor(pixels).to(device)
-    report = read_image(reading, image, device=device)
+    report = image_report(reading, image, device=device)
     student, teacher = reading.networks(device)
     title = Path(path).name
-    data = known_stepper(reading, student, teacher, image, pixels, [-1], [title])
+    data = analysed_stepper_data(reading, student, teacher, image, pixels, [-1], [title])
     answer = int(data.models[0].logits[0].argmax())
     body = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in report.sentences)
     body += report.table.round(3).to_html(index=False, border=0)

@@ -1,5 +1,7 @@
 """The layer stepper as one self-contained page without kernel or network, for a report (04)."""
 
+from __future__ import annotations
+
 import base64
 import gzip
 import html
@@ -12,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from kdnb.errors import UserError
-from kdnb.progress import track
-from kdnb.runs import atomic_path
-from kdnb.widgets.layers import StepperData
-from kdnb.widgets.questions import answer, covered_answer, occluded
-from kdnb.widgets.render import PLACES, StepperState, panel
-from kdnb.widgets.stepper import PARTS, first_state, spec_of
-from kdnb.widgets.view import STYLE, script
+from kdnb.core.errors import UserError
+from kdnb.core.progress import track
+from kdnb.core.runs import atomic_path
+from kdnb.widgets.base import STYLE, script
+from kdnb.widgets.layer_maps import StepperData
+from kdnb.widgets.stepper import STEPPER_SCRIPTS, first_state, spec_of
+from kdnb.widgets.stepper_messages import answer_message, covered_answer, occluded
+from kdnb.widgets.stepper_numbers import PLACES, StepperState, stepper_panel
 
 __all__ = ["to_html"]
+
 
 FLOATS = {"image": 1, "effects": 0}  # question → which of its answer's buffers holds float32
 BODY_STYLE = (
@@ -92,9 +95,9 @@ def _widget(data: StepperData, state: StepperState) -> str:
     embedded = json.dumps(content, default=_as_json)
     return WIDGET.format(
         style=STYLE,
-        words=html.escape(panel(data, state).sentence),
+        words=html.escape(stepper_panel(data, state).sentence),
         content=embedded.replace("</", "<\\/"),  # so that no text can end the script
-        script=script(*PARTS, "page.js"),
+        script=script(*STEPPER_SCRIPTS, "page.js"),
     )
 
 
@@ -114,9 +117,11 @@ def _answers(data: StepperData) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     """
     places = [list(place) for place in product(range(PLACES), repeat=2)]
     for image in track(range(len(data.pixels)), "page"):
-        yield answer(data, {"ask": "image", "image": image})
+        yield answer_message(data, {"ask": "image", "image": image})
         for layer in range(1, len(data.models[0].taps) + 1):
-            yield answer(data, {"ask": "effects", "image": image, "model": 0, "layer": layer})
+            yield answer_message(
+                data, {"ask": "effects", "image": image, "model": 0, "layer": layer}
+            )
         for place, covered in zip(places, occluded(data, image, places), strict=True):
             question = {"ask": "occlude", "image": image, "place": place}
             yield covered_answer(question, covered), []

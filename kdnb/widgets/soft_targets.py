@@ -1,5 +1,7 @@
 """The soft-target explorer: what alpha, temperature and loss do to an image; static twin (03)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -11,11 +13,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from traitlets import Dict, Float, Int, Unicode, observe, validate
 
-from kdnb.distillation import LOSSES, usable_losses
-from kdnb.figures.output import PALETTE, Picture
-from kdnb.metrics import softmax
-from kdnb.number_text import number
-from kdnb.widgets.view import ViewWidget, one_of, script, within
+from kdnb.core.number_text import number
+from kdnb.core.plots import PALETTE, Picture
+from kdnb.core.statistics import softmax
+from kdnb.distillation.losses import LOSSES, usable_losses
+from kdnb.widgets.base import ViewWidget, one_of, script, within
 
 __all__ = [
     "Answers",
@@ -25,6 +27,7 @@ __all__ = [
     "soft_target_panel",
     "static_soft_targets",
 ]
+
 
 HATCHES = ("", "//")
 

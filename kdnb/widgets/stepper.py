@@ -13,32 +13,37 @@ import matplotlib.pyplot as plt
 import numpy as np
 from traitlets import Bool, Float, Int, List, Unicode, validate
 
-from kdnb.errors import UserError
-from kdnb.figures.output import Picture
-from kdnb.figures.pictures import bare
-from kdnb.widgets.layers import KINDS, ModelMaps, StepperData, filters
-from kdnb.widgets.questions import answer, tile_sizes
-from kdnb.widgets.render import (
+from kdnb.core.errors import UserError
+from kdnb.core.number_text import number, plus, probability
+from kdnb.core.plots import Picture, bare
+from kdnb.widgets.base import ViewWidget, as_tuple, script
+from kdnb.widgets.layer_maps import MAP_KINDS, ModelMaps, StepperData, filters
+from kdnb.widgets.stepper_messages import answer_message, tile_sizes
+from kdnb.widgets.stepper_numbers import (
     ORDERS,
     PLACES,
     SCALES,
     Pane,
     Panel,
     StepperState,
-    check,
-    number,
+    check_state,
     palette,
-    panel,
-    plus,
-    probability,
     signed,
+    stepper_panel,
 )
-from kdnb.widgets.view import ViewWidget, as_tuple, script
 
-__all__ = ["PARTS", "LayerStepper", "exported_state", "first_state", "spec_of", "static"]
+__all__ = [
+    "LayerStepper",
+    "STEPPER_SCRIPTS",
+    "exported_state",
+    "first_state",
+    "spec_of",
+    "static_stepper",
+]
+
 
 STATE = tuple(field.name for field in fields(StepperState))
-PARTS = ("stepper_numbers.js", "stepper_parts.js", "stepper.js")
+STEPPER_SCRIPTS = ("stepper_numbers.js", "stepper_parts.js", "stepper.js")
 
 
 class LayerStepper(ViewWidget):
@@ -49,7 +54,7 @@ class LayerStepper(ViewWidget):
     are wanted. Maps and pixels travel as messages, so that they are not saved with the notebook.
     """
 
-    _esm = script(*PARTS)
+    _esm = script(*STEPPER_SCRIPTS)
     image = Int(0).tag(sync=True)
     layer = Int(1).tag(sync=True)
     kind = Unicode("average").tag(sync=True)
@@ -80,7 +85,7 @@ class LayerStepper(ViewWidget):
 
     def panel(self) -> Panel:
         """The numbers and colours on the screen now."""
-        return panel(self.data, self.state)
+        return stepper_panel(self.data, self.state)
 
     @validate(*STATE)
     def _valid(self, proposal: dict) -> Any:
@@ -88,14 +93,14 @@ class LayerStepper(ViewWidget):
         # which channels there are depends on layer and model, which may change with them
         if name != "ablated":
             value = as_tuple(proposal["value"])
-            check(self.data, replace(first_state(self.data), **{name: value}))
+            check_state(self.data, replace(first_state(self.data), **{name: value}))
         return proposal["value"]
 
     def _answer(self, _widget: LayerStepper, content: dict, _buffers: list) -> None:
         if not isinstance(content, Mapping) or "ask" not in content:
             return
         try:
-            found = answer(self.data, content)
+            found = answer_message(self.data, content)
         except UserError as error:
             found = {"to": content, "refused": str(error)}, []
         if found:
@@ -124,7 +129,7 @@ def exported_state(path: str | Path) -> StepperState:
         ) from None
 
 
-def static(data: StepperData, state: StepperState | None = None) -> Picture:
+def static_stepper(data: StepperData, state: StepperState | None = None) -> Picture:
     """One image at every layer, a row per model, with the numbers of the widget.
 
     The state's layer is ignored. Under each map stands its range, and where there is a ledger what
@@ -132,7 +137,7 @@ def static(data: StepperData, state: StepperState | None = None) -> Picture:
     """
     state = state or first_state(data)
     layers = range(1, len(data.models[0].taps) + 1)
-    steps = [panel(data, replace(state, layer=layer, ablated=())) for layer in layers]
+    steps = [stepper_panel(data, replace(state, layer=layer, ablated=())) for layer in layers]
     rows = len(steps[0].panes)
     columns = 1 + len(steps)
     figure, axes = plt.subplots(
@@ -184,7 +189,7 @@ def _alt(data: StepperData, state: StepperState, steps: list[Panel]) -> str:
 def spec_of(data: StepperData) -> dict[str, Any]:
     """What the browser must know before it has any map."""
     kinds = {}
-    for name, kind in KINDS.items():
+    for name, kind in MAP_KINDS.items():
         kinds[name] = {**kind._asdict(), "first": data.row(name)}
     return {
         "classes": data.classes,
@@ -233,7 +238,7 @@ def _extremes(maps: np.ndarray) -> list[list[float]]:
 def _contrasts(data: StepperData, model: int, layer: int) -> dict[str, dict[str, list[float]]]:
     """Kind → two classes → the ends of the difference of their maps, over all images."""
     found = {}
-    for kind, about in KINDS.items():
+    for kind, about in MAP_KINDS.items():
         if about.per_class:
             found[kind] = {}
             for a, b in combinations(range(len(data.classes)), 2):

@@ -10,14 +10,13 @@ import pandas as pd
 from IPython.display import HTML
 from traitlets import Int, Unicode, validate
 
-from kdnb.data import ImageSet
-from kdnb.errors import UserError
-from kdnb.figures.output import Picture, show
-from kdnb.figures.pictures import bare
-from kdnb.leakage import leak_meter
-from kdnb.settings import is_live
-from kdnb.widgets.render import palette
-from kdnb.widgets.view import ViewWidget, one_of, script, within
+from kdnb.core.errors import UserError
+from kdnb.core.plots import Picture, bare, show
+from kdnb.core.settings import is_live
+from kdnb.data.dataset import ImageSet
+from kdnb.data.leakage import leak_meter
+from kdnb.widgets.base import ViewWidget, one_of, script, within
+from kdnb.widgets.stepper_numbers import palette
 
 __all__ = ["TwinBrowser", "difference", "sentence", "static_twins", "twin_browser", "twin_pairs"]
 
@@ -27,7 +26,7 @@ def twin_pairs(sets: Mapping[str, ImageSet], thumbs: np.ndarray, count: int = 40
 
     Args:
         sets: Split's name → the same images under it.
-        thumbs: (N, D) their `kdnb.leakage.thumbnails`.
+        thumbs: (N, D) their `kdnb.data.duplicates.thumbnails`.
         count: Pairs per split, spaced evenly through the ranking; the most alike pair is among
             them.
 

@@ -3,7 +3,7 @@
 import ast
 
 import kdnb.course
-from kdnb.notebook_files import load_json, source_of, tags_of
+from kdnb.core.notebook_files import load_json, source_of, tags_of
 from tools.exercises import exercises
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdnb.core.settings import Settings
 from kdnb.data import decode as module
 from kdnb.data.decode import decode
-from kdnb.settings import Settings
 
 
 def encoded(image, kind, **options):
@@ -19,7 +19,9 @@ def encoded(image, kind, **options):
 
 def photo(width=96, height=64):
     y, x = np.mgrid[:height, :width]
-    return Image.fromarray(np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], -1).astype(np.uint8))
+    return Image.fromarray(
+        np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], -1).astype(np.uint8)
+    )
 
 
 def palette():

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdnb.data import about, download, load, registered
-from kdnb.errors import UserError
-from kdnb.settings import Settings
+from kdnb.core.errors import UserError
+from kdnb.core.settings import Settings
+from kdnb.data.dataset import load
+from kdnb.data.registry import about, download, registered
 
 medmnist = pytest.importorskip("medmnist", reason="needs the package medmnist")
 BRAIN = registered()["brain_tumor"]
@@ -28,7 +29,10 @@ def served(answers):
         def answer(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             seen.append((self.path, self.headers.get("Authorization"), body))
-            found = next((a for end, a in answers.items() if self.path.endswith(end)), (404, "text/plain", b"no"))
+            found = next(
+                (a for end, a in answers.items() if self.path.endswith(end)),
+                (404, "text/plain", b"no"),
+            )
             self.send_response(found[0])
             self.send_header("Content-Type", found[1])
             self.send_header("Content-Length", str(len(found[2])))
@@ -56,7 +60,9 @@ def brain_archive():
             for label in BRAIN["classes"]:
                 for i in range(6):
                     image = io.BytesIO()
-                    Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(image, "JPEG")
+                    Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(
+                        image, "JPEG"
+                    )
                     archive.writestr(f"{part}/{label}/{i}.jpg", image.getvalue())
     return file.getvalue()
 
@@ -87,7 +93,11 @@ def test_kagglehub_fetches_with_the_users_token_and_the_set_loads(kaggle, tmp_pa
         assert all(name in seen[0][2] for name in BRAIN["kaggle"].split("/"))
         assert download("brain_tumor") == folder  # from the cache
         assert sum("Download" in path for path, _, _ in seen) == 1
-    found = load(Settings.checked({"dataset": "brain_tumor", "data": str(folder), "runs_dir": str(tmp_path / "runs")}))
+    found = load(
+        Settings.checked(
+            {"dataset": "brain_tumor", "data": str(folder), "runs_dir": str(tmp_path / "runs")}
+        )
+    )
     assert len(found.table) == 48 and set(found.table["published_split"]) == {"train", "test"}
 
 
@@ -95,7 +105,9 @@ def test_kagglehub_fetches_with_the_users_token_and_the_set_loads(kaggle, tmp_pa
 def test_a_refused_download_is_one_line(kaggle, status):
     with served({"/GetDataset": (status, "text/plain", b"no")}) as (address, _):
         kaggle(address)
-        with pytest.raises(UserError, match="no download of 'masoudnickparvar.*check your Kaggle token") as error:
+        with pytest.raises(
+            UserError, match="no download of 'masoudnickparvar.*check your Kaggle token"
+        ) as error:
             download("brain_tumor")
     assert "\n" not in str(error.value)
 
@@ -112,22 +124,33 @@ def npz(shape, classes, count=30):
 
 def settings(tmp_path, flag="breastmnist", **others):
     (tmp_path / "sets").mkdir(exist_ok=True)
-    given = {"dataset": f"medmnist:{flag}", "data": str(tmp_path / "sets"), "runs_dir": str(tmp_path / "runs")}
+    given = {
+        "dataset": f"medmnist:{flag}",
+        "data": str(tmp_path / "sets"),
+        "runs_dir": str(tmp_path / "runs"),
+    }
     return Settings.checked({"image_size": 64, "split": "published", **given, **others})
 
 
-@pytest.mark.parametrize(("flag", "shape", "classes"), [("breastmnist", (64, 64), 2), ("bloodmnist", (64, 64, 3), 8)])
+@pytest.mark.parametrize(
+    ("flag", "shape", "classes"), [("breastmnist", (64, 64), 2), ("bloodmnist", (64, 64, 3), 8)]
+)
 def test_medmnist_file_is_read_with_its_own_parts(tmp_path, flag, shape, classes):
     content, arrays = npz(shape, classes)
     (tmp_path / "sets").mkdir(exist_ok=True)
     (tmp_path / "sets" / f"{flag}_64.npz").write_bytes(content)
     for data in ("sets", f"sets/{flag}_64.npz"):
         found = load(settings(tmp_path, flag, data=str(tmp_path / data)))
-        assert found.classes == tuple(sorted(medmnist.INFO[flag]["label"].values())) and len(found.classes) == classes
+        assert (
+            found.classes == tuple(sorted(medmnist.INFO[flag]["label"].values()))
+            and len(found.classes) == classes
+        )
         assert found.table["part"].value_counts().to_dict() == {"train": 30, "val": 30, "test": 30}
         row = found.rows("test")[7]
         image = arrays["test_images"][7]
-        np.testing.assert_array_equal(found.pixels[row], image if image.ndim == 3 else np.stack([image] * 3, -1))
+        np.testing.assert_array_equal(
+            found.pixels[row], image if image.ndim == 3 else np.stack([image] * 3, -1)
+        )
         assert found.table["label"][row] == medmnist.INFO[flag]["label"][str(7 % classes)]
         assert any("unknown patients" in note for note in found.notes)
 
@@ -136,17 +159,25 @@ def test_medmnist_takes_the_smallest_file_that_is_large_enough(tmp_path):
     (tmp_path / "sets").mkdir(exist_ok=True)
     for name, side in (("breastmnist", 28), ("breastmnist_128", 128), ("breastmnist_224", 224)):
         (tmp_path / "sets" / f"{name}.npz").write_bytes(npz((side, side), 2, 4)[0])
-    widths = {size: set(load(settings(tmp_path, image_size=size)).table["width"]) for size in (64, 128, 256)}
+    widths = {
+        size: set(load(settings(tmp_path, image_size=size)).table["width"])
+        for size in (64, 128, 256)
+    }
     assert widths == {64: {128}, 128: {128}, 256: {224}}
 
 
 def test_medmnist_downloads_what_is_not_there_and_checks_it(tmp_path, monkeypatch):
     content, _ = npz((64, 64), 2)
-    with served({"breastmnist_64.npz": (200, "application/octet-stream", content)}) as (address, seen):
+    with served({"breastmnist_64.npz": (200, "application/octet-stream", content)}) as (
+        address,
+        seen,
+    ):
         info = medmnist.INFO["breastmnist"]
         monkeypatch.setitem(info, "url_64", f"{address}/breastmnist_64.npz")
         monkeypatch.setitem(info, "MD5_64", "0" * 32)
-        with pytest.raises(UserError, match="breastmnist_64.npz is not to be had .*by hand from https://zenodo"):
+        with pytest.raises(
+            UserError, match="breastmnist_64.npz is not to be had .*by hand from https://zenodo"
+        ):
             load(settings(tmp_path))
         assert not list((tmp_path / "sets").iterdir())
         monkeypatch.setitem(info, "MD5_64", hashlib.md5(content).hexdigest())
@@ -174,9 +205,13 @@ def test_what_is_known_of_a_set_is_told():
 def test_medmnist_bad_files_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "sets").mkdir(exist_ok=True)
     (tmp_path / "sets" / "breastmnist_64.npz").write_bytes(npz((64, 64), 2)[0][:5000])
-    with pytest.raises(UserError, match="is no complete file of breastmnist .*delete it and run again"):
+    with pytest.raises(
+        UserError, match="is no complete file of breastmnist .*delete it and run again"
+    ):
         load(settings(tmp_path))
-    (tmp_path / "sets" / "breastmnist_64.npz").write_bytes(npz((64, 64), 5)[0])  # labels of another set
+    (tmp_path / "sets" / "breastmnist_64.npz").write_bytes(
+        npz((64, 64), 5)[0]
+    )  # labels of another set
     with pytest.raises(UserError, match="is no complete file of breastmnist"):
         load(settings(tmp_path))
     with pytest.raises(UserError, match="does not exist: name the folder"):

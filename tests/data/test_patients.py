@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.data.layout import Entry
+from kdnb.data.class_folders import Entry
 from kdnb.data.patients import SLICES, link_copies, name_patients
 
 
@@ -22,12 +22,17 @@ def alzheimer_names(people, in_test):
         for k in tested:
             rows.append((f"test/Mild/{piece}{f' ({k})' if k > 1 else ''}.jpg", "Mild"))
         left = [k for k in order if k not in tested]
-        rows += [(f"train/Mild/mildDem{(piece - 1) * people + at}.jpg", "Mild") for at in range(len(left))]
+        rows += [
+            (f"train/Mild/mildDem{(piece - 1) * people + at}.jpg", "Mild")
+            for at in range(len(left))
+        ]
         truth += [f"Mild {k}" for k in [*tested, *left]]
     return rows, truth
 
 
-@pytest.mark.parametrize("people, in_test", [(1, []), (2, [2]), (12, [1, 3, 10]), (12, range(1, 13))])
+@pytest.mark.parametrize(
+    "people, in_test", [(1, []), (2, [2]), (12, [1, 3, 10]), (12, range(1, 13))]
+)
 def test_alzheimer_people(people, in_test):
     rows, truth = alzheimer_names(people, in_test)
     found, notes = name_patients("alzheimer", table(rows).sample(frac=1, random_state=0))
@@ -58,8 +63,12 @@ EYES = table([(f"dataset/{path}", path.split("/")[0]) for path in (
 def test_two_numberings_of_eyes():
     patient = name_patients("eye_disease", EYES)[0].set_index("path")["patient"]
     assert patient["dataset/dr/7_left.jpeg"] == patient["dataset/dr/7_right.jpeg"] == "jpeg 7"
-    assert patient["dataset/normal/7_left.jpg"] == patient["dataset/glaucoma/7_right.jpg"] == "jpg 7"
-    assert patient["dataset/cataract/cataract_001.png"] == patient["dataset/cataract/_5_1.jpg"] == ""
+    assert (
+        patient["dataset/normal/7_left.jpg"] == patient["dataset/glaucoma/7_right.jpg"] == "jpg 7"
+    )
+    assert (
+        patient["dataset/cataract/cataract_001.png"] == patient["dataset/cataract/_5_1.jpg"] == ""
+    )
 
 
 def test_copies_by_rank_and_by_likeness():

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kdnb import leakage
-from kdnb.data import load, make_split, registered
-from kdnb.settings import Settings
+from kdnb.core.settings import Settings
+from kdnb.data import duplicates, leakage
+from kdnb.data.dataset import load
+from kdnb.data.registry import registered
+from kdnb.data.splits import make_split
 
 HOME = Path(os.environ.get("KDNB_DATA") or "none")
 
@@ -24,8 +26,12 @@ def archive(tmp_path_factory):
 
     def get(name, **others):
         if not (HOME / registered()[name]["archive"]).is_file():
-            pytest.skip(f"needs {registered()[name]['archive']} in the folder of the environment variable KDNB_DATA")
-        return load(Settings.checked({"dataset": name, "image_size": 64, "runs_dir": str(runs)} | others))
+            pytest.skip(
+                f"needs {registered()[name]['archive']} in the folder of the environment variable KDNB_DATA"
+            )
+        return load(
+            Settings.checked({"dataset": name, "image_size": 64, "runs_dir": str(runs)} | others)
+        )
 
     return get
 
@@ -42,7 +48,7 @@ def lanczos(table):
     with zipfile.ZipFile(HOME / registered()["brain_tumor"]["archive"]) as archive:
         images = [Image.open(io.BytesIO(archive.read(path))).convert("L") for path in table["path"]]
     side = [np.asarray(image.resize((64, 64), Image.Resampling.LANCZOS)) for image in images]
-    return leakage.thumbnails(np.repeat(np.stack(side)[..., None], 3, axis=3))
+    return duplicates.thumbnails(np.repeat(np.stack(side)[..., None], 3, axis=3))
 
 
 def one_nn(table, thumbs, mode, flip_invariant=False, seeds=3):
@@ -54,7 +60,9 @@ def one_nn(table, thumbs, mode, flip_invariant=False, seeds=3):
         parted = table.assign(part=make_split(table, mode, seed=seed))
         meter = leakage.leak_meter(parted, thumbs, flip_invariant=flip_invariant)
         recall = {names[k]: v for k, v in meter["recall"].items()}
-        rows.append({"accuracy": meter["accuracy"], "balanced": meter["balanced_accuracy"], **recall})
+        rows.append(
+            {"accuracy": meter["accuracy"], "balanced": meter["balanced_accuracy"], **recall}
+        )
     return pd.DataFrame(rows).mean()
 
 
@@ -67,14 +75,20 @@ def test_brain_tumor(archive):
     assert table["published_split"].value_counts().to_dict() == {"train": 5708, "test": 1311}
     train, test = (table[table["published_split"] == part] for part in ("train", "test"))
     twins = test[test["sha256"].isin(train["sha256"])]
-    assert twins["label"].value_counts().to_dict() == {"meningioma": 106, "notumor": 105, "pituitary": 5}
-    thumbs = leakage.thumbnails(found.pixels)
+    assert twins["label"].value_counts().to_dict() == {
+        "meningioma": 106,
+        "notumor": 105,
+        "pituitary": 5,
+    }
+    thumbs = duplicates.thumbnails(found.pixels)
     assert near_twins(table, lanczos(table)).value_counts().to_dict() == {
         "notumor": 342,
         "meningioma": 109,
         "pituitary": 5,
     }
-    assert abs(len(near_twins(table, thumbs)) - 456) <= 13  # the filter of the thumbnail decides over a few
+    assert (
+        abs(len(near_twins(table, thumbs)) - 456) <= 13
+    )  # the filter of the thumbnail decides over a few
     meter = leakage.leak_meter(table, thumbs)
     hit = meter["predictions"] == test["target"].to_numpy()
     for bound, expected in ((1.1, 0.959), (0.98, 0.934), (0.90, 0.853)):
@@ -93,20 +107,37 @@ def test_eye_disease(archive):
     found = archive("eye_disease")
     table = found.table.assign(name=found.table["path"].str.split("/").str[-1])
     copies = table[table["name"].str.startswith("_")]
-    assert len(table) == 4217 and copies["label"].value_counts().to_dict() == {"cataract": 640, "glaucoma": 600}
+    assert len(table) == 4217 and copies["label"].value_counts().to_dict() == {
+        "cataract": 640,
+        "glaucoma": 600,
+    }
     assert (copies["copy_of"] != "").all() and (table["copy_of"] != "").sum() == 1240
-    assert (table["label"] == "diabetic_retinopathy").sum() == (table["source"] == "jpeg eyes").sum() == 1098
+    assert (
+        (table["label"] == "diabetic_retinopathy").sum()
+        == (table["source"] == "jpeg eyes").sum()
+        == 1098
+    )
     sides = table[table["patient"].str.startswith("jpeg")].groupby("patient").size()
-    assert set(sides) == {2} and not set(sides.index) & set(table["patient"][table["source"] == "jpg eyes"])
+    assert set(sides) == {2} and not set(sides.index) & set(
+        table["patient"][table["source"] == "jpg eyes"]
+    )
     assert table["name"].str.match(r"(?i)(cataract|glaucoma)_\d+\.png").sum() == 201
     contradictory = table[table.groupby("sha256")["label"].transform("nunique") > 1]
-    assert set(contradictory["name"]) == {"1415_right.jpg", "625_left.jpg"} and len(contradictory) == 4
-    thumbs, originals = leakage.thumbnails(found.pixels), table[table["copy_of"] == ""]
+    assert (
+        set(contradictory["name"]) == {"1415_right.jpg", "625_left.jpg"} and len(contradictory) == 4
+    )
+    thumbs, originals = duplicates.thumbnails(found.pixels), table[table["copy_of"] == ""]
     leaky = one_nn(table, thumbs, "random", flip_invariant=True)
-    assert leaky["accuracy"] == pytest.approx(0.855, abs=0.01) and leaky["glaucoma"] == pytest.approx(0.87, abs=0.03)
-    assert one_nn(originals, thumbs, "random", flip_invariant=True)["accuracy"] == pytest.approx(0.747, abs=0.01)
+    assert leaky["accuracy"] == pytest.approx(0.855, abs=0.01) and leaky[
+        "glaucoma"
+    ] == pytest.approx(0.87, abs=0.03)
+    assert one_nn(originals, thumbs, "random", flip_invariant=True)["accuracy"] == pytest.approx(
+        0.747, abs=0.01
+    )
     honest = one_nn(originals, thumbs, "grouped", flip_invariant=True, seeds=8)
-    assert honest["accuracy"] == pytest.approx(0.729, abs=0.01) and honest["glaucoma"] == pytest.approx(0.31, abs=0.03)
+    assert honest["accuracy"] == pytest.approx(0.729, abs=0.01) and honest[
+        "glaucoma"
+    ] == pytest.approx(0.31, abs=0.03)
     for column in ("patient", "family"):
         known = table[table[column] != ""]
         assert (known.groupby(column)["part"].nunique() == 1).all()
@@ -118,20 +149,27 @@ def test_alzheimer(archive):
     found = archive("alzheimer")
     table = found.table
     people = table.groupby("label")["patient"].nunique().to_dict()
-    assert people == {"NonDemented": 100, "VeryMildDemented": 70, "MildDemented": 28, "ModerateDemented": 2}
+    assert people == {
+        "NonDemented": 100,
+        "VeryMildDemented": 70,
+        "MildDemented": 28,
+        "ModerateDemented": 2,
+    }
     assert set(table.groupby("patient").size()) == {32} and (table["patient"] != "").all()
     assert (table.groupby("patient")["published_split"].nunique() == 2).all()
     assert (table.groupby("patient")["part"].nunique() == 1).all()
     assert set(table["width"]) == {176} and set(table["height"]) == {208}
-    thumbs = leakage.thumbnails(found.pixels)
+    thumbs = duplicates.thumbnails(found.pixels)
     assert one_nn(table, thumbs, "random", seeds=1)["accuracy"] == pytest.approx(0.9997, abs=0.01)
     people = one_nn(table, thumbs, "grouped", seeds=10)
-    assert people["accuracy"] == pytest.approx(0.486, abs=0.033) and people["balanced"] == pytest.approx(
-        0.296, abs=0.033
-    )
+    assert people["accuracy"] == pytest.approx(0.486, abs=0.033) and people[
+        "balanced"
+    ] == pytest.approx(0.296, abs=0.033)
     slices = found.pixels.astype(np.float32).mean(axis=(1, 2, 3))
     within = table.assign(mean=slices).groupby("patient")["mean"].std().mean()
-    assert within < slices.std()  # slices of one person look alike, so the people are not a random grouping
+    assert (
+        within < slices.std()
+    )  # slices of one person look alike, so the people are not a random grouping
 
 
 @pytest.mark.archives
@@ -139,4 +177,4 @@ def test_alzheimer(archive):
 @pytest.mark.parametrize("name", ["brain_tumor", "eye_disease", "alzheimer"])
 def test_nothing_crosses_the_grouped_split(archive, name):
     found = archive(name)
-    assert leakage.leak_ledger(found.table, leakage.thumbnails(found.pixels)).empty
+    assert leakage.leak_ledger(found.table, duplicates.thumbnails(found.pixels)).empty

@@ -9,10 +9,10 @@ import zipfile
 import pytest
 from PIL import Image
 
-from kdnb.data import download, sources
-from kdnb.data.registry import open_source, registered
-from kdnb.errors import UserError
-from kdnb.settings import Settings
+from kdnb.core.errors import UserError
+from kdnb.core.settings import Settings
+from kdnb.data import sources
+from kdnb.data.registry import download, open_source, registered
 
 BRAIN = registered()["brain_tumor"]
 
@@ -72,7 +72,9 @@ def test_class_folders_below_published_parts(tmp_path, make):
 def test_a_registered_set_is_known_by_its_layout(tmp_path):
     names = [f"copy of/Brain {part}/{part}/{name}/x.jpg" for part in ("Training", "Testing")
              for name in ("Glioma", "meningioma", "no tumor", "PITUITARY")]  # fmt: skip
-    found = sources.zip_source(make_zip(tmp_path / "any name.zip", [*names, "readme/x.jpg"]), BRAIN).entries
+    found = sources.zip_source(
+        make_zip(tmp_path / "any name.zip", [*names, "readme/x.jpg"]), BRAIN
+    ).entries
     assert {entry.label for entry in found} == set(BRAIN["classes"])
     assert [entry.published_split for entry in found] == ["test"] * 4 + ["train"] * 4
     assert found[0].image_id == "Testing/Glioma/x.jpg"
@@ -85,7 +87,9 @@ def test_only_the_named_root_counts(tmp_path):
     found = sources.zip_source(make_zip(tmp_path / "a.zip", names), known).entries
     assert len(found) == 8 and all("Augmented" in entry.path for entry in found)
     whole = sources.zip_source(tmp_path / "a.zip", known | {"root": ""}).identity
-    assert whole != sources.zip_source(tmp_path / "a.zip", known).identity, "a corrected entry is another source"
+    assert whole != sources.zip_source(tmp_path / "a.zip", known).identity, (
+        "a corrected entry is another source"
+    )
 
 
 @BOTH
@@ -169,7 +173,11 @@ def test_too_many_entries(tmp_path, make, monkeypatch):
 @pytest.mark.slow
 def test_two_hundred_thousand_entries(tmp_path):
     with pytest.raises(UserError, match="over 200,000 files"):
-        custom(make_zip(tmp_path / "set.zip", (f"{'ab'[i % 2]}/{i}.jpg" for i in range(200_001)), data=b""))
+        custom(
+            make_zip(
+                tmp_path / "set.zip", (f"{'ab'[i % 2]}/{i}.jpg" for i in range(200_001)), data=b""
+            )
+        )
 
 
 @BOTH
@@ -253,9 +261,16 @@ def test_a_registered_set_is_found_in_the_data_folder(tmp_path, monkeypatch):
 def test_a_relative_data_folder_is_seen_from_the_project(tmp_path, monkeypatch):
     (tmp_path / "project" / "notebooks").mkdir(parents=True)
     (tmp_path / "archives").mkdir()
-    make_zip(tmp_path / "archives" / BRAIN["archive"], [f"Training/{name}/x.jpg" for name in BRAIN["classes"]])
+    make_zip(
+        tmp_path / "archives" / BRAIN["archive"],
+        [f"Training/{name}/x.jpg" for name in BRAIN["classes"]],
+    )
     monkeypatch.setenv("KDNB_ROOT", str(tmp_path / "project"))
-    for folder, home in (("project/notebooks", "../archives"), ("project", "../archives"), ("archives", ".")):
+    for folder, home in (
+        ("project/notebooks", "../archives"),
+        ("project", "../archives"),
+        ("archives", "."),
+    ):
         monkeypatch.chdir(tmp_path / folder)
         monkeypatch.setenv("KDNB_DATA", home)
         assert len(open_source(Settings.checked({"dataset": "brain_tumor"})).entries) == 4
@@ -270,7 +285,9 @@ def test_download_with_the_users_own_token(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=fetch))
     assert download("brain_tumor") == folder
     assert len(open_source(Settings.checked({"dataset": "brain_tumor"})).entries) == 4
-    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=lambda name: 1 / 0))
+    monkeypatch.setitem(
+        sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=lambda name: 1 / 0)
+    )
     with pytest.raises(UserError, match="check your Kaggle token"):
         download("brain_tumor")
     with pytest.raises(UserError, match="'custom' cannot be downloaded: accepted are brain_tumor"):

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdnb.core.errors import UserError
+from kdnb.core.settings import SPLITS
+from kdnb.data.leakage import groups
 from kdnb.data.splits import image_keys, make_split, subset
-from kdnb.errors import UserError
-from kdnb.leakage import groups
-from kdnb.settings import SPLITS
 
 
 def manifest(seed: int, size: int = 300, patients: int = 80) -> pd.DataFrame:
@@ -51,12 +51,18 @@ def test_a_split_depends_on_the_seed_but_not_on_the_order_of_the_rows(mode):
 
 def test_class_shares_are_kept():
     table = manifest(2, size=1000, patients=300)
-    assert (shares(table, make_split(table, "random", seed=0)) - [0.7, 0.1, 0.2]).abs().max(axis=None) < 0.005
-    assert (shares(table, make_split(table, "grouped", seed=0)) - [0.7, 0.1, 0.2]).abs().max(axis=None) < 0.03
+    assert (shares(table, make_split(table, "random", seed=0)) - [0.7, 0.1, 0.2]).abs().max(
+        axis=None
+    ) < 0.005
+    assert (shares(table, make_split(table, "grouped", seed=0)) - [0.7, 0.1, 0.2]).abs().max(
+        axis=None
+    ) < 0.03
 
 
 def test_a_class_of_two_people_is_dealt_to_train_and_test_and_reported():
-    table = pd.DataFrame({"patient": np.repeat(np.arange(32).astype(str), 4), "label": ["many"] * 120 + ["rare"] * 8})
+    table = pd.DataFrame(
+        {"patient": np.repeat(np.arange(32).astype(str), 4), "label": ["many"] * 120 + ["rare"] * 8}
+    )
     table["image_id"] = table.index.astype(str)
     part = make_split(table, "grouped", seed=0)
     assert part[table["label"] == "rare"].value_counts().to_dict() == {"train": 4, "test": 4}
@@ -105,5 +111,7 @@ def test_wrong_values_are_named():
 
 
 def test_image_keys_differ_by_id_and_salt():
-    keys = np.concatenate([image_keys([f"{i}" for i in range(1000)], *salts) for salts in ((), (1,), (1, 0), (10,))])
+    keys = np.concatenate(
+        [image_keys([f"{i}" for i in range(1000)], *salts) for salts in ((), (1,), (1, 0), (10,))]
+    )
     assert len(np.unique(keys)) == 4000 and keys.dtype == np.uint64

@@ -3,10 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdnb.distillation import answer, compare, distil, grid_table, train_controls, train_grid
-from kdnb.errors import UserError
-from kdnb.settings import Settings
-from kdnb.training import saved_logits
+from kdnb.core.errors import UserError
+from kdnb.core.settings import Settings
+from kdnb.distillation.grid import (
+    compare_students,
+    grid_answer,
+    grid_table,
+    train_controls,
+    train_grid,
+)
+from kdnb.distillation.train_student import train_student
+from kdnb.training.fit import saved_logits
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +27,11 @@ def made(study):
 
 def test_every_cell_has_its_own_students(made):
     _, runs, table = made
-    assert list(runs) == [(1.0, 1.0), (0.4, 1.0), (0.4, 5.0)] and table["seeds"].tolist() == [2, 2, 2]
+    assert list(runs) == [(1.0, 1.0), (0.4, 1.0), (0.4, 5.0)] and table["seeds"].tolist() == [
+        2,
+        2,
+        2,
+    ]
     ids = [run.id for of in runs.values() for run in of]
     assert len(set(ids)) == 6
 
@@ -29,7 +40,9 @@ def test_values_come_from_the_runs(study, made):
     _, runs, table = made
     for (cell, of), row in zip(runs.items(), table.itertuples(), strict=True):
         right = np.mean([saved_logits(run).argmax(1) == study.test_targets for run in of])
-        labels = np.mean([saved_logits(run).argmax(1) == study.test_targets for run in runs[1.0, 1.0]])
+        labels = np.mean(
+            [saved_logits(run).argmax(1) == study.test_targets for run in runs[1.0, 1.0]]
+        )
         assert (row.alpha, row.temperature) == cell
         assert row.accuracy == pytest.approx(right) and row.gain == pytest.approx(right - labels)
         assert row.gain_low <= row.gain <= row.gain_high and 0 < row.p <= 1
@@ -38,21 +51,28 @@ def test_values_come_from_the_runs(study, made):
 
 def test_a_student_seed_changes_weights_and_order_but_not_the_teacher(study, made):
     chosen, runs, _ = made
-    again = distil(chosen.model_copy(update={"temperature": 5.0, "alpha": 0.4, "student_seed": 1}), study.image_set,
+    again = train_student(chosen.model_copy(update={"temperature": 5.0, "alpha": 0.4, "student_seed": 1}), study.image_set,
                    study.teacher, study.device)  # fmt: skip
     assert again.id == runs[0.4, 5.0][1].id
-    upstream = {run.json("spec.json")["upstream"][1] for of in (runs[0.4, 1.0], runs[0.4, 5.0]) for run in of}
+    upstream = {
+        run.json("spec.json")["upstream"][1]
+        for of in (runs[0.4, 1.0], runs[0.4, 5.0])
+        for run in of
+    }
     assert len(upstream) == 1
 
 
 def test_the_answer_is_chosen_on_validation_not_on_test(made):
     table = made[2].assign(
-        val_accuracy=[0.5, 0.9, 0.6], gain=[0, -0.2, 0.3], gain_low=[0, -0.3, 0.2], gain_high=[0, -0.1, 0.4]
+        val_accuracy=[0.5, 0.9, 0.6],
+        gain=[0, -0.2, 0.3],
+        gain_low=[0, -0.3, 0.2],
+        gain_high=[0, -0.1, 0.4],
     )
-    assert answer(table.assign(seeds=3)).startswith("distillation hurts here: alpha 0.4, T 1 ")
-    assert "cannot speak for the method" in answer(table)
-    assert answer(table.head(1)) == "alpha 1 is labels alone: there is nothing to compare"
-    assert "makes no clear difference" in answer(table.assign(gain_high=0.1))
+    assert grid_answer(table.assign(seeds=3)).startswith("distillation hurts here: alpha 0.4, T 1 ")
+    assert "cannot speak for the method" in grid_answer(table)
+    assert grid_answer(table.head(1)) == "alpha 1 is labels alone: there is nothing to compare"
+    assert "makes no clear difference" in grid_answer(table.assign(gain_high=0.1))
 
 
 def test_alpha_one_leaves_labels_alone_and_attention_has_no_temperature(study):
@@ -66,9 +86,12 @@ def test_alpha_one_leaves_labels_alone_and_attention_has_no_temperature(study):
 def test_controls_stand_beside_teacher_and_labels(study):
     change = {"controls": ["shuffled", "random"], "student_epochs": 1}
     runs = train_controls(study.settings.model_copy(update=change), study.image_set, study.device)
-    table = compare(runs, study.teacher, study.image_set, study.test_groups)
+    table = compare_students(runs, study.teacher, study.image_set, study.test_groups)
     assert table.index.tolist() == ["labels alone", "teacher", "shuffled", "random"]
-    assert table.loc["labels alone", "gain"] == 0 and len({run.id for of in runs.values() for run in of}) == 4
+    assert (
+        table.loc["labels alone", "gain"] == 0
+        and len({run.id for of in runs.values() for run in of}) == 4
+    )
     random = runs["random"][0].json("spec.json")["upstream"][1]
     assert random != runs["teacher"][0].json("spec.json")["upstream"][1]
 

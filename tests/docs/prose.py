@@ -29,7 +29,10 @@ def headings(markdown):
 
 def anchors(markdown):
     """The names by which headings can be linked, as GitHub and MyST make them."""
-    return [re.sub(r"[^\w\- ]", "", words.casefold()).replace(" ", "-") for _, words in headings(markdown)]
+    return [
+        re.sub(r"[^\w\- ]", "", words.casefold()).replace(" ", "-")
+        for _, words in headings(markdown)
+    ]
 
 
 def links(markdown):
@@ -42,7 +45,10 @@ def links(markdown):
 def alt_texts(markdown):
     """The words of every picture; "" where there are none."""
     prose = FENCE.sub("", markdown)
-    return [m["alt"] or "".join(re.findall(r'alt="([^"]*)"', m["tag"] or "")) for m in IMAGE.finditer(prose)]
+    return [
+        m["alt"] or "".join(re.findall(r'alt="([^"]*)"', m["tag"] or ""))
+        for m in IMAGE.finditer(prose)
+    ]
 
 
 def sentences(markdown):

@@ -46,9 +46,15 @@ def follow(title, root):
 
 def python(code, root, *arguments):
     command = [sys.executable, *arguments] if arguments else [sys.executable, "-c", code]
-    environment = os.environ | {"PYTHONPATH": str(root), "KDNB_ROOT": str(root), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(root),
+        "KDNB_ROOT": str(root),
+        "OMP_NUM_THREADS": "1",
+    }
     environment.pop("KDNB_DATA", None)
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -88,7 +94,7 @@ def test_a_data_set(copy):
 def test_a_loss(copy):
     printed = follow("Add a loss", copy)
     assert float(printed.split()[1]) > 0
-    train = "from kdnb.settings import Settings; from kdnb.study import Study; "
+    train = "from kdnb.core.settings import Settings; from kdnb.study.study import Study; "
     given = {**SMALL, "loss": "logit", "runs_dir": str(copy / "runs")}
     python(f"{train} Study(Settings.checked({given})).train('KD student')", copy)
     spec = next((copy / "runs/student").glob("*/spec.json")).read_text()

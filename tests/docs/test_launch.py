@@ -12,11 +12,13 @@ import pytest
 import yaml
 from prose import ROOT, alt_texts, links
 
-from kdnb.errors import UserError
-from kdnb.notebook_files import parameters_of
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import parameters_of
 from tools.badges import write_badges
 
-PINS = dict(p.split("==") for p in (ROOT / "requirements.txt").read_text().splitlines() if "==" in p)
+PINS = dict(
+    p.split("==") for p in (ROOT / "requirements.txt").read_text().splitlines() if "==" in p
+)
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
@@ -34,8 +36,15 @@ def test_codespace():
 
 
 def test_binder_installs_the_same_pins_with_torch_for_cpus():
-    lines = [line for line in (ROOT / ".binder/requirements.txt").read_text().splitlines() if line[0] != "#"]
-    assert lines == ["--extra-index-url https://download.pytorch.org/whl/cpu", "-r ../requirements.txt"]
+    lines = [
+        line
+        for line in (ROOT / ".binder/requirements.txt").read_text().splitlines()
+        if line[0] != "#"
+    ]
+    assert lines == [
+        "--extra-index-url https://download.pytorch.org/whl/cpu",
+        "-r ../requirements.txt",
+    ]
     assert (ROOT / ".binder" / lines[1].split()[1]).resolve() == ROOT / "requirements.txt"
     assert (ROOT / ".binder/runtime.txt").read_text().strip() == "python-3.11"
 
@@ -46,7 +55,9 @@ def test_binder_turns_every_notebook_to_smoke(tmp_path):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     sed = next(line for line in post.read_text().splitlines() if line.startswith("sed "))
     subprocess.run(["bash", "-c", sed], cwd=tmp_path, check=True)
-    profiles = {parameters_of(path)["profile"] for path in (tmp_path / "notebooks").glob("[0-9]*.ipynb")}
+    profiles = {
+        parameters_of(path)["profile"] for path in (tmp_path / "notebooks").glob("[0-9]*.ipynb")
+    }
     assert profiles == {"smoke"}
 
 
@@ -60,17 +71,28 @@ def published(tmp_path):
 
 def test_badges_come_from_one_address(published):
     write_badges(published, "https://github.com/some-body/kdnb.git")
-    assert yaml.safe_load((published / "CITATION.cff").read_text())["repository-code"].endswith("/some-body/kdnb")
+    assert yaml.safe_load((published / "CITATION.cff").read_text())["repository-code"].endswith(
+        "/some-body/kdnb"
+    )
     readme = (published / "README.md").read_text()
     block = readme.partition("<!-- launch -->")[2].partition("<!-- /launch -->")[0]
-    assert block.count("some-body/kdnb") == 3 and len(alt_texts(block)) == 3 and all(alt_texts(block))
+    assert (
+        block.count("some-body/kdnb") == 3 and len(alt_texts(block)) == 3 and all(alt_texts(block))
+    )
     start = published / "notebooks/colab/start.ipynb"
     notebook = nbformat.read(start, 4)
     nbformat.validate(notebook)
-    assert "git clone --depth 1 https://github.com/some-body/kdnb\n%cd kdnb" in notebook.cells[1].source
-    before = [path.read_text() for path in (published / "README.md", published / "CITATION.cff", start)]
+    assert (
+        "git clone --depth 1 https://github.com/some-body/kdnb\n%cd kdnb"
+        in notebook.cells[1].source
+    )
+    before = [
+        path.read_text() for path in (published / "README.md", published / "CITATION.cff", start)
+    ]
     write_badges(published)  # the address is known now
-    assert before == [path.read_text() for path in (published / "README.md", published / "CITATION.cff", start)]
+    assert before == [
+        path.read_text() for path in (published / "README.md", published / "CITATION.cff", start)
+    ]
 
 
 def test_badges_name_files_that_are_there(published):
@@ -78,10 +100,14 @@ def test_badges_name_files_that_are_there(published):
     block = (published / "README.md").read_text().partition("<!-- launch -->")[2]
     targets = [target for _, target in links(block) if "me/copy" in target]
     files = [m.group(0) for target in targets if (m := re.search(r"notebooks/.*\.ipynb", target))]
-    assert len(files) == 2 and all((published / file).exists() or (ROOT / file).exists() for file in files)
+    assert len(files) == 2 and all(
+        (published / file).exists() or (ROOT / file).exists() for file in files
+    )
 
 
-@pytest.mark.parametrize("given", ["https://example.org/x", "kdnb", "https://github.com/only-owner"])
+@pytest.mark.parametrize(
+    "given", ["https://example.org/x", "kdnb", "https://github.com/only-owner"]
+)
 def test_an_address_that_is_none_changes_nothing(published, given):
     before = (published / "README.md").read_text()
     with pytest.raises(UserError, match=re.escape(f"got '{given}'")):
@@ -97,9 +123,13 @@ def test_an_address_that_is_none_is_one_line_and_code_2():
 
 
 def test_make_targets_that_are_written_down_exist():
-    texts = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/**/*.md"))
+    texts = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(
+        ROOT.glob("docs/**/*.md")
+    )
     for path in texts:
-        code = re.findall(r"`(make [^`]*)`", path.read_text()) + re.findall(r"^(make .*)$", path.read_text(), re.M)
+        code = re.findall(r"`(make [^`]*)`", path.read_text()) + re.findall(
+            r"^(make .*)$", path.read_text(), re.M
+        )
         named = {target for line in code for target in make_targets(line)}
         assert named <= set(TARGETS), (path, named - set(TARGETS))
 

@@ -5,7 +5,18 @@ import json
 import statistics
 
 import pytest
-from prose import NOTEBOOKS, PAGES, ROOT, TEXTS, alt_texts, anchors, headings, links, sentences, text
+from prose import (
+    NOTEBOOKS,
+    PAGES,
+    ROOT,
+    TEXTS,
+    alt_texts,
+    anchors,
+    headings,
+    links,
+    sentences,
+    text,
+)
 
 from tools.doctor import SUBJECTS
 
@@ -27,7 +38,9 @@ def test_the_tools_of_these_tests():
 
 
 def test_all_texts_are_looked_at():
-    assert len(NOTEBOOKS) >= 8 and {"README.md", "CONTRIBUTING.md", "docs/teach/ethics.md"} <= set(map(name, PAGES))
+    assert len(NOTEBOOKS) >= 8 and {"README.md", "CONTRIBUTING.md", "docs/teach/ethics.md"} <= set(
+        map(name, PAGES)
+    )
 
 
 @every
@@ -43,7 +56,11 @@ def test_links_lead_somewhere(path):
 
 @every
 def test_links_say_where_they_lead(path):
-    vague = [words for words, _ in links(text(path)) if words.casefold().strip() in {"here", "this", "link", "click"}]
+    vague = [
+        words
+        for words, _ in links(text(path))
+        if words.casefold().strip() in {"here", "this", "link", "click"}
+    ]
     assert not vague
 
 
@@ -53,7 +70,9 @@ def test_headings_are_in_order(path):
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
     if path.name != "CHANGELOG.md":  # each version has its Added and Changed
-        assert len(set(anchors(text(path)))) == len(levels), "two headings of one name cannot both be linked"
+        assert len(set(anchors(text(path)))) == len(levels), (
+            "two headings of one name cannot both be linked"
+        )
 
 
 @every
@@ -67,9 +86,22 @@ def test_notebooks_show_pictures_only_with_words(path):
     cells = json.loads(path.read_text())["cells"]
     for cell in [c for c in cells if c["cell_type"] == "code"]:
         tree = ast.parse("".join(cell["source"]))
-        imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names}
-        called = {n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
-        assert not imported & {"matplotlib.pyplot", "Image"} and not called & {"plot", "imshow", "savefig"}
+        imported = {
+            a.name
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Import | ast.ImportFrom)
+            for a in n.names
+        }
+        called = {
+            n.func.attr
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+        }
+        assert not imported & {"matplotlib.pyplot", "Image"} and not called & {
+            "plot",
+            "imshow",
+            "savefig",
+        }
 
 
 def test_published_pictures_have_words():
@@ -82,16 +114,24 @@ def test_published_pictures_have_words():
 def test_sentences_are_short(path):
     counts = [len(words) for words in sentences(text(path))]
     assert statistics.median(counts) <= 18
-    assert sum(count > 35 for count in counts) <= len(counts) / 50, [s for s in sentences(text(path)) if len(s) > 35]
+    assert sum(count > 35 for count in counts) <= len(counts) / 50, [
+        s for s in sentences(text(path)) if len(s) > 35
+    ]
 
 
 def test_troubleshooting_has_a_section_for_every_finding_of_the_doctor():
-    sections = [words for level, words in headings((ROOT / "docs/troubleshooting.md").read_text()) if level == 2]
+    sections = [
+        words
+        for level, words in headings((ROOT / "docs/troubleshooting.md").read_text())
+        if level == 2
+    ]
     assert set(sections) == {*SUBJECTS, "Other symptoms"}
 
 
 def test_teaching_names_every_session_and_misconception():
     notes = (ROOT / "docs/teach/sessions.md").read_text()
-    assert [words[:10] for _, words in headings(notes)][1:] == [f"Session {n}:" for n in range(1, 7)]
+    assert [words[:10] for _, words in headings(notes)][1:] == [
+        f"Session {n}:" for n in range(1, 7)
+    ]
     for word in ("T²", "batchmean", "probabilities instead of logits", "min–max", "slice-level"):
         assert word in notes

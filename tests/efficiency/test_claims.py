@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdnb.efficiency import check_claims, verdict
-from kdnb.efficiency.claims import claims
+from kdnb.efficiency.claims import check_claims, claims, verdict
 
 ABOUT = {"value": 4.0, "accepted": [3.1, 5.2]}
 BELOW = {"value": 0.5, "below": True}
@@ -27,7 +26,10 @@ def test_verdict_follows_from_the_interval(claim, measured, said):
 
 
 def test_table_has_every_claim_with_its_source():
-    measured = {claims()[0]["measure"]: (0.342, 0.342, 0.342), claims()[2]["measure"]: (6.0, 5.5, 6.5)}
+    measured = {
+        claims()[0]["measure"]: (0.342, 0.342, 0.342),
+        claims()[2]["measure"]: (6.0, 5.5, 6.5),
+    }
     table = check_claims(measured)
     assert len(table) == len(claims()) and table["source"].ne("").all()
     assert table["verdict"].tolist()[:3] == ["holds", "not measured", "more than claimed"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdnb.efficiency import memory_table, peak_memory
-from kdnb.models import FiveConv
+from kdnb.efficiency.memory import memory_table, peak_memory
+from kdnb.training.students import FiveConv
 
 CPU = torch.device("cpu")
 ONE = torch.zeros(1000, 1000)  # 4 MB

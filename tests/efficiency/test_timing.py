@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from kdnb.efficiency import Protocol, interleaved, latency, ratio_interval
 from kdnb.efficiency import timing as module
-from kdnb.efficiency.timing import timed
-from kdnb.models import FiveConv
+from kdnb.efficiency.timing import Protocol, interleaved, latency, ratio_interval, timed
+from kdnb.training.students import FiveConv
 
 
 class Clock:
@@ -31,14 +30,20 @@ class Clock:
 
 def test_order_is_there_and_back(monkeypatch):
     clock = Clock(monkeypatch)
-    times = interleaved(clock.call("A", 2.0), clock.call("B", 1.0), clock.call("C", 3.0), repeats=3, warm_up=1)
+    times = interleaved(
+        clock.call("A", 2.0), clock.call("B", 1.0), clock.call("C", 3.0), repeats=3, warm_up=1
+    )
     assert clock.order == "ABC" + "ABC" + "CBA" + "ABC"
     assert times.tolist() == [[2.0] * 3, [1.0] * 3, [3.0] * 3]
 
 
 def test_a_steady_ratio_ends_after_the_repeats(monkeypatch):
     clock = Clock(monkeypatch)
-    times = timed(clock.call("A", 0.2), clock.call("B", 0.1), protocol=Protocol(repeats=30, seconds=1000, warm_up=10))
+    times = timed(
+        clock.call("A", 0.2),
+        clock.call("B", 0.1),
+        protocol=Protocol(repeats=30, seconds=1000, warm_up=10),
+    )
     assert times.shape == (2, 30) and clock.order.count("A") == 40
 
 
@@ -59,8 +64,14 @@ def test_a_noisy_ratio_goes_on_until_it_is_known(monkeypatch):
 
 def test_slow_calls_end_at_the_time_limit(monkeypatch):
     clock = Clock(monkeypatch)
-    times = timed(clock.call("A", 5.0), clock.call("B", 1.0), protocol=Protocol(repeats=30, seconds=30, warm_up=10))
-    assert times.shape == (2, 5) and clock.order.count("A") == 6  # one warm-up took a tenth of the limit
+    times = timed(
+        clock.call("A", 5.0),
+        clock.call("B", 1.0),
+        protocol=Protocol(repeats=30, seconds=30, warm_up=10),
+    )
+    assert (
+        times.shape == (2, 5) and clock.order.count("A") == 6
+    )  # one warm-up took a tenth of the limit
 
 
 def test_interval_equals_a_plain_bootstrap_and_covers_the_ratio():
@@ -81,9 +92,15 @@ def test_slow_machine_changes_no_ratio():
 
 def test_latency_has_both_batches_and_restores_the_mode():
     teacher, student = FiveConv(4, 0.5).train(), FiveConv(4, 0.125).eval()
-    table = latency(teacher, student, torch.randn(3, 3, 32, 32), Protocol(repeats=3, seconds=1, warm_up=1))
+    table = latency(
+        teacher, student, torch.randn(3, 3, 32, 32), Protocol(repeats=3, seconds=1, warm_up=1)
+    )
     assert list(table.index) == [1, 32] and (table["ratio_low"] <= table["ratio_high"]).all()
-    assert (table["teacher_q25_ms"] <= table["teacher_ms"]).all() and teacher.training and not student.training
+    assert (
+        (table["teacher_q25_ms"] <= table["teacher_ms"]).all()
+        and teacher.training
+        and not student.training
+    )
 
 
 def test_interleaved_really_waits():

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdnb.errors import UserError
-from kdnb.feature_maps import Tail, channel_means, probabilities_without, top_k_curve
-from kdnb.models import FiveConv, make_student, make_teacher
+from kdnb.core.errors import UserError
+from kdnb.feature_maps.ablation import Tail, channel_means, probabilities_without, top_k_curve
+from kdnb.training.students import FiveConv, make_student
+from kdnb.training.teachers import make_teacher
 
 
 @pytest.fixture
@@ -43,12 +44,16 @@ def probability(model, images, targets, path=None, channels=(), mean=None):
 def channel_effects(model, images, tap, mean):
     """(N, C) change of the target's probability when one channel alone is replaced by its mean."""
     masks = torch.cat([torch.zeros(1, len(mean)), torch.eye(len(mean))]).bool()
-    found = [probabilities_without(model, image, tap, masks, mean=mean) for image in images.split(1)]
+    found = [
+        probabilities_without(model, image, tap, masks, mean=mean) for image in images.split(1)
+    ]
     return torch.stack([p[1:, t] - p[0, t] for p, t in zip(found, TARGETS, strict=True)])
 
 
 def assert_effects_equal_full_forwards(model, images, tap, channels):
-    mean = channel_means(model, images)[tap] + 0.5  # far from what is there, so that effects are large
+    mean = (
+        channel_means(model, images)[tap] + 0.5
+    )  # far from what is there, so that effects are large
     effects = channel_effects(model, images, tap, mean)
     path, before = model.taps[tap], probability(model, images, TARGETS, model.taps[tap])
     for channel in channels:
@@ -110,7 +115,9 @@ def test_tails_are_chains(name, images):
     for tap in model.taps:
         tail = Tail(model, images, tap)
         assert tail.chain is not None
-        torch.testing.assert_close(tail(tail.activations(images), images), logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            tail(tail.activations(images), images), logits, atol=1e-5, rtol=1e-4
+        )
     assert all(m.training for m in model.modules())
     assert not any(m._forward_hooks for m in model.modules())
 
@@ -120,7 +127,11 @@ class Odd(nn.Module):
 
     def __init__(self, inplace=False, function=False):
         super().__init__()
-        self.conv, self.more, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, 4)
+        self.conv, self.more, self.head = (
+            nn.Conv2d(3, 6, 3),
+            nn.Conv2d(6, 6, 3, padding=1),
+            nn.Linear(6, 4),
+        )
         self.relu, self.twice = nn.ReLU(inplace=inplace), nn.Identity()
         self.pool, self.flatten = nn.AdaptiveMaxPool2d(1), nn.Flatten()
         self.function = function
@@ -150,7 +161,9 @@ def test_bad_input(student, images):
     mean, masks, zeros = torch.zeros(8), torch.zeros(1, 8, dtype=torch.bool), torch.zeros(3, 8)
 
     def curve(pictures, targets, contributions=zeros, k=1):
-        top_k_curve(student, pictures, targets, "conv1", contributions, [k], mean=mean, groups=GROUPS)
+        top_k_curve(
+            student, pictures, targets, "conv1", contributions, [k], mean=mean, groups=GROUPS
+        )
 
     with pytest.raises(UserError, match="tap 'conv9' does not exist; there are conv1, conv2"):
         probabilities_without(student, images[:1], "conv9", masks, mean=mean)
@@ -177,23 +190,32 @@ def test_bad_input(student, images):
 def test_curve_equals_full_forwards_and_ends_in_one_point(student, images):
     mean = channel_means(student, images)["conv5"] + 0.5
     effects = channel_effects(student, images, "conv5", mean)
-    curve = top_k_curve(student, images, TARGETS, "conv5", -effects, [0, 2, 128], mean=mean, groups=GROUPS, seed=1)
+    curve = top_k_curve(
+        student, images, TARGETS, "conv5", -effects, [0, 2, 128], mean=mean, groups=GROUPS, seed=1
+    )
     assert curve.k.tolist() == [0, 2, 128]
     assert curve.iloc[0, 1:].abs().max() < 1e-7
     drops = []
     for i in range(3):
         one, target = images[i : i + 1], TARGETS[i : i + 1]
         top = effects[i].argsort()[:2].tolist()
-        before, after = (probability(student, one, target, "block5.relu", c, mean) for c in ([], top))
+        before, after = (
+            probability(student, one, target, "block5.relu", c, mean) for c in ([], top)
+        )
         drops.append(float(before - after))
     assert curve.ranked[1] == pytest.approx(sum(drops) / 3, abs=1e-6)
     assert curve.ranked[1] > curve.random[1]
     assert curve.ranked[2] == pytest.approx(curve.random[2], abs=1e-6)
-    assert curve.filter(regex="_low|_high").isna().all(axis=None), "three patients are too few for an interval"
+    assert curve.filter(regex="_low|_high").isna().all(axis=None), (
+        "three patients are too few for an interval"
+    )
     six = torch.cat([images, images.flip(3)])
     wide = top_k_curve(student, six, TARGETS.repeat(2), "conv5", -effects.repeat(2, 1), [2], mean=mean,
                        groups=np.arange(6), seed=1).iloc[0]  # fmt: skip
-    assert wide.ranked_low < wide.ranked < wide.ranked_high and wide.random_low < wide.random < wide.random_high
+    assert (
+        wide.ranked_low < wide.ranked < wide.ranked_high
+        and wide.random_low < wide.random < wide.random_high
+    )
 
 
 def test_random_channels_are_seeded_and_as_random_as_ranked(student, images):

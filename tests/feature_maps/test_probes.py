@@ -6,18 +6,18 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from kdnb.errors import UserError
-from kdnb.feature_maps import (
+from kdnb.core.errors import UserError
+from kdnb.feature_maps.average_maps import average_maps
+from kdnb.feature_maps.probes import (
     Examples,
-    average_maps,
     control_task,
     early_decisions,
-    features,
     fit_probes,
     probe_predictions,
     probe_table,
 )
-from kdnb.models import FiveConv
+from kdnb.training.students import FiveConv
+from kdnb.training.taps import features
 
 GROUPS = np.repeat(np.arange(60), 4)
 TARGETS = np.repeat(np.arange(60) % 3, 4)
@@ -28,13 +28,19 @@ def examples(seed, patient=0.0):
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(2, 240, 20)).astype(np.float32)
     who = patient * rng.normal(size=(60, 20))[GROUPS]
-    return Examples({"shows": noise[0] + who + 3 * np.eye(20)[TARGETS], "hides": noise[1] + who}, TARGETS, GROUPS)
+    return Examples(
+        {"shows": noise[0] + who + 3 * np.eye(20)[TARGETS], "hides": noise[1] + who},
+        TARGETS,
+        GROUPS,
+    )
 
 
 def test_features_are_spatial_means():
     model, images = FiveConv(4, 0.25), torch.randn(5, 3, 32, 32)
     found = features(model, images, batch=2)
-    assert {tap: x.shape for tap, x in found.items()} == {f"conv{i}": (5, 2 ** (i + 2)) for i in range(1, 6)}
+    assert {tap: x.shape for tap, x in found.items()} == {
+        f"conv{i}": (5, 2 ** (i + 2)) for i in range(1, 6)
+    }
     for tap, maps in average_maps(model, images).items():
         np.testing.assert_allclose(found[tap].mean(1), maps.mean(dim=(1, 2)).numpy(), rtol=1e-4)
         assert found[tap].dtype == np.float32
@@ -43,7 +49,9 @@ def test_features_are_spatial_means():
 def test_probes_equal_scikit_learn_by_hand():
     train, test = examples(0), examples(1)
     scaler = StandardScaler().fit(train.features["shows"].astype(float))
-    model = LogisticRegression(max_iter=2000).fit(scaler.transform(train.features["shows"].astype(float)), TARGETS)
+    model = LogisticRegression(max_iter=2000).fit(
+        scaler.transform(train.features["shows"].astype(float)), TARGETS
+    )
     expected = model.predict(scaler.transform(test.features["shows"].astype(float)))
     probes = fit_probes(train.features, TARGETS)
     assert np.array_equal(probe_predictions(probes, test.features)[0], expected)
@@ -61,7 +69,10 @@ def test_table_tells_what_shows_from_what_hides():
     assert (table.control < 0.5).all()
     again = probe_table(examples(0), examples(1), untrained=(examples(2), examples(3)))
     assert table.equals(again)
-    assert table.untrained["shows"] == probe_table(examples(2), examples(3), repeats=1).accuracy["shows"]
+    assert (
+        table.untrained["shows"]
+        == probe_table(examples(2), examples(3), repeats=1).accuracy["shows"]
+    )
 
 
 def test_control_is_high_where_patients_can_be_learnt_by_heart():
@@ -97,7 +108,9 @@ def test_control_task(seed):
 def test_early_decisions_equal_the_definition():
     rng = np.random.default_rng(0)
     decoded, final = rng.integers(0, 2, (4, 200)), rng.integers(0, 2, 200)
-    expected = [min(t for t in range(1, 6) if (decoded[t - 1 :, i] == final[i]).all()) for i in range(200)]
+    expected = [
+        min(t for t in range(1, 6) if (decoded[t - 1 :, i] == final[i]).all()) for i in range(200)
+    ]
     assert early_decisions(decoded, final).tolist() == expected
     assert set(expected) == {1, 2, 3, 4, 5}
 

@@ -8,10 +8,10 @@ import shutil
 import nbformat
 import pytest
 
-from kdnb.results.build import COLLECTED, build, published
+from kdnb.core.runs import read_json, write_json
+from kdnb.core.settings import project_root
+from kdnb.results.build import COLLECTED, build_tables, published
 from kdnb.results.findings import findings
-from kdnb.runs import read_json, write_json
-from kdnb.settings import project_root
 
 ROOT = project_root()
 PLAN = ROOT / "sweeps" / "results.toml"
@@ -22,18 +22,28 @@ def rebuilt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     shutil.copytree(ROOT / "figures" / COLLECTED, folder / COLLECTED)
     write_json(folder / "manifest.json", {})
-    build(PLAN, folder, partial=True)  # what is missing is listed in missing.csv, which must be equal too
+    build_tables(
+        PLAN, folder, partial=True
+    )  # what is missing is listed in missing.csv, which must be equal too
     return folder
 
 
 def test_tables_are_made_again_byte_for_byte(rebuilt):
     made = {p.name: p.read_bytes() for p in (rebuilt / "results").glob("*.csv")}
-    assert made == {p.name: p.read_bytes() for p in (ROOT / "figures" / "results").glob("*.csv")} and made
+    assert (
+        made == {p.name: p.read_bytes() for p in (ROOT / "figures" / "results").glob("*.csv")}
+        and made
+    )
 
 
 def test_every_file_names_its_runs(rebuilt):
-    manifest, made = read_json(ROOT / "figures" / "manifest.json"), read_json(rebuilt / "manifest.json")
-    assert {name: manifest[name]["runs"] for name in made} == {name: facts["runs"] for name, facts in made.items()}
+    manifest, made = (
+        read_json(ROOT / "figures" / "manifest.json"),
+        read_json(rebuilt / "manifest.json"),
+    )
+    assert {name: manifest[name]["runs"] for name in made} == {
+        name: facts["runs"] for name, facts in made.items()
+    }
     assert all(facts["runs"] for facts in made.values())
 
 
@@ -44,7 +54,12 @@ def test_no_row_is_without_provenance():
 
 @pytest.mark.parametrize("page, most", [("README.md", 5), ("docs/results.md", None)])
 def test_readme_and_docs_say_what_the_tables_say(page, most):
-    said = (ROOT / page).read_text().partition("<!-- findings -->\n")[2].partition("<!-- /findings -->")[0]
+    said = (
+        (ROOT / page)
+        .read_text()
+        .partition("<!-- findings -->\n")[2]
+        .partition("<!-- /findings -->")[0]
+    )
     assert said == "".join(f"- {line}\n" for line in findings(published())[:most])
 
 
@@ -58,7 +73,9 @@ def prose():
         yield path.stem, "\n".join(c.source for c in cells if c.cell_type == "markdown")
 
 
-@pytest.mark.parametrize("name, text", list(prose()), ids=lambda value: value if len(str(value)) < 40 else "")
+@pytest.mark.parametrize(
+    "name, text", list(prose()), ids=lambda value: value if len(str(value)) < 40 else ""
+)
 def test_no_result_is_typed_by_hand(name, text):
     """An interval, a signed difference or an accuracy of three digits belongs to a table."""
     code, source = r"```.*?```|`[^`]*`|\$[^$]*\$", r"\]\([^)]*\)|arXiv[: ][\d.]+|doi[: ][\w./-]+"

@@ -8,19 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.distillation import train_grid
-from kdnb.errors import UserError
-from kdnb.figures import size_curves
+from kdnb.batch.plan import read_plan
+from kdnb.core.errors import UserError
+from kdnb.core.runs import digest, write_json
+from kdnb.distillation.grid import train_grid
+from kdnb.distillation.predictions import answers, curves, trainings
 from kdnb.results.accuracies import accuracy, answered
-from kdnb.results.answers import answers, curves, trainings
-from kdnb.results.build import COLLECTED, build, make_tables, write_findings
+from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
+from kdnb.results.collected_runs import collect_runs, load_collected
 from kdnb.results.effects import gains
+from kdnb.results.explanation_tables import by_size, explanation_tables, worth
 from kdnb.results.findings import findings
-from kdnb.results.kept import by_size, kept, worth
-from kdnb.results.records import collect, load
-from kdnb.runs import digest, write_json
-from kdnb.study import Study
-from kdnb.sweep.plan import read_plan
+from kdnb.results.plots import size_curves
+from kdnb.study.study import Study
 
 PLAN = """
 version = 1
@@ -50,7 +50,10 @@ SAID = {  # how many of every four images each model has right, by their place
 
 
 def tables_of_a_run(version="0.2.0"):
-    said = {name: np.where(np.tile(right, 25) == 1, TARGET, (TARGET + 1) % 4) for name, right in SAID.items()}
+    said = {
+        name: np.where(np.tile(right, 25) == 1, TARGET, (TARGET + 1) % 4)
+        for name, right in SAID.items()
+    }
     given = pd.DataFrame({"group": GROUP, "target": TARGET} | said)
     rows = [
         {"model": name, "alpha": 1.0 if "labels" in name else 0.4, "temperature": 1.0 if "labels" in name else 5.0,
@@ -63,7 +66,11 @@ def tables_of_a_run(version="0.2.0"):
         {"model": name, "epoch": epoch, "train_accuracy": 0.6, "val_accuracy": 0.1 * epoch + 0.2 * ("seed 1" in name)}
         for name in list(SAID)[2:] for epoch in (1, 2)
     ]  # fmt: skip
-    return {"03_answers": given, "03_trainings": pd.DataFrame(rows), "03_curves": pd.DataFrame(went)}
+    return {
+        "03_answers": given,
+        "03_trainings": pd.DataFrame(rows),
+        "03_curves": pd.DataFrame(went),
+    }
 
 
 @pytest.fixture
@@ -85,9 +92,14 @@ def finished(tmp_path, plan):
         for number, spec in enumerate(read.specs(tmp_path / "runs")):
             folder = spec.run.folder / "results"
             folder.mkdir(parents=True)
-            for name, table in tables_of_a_run(changed.get("versions", ["0.2.0"] * 3)[number]).items():
+            for name, table in tables_of_a_run(
+                changed.get("versions", ["0.2.0"] * 3)[number]
+            ).items():
                 table.to_csv(folder / f"{name}.csv", index=False)
-            write_json(spec.run.path("done.json"), {"seconds": 5.0, "finished": "2026-01-01", "id": spec.run.id})
+            write_json(
+                spec.run.path("done.json"),
+                {"seconds": 5.0, "finished": "2026-01-01", "id": spec.run.id},
+            )
         return read
 
     return make
@@ -102,19 +114,31 @@ def figures(tmp_path):
 
 
 def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
-    tables = make_tables(collect(finished(), tmp_path / "runs", figures / COLLECTED))
+    tables = make_tables(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
     rows = tables["a_accuracy"].query("split == 'grouped'").set_index("model")
-    assert rows["accuracy"].to_dict() == pytest.approx({"teacher": 1, "KD student": 0.75, "label-only student": 0.5})
-    shown = rows.loc["KD student", ["leak_meter", "leak_meter_mirrored", "memory", "skill", "above", "seeds"]]
+    assert rows["accuracy"].to_dict() == pytest.approx(
+        {"teacher": 1, "KD student": 0.75, "label-only student": 0.5}
+    )
+    shown = rows.loc[
+        "KD student", ["leak_meter", "leak_meter_mirrored", "memory", "skill", "above", "seeds"]
+    ]
     assert shown.tolist() == pytest.approx([0.25, 0.5, 0.5, 0.5, 0.25, 2])
     assert rows["majority"].tolist() == pytest.approx([0.25] * 3)  # four classes of one size
     gain = tables["c_gains"].set_index("split").loc["random"]
     assert sorted(tables["c_gains"]["fraction"]) == [0.5, 1, 1]
-    assert gain["difference"] == pytest.approx(0.25) and gain["difference_low"] <= 0.25 and gain["p"] < 0.001
+    assert (
+        gain["difference"] == pytest.approx(0.25)
+        and gain["difference_low"] <= 0.25
+        and gain["p"] < 0.001
+    )
     sizes = tables["d_sizes"].query("model == 'KD student'").set_index("fraction")
     assert sizes["agreement"].to_dict() == pytest.approx({0.5: 0.75, 1.0: 0.75})
     assert "b_grid" not in tables  # no run of that part
-    went = tables["g_schedule"].query("split == 'grouped'").set_index(["model", "epoch"])["val_accuracy"]
+    went = (
+        tables["g_schedule"]
+        .query("split == 'grouped'")
+        .set_index(["model", "epoch"])["val_accuracy"]
+    )
     assert went.loc["teacher"].tolist() == pytest.approx([0.1, 0.2])
     assert went.loc["KD student"].tolist() == pytest.approx([0.2, 0.3])  # the mean of two seeds
 
@@ -133,27 +157,47 @@ def several_teachers(target_of_two=TARGET):
     for seed, (run, models) in enumerate(said.items()):
         parameters = json.dumps(alike | {"teacher_seed": seed})
         part = "teachers" if seed else "paper"
-        runs.append({"run": run, "part": part, "notebook": "03_distillation", "parameters": parameters})
+        runs.append(
+            {"run": run, "part": part, "notebook": "03_distillation", "parameters": parameters}
+        )
         target = target_of_two if run == "two" else TARGET
         values = {"group": GROUP, "target": target, "1-NN": TARGET, "1-NN mirrored": TARGET}
         for model, right in models.items():
             values[model] = np.where(np.tile(np.arange(4) < right, 25), TARGET, (TARGET + 1) % 4)
-            cell = (np.nan,) * 2 if model == "teacher" else (0.4, 5.0) if "alpha" in model else (1.0, 1.0)
+            cell = (
+                (np.nan,) * 2
+                if model == "teacher"
+                else (0.4, 5.0)
+                if "alpha" in model
+                else (1.0, 1.0)
+            )
             trainings.append((run, model, *cell, int(model[-1]) if model[-1].isdigit() else 0))
-        answers += [{"run": run, "model": m, "values": " ".join(map(str, v))} for m, v in values.items()]
+        answers += [
+            {"run": run, "model": m, "values": " ".join(map(str, v))} for m, v in values.items()
+        ]
     columns = ["run", "model", "alpha", "temperature", "seed"]
     return {"runs": pd.DataFrame(runs), "03_answers": pd.DataFrame(answers),
             "03_trainings": pd.DataFrame(trainings, columns=columns)}  # fmt: skip
 
 
 def test_more_teachers_are_drawn_with_their_own_students():
-    rows, (gain,) = accuracy(several_teachers()).set_index("model"), gains(several_teachers()).to_dict("records")
+    rows, (gain,) = (
+        accuracy(several_teachers()).set_index("model"),
+        gains(several_teachers()).to_dict("records"),
+    )
     assert gain["against"] == "labels alone"
     expected = {"teacher": 1 / 3, "KD student": (0.75 + 0.25 + 0.25) / 3, "label-only student": 0.5}
     assert rows["accuracy"].to_dict() == pytest.approx(expected)
-    assert set(rows["seeds"]) == set(rows["teachers"]) == {3} and set(rows["run"]) == {"one two three"}
-    assert gain["difference"] == pytest.approx(1.25 / 3 - 0.5) and gain["seeds"] == gain["teachers"] == 3
-    with pytest.raises(UserError, match="one and two have other test images: give them the same seed"):
+    assert set(rows["seeds"]) == set(rows["teachers"]) == {3} and set(rows["run"]) == {
+        "one two three"
+    }
+    assert (
+        gain["difference"] == pytest.approx(1.25 / 3 - 0.5)
+        and gain["seeds"] == gain["teachers"] == 3
+    )
+    with pytest.raises(
+        UserError, match="one and two have other test images: give them the same seed"
+    ):
         accuracy(several_teachers(target_of_two=TARGET[::-1]))
 
 
@@ -169,7 +213,9 @@ def controlled(seeds=(0, 1)):
     right = {"alpha 0.4, T 5, seed 0": 2, "alpha 0.4, T 5, seed 1": 3}
     for model, count in right.items():
         values = np.where(np.tile(np.arange(4) < count, 25), TARGET, (TARGET + 1) % 4)
-        again["03_answers"].loc[again["03_answers"]["model"] == model, "values"] = " ".join(map(str, values))
+        again["03_answers"].loc[again["03_answers"]["model"] == model, "values"] = " ".join(
+            map(str, values)
+        )
     return {name: pd.concat([of_one[name], again[name]]) for name in of_one}
 
 
@@ -181,8 +227,12 @@ def test_what_the_teacher_taught_stands_against_what_a_control_taught():
         ("the teacher", "shuffled"): 0.25,
     })  # fmt: skip
     against = rows.loc[("the teacher", "shuffled")]
-    assert against["run"] == "one control" and against["difference_low"] > 0 and against["seeds"] == 2
-    assert ("the teacher", "shuffled") not in gains(controlled(seeds=(3, 4))).set_index(["taught_by", "against"]).index
+    assert (
+        against["run"] == "one control" and against["difference_low"] > 0 and against["seeds"] == 2
+    )
+    assert ("the teacher", "shuffled") not in gains(controlled(seeds=(3, 4))).set_index(
+        ["taught_by", "against"]
+    ).index
 
 
 def test_what_was_measured_on_phantoms_bears_their_name():
@@ -190,13 +240,15 @@ def test_what_was_measured_on_phantoms_bears_their_name():
     runs = pd.DataFrame({"run": ["a", "b", "c"], "part": ["explained_sizes", "explanations", "explanations"],
                          "notebook": "05_xai", "parameters": parameters})  # fmt: skip
     lured = pd.DataFrame({"run": ["a", "b", "c"], "map": "average map", "share": [0.1, 0.2, 0.3]})
-    (row,) = kept({"runs": runs, "05_distractor": lured})["f_distractor"].to_dict("records")
+    (row,) = explanation_tables({"runs": runs, "05_distractor": lured})["f_distractor"].to_dict(
+        "records"
+    )
     assert row == {"dataset": "phantom_brain_distractor", "split": "grouped", "fraction": 1.0, "run": "b",
                    "map": "average map", "share": 0.2}  # fmt: skip
 
 
 def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
-    records = dict(collect(finished(), tmp_path / "runs", figures / COLLECTED))
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
     records["runs"] = records["runs"].assign(
         parameters=records["runs"]["parameters"].str.replace("phantom_brain", "alzheimer")
     )
@@ -205,15 +257,26 @@ def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
     rows = table.query("model == 'KD student'").set_index("counted")
     expected = {"all classes": 0.75, "three classes": 0.75, "Moderate alone": 1}
     assert rows["accuracy"].to_dict() == pytest.approx(expected)
-    assert rows["images"].to_dict() == {"all classes": 100, "three classes": 100, "Moderate alone": 25}
-    assert rows["majority"].drop("Moderate alone").to_dict() == {"all classes": 0.25, "three classes": 0.5}
-    assert rows.loc["Moderate alone", ["majority", "macro_f1"]].isna().all(), "of one class alone they mean nothing"
+    assert rows["images"].to_dict() == {
+        "all classes": 100,
+        "three classes": 100,
+        "Moderate alone": 25,
+    }
+    assert rows["majority"].drop("Moderate alone").to_dict() == {
+        "all classes": 0.25,
+        "three classes": 0.5,
+    }
+    assert rows.loc["Moderate alone", ["majority", "macro_f1"]].isna().all(), (
+        "of one class alone they mean nothing"
+    )
 
 
 def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
     place = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0, "profile": "quick"}
     parameters = [json.dumps(place | {"shap_samples": 100}), json.dumps(place)]
-    runs = pd.DataFrame({"run": ["q", "t"], "notebook": ["05_xai", "06_efficiency"], "parameters": parameters})
+    runs = pd.DataFrame(
+        {"run": ["q", "t"], "notebook": ["05_xai", "06_efficiency"], "parameters": parameters}
+    )
     graded = pd.DataFrame({"run": "q", "method": ["gradcam", "shap_deep", "shap_gradient", "untimed"],
                            "model": "student", "ROAD": [0.3, 0.6, 0.7, 0.9], "low": 0.1, "high": 0.9})  # fmt: skip
     timed = pd.DataFrame({"run": "t", "method": ["gradcam", "shap_deep", "shap_gradient"],
@@ -229,18 +292,18 @@ def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
 
 def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
     finished()
-    first = collect(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+    first = collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
     packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
-    collect(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+    collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
     assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
-    tables = build(plan(), figures)
+    tables = build_tables(plan(), figures)
     made = {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
     assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 4
     for path in (figures / "results").glob("*.csv"):
         path.unlink()
-    build(plan(), figures)
+    build_tables(plan(), figures)
     assert made == {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
-    again = load(figures / COLLECTED, read_plan(plan()))
+    again = load_collected(figures / COLLECTED, read_plan(plan()))
     pd.testing.assert_frame_equal(again["runs"], first["runs"], check_dtype=False)
     manifest = json.loads((figures / "manifest.json").read_text())
     there = {str(p.relative_to(figures)) for p in (figures / "results").rglob("*") if p.is_file()}
@@ -250,50 +313,74 @@ def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
 def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_path, plan):
     read = finished()
     read.specs(tmp_path / "runs")[1].run.path("done.json").unlink()
-    collect(read, tmp_path / "runs", figures / COLLECTED)
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
     with pytest.raises(UserError, match=r"1 runs are missing: paper \(split=random\)"):
-        build(plan(), figures)
-    assert set(build(plan(), figures, partial=True)["a_accuracy"]["split"]) == {"grouped"}
-    assert (figures / "results" / "missing.csv").read_text() == "not finished\npaper (split=random)\n"
+        build_tables(plan(), figures)
+    assert set(build_tables(plan(), figures, partial=True)["a_accuracy"]["split"]) == {"grouped"}
+    assert (
+        figures / "results" / "missing.csv"
+    ).read_text() == "not finished\npaper (split=random)\n"
 
 
 def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan):
-    whole = collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    whole = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
     for spec in (read := read_plan(plan())).specs(tmp_path / "runs")[:2]:
         spec.run.path("done.json").unlink()
-    assert set(collect(read, tmp_path / "runs", figures / COLLECTED)["runs"]["run"]) == set(whole["runs"]["run"])
-    assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}  # the plan's order, too
+    assert set(collect_runs(read, tmp_path / "runs", figures / COLLECTED)["runs"]["run"]) == set(
+        whole["runs"]["run"]
+    )
+    assert packed == {
+        p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()
+    }  # the plan's order, too
     last = read.specs(tmp_path / "runs")[2].run
     answers = last.path("results") / "03_answers.csv"
     answers.write_text(answers.read_text().replace("group,", "family,", 1))
-    changed = collect(read, tmp_path / "runs", figures / COLLECTED)["03_answers"]  # what is finished here replaces
+    changed = collect_runs(read, tmp_path / "runs", figures / COLLECTED)[
+        "03_answers"
+    ]  # what is finished here replaces
     assert (changed["model"] == "family").sum() == 1 and len(changed) == len(whole["03_answers"])
     assert changed.loc[changed["model"] == "family", "run"].tolist() == [last.id]
     fewer = plan()
     fewer.write_text(fewer.read_text().replace(', "random"', ""))
-    kept = collect(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)  # what the plan no longer has goes
-    assert kept["runs"]["part"].tolist() == ["paper", "size"] and kept["03_answers"]["run"].nunique() == 2
-    (figures / COLLECTED / "05_quality.csv.gz").write_bytes(gzip.compress(b"run,method\ngone,gradcam\n"))
-    assert "05_quality" not in collect(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)  # no row is left
+    left = collect_runs(
+        read_plan(fewer), tmp_path / "runs", figures / COLLECTED
+    )  # what the plan no longer has goes
+    assert (
+        left["runs"]["part"].tolist() == ["paper", "size"]
+        and left["03_answers"]["run"].nunique() == 2
+    )
+    (figures / COLLECTED / "05_quality.csv.gz").write_bytes(
+        gzip.compress(b"run,method\ngone,gradcam\n")
+    )
+    assert "05_quality" not in collect_runs(
+        read_plan(fewer), tmp_path / "runs", figures / COLLECTED
+    )  # no row is left
 
 
 def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
     read = finished(versions=["0.2.0", "0.1.0", "0.2.0"])
-    collect(read, tmp_path / "runs", figures / COLLECTED)
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
     with pytest.raises(UserError, match=r"3 runs mix versions of kdnb: \w+: 0.2.0; \w+: 0.1.0"):
-        build(plan(), figures)
+        build_tables(plan(), figures)
     path = figures / COLLECTED / "runs.csv.gz"
-    other = gzip.decompress(path.read_bytes()).decode().replace('""image_size"": 0', '""image_size"": 96', 1)
+    other = (
+        gzip.decompress(path.read_bytes())
+        .decode()
+        .replace('""image_size"": 0', '""image_size"": 96', 1)
+    )
     path.write_bytes(gzip.compress(other.encode()))
-    with pytest.raises(UserError, match=r"1 runs are not of the plan: .*1 runs are missing: .*mix image sizes: .*: 96"):
-        build(plan(), figures)
+    with pytest.raises(
+        UserError,
+        match=r"1 runs are not of the plan: .*1 runs are missing: .*mix image sizes: .*: 96",
+    ):
+        build_tables(plan(), figures)
 
 
 def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path):
     read = finished(plan={"third": "larger", "fixed": "image_size = 96\nsplit = 'random'"})
-    collect(read, tmp_path / "runs", figures / COLLECTED)
-    records = dict(load(figures / COLLECTED, read))
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    records = dict(load_collected(figures / COLLECTED, read))
     parameters = records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
     tables = make_tables(records | {"runs": records["runs"].assign(parameters=parameters)})
     assert set(tables["a_accuracy"]["size_px"]) == {0} and len(tables["a_accuracy"]) == 6
@@ -302,41 +389,47 @@ def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path)
     assert "at 96 px" in findings(tables)[0] and "eye -0.185" in findings(tables)[0]
     assert set(tables["c_larger"]["size_px"]) == {96} and set(tables["c_gains"]["size_px"]) == {0}
     (added,) = (line for line in findings(tables) if "What distillation adds" in line)
-    assert re.search(r"At 0 px, .*: \*\*eye .*At 96 px, under the paper's kind of split: \*\*eye ", added)
-    build(tmp_path / "results.toml", figures)
-    assert {"larger.png", "schedule_96px.png"} <= {path.name for path in (figures / "results").iterdir()}
+    assert re.search(
+        r"At 0 px, .*: \*\*eye .*At 96 px, under the paper's kind of split: \*\*eye ", added
+    )
+    build_tables(tmp_path / "results.toml", figures)
+    assert {"larger.png", "schedule_96px.png"} <= {
+        path.name for path in (figures / "results").iterdir()
+    }
 
 
 def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, tmp_path, plan):
-    collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     path = figures / COLLECTED / "runs.csv.gz"
     text = gzip.decompress(path.read_bytes()).decode()
     assert '""teacher_seed"": 0, ' in text
     path.write_bytes(gzip.compress(text.replace('""teacher_seed"": 0, ', "").encode()))
-    assert len(load(figures / COLLECTED, read_plan(plan()))["runs"]) == 3
-    path.write_bytes(gzip.compress(text.replace('""teacher_seed"": 0', '""teacher_seed"": 1').encode()))
+    assert len(load_collected(figures / COLLECTED, read_plan(plan()))["runs"]) == 3
+    path.write_bytes(
+        gzip.compress(text.replace('""teacher_seed"": 0', '""teacher_seed"": 1').encode())
+    )
     with pytest.raises(UserError, match="3 runs are not of the plan"):
-        load(figures / COLLECTED, read_plan(plan()))
+        load_collected(figures / COLLECTED, read_plan(plan()))
 
 
 def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
-    collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     path = figures / COLLECTED / "03_trainings.csv.gz"
     text = gzip.decompress(path.read_bytes()).decode()
     path.write_bytes(gzip.compress(f"{text}{'f' * 16}{text.splitlines()[-1][16:]}\n".encode()))
     with pytest.raises(UserError, match="1 runs have rows but no provenance: ffffffffffffffff"):
-        build(plan(), figures)
+        build_tables(plan(), figures)
 
 
 def test_nothing_collected_and_nothing_finished(figures, tmp_path, plan):
     with pytest.raises(UserError, match="holds no collected runs: kdnb figures --collect"):
-        build(plan(), figures)
+        build_tables(plan(), figures)
     with pytest.raises(UserError, match="no run of plan 'results' is finished"):
-        collect(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+        collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
 
 
 def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
-    records = dict(collect(finished(), tmp_path / "runs", figures / COLLECTED))
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
     records["runs"] = records["runs"].assign(
         parameters=records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
     )
@@ -346,8 +439,14 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
         "Beside the paper.", "Leaks.", "What distillation adds.", "Above memory."
     ]  # fmt: skip
     assert "eye -0.185 [-0.185, -0.185]" in lines[0]
-    assert "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1] and "eye +0.250 [+0.250, +0.250]" in lines[2]
-    assert "(one seed)" not in lines[2] and "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]
+    assert (
+        "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1]
+        and "eye +0.250 [+0.250, +0.250]" in lines[2]
+    )
+    assert (
+        "(one seed)" not in lines[2]
+        and "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]
+    )
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- findings -->\nold\n<!-- /findings -->\nB\n")
     write_findings(tables, readme)
@@ -367,10 +466,15 @@ def test_answers_are_those_of_the_models(study):
     shares = (table[rows.index].to_numpy() == table[["target"]].to_numpy()).mean(0)
     assert shares[0] == study.scores.loc[("teacher", "accuracy"), "value"]
     assert shares[-1] == study.scores.loc[("KD student", "accuracy"), "value"]
-    assert (table["1-NN"] == table["target"]).mean() == pytest.approx(study.memory["1-NN"]["accuracy"])
+    assert (table["1-NN"] == table["target"]).mean() == pytest.approx(
+        study.memory["1-NN"]["accuracy"]
+    )
     mirrored = (table["1-NN mirrored"] == table["target"]).mean()
     assert mirrored == pytest.approx(study.memory["1-NN mirrored"]["accuracy"])
-    assert rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}" and rows["kdnb"].nunique() == 1
+    assert (
+        rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}"
+        and rows["kdnb"].nunique() == 1
+    )
 
 
 def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study):
@@ -384,9 +488,12 @@ def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study)
 
 
 def test_one_run_is_read_whole(finished, figures, tmp_path):
-    records = collect(finished(), tmp_path / "runs", figures / COLLECTED)
+    records = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     one = answered(records, "size")[0]
-    assert one.parameters["fraction"] == 0.5 and one.cells[1.0, 1.0] == ["labels alone, seed 0", "labels alone, seed 1"]
+    assert one.parameters["fraction"] == 0.5 and one.cells[1.0, 1.0] == [
+        "labels alone, seed 0",
+        "labels alone, seed 1",
+    ]
     assert digest(one.values["group"].tolist()) == digest(GROUP.tolist())
 
 
@@ -400,26 +507,38 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
             ("brain_tumor", 0.5, "KD student", "ROAD"), ("brain_tumor", 1.0, "KD student", "stability"))
     ]  # fmt: skip
     chosen = by_size(pd.DataFrame(rows))
-    assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3 and set(chosen["model"]) == {"KD student"}
+    assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3 and set(chosen["model"]) == {
+        "KD student"
+    }
     line = findings({"d_explained": chosen})[0]
     assert line.endswith(
         ". average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; Sobel 0.300 [0.200, 0.400]."
     )
     assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
-    asked = {"measure": ["accuracy", "Spearman with the teacher: Grad-CAM"], "difference": [0.1, -0.2], "seeds": [3, 3]}
-    question = pd.DataFrame(asked).assign(dataset="brain_tumor", split="grouped", fraction=1.0, low=-0.3, high=0.15)
+    asked = {
+        "measure": ["accuracy", "Spearman with the teacher: Grad-CAM"],
+        "difference": [0.1, -0.2],
+        "seeds": [3, 3],
+    }
+    question = pd.DataFrame(asked).assign(
+        dataset="brain_tumor", split="grouped", fraction=1.0, low=-0.3, high=0.15
+    )
     (told,) = findings({"f_kd_question": question})
     assert "Of 1 measures 0 say more, 0 less" in told
     assert told.endswith(". Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150].")
     (bold,) = findings({"f_kd_question": question.assign(high=-0.1)})
     assert bold.endswith(" **Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100]**.")
     (alone,) = findings({"f_kd_question": question.assign(high=-0.1, seeds=1)})
-    assert alone.endswith(" Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100] (one seed).")
+    assert alone.endswith(
+        " Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100] (one seed)."
+    )
     tests = {"model": ["teacher", "teacher", "KD student"], "explanation": ["occlusion", "Grad-CAM", "Grad-CAM"],
              "names what matters": [1, 1, 0], "seeds": [1, 1, 3]}  # fmt: skip
     whole = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0}
     (told,) = findings({"f_verdicts": pd.DataFrame(tests).assign(**whole)})
-    assert told.endswith(". teacher (one seed), of 2: occlusion · Grad-CAM; KD student, of 1: none.")
+    assert told.endswith(
+        ". teacher (one seed), of 2: occlusion · Grad-CAM; KD student, of 1: none."
+    )
     drawn = size_curves(chosen, "ROAD", "explanation")
     assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
     assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3

@@ -11,11 +11,11 @@ import nbformat
 import pytest
 from browser import NEEDS_BROWSER, accessible
 
-from kdnb.batch import run_notebook
-from kdnb.course import check
-from kdnb.errors import UserError
-from kdnb.notebook_files import notebooks
-from kdnb.settings import Settings
+from kdnb.batch.papermill_runs import run_notebook
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import notebooks
+from kdnb.core.settings import Settings
+from kdnb.course.checks import check
 from tools import book
 from tools.book import build_book, executed_study
 
@@ -53,7 +53,7 @@ PAGES = (
     "README",
     "notebooks/00_start_here",
     "docs/book/status",
-    "docs/book/generated/kdnb.runs",
+    "docs/book/generated/kdnb.core.runs",
     "docs/teach/ethics",
 )
 

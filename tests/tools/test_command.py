@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdnb.errors import UserError
+from kdnb.core.errors import UserError
 from tools import run_command
 
 ROOT = Path(__file__).parents[2]

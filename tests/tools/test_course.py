@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kdnb.errors import UserError
-from kdnb.notebook_files import load_json, notebooks, source_of
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import load_json, notebooks, source_of
 from tools.course import build
 from tools.exercises import exercises, solution_of
 from tools.times import write_times

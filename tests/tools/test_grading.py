@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kdnb.course.checking import Outcome
-from kdnb.errors import UserError
-from kdnb.notebook_files import load_json, notebooks, source_of
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import load_json, notebooks, source_of
+from kdnb.course.checks import Outcome
 from tools.course import build
 from tools.exercises import exercises
 from tools.grading import COLUMNS, grade
@@ -105,7 +105,7 @@ def test_tampering_is_told(given, tmp_path):
     every = {"e1": "passed", "e2": "passed", "e3": "passed"}
     changed, gone, stub, copied, unrun, invented = (solved(given, **every) for _ in range(6))
     check_cell(changed)["source"] = [
-        'from kdnb.course import check\ncheck(1, expected=1, exercise="01.1")'
+        'from kdnb.course.checks import check\ncheck(1, expected=1, exercise="01.1")'
     ]
     gone["cells"] = [c for c in gone["cells"] if c["id"] != check_cell(gone)["id"]]
     exercises(stub)["01.1"][0]["source"] = exercises(given)["01.1"][0]["source"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdnb.notebook_files import code_cells, load_json, notebooks, source_of, tags_of
+from kdnb.core.notebook_files import code_cells, load_json, notebooks, source_of, tags_of
 from tools.course import build
 from tools.exercises import exercises
 
@@ -78,7 +78,7 @@ def scores(course, tmp_path_factory):
         "01.2": right["01.2"],
         "01.3": "memory_score = 12345",
     }
-    easy = {"01.3": "from kdnb.course import check\ncheck(1, expected=1, exercise='01.3')"}
+    easy = {"01.3": "from kdnb.course.checks import check\ncheck(1, expected=1, exercise='01.3')"}
     handed_in = {"ann": (right, {}), "bob": (wrong, easy), "cem": ({}, {})}
     runs = str(tmp_path_factory.mktemp("runs"))
     for student, (answers, checks) in handed_in.items():

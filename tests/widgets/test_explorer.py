@@ -8,24 +8,27 @@ import pytest
 import torch
 from torch import nn
 
-from kdnb.data.batches import to_tensor
-from kdnb.errors import UserError
-from kdnb.explanations import METHODS, Context, explain
-from kdnb.faithfulness import AGREEMENTS, energy_in_mask
-from kdnb.metrics import softmax
-from kdnb.models import FiveConv, make_teacher
-from kdnb.widgets import (
+from kdnb.core.errors import UserError
+from kdnb.core.number_text import number
+from kdnb.core.statistics import softmax
+from kdnb.data.transforms import to_tensor
+from kdnb.training.students import FiveConv
+from kdnb.training.teachers import make_teacher
+from kdnb.widgets.explanation_panel import (
+    ABOUT,
+    CUT,
     Choice,
-    ExplanationExplorer,
     ExplorerState,
     explorer_data,
     explorer_panel,
-    explorer_table,
-    static_explorer,
+    first_states,
 )
-from kdnb.widgets.explained import ABOUT, CUT, first_states
-from kdnb.number_text import number
-from kdnb.widgets.render import palette
+from kdnb.widgets.explorer import ExplanationExplorer, explorer_table, static_explorer
+from kdnb.widgets.stepper_numbers import palette
+from kdnb.xai.attribution import Context
+from kdnb.xai.localisation import energy_in_mask
+from kdnb.xai.map_agreement import AGREEMENTS
+from kdnb.xai.methods import METHODS, explain
 
 CLASSES, N, TARGETS = ("round", "square", "none"), 3, [0, 1, 2]
 
@@ -36,7 +39,11 @@ def inputs():
     pixels = np.random.default_rng(0).integers(0, 256, (N, 32, 32, 3)).astype(np.uint8)
     masks = np.zeros((N, 32, 32), bool)
     masks[:2, 8:20, 4:16] = True
-    models = {"student": FiveConv(3, 0.25).eval(), "twin": FiveConv(3, 0.5).eval(), "teacher": make_teacher(3).eval()}
+    models = {
+        "student": FiveConv(3, 0.25).eval(),
+        "twin": FiveConv(3, 0.5).eval(),
+        "teacher": make_teacher(3).eval(),
+    }
     images = to_tensor(pixels)
     return {"models": models, "images": images, "pixels": pixels, "targets": TARGETS, "classes": CLASSES,
             "titles": [f"case {i}" for i in range(N)], "context": Context(images, samples=10, tap=2),
@@ -56,14 +63,26 @@ def state(a, b=("evidence", "student"), image=0, **others):
 def test_both_sides_show_what_the_package_explains(inputs, data, method):
     shown = explorer_panel(data, state((method, "student", 2), (method, "twin"), image=1))
     for view, name, target in zip(shown.views, ("student", "twin"), (2, 1), strict=True):
-        given = inputs["models"][name], inputs["images"][1:2], torch.tensor([target]), inputs["context"]
+        given = (
+            inputs["models"][name],
+            inputs["images"][1:2],
+            torch.tensor([target]),
+            inputs["context"],
+        )
         found = explain(method, *given)
         np.testing.assert_array_equal(view.raw, found.maps[0])
         with torch.no_grad():
             p = softmax(inputs["models"][name](inputs["images"][1:2]).double().numpy())[0]
         energy = energy_in_mask(found.maps, inputs["masks"][1:2])[0]
         shown_target = target if ABOUT[method].per_class else TARGETS[1]
-        wanted = [p[shown_target], found.maps.min(), found.maps.max(), found.delta[0], found.repeatability[0], energy]
+        wanted = [
+            p[shown_target],
+            found.maps.min(),
+            found.maps.max(),
+            found.delta[0],
+            found.repeatability[0],
+            energy,
+        ]
         np.testing.assert_allclose(list(view.numbers.values()), wanted, atol=1e-6)
     for measure, alike in AGREEMENTS.items():
         expected = alike(*(view.raw[None] for view in shown.views))[0]
@@ -72,25 +91,37 @@ def test_both_sides_show_what_the_package_explains(inputs, data, method):
 
 
 def test_colours_have_zero_in_the_middle_of_a_signed_map_and_at_the_start_of_an_amount(data):
-    signed, amount = explorer_panel(data, state(("SHAP deep", "student"), ("layercam", "student"))).views
+    signed, amount = explorer_panel(
+        data, state(("SHAP deep", "student"), ("layercam", "student"))
+    ).views
     limit = np.quantile(np.abs(signed.raw), CUT)
-    assert (signed.low, signed.high) == pytest.approx((-limit, limit)) and amount.low == 0 < amount.high
+    assert (signed.low, signed.high) == pytest.approx(
+        (-limit, limit)
+    ) and amount.low == 0 < amount.high
     assert amount.high == amount.raw.max() and amount.indices.max() == 255
     for raw, index in zip(signed.raw.ravel(), signed.indices.ravel(), strict=True):
         assert index == 128 or (index > 128) == (raw > 0)
-    assert signed.indices.min() == 1 and signed.indices.max() == 255, "what lies beyond the ends has the ends' colours"
+    assert signed.indices.min() == 1 and signed.indices.max() == 255, (
+        "what lies beyond the ends has the ends' colours"
+    )
     assert palette(True)[128].tolist() == [247, 247, 247]
 
 
 def test_given_maps_are_not_computed_again(inputs):
     images, targets = inputs["images"], torch.tensor(TARGETS)
-    found = {"evidence": explain("evidence", inputs["models"]["student"], images, targets, inputs["context"])}
+    found = {
+        "evidence": explain(
+            "evidence", inputs["models"]["student"], images, targets, inputs["context"]
+        )
+    }
     given = explorer_data(**inputs, known={"student": found})
     assert set(given.known) == {("evidence", "student", i, t) for i, t in enumerate(TARGETS)}
     explorer_panel(given, state(("evidence", "student"), ("evidence", "student", 1), image=1))
     assert len(given.known) == 3, "the true class by number is the same map"
     found["evidence"].values[1] += 1
-    np.testing.assert_array_equal(given.explained(0, Choice("evidence", "student")).values, found["evidence"].maps[0])
+    np.testing.assert_array_equal(
+        given.explained(0, Choice("evidence", "student")).values, found["evidence"].maps[0]
+    )
     explorer_panel(given, state(("average map", "twin", 0), ("average map", "twin", 1)))
     assert len(given.known) == 4, "a map without a class is kept once"
 
@@ -98,9 +129,16 @@ def test_given_maps_are_not_computed_again(inputs):
 def test_a_refused_map_is_a_sentence_with_its_number(data):
     shown = explorer_panel(data, state(("SHAP deep", "student"), ("SHAP deep", "teacher")))
     refused = shown.views[1]
-    assert refused.raw is None and refused.lines == () and np.isnan(list(shown.agreement.values())).all()
+    assert (
+        refused.raw is None
+        and refused.lines == ()
+        and np.isnan(list(shown.agreement.values())).all()
+    )
     assert "Deep SHAP is refused on" in refused.refusal and "miss the logit by" in refused.refusal
-    assert refused.refusal in shown.sentence and "A and B agree: unknown, a map is missing" in shown.sentence
+    assert (
+        refused.refusal in shown.sentence
+        and "A and B agree: unknown, a map is missing" in shown.sentence
+    )
     assert np.isfinite(refused.numbers["p"]) and np.isnan(refused.numbers["highest"])
 
 
@@ -122,16 +160,29 @@ def test_a_constant_map_says_so_and_agrees_with_nothing(inputs):
     flat = explorer_data(**inputs | {"models": {"blank": Blank(0.5), "zero": Blank(0.0)}})
     shown = explorer_panel(flat, state(("average map", "blank"), ("evidence", "zero")))
     constant, zero = shown.views
-    assert ("values", "0.500 everywhere") in constant.lines and (constant.low, constant.high) == (0, 0.5)
-    assert (constant.indices == 255).all() and (zero.indices == 128).all() and ("values", "0 everywhere") in zero.lines
-    assert np.isnan(list(shown.agreement.values())).all() and "unknown, a map is constant" in shown.sentence
+    assert ("values", "0.500 everywhere") in constant.lines and (constant.low, constant.high) == (
+        0,
+        0.5,
+    )
+    assert (
+        (constant.indices == 255).all()
+        and (zero.indices == 128).all()
+        and ("values", "0 everywhere") in zero.lines
+    )
+    assert (
+        np.isnan(list(shown.agreement.values())).all()
+        and "unknown, a map is constant" in shown.sentence
+    )
     plt.close(static_explorer(flat, [state(("average map", "blank"), ("evidence", "zero"))]).figure)
 
 
 def test_a_map_that_is_not_finite_is_refused(inputs):
     broken = explorer_data(**inputs | {"models": {"broken": Blank(float("nan"))}})
     shown = explorer_panel(broken, state(("average map", "broken"), ("average map", "broken")))
-    assert [v.raw for v in shown.views] == [None, None] and "the map is not finite" in shown.sentence
+    assert [v.raw for v in shown.views] == [
+        None,
+        None,
+    ] and "the map is not finite" in shown.sentence
 
 
 def test_an_image_without_a_mask_has_no_energy(inputs, data):
@@ -139,9 +190,16 @@ def test_an_image_without_a_mask_has_no_energy(inputs, data):
     some = explorer_panel(data, state(("evidence", "student"), image=0)).views[0]
     share = inputs["masks"][0].mean()
     assert "energy in mask" not in dict(none.lines)
-    assert dict(some.lines)["energy in mask"] == f"{some.numbers['energy in mask']:.2f} (chance {share:.2f})"
-    unmasked = explorer_panel(explorer_data(**inputs | {"masks": None}), state(("evidence", "student"))).views[0]
-    assert np.isnan(unmasked.numbers["energy in mask"]) and "energy in mask" not in dict(unmasked.lines)
+    assert (
+        dict(some.lines)["energy in mask"]
+        == f"{some.numbers['energy in mask']:.2f} (chance {share:.2f})"
+    )
+    unmasked = explorer_panel(
+        explorer_data(**inputs | {"masks": None}), state(("evidence", "student"))
+    ).views[0]
+    assert np.isnan(unmasked.numbers["energy in mask"]) and "energy in mask" not in dict(
+        unmasked.lines
+    )
 
 
 def test_data_that_do_not_belong_together_are_named(inputs):
@@ -167,7 +225,9 @@ def test_the_widget_refuses_what_is_not_there(data, name, value, message):
     with pytest.raises(UserError, match=message):
         setattr(widget, name, value)
     with pytest.raises(UserError, match=message):
-        explorer_panel(data, replace(widget.state, **{name: Choice(*value) if name in "ab" else value}))
+        explorer_panel(
+            data, replace(widget.state, **{name: Choice(*value) if name in "ab" else value})
+        )
 
 
 def test_the_widget_answers_with_what_python_computes(inputs):
@@ -175,7 +235,12 @@ def test_the_widget_answers_with_what_python_computes(inputs):
     widget, sent = ExplanationExplorer(fresh), []
     assert widget.state == first_states(fresh)[0]
     widget.send = lambda content, buffers=None: sent.append((content, buffers))
-    question = {"ask": "panel", "image": 1, "a": ["gradcam", "twin", 0], "b": ["SHAP deep", "teacher", -1]}
+    question = {
+        "ask": "panel",
+        "image": 1,
+        "a": ["gradcam", "twin", 0],
+        "b": ["SHAP deep", "teacher", -1],
+    }
     widget._answer(widget, question, [])
     busy, (message, buffers) = [m["busy"] for m, _ in sent[:-1]], sent[-1]
     assert busy == ["computing Grad-CAM of the twin …", "computing SHAP deep of the teacher …"]
@@ -183,7 +248,10 @@ def test_the_widget_answers_with_what_python_computes(inputs):
     assert message["to"] == question and message["sentence"] == shown.sentence
     assert message["views"][0]["high"] == number(shown.views[0].high)
     assert message["views"][1]["refusal"] == shown.views[1].refusal != ""
-    assert buffers[0] == inputs["pixels"][1].tobytes() and buffers[2] == shown.views[0].indices.tobytes()
+    assert (
+        buffers[0] == inputs["pixels"][1].tobytes()
+        and buffers[2] == shown.views[0].indices.tobytes()
+    )
     assert buffers[1] == inputs["masks"][1].tobytes() and len(buffers[3]) == 0
     widget._answer(widget, question, [])
     assert len(sent) == 4, "now it is known: no waiting"
@@ -203,14 +271,22 @@ def test_the_saved_state_holds_no_maps(data):
 
 
 def test_static_twin_and_table_show_the_same_numbers(data):
-    states = [*first_states(data), state(("SHAP gradient", "twin"), ("gradcam", "teacher", 2), image=1)]
+    states = [
+        *first_states(data),
+        state(("SHAP gradient", "twin"), ("gradcam", "teacher", 2), image=1),
+    ]
     picture, table = static_explorer(data, states), explorer_table(data, states)
-    texts = [(ax.get_title(), ax.get_xlabel(), "".join(t.get_text() for t in ax.texts)) for ax in picture.figure.axes]
+    texts = [
+        (ax.get_title(), ax.get_xlabel(), "".join(t.get_text() for t in ax.texts))
+        for ax in picture.figure.axes
+    ]
     assert len(table) == 2 * len(states) == len(texts) and picture.pixels
     for i, one in enumerate(states):
         shown = explorer_panel(data, one)
         assert shown.sentence.replace("\n", ". ") in picture.alt
-        for row, (side, view, choice) in enumerate(zip("AB", shown.views, (one.a, one.b), strict=True)):
+        for row, (side, view, choice) in enumerate(
+            zip("AB", shown.views, (one.a, one.b), strict=True)
+        ):
             title, below, over = texts[row * len(states) + i]
             assert title == f"{side}: {view.title}".replace(", ", "\n")
             assert all(f"{what}: {text}" in below for what, text in view.lines)
@@ -218,6 +294,10 @@ def test_static_twin_and_table_show_the_same_numbers(data):
             line = table.iloc[2 * i + row]
             assert (line["image"], line["side"], line["method"], line["model"]) == (
                 data.titles[one.image], side, choice.method, choice.model)  # fmt: skip
-            np.testing.assert_array_equal(line[list(view.numbers)].astype(float), list(view.numbers.values()))
-            np.testing.assert_array_equal(line[list(AGREEMENTS)].astype(float), list(shown.agreement.values()))
+            np.testing.assert_array_equal(
+                line[list(view.numbers)].astype(float), list(view.numbers.values())
+            )
+            np.testing.assert_array_equal(
+                line[list(AGREEMENTS)].astype(float), list(shown.agreement.values())
+            )
     plt.close(picture.figure)

@@ -4,14 +4,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from kdnb.distillation import LOSSES
-from kdnb.errors import UserError
-from kdnb.metrics import softmax
-from kdnb.widgets import Answers, SoftTargetExplorer, SoftTargetState, static_soft_targets
-from kdnb.widgets.soft_targets import soft_target_panel
+from kdnb.core.errors import UserError
+from kdnb.core.statistics import softmax
+from kdnb.distillation.losses import LOSSES
+from kdnb.widgets.soft_targets import (
+    Answers,
+    SoftTargetExplorer,
+    SoftTargetState,
+    soft_target_panel,
+    static_soft_targets,
+)
 
 RNG = np.random.default_rng(0)
-ANSWERS = Answers(3 * RNG.normal(size=(5, 4)), RNG.normal(size=(5, 4)), (0, 1, 2, 3, 0), tuple("vwxyz"), tuple("abcd"))
+ANSWERS = Answers(
+    3 * RNG.normal(size=(5, 4)),
+    RNG.normal(size=(5, 4)),
+    (0, 1, 2, 3, 0),
+    tuple("vwxyz"),
+    tuple("abcd"),
+)
 TWO = Answers(RNG.normal(size=(2, 2)), RNG.normal(size=(2, 2)), (0, 1), tuple("yz"), tuple("ab"))
 
 
@@ -22,7 +33,11 @@ def test_pushes_of_the_plain_loss_equal_the_closed_form(alpha, temperature):
         panel = soft_target_panel(ANSWERS, SoftTargetState(image, alpha, temperature))
         teacher, student = (z[image : image + 1] for z in (ANSWERS.teacher, ANSWERS.student))
         hard = alpha * (np.eye(4)[ANSWERS.targets[image]] - softmax(student)[0])
-        soft = (1 - alpha) * temperature * (softmax(teacher, temperature) - softmax(student, temperature))[0]
+        soft = (
+            (1 - alpha)
+            * temperature
+            * (softmax(teacher, temperature) - softmax(student, temperature))[0]
+        )
         np.testing.assert_allclose(panel.hard, hard, atol=1e-12)
         np.testing.assert_allclose(panel.soft, soft, atol=1e-9)
         np.testing.assert_allclose(panel.teacher, softmax(teacher, temperature)[0])
@@ -32,7 +47,11 @@ def test_pushes_of_the_plain_loss_equal_the_closed_form(alpha, temperature):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_only_the_loss_as_coded_is_dead(loss):
     panel = soft_target_panel(ANSWERS, SoftTargetState(loss=loss))
-    assert (panel.soft == 0).all() == (loss == "as_coded") == panel.sentence.endswith("this loss is dead")
+    assert (
+        (panel.soft == 0).all()
+        == (loss == "as_coded")
+        == panel.sentence.endswith("this loss is dead")
+    )
     assert f"loss {loss}, alpha 0.70, T 10" in panel.sentence
 
 
@@ -46,7 +65,10 @@ def test_the_widget_computes_each_step_and_checks_it():
         for name, value in change.items():
             setattr(widget, name, value)
         expected = soft_target_panel(ANSWERS, widget.state)
-        assert widget.panel["sentence"] == expected.sentence and widget.panel["soft"] == expected.soft.tolist()
+        assert (
+            widget.panel["sentence"] == expected.sentence
+            and widget.panel["soft"] == expected.soft.tolist()
+        )
     for name, value, message in [
         ("alpha", 1.4, "alpha must lie between 0 and 1, got 1.4"), ("image", 9, "image must lie between 0 and 4"),
         ("temperature", 0.0, "temperature must lie between 1 and 50"), ("loss", "x", "loss must be one of kd"),

@@ -12,18 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from kdnb.data.batches import to_tensor
-from kdnb.errors import UserError
-from kdnb.explanations import cams
-from kdnb.feature_maps import average_maps, channel_means, decision_ledger, receptive_fields
-from kdnb.metrics import softmax
-from kdnb.models import FiveConv, make_teacher
-from kdnb.widgets import LayerStepper, StepperState, exported_state, layers, panel, render, static, stepper_data
-from kdnb.widgets.questions import ablated, effects, occluded
+from kdnb.core.errors import UserError
+from kdnb.core.statistics import softmax
+from kdnb.data.transforms import to_tensor
+from kdnb.feature_maps.ablation import channel_means
+from kdnb.feature_maps.average_maps import average_maps
+from kdnb.feature_maps.cam import cams
+from kdnb.feature_maps.decision_ledger import decision_ledger
+from kdnb.feature_maps.receptive_field import receptive_fields
+from kdnb.training.students import FiveConv
+from kdnb.training.teachers import make_teacher
+from kdnb.widgets import layer_maps as layers
+from kdnb.widgets import stepper_numbers as render
+from kdnb.widgets.layer_maps import stepper_data
+from kdnb.widgets.stepper import LayerStepper, exported_state, static_stepper
+from kdnb.widgets.stepper_messages import ablated, effects, occluded
+from kdnb.widgets.stepper_numbers import StepperState, stepper_panel
 
 CLASSES, N = ("round", "square", "none"), 5
 STATES = [StepperState(i, layer, kind, t, v, scale) for i, layer, kind, (t, v), scale
-          in product((0, 4), (1, 5), layers.KINDS, ((0, -1), (2, 1)), render.SCALES)]  # fmt: skip
+          in product((0, 4), (1, 5), layers.MAP_KINDS, ((0, -1), (2, 1)), render.SCALES)]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -44,27 +52,38 @@ def test_maps_are_those_of_the_package(inputs, data):
     for model in data.models:
         expected = average_maps(inputs[model.name], inputs["images"])
         assert model.taps == tuple(expected)
-        for kind, t in product(layers.KINDS, range(len(CLASSES))):
-            made = expected if kind == "average" else cams(model.network, inputs["images"], torch.full((N,), t), kind)
+        for kind, t in product(layers.MAP_KINDS, range(len(CLASSES))):
+            made = (
+                expected
+                if kind == "average"
+                else cams(model.network, inputs["images"], torch.full((N,), t), kind)
+            )
             for tap, maps in zip(model.taps, model.maps, strict=True):
                 scale = max(1e-9, float(made[tap].abs().max()))
-                np.testing.assert_allclose(maps[:, data.row(kind, t)], made[tap].numpy(), atol=1e-4 * scale)
+                np.testing.assert_allclose(
+                    maps[:, data.row(kind, t)], made[tap].numpy(), atol=1e-4 * scale
+                )
 
 
 def test_bars_are_the_decision_ledger(inputs, data):
     state = StepperState(image=3, target=1)
-    for m, pane in enumerate(panel(data, state).panes):
+    for m, pane in enumerate(stepper_panel(data, state).panes):
         ledger = decision_ledger(data.models[m].network, inputs["images"][3:4], [1])
         for bar, account in zip(pane.bars, ledger.accounts.values(), strict=True):
             wanted = account.supporting[0], account.opposing[0], account.bias[0], ledger.logits[0]
             np.testing.assert_allclose(bar, wanted, atol=1e-5)
-            assert abs(bar.supporting + bar.opposing + bar.bias - bar.logit) <= 1e-4 * max(1, abs(bar.logit))
+            assert abs(bar.supporting + bar.opposing + bar.bias - bar.logit) <= 1e-4 * max(
+                1, abs(bar.logit)
+            )
 
 
 def test_a_minus_b_is_minus_b_minus_a(data):
-    for kind in layers.KINDS:
-        there, back = (panel(data, StepperState(2, 3, kind, a, b)).panes[0] for a, b in ((0, 2), (2, 0)))
-        sign = -1 if layers.KINDS[kind].per_class else 1  # a map without a class stays
+    for kind in layers.MAP_KINDS:
+        there, back = (
+            stepper_panel(data, StepperState(2, 3, kind, a, b)).panes[0]
+            for a, b in ((0, 2), (2, 0))
+        )
+        sign = -1 if layers.MAP_KINDS[kind].per_class else 1  # a map without a class stays
         assert np.array_equal(there.raw, sign * back.raw)
         assert [x.logit for x in there.bars] == [-x.logit for x in back.bars]
         assert there.bars[2].supporting == pytest.approx(-back.bars[2].opposing)
@@ -73,7 +92,7 @@ def test_a_minus_b_is_minus_b_minus_a(data):
 def test_a_network_without_a_ledger_is_shown_without_bars(inputs):
     teacher = make_teacher(3, name="efficientnet_b0")
     shown = stepper_data(**inputs | {"teacher": teacher})
-    pane = panel(shown, StepperState(kind="evidence")).panes[1]
+    pane = stepper_panel(shown, StepperState(kind="evidence")).panes[1]
     assert pane.bars == () and "logit" not in pane.sentence and "SiLU" in shown.models[1].refusal
 
 
@@ -111,25 +130,34 @@ def test_a_covered_patch_changes_what_a_forward_pass_of_the_covered_image_says(i
     (probabilities, evidence), _ = occluded(data, 1, [(2, 7), (0, 0)])
     for m, model in enumerate(data.models):
         with torch.no_grad():
-            np.testing.assert_allclose(probabilities[m], softmax(model.network(covered).double().numpy())[0], atol=1e-6)
+            np.testing.assert_allclose(
+                probabilities[m], softmax(model.network(covered).double().numpy())[0], atol=1e-6
+            )
         ledger = decision_ledger(model.network, covered, [2])
-        np.testing.assert_allclose(evidence[m][:, 2], [a.evidence[0] for a in ledger.accounts.values()], atol=1e-5)
+        np.testing.assert_allclose(
+            evidence[m][:, 2], [a.evidence[0] for a in ledger.accounts.values()], atol=1e-5
+        )
 
 
 def test_a_pointed_cell_sees_its_receptive_field(data):
     fields = receptive_fields(data.models[0].network, 32)
     for layer in range(1, 6):
-        pane = panel(data, StepperState(layer=layer, point=(17, 30))).panes[0]
+        pane = stepper_panel(data, StepperState(layer=layer, point=(17, 30))).panes[0]
         row = fields.iloc[layer - 1]
         centre = row.start + pane.cell[0] * row.jump
         top, _, bottom, right = pane.sees
-        assert top == max(0, centre - (row.field - 1) / 2) and bottom == min(32, centre + (row.field + 1) / 2)
+        assert top == max(0, centre - (row.field - 1) / 2) and bottom == min(
+            32, centre + (row.field + 1) / 2
+        )
         assert top <= 17 < bottom and right == 32
         assert f"cell at row {pane.cell[0] + 1}, column {pane.cell[1] + 1}" in pane.sentence
 
 
 def test_filters_name_the_wrong_the_disagreeing_and_the_unsure(data):
-    answers, sure = [m.probabilities.argmax(1) for m in data.models], data.models[0].probabilities.max(1)
+    answers, sure = (
+        [m.probabilities.argmax(1) for m in data.models],
+        data.models[0].probabilities.max(1),
+    )
     kept = layers.filters(data)
     assert kept["all"] == list(range(N))
     assert kept["wrong"] == [i for i in range(N) if answers[0][i] != data.targets[i]]
@@ -140,15 +168,17 @@ def test_filters_name_the_wrong_the_disagreeing_and_the_unsure(data):
 
 def test_a_class_that_nobody_knows_is_not_named(inputs):
     data = stepper_data(**inputs | {"targets": [-1] * N})
-    assert "true class" not in static(data).alt
-    guessed = panel(data, StepperState(quiz="revealed", guess=1)).sentence.splitlines()[0]
+    assert "true class" not in static_stepper(data).alt
+    guessed = stepper_panel(data, StepperState(quiz="revealed", guess=1)).sentence.splitlines()[0]
     said = CLASSES[data.models[0].probabilities[0].argmax()]
     assert guessed == f"you said {CLASSES[1]}; the student says {said}"
 
 
 def test_channels_are_ranked_by_what_is_asked(data):
     by = {"contribution": data.models[0].contributions[1][3, 1], "mean": data.models[0].means[1][3]}
-    assert by["contribution"].sum() == pytest.approx(data.models[0].maps[1][3, data.row("evidence", 1)].sum(), abs=1e-5)
+    assert by["contribution"].sum() == pytest.approx(
+        data.models[0].maps[1][3, data.row("evidence", 1)].sum(), abs=1e-5
+    )
     assert not np.array_equal(*(render.ranked(v) for v in by.values()))
     assert (np.diff(by["mean"][render.ranked(by["mean"])]) <= 0).all()
 
@@ -157,21 +187,29 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(inputs):
     masks = np.zeros((N, 32, 32), bool)
     masks[:, 10:20, 10:20] = True
     data = stepper_data(**inputs, masks=masks)
-    asking = panel(data, StepperState(quiz="asking"))
+    asking = stepper_panel(data, StepperState(quiz="asking"))
     assert asking.sentence == render.ASKING and "p(" not in asking.sentence
-    states = (StepperState(quiz="revealed", guess=g, point=p) for g, p in ((0, (12, 12)), (2, (0, 0))))
-    said = [panel(data, state).sentence for state in states]
-    assert said[0].startswith("you said round: right; the student says") and "lies inside" in said[0]
+    states = (
+        StepperState(quiz="revealed", guess=g, point=p) for g, p in ((0, (12, 12)), (2, (0, 0)))
+    )
+    said = [stepper_panel(data, state).sentence for state in states]
+    assert (
+        said[0].startswith("you said round: right; the student says") and "lies inside" in said[0]
+    )
     assert said[1].startswith("you said none: it is round") and "lies outside" in said[1]
-    assert "you said" not in panel(data, StepperState(quiz="revealed")).sentence, "nobody has guessed"
+    assert "you said" not in stepper_panel(data, StepperState(quiz="revealed")).sentence, (
+        "nobody has guessed"
+    )
 
 
 def test_an_export_shows_the_same_again(data, tmp_path):
-    state = StepperState(2, 4, "evidence", 1, 2, "layers", 0.3, "teacher", point=(3, 4), occluded=(1, 1))
+    state = StepperState(
+        2, 4, "evidence", 1, 2, "layers", 0.3, "teacher", point=(3, 4), occluded=(1, 1)
+    )
     plain = {k: v for k, v in LayerStepper(data, state).get_state().items() if k in vars(state)}
     (tmp_path / "export.json").write_text(json.dumps({"state": plain, "image": "case 2"}))
     again = LayerStepper(data, exported_state(tmp_path / "export.json"))
-    assert again.state == state and again.panel().sentence == panel(data, state).sentence
+    assert again.state == state and again.panel().sentence == stepper_panel(data, state).sentence
     for text in "{", "{}", '{"state": {"teapot": 1}}', '{"state": 3}':
         (tmp_path / "export.json").write_text(text)
         with pytest.raises(UserError, match="is no export of the layer stepper"):
@@ -196,9 +234,9 @@ def test_the_chunk_size_does_not_matter(inputs, data, monkeypatch):
 
 @pytest.mark.parametrize("state", STATES, ids=str)
 def test_panel_shows_the_raw_map_in_its_range(data, state):
-    for model, pane in zip(data.models, panel(data, state).panes, strict=True):
+    for model, pane in zip(data.models, stepper_panel(data, state).panes, strict=True):
         raw = model.maps[state.layer - 1][state.image, data.row(state.kind, state.target)]
-        if state.versus >= 0 and layers.KINDS[state.kind].per_class:
+        if state.versus >= 0 and layers.MAP_KINDS[state.kind].per_class:
             raw = raw - model.maps[state.layer - 1][state.image, data.row(state.kind, state.versus)]
         numbers = pane.indices.astype(int)
         assert np.array_equal(pane.raw, raw)
@@ -208,24 +246,31 @@ def test_panel_shows_the_raw_map_in_its_range(data, state):
             assert pane.low == -pane.high and ((numbers - 128) * np.sign(raw) >= 0).all()
             assert pane.peak is None or abs(raw[pane.peak]) == np.abs(raw).max()
         elif pane.peak:
-            assert raw[pane.peak] == raw.max() and (state.scale != "map" or numbers[pane.peak] == 255)
+            assert raw[pane.peak] == raw.max() and (
+                state.scale != "map" or numbers[pane.peak] == 255
+            )
 
 
 def test_scales_widen_and_only_the_last_joins_the_models(data):
-    for kind in layers.KINDS:
-        steps = [panel(data, StepperState(kind=kind, layer=2, scale=scale)).panes for scale in render.SCALES]
+    for kind in layers.MAP_KINDS:
+        steps = [
+            stepper_panel(data, StepperState(kind=kind, layer=2, scale=scale)).panes
+            for scale in render.SCALES
+        ]
         for narrow, wide in zip(steps, steps[1:], strict=False):
-            assert all(w.low <= n.low and n.high <= w.high for n, w in zip(narrow, wide, strict=True))
+            assert all(
+                w.low <= n.low and n.high <= w.high for n, w in zip(narrow, wide, strict=True)
+            )
         assert steps[-1][0].high == steps[-1][1].high == max(p.high for p in steps[-2])
 
 
 def test_the_sentence_names_layer_map_peak_and_probability(data):
     state = StepperState(image=1, layer=3, kind="evidence", target=2, shown="student")
-    (pane,) = panel(data, state).panes
+    (pane,) = stepper_panel(data, state).panes
     value, bar = pane.raw[pane.peak], pane.bars[2]
     ledger = (f"logit {render.plus(bar.logit)} = for {render.number(bar.supporting)}, "
               f"against {render.number(bar.opposing)}, bias {render.plus(bar.bias)}")  # fmt: skip
-    assert panel(data, state).sentence == (
+    assert stepper_panel(data, state).sentence == (
         f"student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest {'+' * int(value > 0)}"
         f"{render.number(float(value))} at row {pane.peak[0] + 1}, column {pane.peak[1] + 1}; "
         f"p(none) {data.models[0].probabilities[1, 2]:.2f}; {ledger}")  # fmt: skip
@@ -237,8 +282,10 @@ def test_a_dead_layer_is_shown_without_dividing_by_zero(inputs):
     dead = stepper_data(**inputs | {"student": student, "teacher": None})
     with np.errstate(all="raise"):
         for kind, signed in ("average", False), ("gradcam", False), ("evidence", True):
-            (pane,) = panel(dead, StepperState(layer=4, kind=kind)).panes
-            assert (pane.low, pane.high, pane.peak) == (0, 0, None) and (pane.indices == 128 * signed).all()
+            (pane,) = stepper_panel(dead, StepperState(layer=4, kind=kind)).panes
+            assert (pane.low, pane.high, pane.peak) == (0, 0, None) and (
+                pane.indices == 128 * signed
+            ).all()
             assert "the same value 0 everywhere" in pane.sentence
 
 
@@ -251,7 +298,11 @@ def test_a_frozen_model_is_explained_and_left_as_it_was(inputs):
     student = FiveConv(3, 0.25).requires_grad_(False).train()
     frozen = stepper_data(**inputs | {"student": student})
     assert np.abs(frozen.models[0].maps[0][:, frozen.row("evidence")]).max() > 0
-    assert student.training and all(p.grad is None for p in student.parameters()) and not inputs["images"].requires_grad
+    assert (
+        student.training
+        and all(p.grad is None for p in student.parameters())
+        and not inputs["images"].requires_grad
+    )
 
 
 def _broken(**taps):
@@ -289,7 +340,7 @@ def test_what_does_not_fit_is_refused_in_one_line(inputs, change, message):
     ("guess", 3)])  # fmt: skip
 def test_a_state_that_the_data_do_not_hold_is_refused(data, name, value):
     with pytest.raises(UserError, match=name):
-        panel(data, replace(StepperState(), **{name: value}))
+        stepper_panel(data, replace(StepperState(), **{name: value}))
     widget = LayerStepper(data)
     before = widget.state
     with pytest.raises(UserError, match=name):
@@ -300,23 +351,38 @@ def test_a_state_that_the_data_do_not_hold_is_refused(data, name, value):
 def test_the_widget_follows_its_traits(data):
     widget = LayerStepper(data, StepperState(kind="gradcam"))
     widget.layer, widget.image, widget.shown = 4, 2, "teacher"
-    assert widget.panel().sentence == panel(data, StepperState(2, 4, "gradcam", shown="teacher")).sentence
+    assert (
+        widget.panel().sentence
+        == stepper_panel(data, StepperState(2, 4, "gradcam", shown="teacher")).sentence
+    )
 
 
 def test_an_image_travels_as_a_message_and_is_not_saved(data, monkeypatch):
     widget, sent = LayerStepper(data), []
     monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append((content, buffers)))
     asked = {"ask": "image", "image": 3}
-    unknown = {"ask": "image", "image": 99}, {"ask": "tea"}, "tea", {"ask": "effects", "image": 0, "layer": 9}
+    unknown = (
+        {"ask": "image", "image": 99},
+        {"ask": "tea"},
+        "tea",
+        {"ask": "effects", "image": 0, "layer": 9},
+    )
     for question in asked, *unknown:
         widget._answer(widget, question, [])
     ((content, (pixels, values, tiles)),) = sent
-    kinds, rows = product(("contributions", "means"), data.models), [0, 1, 2, 3, 4, *range(8, 14)]  # no HiResCAM
+    kinds, rows = (
+        product(("contributions", "means"), data.models),
+        [0, 1, 2, 3, 4, *range(8, 14)],
+    )  # no HiResCAM
     expected = [tap[3][rows].ravel() for m in data.models for tap in m.maps]
     expected += [tap[3].ravel() for kind, m in kinds for tap in getattr(m, kind)]
     assert content == {"to": asked, "inside": None} and pixels == data.pixels[3].tobytes()
     assert np.array_equal(np.frombuffer(values, np.float32), np.concatenate(expected))
-    sizes = [m.means[i].shape[1] * min(24, t.shape[2]) ** 2 for m in data.models for i, t in enumerate(m.maps)]
+    sizes = [
+        m.means[i].shape[1] * min(24, t.shape[2]) ** 2
+        for m in data.models
+        for i, t in enumerate(m.maps)
+    ]
     assert len(tiles) == sum(sizes) and max(tiles) == 255
     saved = {name: value for name, value in widget.get_state().items() if name != "layout"}
     assert len(json.dumps(saved, default=str)) < 150_000
@@ -325,17 +391,21 @@ def test_an_image_travels_as_a_message_and_is_not_saved(data, monkeypatch):
 def test_a_question_that_cannot_be_answered_is_refused_in_words(data, monkeypatch):
     widget, sent = LayerStepper(data), []
     monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append(content))
-    widget._answer(widget, {"ask": "ablate", "image": 0, "model": 0, "layer": 1, "channels": [99]}, [])
+    widget._answer(
+        widget, {"ask": "ablate", "image": 0, "model": 0, "layer": 1, "channels": [99]}, []
+    )
     assert "go from 0 to 7" in sent[0]["refused"]
 
 
 def test_the_static_twin_shows_the_same_numbers(data):
     state = StepperState(image=2, kind="evidence", target=1, scale="layers")
-    picture = static(data, state)
+    picture = static_stepper(data, state)
     axes = np.array(picture.figure.axes).reshape(2, 6)
     for layer in range(1, 6):
-        for row, pane in enumerate(panel(data, replace(state, layer=layer)).panes):
-            assert np.array_equal(axes[row, layer].images[1].get_array(), render.palette(True)[pane.indices])
+        for row, pane in enumerate(stepper_panel(data, replace(state, layer=layer)).panes):
+            assert np.array_equal(
+                axes[row, layer].images[1].get_array(), render.palette(True)[pane.indices]
+            )
             limits, bars = axes[row, layer].get_xlabel().split("\n")
             assert limits == f"{render.number(pane.low)} to {render.number(pane.high)}"
             assert bars.endswith(f"bias {render.plus(pane.bars[layer - 1].bias)}")

@@ -5,22 +5,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb import leakage, phantoms
-from kdnb.data import load
+from kdnb.core.errors import UserError
+from kdnb.core.settings import Settings
+from kdnb.data import duplicates, leakage, phantoms
+from kdnb.data.dataset import load
 from kdnb.data.sources import phantom_source
-from kdnb.errors import UserError
-from kdnb.settings import Settings
-from kdnb.widgets import TwinBrowser, static_twins, twin_browser, twin_pairs
-from kdnb.widgets.twins import difference, sentence
+from kdnb.widgets.twins import (
+    TwinBrowser,
+    difference,
+    sentence,
+    static_twins,
+    twin_browser,
+    twin_pairs,
+)
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """Phantoms with planted copies under two splits, their thumbnails and pairs."""
-    source = phantom_source(phantoms.PhantomPlan(patients=24, slices=4, duplicates=0.4, patient_leaks=0.25))
+    source = phantom_source(
+        phantoms.PhantomPlan(patients=24, slices=4, duplicates=0.4, patient_leaks=0.25)
+    )
     given = {"image_size": 64, "runs_dir": str(tmp_path_factory.mktemp("runs"))}
-    sets = {mode: load(Settings.checked({**given, "split": mode}), source) for mode in ("published", "grouped")}
-    thumbs = leakage.thumbnails(sets["grouped"].pixels)
+    sets = {
+        mode: load(Settings.checked({**given, "split": mode}), source)
+        for mode in ("published", "grouped")
+    }
+    thumbs = duplicates.thumbnails(sets["grouped"].pixels)
     return sets, thumbs, twin_pairs(sets, thumbs, count=10_000)
 
 
@@ -47,7 +58,9 @@ def test_relations_are_the_planted_ones(found):
             assert (pair.relation == "of the same patient") <= (a["patient"] == b["patient"])
             assert (pair.relation == "of different patients") == (a["patient"] != b["patient"])
     by_split = pairs.groupby("split")["relation"].agg(set)
-    assert "the same file" in by_split["published"] and "of one copy family" in by_split["published"]
+    assert (
+        "the same file" in by_split["published"] and "of one copy family" in by_split["published"]
+    )
     assert by_split["grouped"] == {"of different patients"}
 
 
@@ -63,7 +76,11 @@ def test_a_few_pairs_are_spread_through_the_ranking(found):
     sets, thumbs, every = found
     few = twin_pairs({"published": sets["published"]}, thumbs, count=5)
     published = every[every["split"] == "published"]
-    assert len(few) == 5 and few["similarity"].iloc[[0, -1]].tolist() == published["similarity"].iloc[[0, -1]].tolist()
+    assert (
+        len(few) == 5
+        and few["similarity"].iloc[[0, -1]].tolist()
+        == published["similarity"].iloc[[0, -1]].tolist()
+    )
 
 
 def test_sentence_tells_all_that_is_shown(found):
@@ -95,7 +112,10 @@ def test_the_widget_checks_its_state_and_answers_with_pixels(found):
     widget._answer(widget, {"ask": "pair", "split": "grouped", "place": 1}, [])
     pair = pairs[pairs["split"] == "grouped"].iloc[1]
     assert sent == [
-        ({"split": "grouped", "place": 1}, [pixels[pair["test"]].tobytes(), pixels[pair["train"]].tobytes()])
+        (
+            {"split": "grouped", "place": 1},
+            [pixels[pair["test"]].tobytes(), pixels[pair["train"]].tobytes()],
+        )
     ]
     for wrong in (
         {"ask": "pair", "split": "other", "place": 0},

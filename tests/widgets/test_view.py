@@ -5,7 +5,9 @@ from dataclasses import asdict
 import pytest
 from anywidget import AnyWidget
 
-from kdnb.widgets import LayerStepper, SoftTargetExplorer, SoftTargetState, StepperState
+from kdnb.widgets.soft_targets import SoftTargetExplorer, SoftTargetState
+from kdnb.widgets.stepper import LayerStepper
+from kdnb.widgets.stepper_numbers import StepperState
 
 
 @pytest.mark.parametrize(

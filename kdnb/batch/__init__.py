@@ -1,0 +1,1 @@
+"""Batch runs: notebooks through papermill, plans of many runs, collecting (``kdnb sweep``)."""

@@ -1,0 +1,168 @@
+"""Notebooks as batch runs: one, or all of them in order, through papermill."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jupyter_client import AsyncKernelManager
+from traitlets import Dict
+from traitlets.config import Config
+
+from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import code_cells, load_json, source_of
+from kdnb.core.progress import say
+from kdnb.core.runs import Run, digest, get_or_make
+
+__all__ = ["Progress", "code_digest", "execute", "load_papermill", "run_notebook"]
+
+LATE = 60  # s that a kernel's last output may take: nbclient's own 4 s lose runs on a busy machine
+
+
+class LaunchKernelManager(AsyncKernelManager):
+    """Starts its kernel with ``launch``: unlike ``os.environ``, that holds for one of several kernels."""
+
+    launch = Dict(help="arguments of the kernel's process, such as cwd and env").tag(config=True)
+
+    async def start_kernel(self, **options: Any) -> None:
+        """Start it with ``launch``, too."""
+        await super().start_kernel(**options, **self.launch)
+
+
+class Progress:
+    """Where a kernel prints to: only the indented lines of long work reach the terminal."""
+
+    def write(self, text: str) -> None:
+        """Pass on what belongs to long work."""
+        for line in text.splitlines():
+            if line.startswith("  "):
+                say(line)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def code_digest(notebook: Path) -> str:
+    """Digest of what a notebook's result depends on besides parameters: its code cells and the package's sources."""
+    cells = [source_of(cell) for cell in code_cells(load_json(notebook))]
+    package = Path(__file__).resolve().parents[1]
+    sources = [
+        p.read_text("utf-8")
+        for p in sorted(package.rglob("*"))
+        if p.suffix in (".py", ".js", ".css", ".j2")
+    ]
+    return digest([cells, sources])
+
+
+def load_papermill() -> ModuleType:
+    """papermill, loaded without a grammar of international addresses.
+
+    jsonschema builds that grammar for seconds, in every process, and no notebook has a use for it: while papermill
+    loads, the package is reported missing, which jsonschema allows for.
+    """
+    absent = sys.modules.setdefault("rfc3987_syntax", None) is None
+    try:
+        return importlib.import_module("papermill")
+    finally:
+        if absent:
+            del sys.modules["rfc3987_syntax"]
+
+
+def execute(
+    notebook: Path, out: Path, parameters: Mapping[str, Any], *, environment: Mapping[str, str | None] | None = None,
+    log: Progress | None = None, start_timeout: int = 120, cell_timeout: int = 0,
+) -> None:  # fmt: skip
+    """Execute a notebook by papermill, in a kernel that starts in the notebook's folder.
+
+    Args:
+        notebook: What to execute.
+        out: The executed copy, written after every cell.
+        parameters: Injected by papermill.
+        environment: Added to the environment of the kernel; None takes a variable away.
+        log: Where the kernel's printed lines go besides the copy.
+        start_timeout: Seconds that the kernel may take to start.
+        cell_timeout: Seconds that a cell may take; 0 for no limit.
+
+    Raises:
+        papermill.exceptions.PapermillExecutionError: If a cell raised.
+        nbclient.exceptions.CellTimeoutError: If a cell took too long.
+        RuntimeError: If the kernel died or did not start.
+    """
+    papermill = load_papermill()
+    words = out.with_suffix(
+        ".log"
+    )  # what the kernel's process says by itself: why it died, if it did
+    chosen = {
+        name: value
+        for name, value in {**os.environ, **(environment or {})}.items()
+        if value is not None
+    }
+    with (
+        words.open("wb") as file,
+        tempfile.TemporaryDirectory(prefix="kdnb-", ignore_cleanup_errors=True) as sockets,
+    ):
+        manager = {"launch": {"cwd": str(notebook.parent), "env": chosen, "stderr": file.fileno()}}
+        if (
+            os.name == "posix"
+        ):  # sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)
+            manager |= {"transport": "ipc", "ip": f"{sockets}/k"}
+        papermill.execute_notebook(
+            str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=log,
+            kernel_name="python3", language="python", kernel_manager_class=LaunchKernelManager,
+            config=Config({"LaunchKernelManager": manager}), start_timeout=start_timeout,
+            execution_timeout=cell_timeout or None, iopub_timeout=LATE,
+        )  # fmt: skip
+    words.unlink()
+
+
+def run_notebook(
+    notebook: Path,
+    parameters: Mapping[str, Any],
+    root: Path,
+    upstream: list[str],
+    into: str | None = None,
+) -> Run:
+    """The executed notebook as a run (kind ``notebook``): executed now by papermill, without live widgets, or found.
+
+    ``into`` names the study's folder for its tables and pictures, so that several notebooks write into one.
+
+    Raises:
+        UserError: If a cell failed; the message is the cell's last line and the path of the executed copy.
+    """
+    load_papermill()
+    from papermill.exceptions import PapermillExecutionError
+
+    def make(run: Run) -> None:
+        out = run.path(notebook.name)
+        try:
+            execute(
+                notebook,
+                out,
+                parameters,
+                log=Progress(),
+                environment={"KDNB_LIVE": "0", "KDNB_STUDY": into},
+            )
+        except PapermillExecutionError as error:
+            kept = root / "failed" / notebook.name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(out, kept)
+            raise UserError(
+                f"{notebook.stem}: {error.ename}: {error.evalue} (executed copy: {kept})"
+            ) from None
+        except RuntimeError as error:  # nbclient's: the kernel is gone
+            raise UserError(f"{notebook.stem}: {error}: perhaps out of memory, so take a smaller image_size or "
+                            "batch_size; the same command goes on") from None  # fmt: skip
+
+    spec = {
+        "notebook": notebook.stem,
+        "parameters": dict(parameters),
+        "code": code_digest(notebook),
+    }
+    return get_or_make("notebook", spec, make, root=root, upstream=upstream)

@@ -1,0 +1,158 @@
+"""Tables of a sweep: where each run stands, what the finished ones found, how long the rest takes.
+
+``kdnb sweep status`` and ``kdnb sweep collect`` show them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from kdnb.batch.plan import Plan
+from kdnb.batch.run_spec import Spec
+from kdnb.core.errors import UserError
+from kdnb.core.runs import AS_IS, Run, finished_runs
+
+__all__ = ["collect_tables", "estimate", "state_of", "status"]
+
+
+PAST = 300  # finished runs that an estimate looks at, the newest
+
+
+def state_of(run: Run) -> str:
+    """``done``, ``failed``, ``running`` (some live process holds it) or ``waiting``."""
+    for name in ("done", "failed"):
+        if run.path(f"{name}.json").is_file():
+            return name
+    lock = run.folder.with_suffix(".lock")
+    if not lock.is_file():
+        return "waiting"
+    try:
+        with FileLock(lock, timeout=0):
+            return "waiting"
+    except Timeout:
+        return "running"
+
+
+def status(specs: Sequence[Spec]) -> pd.DataFrame:
+    """Where each run stands.
+
+    Returns:
+        One row per run: run, what varies in the plan, state, seconds, note (the error, and where
+        its notebook lies).
+    """
+    varied = {}  # in the order of the plan, each name once
+    for spec in specs:
+        varied |= dict.fromkeys(spec.varied)
+    rows = []
+    for spec in specs:
+        run = spec.run
+        state = state_of(run)
+        row = _front(spec, [name for name in varied if name in spec.parameters])
+        row["state"] = state
+        row["seconds"] = run.json("done.json")["seconds"] if state == "done" else None
+        row["note"] = run.json("failed.json")["message"] if state == "failed" else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def collect_tables(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.DataFrame:
+    """A table of every finished run of a plan below each other, in its order.
+
+    Args:
+        plan: The plan.
+        specs: Its runs.
+        table: One that the notebook writes, such as ``03_scores``; empty: the plan's, or the only
+            one there is.
+
+    Returns:
+        Columns run, the plan's parameters, those of the table; a parameter that the table has too
+        is ``plan_<name>``.
+
+    Raises:
+        UserError: If no run is finished, or the table is not there.
+    """
+    parts = {part.name: part for part in plan.parts}
+    frames = []
+    for spec in specs:
+        part = parts[spec.part]
+        if len(parts) > 1 and table and part.table != table:
+            continue  # the notebook of this part writes another one
+        if state_of(spec.run) != "done":
+            continue
+        found = pd.read_csv(_path(spec.run, table or part.table), **AS_IS)
+        front = pd.DataFrame(_front(spec, part.named), index=found.index)
+        front = front.rename(columns={name: f"plan_{name}" for name in found})
+        frames.append(front.join(found))
+    if not frames:
+        raise UserError(f"no run of plan '{plan.name}' is finished: kdnb sweep run does that")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _path(run: Run, table: str) -> Path:
+    """Where a run's table lies; an empty name is the only one there is."""
+    there = sorted(path.stem for path in run.path("results").glob("*.csv"))
+    if not table and len(there) == 1:
+        table = there[0]
+    if table not in there:
+        raise UserError(
+            f"which table? got {table!r}, run {run.id} has {', '.join(there) or 'none'}: "
+            "name one with --table or with table in the plan"
+        )
+    return run.path("results") / f"{table}.csv"
+
+
+def _front(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
+    """The first columns of a row: run, part of the plan (if it has parts), parameters."""
+    row = {"run": spec.run.id}
+    if spec.part:
+        row["part"] = spec.part
+    for name in names:
+        value = spec.parameters[name]
+        row[name] = json.dumps(value) if isinstance(value, list) else value
+    return row
+
+
+def estimate(specs: Sequence[Spec], workers: int = 1) -> float | None:
+    """Seconds that the runs may take, going by the past runs that share most parameters.
+
+    None if no run of such a notebook is finished yet.
+    """
+    if not specs:
+        return 0.0
+    past = finished_runs(Path(specs[0].root), "sweep")[-PAST:]
+    known = [(run.json("spec.json")["parameters"], run.seconds) for run in past]
+    guesses = pd.Series([_guess(spec, known) for spec in specs], dtype=float)
+    if guesses.isna().all():
+        return None
+    guesses = guesses.fillna(guesses.median())
+    return max(guesses.sum() / workers, guesses.max())
+
+
+def _guess(spec: Spec, known: Sequence[tuple[dict[str, Any], float]]) -> float | None:
+    """Median seconds of the past runs that are most like this one; None where there are none.
+
+    Args:
+        spec: The run.
+        known: `Spec.content` and seconds of each past run.
+    """
+    wanted = spec.content
+    seconds_by_likeness: dict[int, list[float]] = {}
+    for past, seconds in known:
+        if past["notebook"] == wanted["notebook"]:
+            shared = _shared(past["parameters"], wanted["parameters"])
+            seconds_by_likeness.setdefault(shared, []).append(seconds)
+    if not seconds_by_likeness:
+        return None
+    return median(seconds_by_likeness[max(seconds_by_likeness)])
+
+
+def _shared(past: dict[str, Any], wanted: dict[str, Any]) -> int:
+    """How many parameters have the same value."""
+    return sum(past.get(name) == value for name, value in wanted.items())

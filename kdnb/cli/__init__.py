@@ -1,0 +1,5 @@
+"""The command line: ``kdnb study · data · sweep · explain · export · figures``."""
+
+from kdnb.cli.commands import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,5 @@
+"""``python -m kdnb.cli``."""
+
+from kdnb.cli.commands import main
+
+main()

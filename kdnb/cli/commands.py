@@ -1,0 +1,263 @@
+"""The command line: ``kdnb study · data · sweep · explain · export · …``; a mistake is one line, exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdnb.cli.sweep import RunsDir, sweep_app
+from kdnb.core.errors import UserError
+from kdnb.core.settings import Settings, project_root
+
+__all__ = ["app", "main"]
+
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Knowledge distillation, read layer by layer.",
+)
+
+data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(sweep_app, name="sweep")
+
+Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
+Data = Annotated[
+    str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")
+]
+ProfileName = Annotated[str, typer.Option(help="smoke, quick, standard or paper")]
+Seed = Annotated[int, typer.Option(help="seed of everything random")]
+Split = Annotated[str, typer.Option(help="grouped, random, published or deduplicated")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")
+]
+
+
+@app.command()
+def study(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Run all notebooks in order and write the report; what is done already is reused."""
+    start = time.perf_counter()
+    settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
+    from kdnb.study.whole_study import (
+        run_notebooks,  # torch loads for seconds: a typo is told before
+    )
+
+    report, summary = run_notebooks(settings, _pairs(set_))
+    print(f"\n{summary.to_string(index=False)}\n\nreport: {report}")
+    print(f"study finished in {time.perf_counter() - start:.0f} s")
+
+
+@data_app.command()
+def show(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "",
+) -> None:  # fmt: skip
+    """Read a data set and say what it holds, how it is split, and what leaks."""
+    from kdnb.study.study import Study
+
+    found = Study(_settings(dataset, data, profile, seed, split, runs_dir, None))
+    images = found.image_set
+    print(images.table.groupby(["label", "part"]).size().unstack(fill_value=0).to_string())
+    print(f"{len(images.table)} images, {len(images.broken)} skipped, split '{images.split}'")
+    print(f"1-NN on raw pixels: accuracy {found.leak_meter['accuracy']:.3f}")
+    for note in images.notes:
+        print(f"note: {note}")
+
+
+@data_app.command()
+def audit(
+    paths: Annotated[list[str], typer.Argument(help="registered data sets, archives, class folders or CSVs")],
+    dataset: Annotated[str, typer.Option(help="whose rules hold for a path: a registered data set")] = "custom",
+    out: Annotated[str, typer.Option(help="folder for summary, ledger, chart and report.html")] = "audit",
+    publish: Annotated[bool, typer.Option("--publish", help="copy summary and chart into figures/audit/")] = False,
+    seed: Seed = 0, runs_dir: RunsDir = "",
+) -> None:  # fmt: skip
+    """Say what leaks under each split of some data sets, and write ledger, summary and a one-page report."""
+    from kdnb.core.report import publish as copy
+    from kdnb.data.audit import write_audit
+    from kdnb.data.registry import dataset_names, registered
+
+    known = [path in dataset_names() or path.startswith("medmnist:") for path in paths]
+    named = [
+        (path, "") if there else (dataset, path) for path, there in zip(paths, known, strict=True)
+    ]
+    if publish and set(paths) != (
+        wanted := {name for name, entry in registered().items() if "paper" in entry}
+    ):
+        raise UserError(
+            f"--publish takes the data sets of the paper together: {', '.join(sorted(wanted))}"
+        )
+    results = write_audit(
+        [_settings(n, p, "quick", seed, "grouped", runs_dir, None) for n, p in named], Path(out)
+    )
+    print(results.load("summary").round(3).to_string(index=False))
+    print(f"report: {Path(out).absolute() / 'report.html'}")
+    if publish:
+        copy(results, project_root() / "figures", "audit")
+
+
+@data_app.command()
+def download(name: str) -> None:
+    """Fetch a registered data set from Kaggle with your own token (package kagglehub)."""
+    from kdnb.data.registry import download as fetch
+
+    print(fetch(name))
+
+
+@app.command()
+def report(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Write the HTML report again from the tables and pictures that the notebooks left."""
+    from kdnb.core.report import write_report
+    from kdnb.study.study import Study
+
+    print(
+        write_report(Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results)
+    )
+
+
+@app.command()
+def publish(
+    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
+    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
+) -> None:  # fmt: skip
+    """Copy a finished study's tables and pictures into figures/ (of real data: no pixels)."""
+    from kdnb.core.report import publish as copy
+    from kdnb.study.study import Study
+
+    results = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results
+    print(f"{len(copy(results, project_root() / 'figures'))} files in {project_root() / 'figures'}")
+
+
+@app.command()
+def figures(
+    collect: Annotated[
+        bool, typer.Option("--collect", help="first collect the finished runs of the plan")
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="accept that runs of the plan are missing")
+    ] = False,
+    plan: Annotated[
+        str, typer.Option(help="the plan of the results; empty: sweeps/results.toml")
+    ] = "",
+    runs_dir: RunsDir = "",
+) -> None:
+    """Make the tables and charts of figures/results, and the findings in README and docs, from the collected runs."""
+    from kdnb.batch.plan import read_plan
+    from kdnb.results.build import COLLECTED, build_tables, write_findings
+    from kdnb.results.collected_runs import collect_runs as collected
+
+    root, path = project_root(), Path(plan) if plan else project_root() / "sweeps" / "results.toml"
+    if collect:
+        runs = collected(
+            read_plan(path),
+            Settings.checked({"runs_dir": runs_dir}).runs,
+            root / "figures" / COLLECTED,
+        )
+        print(f"{len(runs['runs'])} runs collected")
+    tables = build_tables(path, root / "figures", partial=partial)
+    print(f"{len(tables)} tables in {root / 'figures' / 'results'}")
+    write_findings(tables, root / "README.md", 5)
+    print(write_findings(tables, root / "docs" / "results.md"), end="")
+
+
+@app.command()
+def explain(
+    image: Annotated[str, typer.Argument(help="an image file")],
+    run: Annotated[str, typer.Option(help="id of a student read in notebook 04, or its beginning")],
+    out: Annotated[str, typer.Option(help="the page to write")] = "explained.html",
+    runs_dir: RunsDir = "",
+) -> None:
+    """Read one image layer by layer, and write the report as one page with the layer stepper inside."""
+    settings = Settings.checked({"runs_dir": runs_dir})
+    from kdnb.feature_maps.layer_analysis import find_layer_analysis
+    from kdnb.widgets.image_page import write_image_page
+
+    print(
+        *write_image_page(find_layer_analysis(settings, run), image, out, settings).sentences,
+        f"page: {out}",
+        sep="\n",
+    )
+
+
+@app.command()
+def export(
+    path: Annotated[str, typer.Argument(help="the file to write, ending in .onnx")],
+    run: Annotated[
+        str, typer.Option(help="id of a student's run, as notebooks print it, or its beginning")
+    ],
+    runs_dir: RunsDir = "",
+) -> None:
+    """Write a trained student as an ONNX file, checked against PyTorch (packages onnx, onnxruntime, onnxscript)."""
+    settings = Settings.checked({"runs_dir": runs_dir})
+    from kdnb.efficiency.onnx_export import export_onnx
+    from kdnb.training.trained_students import load_named_student
+
+    model, size = load_named_student(settings.runs, run)
+    difference = export_onnx(model, path, size)
+    print(f"{path}: images (N, 3, {size}, {size}) float32, ImageNet-normalised, to logits; "
+          f"ONNX Runtime and PyTorch differ by {difference:.1g} at most")  # fmt: skip
+
+
+def _pairs(sets: list[str] | None) -> dict[str, object]:
+    import yaml
+
+    values = {}
+    for pair in sets or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UserError(f"--set takes name=value, got '{pair}'")
+        try:
+            values[name] = json.loads(value)  # to YAML 1e-3 is a text
+        except ValueError:
+            try:
+                values[name] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise UserError(
+                    f"--set {name} takes a number, a text or a list, got '{value}'"
+                ) from None
+    return values
+
+
+def _settings(
+    dataset: str,
+    data: str,
+    profile: str,
+    seed: int,
+    split: str,
+    runs_dir: str,
+    sets: list[str] | None,
+) -> Settings:
+    given = {
+        "dataset": dataset,
+        "data": data,
+        "profile": profile,
+        "seed": seed,
+        "split": split,
+        "runs_dir": runs_dir,
+    }
+    return Settings.checked({**given, **_pairs(sets)})
+
+
+def main() -> None:
+    """Entry point: runs a command; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"kdnb: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The commands ``kdnb sweep plan · run · run-one · status · collect · retry``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdnb.batch.run_spec import Spec, read_spec
+from kdnb.core.runs import atomic_path, write_json
+from kdnb.core.settings import Settings
+
+__all__ = ["sweep_app"]
+
+
+sweep_app = typer.Typer(
+    help="Many runs from one plan: on this machine or on a cluster.",
+    no_args_is_help=True,
+)
+
+PlanFile = Annotated[Path, typer.Argument(help="a plan, such as sweeps/grid.toml")]
+RunsDir = Annotated[
+    str, typer.Option(help="folder for everything computed; empty: runs/ of the project")
+]
+Workers = Annotated[int, typer.Option(min=1, help="processes on this machine; several need Dask")]
+Scheduler = Annotated[
+    str, typer.Option(help="address of a Dask scheduler, such as tcp://127.0.0.1:8786")
+]
+Threads = Annotated[int, typer.Option(min=0, help="threads of each run; 0: its share of the cores")]
+SpecsDir = Annotated[
+    str,
+    typer.Option(
+        "--specs", help="also write one <run>.json for run-one of each unfinished run here"
+    ),
+]
+SpecFile = Annotated[
+    Path, typer.Argument(metavar="spec", help="one of the files that `plan --specs` writes")
+]
+Watch = Annotated[
+    float, typer.Option(min=0, help="show it again every so many seconds until all is done")
+]
+Table = Annotated[str, typer.Option(help="which of the notebook's tables; empty: the plan's")]
+Out = Annotated[
+    str, typer.Option(help="the CSV; empty: sweep/<plan>.csv in the folder of the runs")
+]
+
+CLEAR = "\x1b[2J\x1b[H"  # what empties a terminal
+
+
+@sweep_app.command()
+def plan(
+    file: PlanFile,
+    runs_dir: RunsDir = "",
+    workers: Workers = 1,
+    specs_dir: SpecsDir = "",
+) -> None:
+    """Check a plan; say what its runs are, which are done, and how long the rest may take."""
+    _, specs = _read(file, runs_dir)
+    table, summary = _stand(specs, workers)
+    print(table.drop(columns="note").to_string(index=False, na_rep=""))
+    print(summary)
+    if specs_dir:
+        folder = Path(specs_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        states = table["state"]
+        left = [spec for spec, state in zip(specs, states, strict=True) if state != "done"]
+        for spec in left:
+            write_json(folder / f"{spec.run.id}.json", spec.asdict())
+        print(f"{len(left)} specs in {folder}")
+
+
+@sweep_app.command()
+def run(
+    file: PlanFile,
+    runs_dir: RunsDir = "",
+    workers: Workers = 1,
+    scheduler: Scheduler = "",
+    threads: Threads = 0,
+) -> None:
+    """Make every run that is not done yet; failed ones wait for `retry`."""
+    _, specs = _read(file, runs_dir)
+    _run(specs, workers, scheduler, threads)
+
+
+@sweep_app.command()
+def retry(
+    file: PlanFile,
+    runs_dir: RunsDir = "",
+    workers: Workers = 1,
+    scheduler: Scheduler = "",
+    threads: Threads = 0,
+) -> None:
+    """Try failed runs again, and those that are not done yet."""
+    from kdnb.batch.run_one import forget_failure
+
+    _, specs = _read(file, runs_dir)
+    failed = 0
+    for spec in specs:
+        if forget_failure(spec.run):
+            failed += 1
+    print(f"{failed} failed runs are tried again")
+    _run(specs, workers, scheduler, threads)
+
+
+@sweep_app.command()
+def run_one(spec_file: SpecFile, threads: Threads = 0) -> None:
+    """Make one run; needs no engine, so a shell loop, a Slurm array or Snakemake can drive it."""
+    from kdnb.batch.papermill_runs import Progress
+    from kdnb.batch.run_one import run_one as make
+
+    spec = read_spec(spec_file)
+    outcome = make(spec, threads, Progress())
+    where = outcome.message or spec.run.folder
+    print(f"{outcome.state} {outcome.seconds:.1f} s  {spec}  {where}")
+    raise typer.Exit(0 if outcome.state in ("done", "found") else 1)
+
+
+@sweep_app.command()
+def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0) -> None:
+    """Say where each run stands."""
+    _, specs = _read(file, runs_dir)
+    while True:
+        table, summary = _stand(specs)
+        if watch and sys.stdout.isatty():
+            print(CLEAR, end="")
+        print(table.to_string(index=False, na_rep=""))
+        print(summary, flush=True)
+        if not watch or table["state"].isin(["done", "failed"]).all():
+            return
+        time.sleep(watch)
+
+
+@sweep_app.command()
+def collect(file: PlanFile, runs_dir: RunsDir = "", table: Table = "", out: Out = "") -> None:
+    """Write one tidy CSV from all finished runs."""
+    from kdnb.batch.progress_table import collect_tables as collected
+
+    found, specs = _read(file, runs_dir)
+    rows = collected(found, specs, table)
+    path = Path(out) if out else Path(specs[0].root) / "sweep" / f"{found.name}.csv"
+    with atomic_path(path) as temporary:
+        rows.to_csv(temporary, index=False, lineterminator="\n")
+    print(f"{rows['run'].nunique()} of {len(specs)} runs, {len(rows)} rows: {path}")
+
+
+def _read(file: Path, runs_dir: str) -> tuple[Any, list[Spec]]:
+    """The plan (``kdnb.batch.plan.Plan``) and its runs."""
+    from kdnb.batch.plan import read_plan
+
+    found = read_plan(file)
+    root = Settings.checked({"runs_dir": runs_dir}).runs
+    return found, found.specs(root)
+
+
+def _run(specs: Sequence[Spec], workers: int, scheduler: str, threads: int) -> None:
+    """Make the runs, and say before and after where they stand."""
+    from kdnb.batch.run_many import run_many
+
+    _, summary = _stand(specs, workers)
+    print(summary, flush=True)
+    try:
+        run_many(specs, workers=workers, scheduler=scheduler, threads=threads)
+    except KeyboardInterrupt:
+        _, summary = _stand(specs, workers)
+        print(f"\nstopped: {summary}. The same command goes on", flush=True)
+        raise typer.Exit(130) from None
+    table, summary = _stand(specs, workers)
+    for note in table.loc[table["state"] == "failed", "note"]:
+        print(f"failed: {note}")
+    print(summary)
+    raise typer.Exit(0 if (table["state"] == "done").all() else 1)
+
+
+def _stand(specs: Sequence[Spec], workers: int = 1) -> tuple[Any, str]:
+    """Where each run stands (``pandas.DataFrame``), and all of them in a line."""
+    from kdnb.batch.progress_table import estimate, status
+
+    table = status(specs)
+    states = table["state"]
+    counts = ", ".join(f"{count} {state}" for state, count in states.value_counts().items())
+    summary = f"{len(specs)} runs: {counts}"
+    is_left = states.isin(["waiting", "running"])
+    left = [spec for spec, waits in zip(specs, is_left, strict=True) if waits]
+    if not left:
+        return table, summary
+    seconds = estimate(left, workers)
+    if seconds is None:
+        return table, f"{summary}; no past run to estimate from"
+    return table, f"{summary}; about {_spoken(seconds)} left, going by past runs"
+
+
+def _spoken(seconds: float) -> str:
+    """A duration for a person.
+
+    >>> _spoken(42), _spoken(600), _spoken(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""What every room stands on: settings, runs, statistics, results folder, report, shared plots, errors, progress."""

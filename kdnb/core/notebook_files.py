@@ -1,0 +1,84 @@
+"""Notebook files: which ones the study has, what is in their cells, which parameters they declare (all notebooks)."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from kdnb.core.errors import UserError
+from kdnb.core.settings import project_root
+
+__all__ = [
+    "Notebook",
+    "code_cells",
+    "load_json",
+    "notebooks",
+    "parameters_of",
+    "source_of",
+    "tags_of",
+]
+
+
+Notebook = dict[str, Any]
+
+
+def notebooks() -> list[Path]:
+    """The study's notebooks in order.
+
+    Raises:
+        UserError: If none is found; says where it looked.
+    """
+    folder = project_root() / "notebooks"
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise UserError(
+            f"no notebooks in '{folder}': run inside the project, or set KDNB_ROOT to it"
+        )
+    return found
+
+
+def load_json(path: Path) -> Notebook:
+    """A notebook file as it is, without nbformat, which takes seconds to load.
+
+    Raises:
+        UserError: If it is no notebook of format 4; says why.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"'{path.name}' cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"'{path.name}' is broken JSON: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("cells"), list):
+        raise UserError(f"'{path.name}' is no notebook of format 4: it has no list of cells")
+    return found
+
+
+def source_of(cell: Any) -> str:
+    """A cell's text; notebooks hold it as one string or as lines.
+
+    >>> source_of({"source": ["x = 1\\n", "x"]})
+    'x = 1\\nx'
+    """
+    text = cell.get("source", "") if isinstance(cell, dict) else ""
+    return text if isinstance(text, str) else "".join(map(str, text))
+
+
+def code_cells(notebook: Notebook) -> list[Notebook]:
+    """The code cells of a notebook."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def tags_of(cell: Notebook) -> list[str]:
+    """A cell's tags."""
+    return cell["metadata"].get("tags", [])
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """Names and default values that a notebook's ``parameters`` cell declares."""
+    declaring = [cell for cell in code_cells(load_json(notebook)) if "parameters" in tags_of(cell)]
+    source = source_of(declaring[0]) if declaring else ""
+    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}

@@ -1,0 +1,110 @@
+"""Quality against cost: which points no other beats, and the chart of it (notebooks 06, 07)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from kdnb.core.plots import PALETTE, Picture, reach
+
+__all__ = ["pareto", "pareto_front"]
+
+
+# matplotlib's mark, plotly's mark, colour
+MODEL_MARKS = {"teacher": ("s", "square", PALETTE[1]), "student": ("o", "circle", PALETTE[0])}
+
+
+def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
+    """Quality of every explanation against its time.
+
+    A line joins those that no other beats on both. ``rows`` has index (method, model), a column ms,
+    and one named by ``quality`` (large is good), with low and high where it has an interval; "", or
+    a name that is not there, shows the times alone.
+    """
+    rows, quality = pareto_points(rows, quality)
+    methods = rows["method"].unique()
+    height = 4 if quality else 0.34 * len(methods) + 1.3
+    figure, axes = plt.subplots(figsize=(7, height))
+    for model, part in rows.groupby("model", sort=False):
+        shape, _, colour = MODEL_MARKS[model]
+        if quality and "low" in part:
+            axes.errorbar(
+                part["ms"],
+                part["place"],
+                yerr=reach(part, "place"),
+                fmt="none",
+                ecolor=colour,
+                lw=1,
+                capsize=2,
+            )
+        axes.plot(part["ms"], part["place"], shape, color=colour, ms=7, label=model)
+    axes.set(xscale="log", xlabel="time of one explanation, ms", ylabel=quality)
+    axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    if quality:
+        front = rows[rows["front"]].sort_values("ms")
+        line = {"color": "#777777", "lw": 1, "ls": "--", "zorder": 0}
+        axes.step(front["ms"], front["place"], where="post", **line)
+        _label_points(axes, rows)
+    else:
+        axes.set_yticks(range(len(methods)), methods)
+        axes.invert_yaxis()
+    return Picture(figure, _pareto_text(rows, quality))
+
+
+def _label_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
+    """The methods' names beside their points, moved up where they would cover each other."""
+    axes.autoscale_view()  # the limits are final from here on
+    taken: list[tuple[float, float]] = []
+    for row in rows.sort_values("place").itertuples():
+        point = (row.ms, row.place)
+        x, start = axes.transData.transform(point) * 72 / axes.figure.dpi  # typographic points
+        y = start
+        while any(abs(x - a) < 50 and abs(y - b) < 8 for a, b in taken):
+            y += 1
+        taken.append((x, y))
+        offset = (5, y - start + 4)
+        axes.annotate(row.method, point, xytext=offset, textcoords="offset points", fontsize=7)
+
+
+def pareto_points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, str]:
+    """Rows with their place on the vertical axis, and what that is.
+
+    The quality, or "" for the method's number.
+    """
+    if quality not in rows or rows[quality].isna().all():
+        rows = rows.reset_index()
+        number, _ = pd.factorize(rows["method"])
+        return rows.assign(place=number), ""
+    rows = rows.dropna(subset=[quality]).reset_index()
+    front = pareto_front(rows["ms"].to_numpy(float), rows[quality].to_numpy(float))
+    return rows.assign(place=rows[quality], front=front), quality
+
+
+def _pareto_text(rows: pd.DataFrame, quality: str) -> str:
+    """The chart in words."""
+    if not quality:
+        times = [f"{row.method} of the {row.model} {row.ms:.3g} ms" for row in rows.itertuples()]
+        return f"Time of one explanation: {'; '.join(times)}."
+    said = "; ".join(
+        f"{row.method} of the {row.model} {row.ms:.3g} ms, {quality} {row.place:.3f}"
+        for row in rows.itertuples()
+    )
+    front = ", ".join(
+        f"{row.method} of the {row.model}" for row in rows[rows["front"]].itertuples()
+    )
+    return f"{quality} against the time of one explanation: {said}. Not beaten: {front}."
+
+
+def pareto_front(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
+    """Which points (N,) bool no other beats: none is as cheap and better, or cheaper and as good.
+
+    A small ``cost`` (N,) is good, and a large ``quality`` (N,); NaN is never on the front.
+
+    >>> pareto_front(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9])).tolist()
+    [True, False, True]
+    """
+    cheaper = cost[:, None] <= cost
+    better = quality[:, None] >= quality
+    strictly = (cost[:, None] < cost) | (quality[:, None] > quality)
+    return ~(cheaper & better & strictly).any(axis=0) & ~np.isnan(quality)

@@ -1,0 +1,185 @@
+"""Shared plots: a picture with its alt text, its style, and charts that several notebooks use (all notebooks)."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kdnb.core.statistics import Interval
+
+__all__ = [
+    "PALETTE",
+    "Picture",
+    "bare",
+    "legend_once",
+    "outline",
+    "png_of",
+    "png_uri",
+    "reach",
+    "score_bars",
+    "show",
+]
+
+
+# Okabe and Ito: safe for colour blindness
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+STYLE = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "figure.dpi": 110,
+    "axes.prop_cycle": plt.cycler(color=PALETTE),
+    "image.cmap": "cividis",
+}
+plt.rcParams.update(STYLE)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A matplotlib figure, what it shows in words, and whether it shows pixels of the data."""
+
+    figure: Figure
+    alt: str
+    pixels: bool = False
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG as a ``data:`` address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def png_of(picture: Picture) -> bytes:
+    """The same bytes for the same figure.
+
+    A chart in 256 colours is less than half as large and looks the same.
+    """
+    drawn = io.BytesIO()
+    picture.figure.savefig(drawn, format="png", bbox_inches="tight")
+    image = Image.open(drawn).convert("RGB")
+    if not picture.pixels:
+        image = image.quantize(256)
+    small = io.BytesIO()
+    image.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def show(picture: Picture, png: bytes | None = None) -> HTML:
+    """The picture for the end of a notebook cell, with alt text; closes the figure.
+
+    ``png`` is given if it is drawn already.
+    """
+    alt = html.escape(picture.alt)
+    source = png_uri(png or png_of(picture))
+    plt.close(picture.figure)
+    return HTML(f'<img alt="{alt}" src="{source}" style="max-width:100%">')
+
+
+def legend_once(axes: plt.Axes, columns: int, left: float = 0) -> None:
+    """A legend above the axes that holds each name once, however often it is drawn.
+
+    It begins at ``left`` of the axes' width.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    axes.legend(
+        named.values(),
+        named,
+        frameon=False,
+        ncols=columns,
+        loc="lower left",
+        bbox_to_anchor=(left, 1),
+        fontsize=8,
+    )
+
+
+def reach(rows: pd.DataFrame, value: str, low: str = "low", high: str = "high") -> np.ndarray:
+    """(2, N) how far an interval's ends are from its value: error bars, below and above."""
+    return np.abs(rows[[low, high]].to_numpy(float).T - rows[value].to_numpy(float))
+
+
+def score_bars(
+    scores: pd.DataFrame,
+    reference: float | None = None,
+    reference_name: str = "1-NN on raw pixels",
+    label: str = "accuracy on the test part",
+) -> Picture:
+    """Values with 95 % intervals as dots with bars, one row per model; the leak meter as a line.
+
+    ``scores`` has an index of models and columns value, low, high; ``label`` says what the values
+    are. The line named ``reference_name`` stands at ``reference``.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
+    rows = np.arange(len(scores))
+    bars = reach(scores, "value")
+    axes.errorbar(scores["value"], rows, fmt="o", color=PALETTE[0], capsize=4, xerr=bars)
+    above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+    for row, value in enumerate(scores["value"]):
+        axes.annotate(f"{value:z.3f}", (value, row), xytext=(0, 7), **above)
+    line = ""
+    if reference is not None:
+        line = f" The line marks {reference_name}: {reference:.3f}."
+        axes.axvline(reference, color=PALETTE[5], ls="--")
+        axes.annotate(
+            f"{reference_name} {reference:.3f}",
+            (reference, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4),
+            color=PALETTE[5],
+            **above,
+        )
+    shown = "95 % intervals"
+    if scores["low"].isna().all():
+        shown = "no intervals, for too few patients or seeds"
+    axes.set(yticks=rows, yticklabels=scores.index, ylim=(len(rows) - 0.4, -0.6))
+    axes.set(xlabel=f"{label} ({shown})")
+    columns = scores[["value", "low", "high"]]
+    said = "; ".join(f"{name} {Interval(row)}" for name, row in columns.iterrows())
+    return Picture(figure, f"{label[:1].upper()}{label[1:]} with {shown}: {said}.{line}")
+
+
+def image_panels(
+    images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None, columns: Sequence[str]
+) -> tuple:
+    """A figure and its axes (N, 1 + columns), the images drawn in the first column."""
+    rows = len(images)
+    across = 1 + len(columns)
+    size = (1.6 * across, 1.75 * rows)
+    figure, axes = plt.subplots(rows, across, figsize=size, squeeze=False)
+    for ax in axes.flat:
+        bare(ax)
+    for row, title in enumerate(titles):
+        axes[row, 0].imshow(images[row], interpolation="nearest")
+        outline(axes[row, 0], None if masks is None else masks[row])
+        axes[row, 0].set_ylabel(title, fontsize=8)
+    for column, name in enumerate(["image", *columns]):
+        axes[0, column].set_title(name, fontsize=8)
+    figure.tight_layout(pad=0.4)
+    return figure, axes
+
+
+def bare(axes: plt.Axes) -> None:
+    """Axes for pixels: no ticks, no frame, no grid."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.grid(False)
+
+
+def outline(axes: plt.Axes, mask: np.ndarray | None) -> None:
+    """A white line around what a mask (S, S) marks, where it says anything."""
+    if mask is not None and mask.any() and not mask.all():
+        axes.contour(mask.astype(float), levels=[0.5], colors="white", linewidths=0.8)

@@ -1,0 +1,351 @@
+"""The parameters of a notebook as one validated, frozen object; device, threads, seeds (01-07)."""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import os
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdnb.core.errors import UserError
+
+__all__ = [
+    "CONTROLS",
+    "LOSSES",
+    "PARAMETERS_MARK",
+    "PROFILES",
+    "SPLITS",
+    "STUDENTS",
+    "Settings",
+    "TEACHERS",
+    "is_live",
+    "project_root",
+]
+
+
+PARAMETERS_MARK = "# What to run"  # first line of a notebook's parameters cell
+CONTROLS = ("", "shuffled", "random", "smoothing", "early")
+LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")
+STUDENTS = ("five_conv", "as_coded")
+TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
+TIMED_SAMPLES = 20  # of a timed SHAP call at most
+KEPT = {-1: 2**29, -3: 2**28}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of mallopt(3), bytes
+SPLITS = ("grouped", "random", "published", "deduplicated")
+Temperature = Annotated[float, Field(gt=0, le=1000)]
+Width = Annotated[float, Field(ge=0.125, le=4)]
+
+# what a parameter left at 0 or '' takes, by profile: smoke, quick, standard, paper
+_DECIDED = {
+    "image_size": (32, 64, 128, 224),  # px, side of the square the networks see
+    "patients": (64, 200, 480, 480),  # phantom patients
+    "slices": (4, 6, 8, 8),  # phantom images per patient
+    "teacher_epochs": (4, 4, 20, 100),
+    "student_epochs": (4, 8, 40, 100),
+    "batch_size": (16, 16, 32, 16),
+    "learning_rate": (2e-3, 2e-3, 1e-3, 1e-4),  # peak of the schedule
+    "views": (2, 4, 8, 20),  # different augmented views of each training image
+    "explained_images": (2, 4, 8, 16),  # images that notebooks 04 and 05 show
+    "graded_images": (2, 2, 200, 200),  # images on which notebook 05 grades every explanation
+    "shap_samples": (40, 200, 400, 800),  # gradient samples per image in SHAP
+    "timing_repeats": (5, 30, 50, 50),  # timed repeats per row of the cost tables, at least
+    "timing_seconds": (0.3, 1.5, 60.0, 120.0),  # time limit of a row, s
+    "weights": ("none", "none", "auto", "auto"),  # "auto": ImageNet weights where they can be had
+}
+
+
+def _profile(place: int) -> dict[str, Any]:
+    """What one profile decides: a column of the table."""
+    return {name: values[place] for name, values in _DECIDED.items()}
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "smoke": _profile(0),
+    "quick": _profile(1),
+    "standard": _profile(2),
+    "paper": _profile(3),
+}
+
+
+class Settings(BaseModel):
+    """One run of the study, every value checked; see the field descriptions for units and ranges.
+
+    >>> Settings.checked({"alpha": 0.4}).alpha
+    0.4
+    >>> Settings.checked({"profile": "quick"}).image_size
+    64
+    >>> Settings.checked({"alpha": 1.4})
+    Traceback (most recent call last):
+    kdnb.core.errors.UserError: alpha must be a number in [0, 1], got 1.4
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    dataset: str = Field(
+        "phantom_brain", min_length=1, description="the name of a data set, or 'custom'"
+    )
+    data: str = Field(
+        "", description="the path of an archive, a folder or a CSV; '' for the default place"
+    )
+    split: Literal[SPLITS] = Field("grouped", description=f"one of {', '.join(SPLITS)}")
+    profile: Literal[tuple(PROFILES)] = Field("quick", description=f"one of {', '.join(PROFILES)}")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
+    image_size: int = Field(
+        0, ge=32, le=512, description="a whole number of pixels in [32, 512], or 0"
+    )
+    patients: int = Field(0, ge=24, le=10_000, description="a whole number in [24, 10000], or 0")
+    slices: int = Field(0, ge=1, le=64, description="a whole number in [1, 64], or 0")
+    teacher_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    teacher_seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]"
+    )
+    student_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    batch_size: int = Field(0, ge=2, le=1024, description="a whole number in [2, 1024], or 0")
+    learning_rate: float = Field(0.0, gt=0, le=1, description="a number in (0, 1], or 0")
+    views: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
+    fraction: float = Field(1.0, gt=0, le=1, description="a number in (0, 1]")
+    teacher: Literal[TEACHERS] = Field("densenet121", description=f"one of {', '.join(TEACHERS)}")
+    student: Literal[STUDENTS] = Field("five_conv", description=f"one of {', '.join(STUDENTS)}")
+    width: Width = Field(1.0, description="a number in [0.125, 4]")
+    loss: Literal[LOSSES] = Field("kd", description=f"one of {', '.join(LOSSES)}")
+    control: Literal[CONTROLS] = Field(
+        "", description=f"one of {', '.join(filter(None, CONTROLS))}, or ''"
+    )
+    alphas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [], description="a list of numbers in [0, 1), or []"
+    )
+    temperatures: list[Temperature] = Field([], description="a list of numbers in (0, 1000], or []")
+    widths: list[Width] = Field([], description="a list of numbers in [0.125, 4], or []")
+    controls: list[Literal[CONTROLS[1:]]] = Field(
+        [], description=f"a list of {', '.join(CONTROLS[1:])}, or []"
+    )
+    student_seeds: int = Field(1, ge=1, le=100, description="a whole number in [1, 100]")
+    student_seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]"
+    )
+    alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
+    temperature: Temperature = Field(10.0, description="a number in (0, 1000]")
+    explained_images: int = Field(0, ge=1, le=512, description="a whole number in [1, 512], or 0")
+    graded_images: int = Field(0, ge=2, le=10_000, description="a whole number in [2, 10000], or 0")
+    shap_samples: int = Field(
+        0, ge=10, le=10_000, description="a whole number in [10, 10000], or 0"
+    )
+    timing_repeats: int = Field(0, ge=3, le=1000, description="a whole number in [3, 1000], or 0")
+    timing_seconds: float = Field(
+        0.0, gt=0, le=3600, description="a number of seconds in (0, 3600], or 0"
+    )
+    weights: Literal["none", "auto", "imagenet", ""] = Field(
+        "", description="one of none, auto, imagenet, or ''"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="one of auto, float32, bfloat16"
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="a whole number in [0, 256]; 0 takes OMP_NUM_THREADS or all cores",
+    )
+    runs_dir: str = Field("", description="a folder path; '' takes runs/ of the project")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_profile(cls, values: Any) -> Any:
+        filled = dict(values)
+        # another teacher has other students
+        filled.setdefault("student_seed", values.get("teacher_seed", 0))
+        profile = str(values.get("profile", "quick"))
+        decided = PROFILES.get(profile, {})  # the field's own check refuses an unknown one
+        for name, value in decided.items():
+            if values.get(name, 0) in (0, ""):
+                filled[name] = value
+        return filled
+
+    @property
+    def of_seeds(self) -> list[Settings]:
+        """One copy for each of ``student_seeds``, counted from ``student_seed``."""
+        seeds = range(self.student_seed, self.student_seed + self.student_seeds)
+        return [self.model_copy(update={"student_seed": seed}) for seed in seeds]
+
+    @property
+    def timed_samples(self) -> int:
+        """Gradient samples, or evaluations, of a timed SHAP call; its time grows in proportion."""
+        return min(TIMED_SAMPLES, max(10, self.shap_samples // 4))
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from plain values.
+
+        Raises:
+            UserError: If a value is wrong; it names the parameter and what is accepted.
+        """
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            raise UserError("; ".join(_explain(cls, item) for item in error.errors())) from None
+        settings.check_together()
+        return settings
+
+    def check_together(self, online: bool = False) -> None:
+        """Refuse a student, loss and control that cannot be together; ``online`` is of the teacher.
+
+        Raises:
+            UserError: If two of them contradict each other.
+        """
+        for width in (self.width, *self.widths):
+            if self.student == "as_coded" and width != 1:
+                raise UserError(
+                    f"width is for student 'five_conv', got {width:g} with 'as_coded': "
+                    "leave it at 1"
+                )
+        for control in (self.control, *self.controls):
+            if control in ("shuffled", "smoothing") and (online or self.loss == "attention"):
+                raise UserError(
+                    f"control '{control}' changes cached answers: it can't be used with loss "
+                    "'attention' or an online teacher"
+                )
+            if control == "smoothing" and self.loss == "standardised":
+                raise UserError(
+                    "control 'smoothing' sets the size of logits, which 'standardised' forgets: "
+                    "use 'kd'"
+                )
+        if self.loss == "attention" and len(self.temperatures) > 1:
+            raise UserError(
+                f"loss 'attention' has no temperature: got temperatures {self.temperatures}, "
+                "give one"
+            )
+
+    @classmethod
+    def of_notebook(cls, history: Sequence[str], namespace: Mapping[str, Any]) -> Settings:
+        """Settings of a notebook run: what its parameters cell declares, with the values now.
+
+        The parameters cell is known by its first line, `PARAMETERS_MARK`. What papermill injects
+        after it must be declared there: papermill itself only warns of an unknown name. A run with
+        an injected cell is not `is_live`, also if papermill was started from within JupyterLab.
+
+        Args:
+            history: IPython's ``In``. Papermill's injected cell starts with the line
+                ``# Parameters``.
+            namespace: The notebook's variables, ``globals()``.
+
+        Raises:
+            UserError: If no parameters cell was run, or a parameter is unknown, of the wrong type
+                or out of range.
+
+        >>> history = ["", "# What to run\\nalpha = 0.7", "# Parameters\\nalhpa = 0.4\\n"]
+        >>> Settings.of_notebook(history, {"alpha": 0.7, "alhpa": 0.4})
+        Traceback (most recent call last):
+        kdnb.core.errors.UserError: unknown parameter 'alhpa': this notebook accepts alpha
+        """
+        declaring = [cell for cell in history if _first_line(cell).startswith(PARAMETERS_MARK)]
+        if not declaring:
+            raise UserError(
+                "no parameters cell was run: "
+                f"run the cell that begins with '{PARAMETERS_MARK}' first"
+            )
+        declared = _assigned_names(declaring[-1])
+        injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
+        if injected:
+            unknown = [repr(name) for name in _assigned_names(injected[-1]) if name not in declared]
+            if unknown:
+                accepted = ", ".join(sorted(declared))
+                raise UserError(
+                    f"unknown parameter {', '.join(unknown)}: this notebook accepts {accepted}"
+                )
+            os.environ.setdefault("KDNB_LIVE", "0")
+        return cls.checked({name: namespace[name] for name in declared})
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds every computed run."""
+        if self.runs_dir:
+            return Path(self.runs_dir).expanduser().absolute()
+        return project_root() / "runs"
+
+    def activate(self) -> Any:
+        """Set threads, seeds, full float32 and `keep_freed_memory`; returns a ``torch.device``.
+
+        Threads: those of the parameter, else of ``OMP_NUM_THREADS`` (a sweep's budget for each
+        run), else all cores.
+        """
+        import torch
+
+        keep_freed_memory()
+        budget = os.environ.get("OMP_NUM_THREADS", "")
+        given = int(budget) if budget.isdecimal() else 0
+        torch.set_num_threads(self.threads or given or os.cpu_count() or 1)
+        torch.backends.cudnn.allow_tf32 = False  # ledger and SHAP are held to what float32 can do
+        random.seed(self.seed)
+        np.random.seed(self.seed)
+        torch.manual_seed(self.seed)
+        # never mps, which lacks the explanations' float64
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def table(self) -> Any:
+        """The settings as a two-column table for display (``pandas.DataFrame``)."""
+        import pandas as pd
+
+        values = {name: str(value) for name, value in self}
+        return pd.DataFrame({"value": values}).rename_axis("parameter")
+
+
+def _explain(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
+    """One of pydantic's errors in the words of the field's description."""
+    name = str(item["loc"][0])
+    if item["type"] == "extra_forbidden":
+        return f"unknown parameter {name!r}: accepted are {', '.join(sorted(cls.model_fields))}"
+    return f"{name} must be {cls.model_fields[name].description}, got {item['input']!r}"
+
+
+def _first_line(cell: str) -> str:
+    return cell.lstrip().split("\n", 1)[0].strip()
+
+
+def _assigned_names(cell: str) -> list[str]:
+    """Names that a cell assigns, in order."""
+    nodes = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name)]
+    return [node.id for node in nodes if isinstance(node.ctx, ast.Store)]
+
+
+def project_root() -> Path:
+    """The folder with ``notebooks/`` and ``data/``.
+
+    It is ``KDNB_ROOT``, else the one beside the package, else the working folder.
+    """
+    named = os.environ.get("KDNB_ROOT")
+    if named:
+        return Path(named).resolve()
+    beside = Path(__file__).resolve().parents[2]
+    return beside if (beside / "notebooks").is_dir() else Path.cwd()
+
+
+def keep_freed_memory() -> None:
+    """Let the C library of Linux keep up to 512 MiB of what tensors gave back, for the next ones.
+
+    By itself it returns large blocks at once, so that every forward pass on a CPU asks for them
+    anew, page by page. ``benchmarks/memory.py`` measures what this costs.
+    """
+    if sys.platform != "linux":
+        return
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
+    if set_option is not None:
+        for option, size in KEPT.items():
+            set_option(option, size)
+
+
+def is_live() -> bool:
+    """Whether a person sits at the notebook (JupyterLab, VS Code, Colab), not papermill.
+
+    ``KDNB_LIVE`` overrides.
+    """
+    override = os.environ.get("KDNB_LIVE", "")
+    if override in ("0", "1"):
+        return override == "1"
+    signs = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
+    return any(name in os.environ for name in signs)

@@ -1,0 +1,165 @@
+"""Exercises that check an answer, say what is wrong with it, and record the outcome (notebooks 01-06)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+__all__ = ["COLOURS", "MIME", "Outcome", "check", "progress"]
+
+
+MIME = "application/vnd.kdnb.check+json"  # how an outcome is kept in a saved notebook, for grading
+COLOURS = {"passed": "#1b7f4b", "not passed": "#b35900", "not tried": "#6b7280"}  # never alone
+STATE_SYMBOLS = {"passed": "✓", "not passed": "✗", "not tried": "○"}
+UNTRIED = "Not tried yet: write your answer in place of None, then run both cells again."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found; true if passed. The last value of a cell is shown and saved."""
+
+    exercise: str  #: its number, such as "03.2"
+    state: str  #: "passed", "not passed" or "not tried"
+    said: str  #: what the learner reads
+
+    def __bool__(self) -> bool:
+        return self.state == "passed"
+
+    def __repr__(self) -> str:
+        return self.said
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """IPython's hook: words, a coloured line, and the record that grading reads."""
+        title = f"Exercise {escape(self.exercise)}" if self.exercise else ""
+        line = (
+            f'<div role="status" style="border-left: 4px solid {COLOURS[self.state]}; '
+            f'padding: 6px 12px"><strong>{STATE_SYMBOLS[self.state]} {title}</strong> '
+            f"{escape(self.said)}</div>"
+        )
+        return {"text/plain": self.said, "text/html": line, MIME: asdict(self)}
+
+
+def check(
+    answer: Any,
+    expected: Any,
+    hints: Mapping[Any, str] | Iterable[tuple[Any, str]] = (),
+    tolerance: float = 1e-4,
+    *,
+    given: Sequence[Any] = (),
+    exercise: str = "",
+) -> Outcome:
+    """Compare a learner's answer with the expected one, and say what the mistake looks like.
+
+    Args:
+        answer: A number, array, tensor or table, a function that returns one, or None for
+            "not tried yet".
+        expected: The right number or array.
+        hints: Typical wrong answer → what it means; pairs where the wrong answers are arrays.
+        tolerance: Accepted relative difference.
+        given: What an answer that is a function is called with.
+        exercise: Its number, under which the outcome is recorded.
+
+    Raises:
+        AssertionError: If it is not passed and nbgrader runs the notebook, which counts a check as
+            failed only if its cell raises.
+
+    >>> check(6, expected=3, hints={6: "these are FLOPs"})
+    Not yet: these are FLOPs.
+    >>> bool(check(lambda x: x + 2, expected=3, given=[1]))
+    True
+    """
+    outcome = _outcome(answer, expected, hints, tolerance, given, exercise)
+    if not outcome and "NBGRADER_EXECUTION" in os.environ:  # set by nbgrader autograde and validate
+        raise AssertionError(outcome.said)
+    return outcome
+
+
+def _outcome(
+    answer: Any,
+    expected: Any,
+    hints: Mapping[Any, str] | Iterable[tuple[Any, str]],
+    tolerance: float,
+    given: Sequence[Any],
+    exercise: str,
+) -> Outcome:
+    """What ``check`` finds, whoever runs the notebook."""
+    try:
+        answer = answer(*given) if callable(answer) else answer
+    except (
+        Exception
+    ) as error:  # whatever the learner's function raises is what the learner must read
+        said = f"Not yet: your function raised {type(error).__name__}: {error}."
+        return Outcome(exercise, "not passed", said)
+    if answer is None:
+        return Outcome(exercise, "not tried", UNTRIED)
+    pairs = hints.items() if isinstance(hints, Mapping) else hints
+    fault = _fault(answer, expected, pairs, tolerance)
+    if fault:
+        return Outcome(exercise, "not passed", f"Not yet: {fault}.")
+    return Outcome(exercise, "passed", "Right.")
+
+
+def _fault(answer: Any, expected: Any, hints: Iterable[tuple[Any, str]], tolerance: float) -> str:
+    """What is wrong with an answer; empty where nothing is."""
+    wanted = _numbers(expected)
+    needed = f"an array of shape {wanted.shape}" if wanted.ndim else "a single number"
+    try:
+        got = _numbers(answer)
+    except (TypeError, ValueError):
+        return f"{needed} is needed, this is {type(answer).__name__}"
+    if not wanted.ndim and got.size == 1:
+        got = got.reshape(())
+    fits = got.shape == wanted.shape
+    if fits and np.allclose(got, wanted, rtol=tolerance, atol=1e-9, equal_nan=True):
+        return ""
+    slips = (
+        (100 * wanted, "this looks like per cent: give a share"),
+        (-wanted, "the sign is turned round"),
+    )
+    for wrong, hint in (*hints, *slips):
+        value = _numbers(wrong)
+        if value.shape == got.shape and np.allclose(got, value, rtol=tolerance, atol=1e-9):
+            return hint
+    if not fits:
+        return f"{needed} is needed, this one has shape {got.shape}"
+    return _first_wrong_place(got, wanted, tolerance)
+
+
+def _first_wrong_place(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
+    """Which value is off, and in which direction; the arrays have one shape and differ."""
+    wrong = ~np.isclose(got, wanted, rtol=tolerance, atol=1e-9, equal_nan=True)
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    if np.isnan(got[place]):
+        size = "no number"
+    elif got[place] > wanted[place]:
+        size = "too large"
+    else:
+        size = "too small"
+    where = (
+        f"{wrong.sum()} of {wrong.size} values are off; at {list(place)} " if wanted.ndim else ""
+    )
+    return f"{where}{got[place]:.6g} is {size}"
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """An array of float64 from a number, array, table or tensor on any device."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double()
+    return np.asarray(value, dtype=np.float64)
+
+
+def progress(outputs: Mapping[int, Any], *exercises: str) -> Any:
+    """Where the learner stands in this notebook: one row per exercise (``pandas.DataFrame``).
+
+    ``outputs`` is IPython's ``Out``; the latest outcome of each exercise counts.
+    """
+    import pandas as pd
+
+    latest = {o.exercise: o for _, o in sorted(outputs.items()) if isinstance(o, Outcome)}
+    states = {name: latest[name].state if name in latest else "not run" for name in exercises}
+    return pd.Series(states, name="state").rename_axis("exercise").to_frame()

@@ -1,0 +1,221 @@
+"""The audit of a data set: what leaks under each split, as tables and one page (01, 07)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kdnb.core.errors import UserError
+from kdnb.core.plots import png_of, png_uri
+from kdnb.core.report import html_table, write_page
+from kdnb.core.results_folder import Results
+from kdnb.core.runs import atomic_path, digest
+from kdnb.core.settings import SPLITS, Settings, project_root
+from kdnb.data import duplicates, leakage
+from kdnb.data.dataset import BASE, ImageSet, load
+from kdnb.data.plots import leak_dots
+from kdnb.data.registry import registered
+
+__all__ = ["Audit", "against_paper", "audit", "published_against_paper", "write_audit"]
+
+
+LEAK_KINDS = ("exact", "near", "family", "patient")  # of a crossing; the first that holds counts
+
+
+class Audit(NamedTuple):
+    """What leaks in a data set.
+
+    Attributes:
+        summary: One row per split with the numbers of ``seen`` (train and val) and test images;
+            how many test images have among the seen ones an identical file (``exact``), nearly the
+            same pixels (``near``), a copy of another kind, such as a mirrored one (``family``), or
+            their patient (``patient``); and the leak meter, plain, balanced over the classes, and
+            with the test image mirrored too.
+        ledger: Every crossing, with a column ``split``.
+        notes: Those of the data set.
+        data: Its hash.
+    """
+
+    summary: pd.DataFrame
+    ledger: pd.DataFrame
+    notes: tuple[str, ...]
+    data: str
+
+
+def audit(settings: Settings) -> Audit:
+    """What leaks under every split that the data set allows.
+
+    Raises:
+        UserError: If the data set cannot be read.
+    """
+    rows = {}
+    ledgers = {}
+    notes: list[str] = []
+    hashes = []
+    thumbs = None
+    for split in SPLITS:
+        try:
+            found = load(settings.model_copy(update={"split": split, "image_size": BASE}))
+        except UserError:
+            if split == "published" and rows:  # this set has no published split
+                continue
+            raise
+        if thumbs is None:  # all splits have the same images
+            thumbs = duplicates.thumbnails(found.pixels)
+        ledgers[split] = leakage.leak_ledger(found.table, thumbs)
+        rows[split] = _summary_row(found, ledgers[split], thumbs)
+        notes += found.notes
+        hashes.append(found.hash)
+    whole_numbers = dict.fromkeys(["seen", "test", *LEAK_KINDS], int)
+    return Audit(
+        summary=pd.DataFrame(rows).T.rename_axis("split").astype(whole_numbers),
+        ledger=pd.concat(ledgers, names=["split"]).reset_index("split"),
+        notes=tuple(dict.fromkeys(notes)),  # each once, in order
+        data=digest(hashes),
+    )
+
+
+def _summary_row(
+    found: ImageSet, ledger: pd.DataFrame, thumbs: np.ndarray
+) -> dict[str, int | float]:
+    """One row of ``Audit.summary``."""
+    plain = leakage.leak_meter(found.table, thumbs)
+    mirrored = leakage.leak_meter(found.table, thumbs, flip_invariant=True)
+    return {
+        "seen": len(found.rows("train", "val")),
+        "test": len(found.rows("test")),
+        **_crossings(ledger),
+        "1-NN": plain["accuracy"],
+        "1-NN balanced": plain["balanced_accuracy"],
+        "1-NN mirrored": mirrored["accuracy"],
+    }
+
+
+def _crossings(ledger: pd.DataFrame) -> dict[str, int]:
+    """Test images that a seen image leaks to: copies under the first kind that holds, patients."""
+    rows = ledger[ledger["part_b"] == "test"]
+    of_patients = rows["kind"] == "patient"
+    copies = rows[~of_patients].groupby("id_b")["kind"]
+    first_kind = copies.agg(lambda kinds: min(kinds, key=LEAK_KINDS.index))
+    counts = {kind: int((first_kind == kind).sum()) for kind in LEAK_KINDS if kind != "patient"}
+    counts["patient"] = rows[of_patients]["id_b"].nunique()
+    return counts
+
+
+def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
+    """The paper's accuracies beside the leak meter of the split they were measured on.
+
+    Args:
+        dataset: Name of the data set.
+        summary: That of `audit`.
+
+    Returns:
+        One row per model: paper, 1-NN and skill under ``protocol`` (the split), 1-NN grouped. Empty
+        for a data set that the paper did not use, or without the split that it used.
+    """
+    known = registered().get(dataset, {})
+    if "paper" not in known or known["protocol"] not in summary.index:
+        return pd.DataFrame()
+    protocol = known["protocol"]
+    meter = summary["1-NN"]
+    rows = {}
+    for model in ("teacher", "student"):
+        if model in known["paper"]:
+            accuracy = known["paper"][model]
+            rows[model] = {
+                "paper": accuracy,
+                "protocol": protocol,
+                "1-NN": meter[protocol],
+                "skill": leakage.skill(accuracy, meter[protocol]),
+                "1-NN grouped": meter["grouped"],
+            }
+    return pd.DataFrame(rows).T.rename_axis("model")
+
+
+def published_against_paper() -> pd.DataFrame:
+    """`against_paper` for every data set of ``figures/audit/summary.csv``; empty without it.
+
+    The index is (dataset, model).
+    """
+    path = project_root() / "figures" / "audit" / "summary.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    rows = pd.read_csv(path, index_col=["dataset", "split"])
+    found = {}
+    for name, part in rows.groupby("dataset", sort=False):
+        found[name] = against_paper(name, part.droplevel("dataset"))
+    return pd.concat(found, names=["dataset"])
+
+
+def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
+    """Write the audit of some data sets into a folder, which is made if need be.
+
+    The files are ``summary.csv``, ``ledger.csv``, ``leak_meter.png`` and ``report.html``.
+
+    Raises:
+        UserError: If a data set cannot be read or the folder cannot be written.
+    """
+    names = _names(settings)
+    _check_writable(folder)
+    found = {name: audit(one) for name, one in zip(names, settings, strict=True)}
+    summaries = {name: audited.summary for name, audited in found.items()}
+    ledgers = {name: audited.ledger for name, audited in found.items()}
+    summary = pd.concat(summaries, names=["dataset"])
+    ledger = pd.concat(ledgers, names=["dataset"]).reset_index("dataset")
+    parameters = {"dataset": ", ".join(found), "seed": settings[0].seed}
+    results = Results(folder, parameters, digest([audited.data for audited in found.values()]))
+    results.table("summary", summary)
+    picture = leak_dots(summary, {name: registered().get(name, {}) for name in found})
+    results.picture("leak_meter", picture)
+    with atomic_path(folder / "ledger.csv") as path:
+        ledger.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    notes = []
+    for name, audited in found.items():
+        notes += [f"{name}: {note}." for note in audited.notes]
+    leaks = {
+        "title": "Leaks under each split",
+        "tables": [
+            html_table("What crosses from train and val to test", summary.reset_index()),
+        ],
+        "pictures": [{"alt": picture.alt, "uri": png_uri(png_of(picture))}],
+    }
+    first = ledger.groupby(["dataset", "split", "kind"]).head(5)
+    examples = {
+        "title": "Examples",
+        "tables": [html_table("First crossings of each kind", first)],
+        "pictures": [],
+    }
+    write_page(
+        folder / "report.html",
+        title=f"Audit of {parameters['dataset']}",
+        lead=" ".join(notes) or "Every image has a patient, and nothing else was noted.",
+        sections=[leaks, examples],
+        settings=parameters,
+    )
+    return results
+
+
+def _names(settings: Sequence[Settings]) -> list[str]:
+    """What the data sets are called in the tables: those of the user by their folder's name."""
+    names = [Path(one.data).name if one.dataset == "custom" else one.dataset for one in settings]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"two data sets are named {', '.join(twice)}: audit them one by one, or rename a folder"
+        )
+    return names
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(".writable").touch()
+        folder.joinpath(".writable").unlink()
+    except OSError as error:
+        raise UserError(
+            f"'{folder}' cannot be written ({error.strerror}): name another folder with --out"
+        ) from None

@@ -1,0 +1,259 @@
+"""Loading: manifest, pixels and split of a data set, each made once and kept (every notebook)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kdnb.core.errors import UserError
+from kdnb.core.progress import track
+from kdnb.core.runs import Run, digest, get_or_make, write_json
+from kdnb.core.settings import Settings
+from kdnb.data import duplicates
+from kdnb.data.class_folders import Entry
+from kdnb.data.decode import decode
+from kdnb.data.patients import link_copies, name_patients
+from kdnb.data.registry import open_source
+from kdnb.data.sources import Source, file_hash
+from kdnb.data.splits import make_split, subset
+
+__all__ = ["ImageSet", "load"]
+
+
+BASE = 64  # px at which every image is read once, checked, and compared with the others
+MAX_BROKEN = 0.01
+CHUNK = 256  # images copied at a time
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set ready for use: what its images are, where each belongs, and their pixels."""
+
+    name: str
+    classes: tuple[str, ...]
+    table: (
+        pd.DataFrame
+    )  # manifest, 'target' (int64 class), 'part' ("train", "val", "test", "unused")
+    pixels: np.ndarray  # (N, S, S, 3) uint8, memory-mapped; row i belongs to row i of the table
+    masks: np.ndarray | None  # (N, S, S) bool, what defines the class; phantoms only
+    size: int  # S, px
+    split: str
+    hash: str  # of manifest, split and size
+    broken: pd.DataFrame  # path and reason of each image that was skipped
+    notes: tuple[str, ...] = ()  # what a reader of any score should know
+
+    def rows(self, *parts: str) -> np.ndarray:
+        """Rows of one or more parts in ascending order, (M,) int64."""
+        return np.flatnonzero(self.table["part"].isin(parts)).astype(np.int64)
+
+
+def load(settings: Settings, source: Source | None = None) -> ImageSet:
+    """The data set that the settings name in their split and size, read once and kept.
+
+    Args:
+        settings: What is wanted.
+        source: Other images than those of `settings.dataset` (phantoms with planted leaks, say).
+
+    Raises:
+        UserError: If the source is refused, too many images are broken, or a part has no image.
+    """
+    source = source or open_source(settings)
+    size = settings.image_size
+    mode = settings.split
+    seed = settings.seed
+    keep = partial(get_or_make, root=settings.runs)
+    named = {"dataset": settings.dataset, "source": source.identity}
+    made = keep("manifest", named, partial(_make_manifest, source, settings.dataset, size))
+    facts = made.json("summary.json")
+    manifest = _read(made, "manifest").astype({"width": int, "height": int})
+    content = {"manifest": facts["hash"]}
+    make_pixels = partial(_make_pixels, source, manifest, size, made)
+    pixels = keep("pixels", content | {"size": size}, make_pixels)
+    if _ahead(made, size).is_file():  # these pixels were there before this manifest was made
+        _ahead(made, size).unlink(missing_ok=True)
+    make_parts = partial(_make_split, manifest, mode, seed)
+    parted = keep("split", content | {"mode": mode, "seed": seed}, make_parts)
+    classes = tuple(facts["classes"])
+    table = manifest.assign(
+        target=pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64),
+        part=_read(parted, "split")["part"],
+    )
+    _check_parts(table["part"], mode)
+    train = np.flatnonzero(table["part"] == "train")
+    left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
+    table.loc[table.index[left_out], "part"] = "unused"
+    arrays = {path.stem: np.load(path, mmap_mode="r") for path in pixels.folder.glob("*.npy")}
+    return ImageSet(
+        name=settings.dataset,
+        classes=classes,
+        table=table,
+        pixels=arrays["pixels"],
+        masks=arrays.get("masks"),
+        size=size,
+        split=mode,
+        hash=digest([content, size, table["part"].tolist()]),
+        broken=_read(made, "broken"),
+        notes=(*facts["notes"], *parted.json("notes.json")),
+    )
+
+
+def _check_parts(part: pd.Series, mode: str) -> None:
+    empty = sorted({"train", "val", "test"} - set(part))
+    if empty:
+        raise UserError(
+            f"split '{mode}' leaves no image for {', '.join(empty)}: "
+            "give more patients, or another split"
+        )
+
+
+def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
+    """Read every image once: what it is, its pixels at `BASE`, and its pixels at `size`.
+
+    The pixels at `size` wait in this run's folder until the pixels run of that size takes them.
+    """
+    for remains in run.folder.glob("*.npy"):  # of an interrupted making, perhaps for another size
+        remains.unlink()
+    entries = pd.DataFrame(source.entries, columns=Entry._fields)
+    entries, notes = name_patients(name, entries)
+    classes = sorted(set(entries["label"]))
+    if not 2 <= len(classes) <= 20:
+        raise UserError(
+            f"'{source.name}' has {len(classes)} classes, accepted are 2 to 20: choose other data"
+        )
+    pixels = np.zeros((len(entries), BASE, BASE, 3), np.uint8)
+    arrays = [pixels]
+    if source.draw is None and size != BASE:
+        arrays.append(_create(_ahead(run, size), len(entries), size))
+    facts = entries.join(_read_images(source, entries["path"], arrays))
+    fine = facts["reason"] == ""
+    broken = facts.loc[~fine, ["path", "reason"]]
+    table = facts[fine].drop(columns="reason").reset_index(drop=True)
+    notes += _check_broken(broken, facts["label"], source.name)
+    pixels = pixels[fine]
+    if len(arrays) > 1 and len(broken):
+        _keep_rows(_ahead(run, size), np.flatnonzero(fine))
+    if source.draw is None:  # the truth about phantoms needs no search
+        thumbs = duplicates.thumbnails(pixels)
+        table = link_copies(table, thumbs)
+        family = duplicates.find_families(table, thumbs)  # the brain set has mirrored and rescaled copies
+        table["family"] = family
+        notes += family.attrs["notes"]
+    twofold = _contradictory(table)
+    if twofold:
+        notes.append(
+            f"{len(twofold)} images have the same bytes as an image of another class: "
+            f"{', '.join(twofold[:4])}"
+        )
+    np.save(run.path("pixels.npy"), pixels)
+    _write(broken, run, "broken")
+    _write(table, run, "manifest")
+    summary = {"classes": classes, "notes": notes, "contradictory": twofold}
+    summary["hash"] = file_hash(run.path("manifest.csv"))[:16]
+    write_json(run.path("summary.json"), summary)
+
+
+def _contradictory(table: pd.DataFrame) -> list[str]:
+    """Images whose bytes are also found in another class."""
+    classes = table.groupby("sha256")["label"].transform("nunique")
+    return list(table[classes > 1].sort_values("sha256")["image_id"])
+
+
+def _ahead(run: Run, size: int) -> Path:
+    """Where the making of a manifest leaves the pixels of the size that is asked for first."""
+    return run.path(f"pixels_{size}.npy")
+
+
+def _create(path: Path, count: int, size: int) -> np.ndarray:
+    """A new array (count, size, size, 3) uint8 on the disk."""
+    shape = (count, size, size, 3)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def _keep_rows(path: Path, rows: np.ndarray) -> None:
+    """Leave only some rows of an array file (N, S, S, 3), a few at a time: it may exceed memory."""
+    whole = np.load(path, mmap_mode="r")
+    shorter = path.with_name("kept.npy")
+    kept = _create(shorter, len(rows), whole.shape[1])
+    for start in range(0, len(rows), CHUNK):
+        kept[start : start + CHUNK] = whole[rows[start : start + CHUNK]]
+    os.replace(shorter, path)
+
+
+def _check_broken(broken: pd.DataFrame, labels: pd.Series, origin: str) -> list[str]:
+    gone = sorted(set(labels) - set(labels.drop(broken.index)))
+    limit = f"accepted are {MAX_BROKEN:.0%}"
+    if gone:
+        limit = f"no image of class {', '.join(gone)} is left"
+    some = "; ".join(f"{path}: {reason}" for path, reason in broken.head(3).itertuples(index=False))
+    note = f"{len(broken)} of {len(labels)} images in '{origin}' cannot be read"
+    if gone or len(broken) > MAX_BROKEN * len(labels):
+        raise UserError(f"{note}, {limit}: {some}; mend or remove them")
+    return [f"{note} and are skipped: {some}"] if len(broken) else []
+
+
+def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, run: Run) -> None:
+    path = run.path("pixels.npy")
+    ahead = _ahead(made, size)
+    if source.draw is not None:
+        images, masks = source.draw(size)
+        np.save(path, images)
+        np.save(run.path("masks.npy"), masks)
+    elif size == BASE:
+        shutil.copyfile(made.path("pixels.npy"), path)
+    elif ahead.is_file():
+        shutil.move(ahead, path)
+    else:
+        pixels = _create(path, len(manifest), size)
+        found = _read_images(source, manifest["path"], [pixels])
+        if not found["sha256"].equals(manifest["sha256"]):
+            raise UserError(f"'{source.name}' has changed while it was read: run again")
+
+
+def _read_images(source: Source, paths: pd.Series, arrays: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Fill arrays (N, S, S, 3) uint8, each of its own size S, from one decoding of each image.
+
+    Returns:
+        Reason ("" if read), width, height and SHA-256 of each image.
+    """
+    sizes = [pixels.shape[1] for pixels in arrays]
+
+    def read(row: int) -> tuple[str, int, int, str]:
+        try:
+            data = source.read(paths[row])
+            squares, width, height = decode(data, sizes)
+        except (ValueError, OSError) as error:
+            return str(error) or type(error).__name__, 0, 0, ""
+        for pixels, square in zip(arrays, squares, strict=True):
+            pixels[row] = square
+        return "", width, height, hashlib.sha256(data).hexdigest()
+
+    with ThreadPoolExecutor(2) as pool:  # Pillow and zlib work outside the interpreter's lock
+        found = list(track(pool.map(read, range(len(paths))), f"reading {source.name}", len(paths)))
+    return pd.DataFrame(found, columns=["reason", "width", "height", "sha256"])
+
+
+def _make_split(manifest: pd.DataFrame, mode: str, seed: int, run: Run) -> None:
+    part = make_split(manifest, mode, seed=seed)
+    _write(manifest[["image_id", "family"]].assign(part=part), run, "split")
+    write_json(run.path("notes.json"), part.attrs.get("notes", []))
+
+
+def _write(table: pd.DataFrame, run: Run, name: str) -> None:
+    table.to_csv(
+        run.path(f"{name}.csv"), index=False, lineterminator="\n", errors="surrogateescape"
+    )
+
+
+def _read(run: Run, name: str) -> pd.DataFrame:
+    return pd.read_csv(
+        run.path(f"{name}.csv"), dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+    )

@@ -1,0 +1,136 @@
+"""Leakage: duplicates, copies and patients across a split, leak ledger and meter (notebook 01)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kdnb.data.duplicates import BLOCK, components, correlations, near_duplicates, pair_correlation
+
+__all__ = ["MEMORY", "groups", "leak_ledger", "leak_meter", "skill"]
+
+
+# memory alone: name -> whether mirrored images match, too
+MEMORY = {"1-NN": False, "1-NN mirrored": True}
+CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))
+
+
+def groups(manifest: pd.DataFrame) -> pd.Series:
+    """Group id per row, what may not cross a split: same patient, same family or same bytes."""
+    return components(manifest, ["patient", "family", "sha256"])
+
+
+def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
+    """Every crossing of a split: an image b whose twin or patient is in an earlier part, too.
+
+    One row per kind, image b and earlier part (train and val to test, train to val). A copy is
+    listed under the first kind that holds: exact (same bytes), near (`near_duplicates`), family; a
+    patient always. `table` is a manifest with ``part``, `thumbs` (N, D) come from `thumbnails`.
+
+    Returns:
+        Columns kind, part_a, part_b, id_a, id_b, label_a, label_b, similarity (correlation, 1 for
+        exact) and count: how many images of part a leak to b in this way. Of these, a is the most
+        similar (near) or the first.
+    """
+    pairs = near_duplicates(thumbs)
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    pairs = pairs[np.argsort(-pair_correlation(thumbs, thumbs, pairs), kind="stable")]
+    part = table["part"].to_numpy()
+    found = []
+    for part_a, part_b in CROSSINGS:
+        rows = _crossing(table, pairs, part == part_a, part == part_b)
+        found.append(rows.assign(part_a=part_a, part_b=part_b))
+    ledger = pd.concat(found, ignore_index=True)
+    ends = ledger[["a", "b"]].to_numpy(np.int64)
+    ledger["similarity"] = pair_correlation(thumbs, thumbs, ends)
+    ledger.loc[ledger["kind"] == "exact", "similarity"] = 1.0
+    ledger[["id_a", "id_b"]] = table["image_id"].to_numpy(object)[ends]
+    ledger[["label_a", "label_b"]] = table["label"].to_numpy(object)[ends]
+    columns = ["kind", "part_a", "part_b", "id_a", "id_b", "label_a", "label_b"]
+    return ledger[[*columns, "similarity", "count"]]
+
+
+def _crossing(
+    table: pd.DataFrame, pairs: np.ndarray, in_a: np.ndarray, in_b: np.ndarray
+) -> pd.DataFrame:
+    """Columns kind, a, b, count: rows b of one part that leak from rows a of another, by kind."""
+    near = pd.DataFrame(pairs[in_a[pairs[:, 0]] & in_b[pairs[:, 1]]], columns=["a", "b"])
+    kinds = {
+        "exact": _sharing(table["sha256"], in_a, in_b),
+        "near": near.groupby("b")["a"].agg(a="first", count="size").reset_index(),
+        "family": _sharing(table["family"], in_a, in_b),
+        "patient": _sharing(table["patient"], in_a, in_b),
+    }
+    rows = pd.concat(kinds, names=["kind"]).reset_index("kind")
+    return rows[~rows["b"].duplicated() | (rows["kind"] == "patient")]
+
+
+def leak_meter(
+    table: pd.DataFrame,
+    thumbs: np.ndarray,
+    flip_invariant: bool = False,
+    seen: Sequence[str] = ("train", "val"),
+) -> dict:
+    """What raw pixels alone achieve.
+
+    Each test image takes the class of the most correlated image that was seen.
+
+    Args:
+        table: manifest with ``part`` and ``target``.
+        thumbs: (N, side * side) from `thumbnails`.
+        flip_invariant: whether the test image mirrored left-right, up-down or both may match as
+            well.
+        seen: the parts that may be remembered.
+
+    Returns:
+        accuracy, balanced_accuracy, recall (dict by class index, classes of the test part), and per
+        test image in the order of the table predictions, neighbours (rows of the table) and
+        similarity (correlation).
+    """
+    targets = table["target"].to_numpy()
+    rows = np.flatnonzero(table["part"].isin(seen))
+    test = np.flatnonzero(table["part"] == "test")
+    known = thumbs[rows]
+    similarity = []
+    nearest = []
+    for start in range(0, len(test), BLOCK):
+        scores = correlations(thumbs[test[start : start + BLOCK]], known, flip_invariant)
+        nearest.append(scores.argmax(axis=1))
+        similarity.append(scores.max(axis=1))
+    neighbours = rows[np.concatenate(nearest)]
+    predictions = targets[neighbours]
+    truth = targets[test]
+    hit = predictions == truth
+    recall = {int(k): float(hit[truth == k].mean()) for k in np.unique(truth)}
+    return {
+        "accuracy": float(hit.mean()),
+        "balanced_accuracy": float(np.mean(list(recall.values()))),
+        "recall": recall,
+        "predictions": predictions,
+        "neighbours": neighbours,
+        "similarity": np.concatenate(similarity),
+    }
+
+
+def skill(accuracy: float, one_nn: float) -> float:
+    """Share of the way from the leak meter to perfection; nan where 1NN is 1.
+
+    (accuracy - 1NN) / (1 - 1NN).
+
+    >>> round(skill(0.96, 0.92), 6)
+    0.5
+    """
+    if one_nn >= 1:
+        return float("nan")
+    return (accuracy - one_nn) / (1 - one_nn)
+
+
+def _sharing(values: pd.Series, in_a: np.ndarray, in_b: np.ndarray) -> pd.DataFrame:
+    """Columns a, b, count: rows b whose known value rows a share, the first of these, how many."""
+    rows = pd.DataFrame({"value": values.to_numpy(object), "row": np.arange(len(values))})
+    known = rows[in_a & (rows["value"] != "")]
+    first = known.groupby("value")["row"].agg(a="first", count="size")
+    shared = rows[in_b].join(first, on="value", how="inner").rename(columns={"row": "b"})
+    return shared[["a", "b", "count"]]

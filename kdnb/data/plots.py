@@ -1,0 +1,105 @@
+"""Plots of data: samples, class balance, the leak meter (notebooks 00, 01)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from kdnb.core.plots import PALETTE, Picture, legend_once, outline
+
+__all__ = ["class_balance", "leak_dots", "sample_grid"]
+
+
+HATCHES = ("", "//", "..", "xx")
+
+
+def class_balance(table: pd.DataFrame) -> Picture:
+    """Images per class and part, from a table with columns ``label`` and ``part``."""
+    parts = [part for part in ("train", "val", "test", "unused") if (table["part"] == part).any()]
+    counts = table.groupby(["label", "part"]).size().unstack(fill_value=0)[parts]
+    left = counts.cumsum(axis=1) - counts
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(counts) + 1.2))
+    for i, part in enumerate(parts):
+        axes.barh(
+            counts.index,
+            counts[part],
+            left=left[part],
+            label=part,
+            color=PALETTE[i],
+            hatch=HATCHES[i],
+            edgecolor="white",
+        )
+    axes.set_xlabel("images")
+    axes.invert_yaxis()
+    axes.legend(frameon=False, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 1))
+    said = []
+    for label, row in counts.iterrows():
+        numbers = ", ".join(f"{row[part]} {part}" for part in parts)
+        said.append(f"{label}: {numbers}")
+    return Picture(figure, f"Bar chart of images per class and part. {'; '.join(said)}.")
+
+
+def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture:
+    """The leak meter of every split as dots, and the paper's accuracies on its own split.
+
+    ``summary`` has index (dataset, split) and columns "1-NN" and "1-NN mirrored". Of a data set's
+    entry in ``registry`` the keys ``protocol`` and ``paper`` are read where they are there.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(summary) + 1.3))
+    marks = {"teacher": ("s", PALETTE[1]), "student": ("D", PALETTE[5])}
+    said = []
+    for row, ((dataset, split), value) in enumerate(summary["1-NN"].items()):
+        mirrored = summary.loc[(dataset, split), "1-NN mirrored"]
+        axes.plot(value, row, "o", color=PALETTE[0], label="nearest neighbour (1-NN)")
+        axes.plot(
+            mirrored, row, "|", color=PALETTE[0], ms=12, label="the same, mirrored images too"
+        )
+        axes.annotate(
+            f"{value:.3f}",
+            (value, row),
+            xytext=(-7, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
+        said.append(f"{dataset} {split} {value:.3f}, mirrored too {mirrored:.3f}")
+        known = registry.get(dataset, {})
+        papers = known["paper"] if known.get("protocol") == split else {}
+        for model, (shape, colour) in marks.items():
+            if papers.get(model):
+                published = papers[model]
+                label = f"paper's {model}"
+                axes.plot(published, row, shape, color=colour, mfc="none", ms=8, label=label)
+                said.append(f"{label} there {published:.3f}")
+    legend_once(axes, columns=4, left=-0.25)
+    names = [f"{dataset}, {split}" for dataset, split in summary.index]
+    axes.set(yticks=range(len(names)), yticklabels=names)
+    axes.set(xlabel="accuracy on the test part", xlim=(0, 1.03))
+    axes.invert_yaxis()
+    return Picture(
+        figure, f"Accuracy of the nearest training image under each split: {'; '.join(said)}."
+    )
+
+
+def sample_grid(
+    images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None = None
+) -> Picture:
+    """Images (N, S, S, 3) uint8 in a grid; the outline of a mask (N, S, S) where one is given."""
+    columns = min(8, len(images))
+    rows = ceil(len(images) / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.35 * columns, 1.55 * rows), squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if i < len(images):
+            ax.imshow(images[i], interpolation="nearest")
+            outline(ax, None if masks is None else masks[i])
+            ax.set_title(titles[i], fontsize=8)
+    figure.tight_layout(pad=0.3)
+    said = f"Grid of {len(images)} sample images: {', '.join(dict.fromkeys(titles))}."
+    marked = " White outlines mark what defines the class." if masks is not None else ""
+    return Picture(figure, said + marked, pixels=True)

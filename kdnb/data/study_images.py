@@ -1,0 +1,111 @@
+"""The images of one setting, samples of them, and what memory alone reaches (all notebooks)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from kdnb.core.settings import Settings
+from kdnb.data import duplicates, leakage
+from kdnb.data.dataset import BASE, ImageSet, load
+from kdnb.data.transforms import to_tensor
+
+__all__ = ["StudyImages"]
+
+
+BACKGROUND = 16  # training images that stand for "absent" in SHAP
+
+
+class StudyImages:
+    """The images of one setting; each attribute is computed once and kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        """``settings`` decide everything."""
+        self.settings = settings
+        self.device = settings.activate()
+
+    @cached_property
+    def image_set(self) -> ImageSet:
+        """The images, their classes and parts."""
+        return load(self.settings)
+
+    @cached_property
+    def thumbs(self) -> np.ndarray:
+        """(N, 4096) normalised grey thumbnails: what duplicates and the leak meter compare.
+
+        They are of the images at 64 px, whatever ``image_size`` is.
+        """
+        small = self.settings.model_copy(update={"image_size": BASE})
+        return duplicates.thumbnails(load(small).pixels)
+
+    @cached_property
+    def leak_meter(self) -> dict:
+        """Score of the most alike image of train and val on raw pixels.
+
+        How much of this split memory can answer.
+        """
+        return leakage.leak_meter(self.image_set.table, self.thumbs)
+
+    @cached_property
+    def memory(self) -> dict[str, dict]:
+        """`leak_meter` of the training images alone, plain and with mirrored images.
+
+        A model has seen no others.
+        """
+        meters = {}
+        for name, flip in leakage.MEMORY.items():
+            meters[name] = leakage.leak_meter(
+                self.image_set.table, self.thumbs, flip, seen=("train",)
+            )
+        return meters
+
+    @property
+    def memory_alone(self) -> float:
+        """Accuracy of the stronger of both: what a model must beat."""
+        return max(meter["accuracy"] for meter in self.memory.values())
+
+    @cached_property
+    def test_targets(self) -> np.ndarray:
+        """(N,) class index of every test image."""
+        return self.image_set.table["target"].to_numpy(np.int64)[self.image_set.rows("test")]
+
+    @cached_property
+    def test_groups(self) -> np.ndarray:
+        """(N,) patient or family of every test image: what intervals resample."""
+        return self.groups(self.image_set.rows("test"))
+
+    @cached_property
+    def explained(self) -> np.ndarray:
+        """Rows of the test images that are explained, see :meth:`sample`."""
+        return self.sample(self.settings.explained_images)
+
+    def sample(self, count: int, part: str = "test") -> np.ndarray:
+        """Up to ``count`` rows of a part's images: the classes in turn, drawn by the seed."""
+        rng = np.random.default_rng(self.settings.seed)
+        rows = rng.permutation(self.image_set.rows(part))
+        targets = self.image_set.table["target"].to_numpy()[rows]
+        turn = pd.Series(targets).groupby(targets).cumcount()  # how many of its class came before
+        return rows[np.lexsort((targets, turn))][:count]
+
+    def groups(self, rows: np.ndarray) -> np.ndarray:
+        """(M,) patient or family of some rows."""
+        return leakage.groups(self.image_set.table).to_numpy()[rows]
+
+    def images(self, rows: np.ndarray) -> Tensor:
+        """(M, 3, S, S) normalised tensors of some rows."""
+        return to_tensor(self.image_set.pixels[rows]).to(self.device)
+
+    def targets(self, rows: np.ndarray) -> Tensor:
+        """(M,) true class index of some rows."""
+        return torch.as_tensor(self.image_set.table["target"].to_numpy(np.int64)[rows])
+
+    @cached_property
+    def background(self) -> Tensor:
+        """(16, 3, S, S): the training images that SHAP compares with."""
+        rows = self.image_set.rows("train")
+        rng = np.random.default_rng(self.settings.seed)
+        return self.images(rng.choice(rows, min(BACKGROUND, len(rows)), replace=False))

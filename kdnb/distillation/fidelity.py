@@ -1,0 +1,55 @@
+"""How alike teacher and student answer: agreement and divergence (notebook 03)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from kdnb.core.statistics import group_bootstrap, interval_table, softmax
+
+__all__ = ["divergence", "fidelity", "fidelity_by"]
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """KL(p ‖ q) of probabilities (N, K), in nats: (N,)."""
+    p = np.clip(p, 1e-12, None)
+    q = np.clip(q, 1e-12, None)
+    return (p * np.log(p / q)).sum(1)
+
+
+def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """How alike student and teacher answer, with 95 % intervals.
+
+    Top-1 agreement and KL(teacher ‖ student) in nats. ``student`` and ``teacher`` are (N, K)
+    logits, ``groups`` (N,) the patient or family of each row.
+    """
+    same = student.argmax(1) == teacher.argmax(1)
+    apart = divergence(softmax(teacher), softmax(student))
+    intervals = {
+        "agreement": group_bootstrap(lambda rows: same[rows].mean(), groups),
+        "kl": group_bootstrap(lambda rows: apart[rows].mean(), groups),
+    }
+    return interval_table(intervals)
+
+
+def fidelity_by(
+    student: np.ndarray, teacher: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]
+) -> pd.DataFrame:
+    """Agreement with the teacher and accuracy of both, per class and where the teacher is wrong.
+
+    ``student`` and ``teacher`` are (N, K) logits, ``targets`` (N,) class indices, ``classes`` K
+    names.
+
+    Returns:
+        Index ``images of``; columns images, agreement, student (accuracy), teacher (accuracy); nan
+        where there is no image.
+    """
+    ours = student.argmax(1)
+    theirs = teacher.argmax(1)
+    right = pd.DataFrame(
+        {"agreement": ours == theirs, "student": ours == targets, "teacher": theirs == targets}
+    )
+    parts = {name: targets == k for k, name in enumerate(classes)}
+    parts["teacher wrong"] = theirs != targets
+    rows = {name: {"images": part.sum(), **right[part].mean()} for name, part in parts.items()}
+    return pd.DataFrame(rows).T.astype({"images": int}).rename_axis("images of")

@@ -1,0 +1,83 @@
+"""Plots of distillation: the grid of alpha and temperature, accuracy against cost (notebook 03)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from kdnb.core.plots import PALETTE, Picture, reach
+from kdnb.core.statistics import Interval
+
+__all__ = ["grid_heatmap", "ladder"]
+
+
+def grid_heatmap(table: pd.DataFrame) -> Picture:
+    """Gain over labels alone in a `kdnb.distillation.grid.grid_table`, with its interval.
+
+    Red is above zero, blue below. A column ``chosen`` marks the cell that the validation part
+    chose.
+    """
+    cells = table[table["alpha"] < 1]
+    gain = cells.pivot(index="alpha", columns="temperature", values="gain")
+    gains = [Interval(row) for row in cells[["gain", "gain_low", "gain_high"]].to_numpy()]
+    told = [f"{one:+z.3f}" for one in gains]
+    if "chosen" in cells:
+        told = [
+            f"{text} chosen" if chosen else text
+            for text, chosen in zip(told, cells["chosen"], strict=True)
+        ]
+    notes = cells.assign(text=[text.replace(" ", "\n") for text in told])
+    notes = notes.pivot(index="alpha", columns="temperature", values="text")
+    limit = max(float(np.nanmax(np.abs(gains))), 1e-3)
+    figure, axes = plt.subplots(figsize=(1.15 * gain.shape[1] + 2.2, 0.95 * gain.shape[0] + 1.2))
+    sns.heatmap(
+        gain,
+        annot=notes,
+        fmt="",
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        linewidths=1,
+        ax=axes,
+        annot_kws={"fontsize": 8},
+        cbar_kws={"label": "accuracy minus labels alone"},
+    )
+    axes.set(xlabel="temperature T", ylabel="alpha (weight of the labels)")
+    said = "; ".join(
+        f"alpha {cell.alpha:g}, T {cell.temperature:g}: {text}"
+        for cell, text in zip(cells.itertuples(), told, strict=True)
+    )
+    return Picture(
+        figure,
+        f"Heatmap of the gain in accuracy over labels alone, with 95 % intervals: {said}.",
+    )
+
+
+def ladder(table: pd.DataFrame) -> Picture:
+    """Accuracy against cost: a line per way of training, a point per student size.
+
+    Points have 95 % intervals. Columns: training, macs, accuracy, low, high.
+    """
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    said = []
+    for i, (name, rows) in enumerate(table.sort_values("macs").groupby("training", sort=False)):
+        axes.errorbar(
+            rows["macs"] * (1 + 0.03 * i),  # beside each other
+            rows["accuracy"],
+            yerr=reach(rows, "accuracy"),
+            marker="osD"[i % 3],
+            ms=5,
+            capsize=3,
+            color=PALETTE[i],
+            label=name,
+        )
+        for row in rows.itertuples():
+            accuracy = Interval((row.accuracy, row.low, row.high))
+            said.append(f"{name} {row.macs:.3g} MACs {accuracy}")
+    axes.set(
+        xscale="log", xlabel="multiply-accumulates of one image", ylabel="accuracy on the test part"
+    )
+    axes.legend(frameon=False)
+    return Picture(figure, f"Accuracy against cost, with 95 % intervals: {'; '.join(said)}.")

@@ -1,0 +1,134 @@
+"""What a study's teacher and student cost on this machine: measured once, kept as a run (06, 07)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdnb.core.protocols import TrainedStudy
+from kdnb.core.runs import Run, environment
+from kdnb.core.settings import Settings
+from kdnb.efficiency.explanation_cost import (
+    SLOW,
+    end_to_end,
+    explanation_methods,
+    explanation_times,
+    explanation_work,
+)
+from kdnb.efficiency.memory import memory_table
+from kdnb.efficiency.onnx_export import export_onnx, onnx_available, onnx_latency
+from kdnb.efficiency.timing import WARM_UP, Protocol, latency
+from kdnb.training.model_cost import cost_table
+
+__all__ = ["cost_tables", "measure_all", "measure_costs", "timing_protocol"]
+
+
+UNHURRIED = 10.0  # seconds per row of the tables from which slow explanations are timed, too
+
+
+def measure_costs(study: TrainedStudy) -> Run:
+    """Measure what teacher and KD student cost on this machine, or find it measured.
+
+    Raises:
+        UserError: If they are not trained yet.
+    """
+    settings = study.settings
+    slow = settings.timing_seconds >= UNHURRIED
+    protocol = timing_protocol(settings)
+
+    def make(run: Run) -> None:
+        rows = study.sample(1)
+        tables = measure_all(
+            study.teacher_model,
+            study.student_model,
+            study.image_set.pixels[rows],
+            study.images(rows),
+            study.targets(rows),
+            (study.background, settings.timed_samples),
+            protocol,
+            slow=slow,
+            onnx=run.path("student.onnx"),
+        )
+        for name, table in tables.items():
+            table.to_csv(run.path(f"{name}.csv"))
+
+    parameters = {
+        "protocol": vars(protocol),
+        "samples": settings.timed_samples,
+        "slow": slow,
+        "processor": environment()["processor"],
+        "threads": torch.get_num_threads(),
+        "device": str(study.device),
+        "onnx": onnx_available(),
+    }
+    return study.downstream("costs", parameters, make)
+
+
+def cost_tables(run: Run) -> dict[str, pd.DataFrame]:
+    """The tables of a run of `measure_costs`.
+
+    ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, and ``onnx`` only where
+    its packages were installed.
+    """
+    return {path.stem: pd.read_csv(path, index_col=0) for path in sorted(run.folder.glob("*.csv"))}
+
+
+def timing_protocol(settings: Settings) -> Protocol:
+    """How long every ratio of times is measured under these settings."""
+    return Protocol(
+        repeats=settings.timing_repeats,
+        seconds=settings.timing_seconds,
+        warm_up=min(settings.timing_repeats, WARM_UP),
+    )
+
+
+def measure_all(
+    teacher: nn.Module,
+    student: nn.Module,
+    pixels: np.ndarray,
+    image: Tensor,
+    target: Tensor,
+    against: tuple[Tensor, int],
+    protocol: Protocol,
+    *,
+    slow: bool,
+    onnx: Path,
+) -> dict[str, pd.DataFrame]:
+    """Measure work, memory and times of answers and explanations.
+
+    Args:
+        teacher: In eval mode.
+        student: In eval mode.
+        pixels: (1, S, S, 3) uint8, the image that is explained.
+        image: (1, 3, S, S) float32, the same image, normalised.
+        target: (1,) int64, the class that is explained.
+        against: Background images of SHAP (M, 3, S, S), and samples or evaluations of a SHAP call.
+        protocol: How long each ratio of times is measured.
+        slow: Whether to time the slow explanations, too.
+        onnx: The file to write the student to, where the packages for it are installed.
+
+    Returns:
+        Tables "models", "memory", "latency", "explanations", "end_to_end", and "onnx" where it
+        could be written.
+    """
+    size = image.shape[-1]
+    methods = explanation_methods(image, target, *against)
+    if not slow:
+        methods = {name: method for name, method in methods.items() if name not in SLOW}
+    whole = end_to_end(pixels, *against)
+    tables = {
+        "models": cost_table({"teacher": teacher, "student": student}, size),
+        "memory": memory_table({"teacher": teacher, "student": student}, image),
+        "latency": latency(teacher, student, image, protocol),
+    }
+    times = explanation_times(teacher, student, methods, image, protocol)
+    tables["explanations"] = times.join(explanation_work(teacher, student, methods, image))
+    tables["end_to_end"] = explanation_times(teacher, student, whole, image, protocol)
+    if onnx_available():
+        export_onnx(student, onnx, size)
+        tables["onnx"] = onnx_latency(student, onnx, image, protocol)
+    return tables

@@ -1,0 +1,197 @@
+"""Plots of layers: maps, probes, likeness of networks, the ledger, ablation (notebook 04)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from kdnb.core.plots import PALETTE, Picture, image_panels
+
+__all__ = ["ablation_curves", "cka_heatmaps", "ledger_bars", "map_grid", "probe_curves"]
+
+
+def map_grid(
+    images: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    titles: Sequence[str],
+    masks: np.ndarray | None = None,
+) -> Picture:
+    """Raw maps of every layer, one row per image and one column per tap.
+
+    Each has its own range printed below. ``images`` are (N, S, S, 3) uint8 with N row titles,
+    ``maps`` hold (N, h, w) raw values ≥ 0 per tap; ``masks`` (N, S, S) bool are outlined on the
+    images.
+    """
+    figure, axes = image_panels(images, titles, masks, list(maps))
+    for column, values in enumerate(maps.values(), start=1):
+        for row, value in enumerate(values):
+            high = max(float(value.max()), 1e-12)
+            ax = axes[row, column]
+            ax.imshow(value, cmap="cividis", vmin=0, vmax=high, interpolation="nearest")
+            ax.set_xlabel(f"0 to {value.max():.2g}", fontsize=7)
+    sizes = ", ".join(f"{name} {of.shape[1]} by {of.shape[2]}" for name, of in maps.items())
+    return Picture(
+        figure,
+        f"Maps of {len(images)} images ({', '.join(titles)}) at {len(maps)} layers: {sizes} cells. "
+        "Bright cells are large values.",
+        pixels=True,
+    )
+
+
+LINE_MARKS = ("o-", "s--", "^-.", "D:")
+LEDGER_PARTS = {  # of the ledger: column, offset and height of its bars, colour, hatch
+    "for": ("supporting", -0.12, 0.42, PALETTE[5], ""),
+    "against": ("opposing", -0.12, 0.42, PALETTE[0], "//"),
+    "bias": ("bias", 0.25, 0.3, "#999999", ".."),
+}
+
+
+def probe_curves(probes: pd.DataFrame, chance: float) -> Picture:
+    """Accuracy of a linear probe at every layer, a line per network with its interval.
+
+    The untrained student is drawn beside them. Columns: model, tap, accuracy, low, high, untrained,
+    untrained_low, untrained_high; ``chance`` is the accuracy of always naming the most frequent
+    class.
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+    first = probes[probes["model"] == probes["model"].iloc[0]]
+    untrained = first[["untrained", "untrained_low", "untrained_high"]]
+    lines = dict(tuple(probes.groupby("model", sort=False)))
+    lines["untrained student"] = untrained.set_axis(["accuracy", "low", "high"], axis=1)
+    said = []
+    for i, (name, line) in enumerate(lines.items()):
+        x = np.arange(1, len(line) + 1)
+        axes.plot(x, line["accuracy"], LINE_MARKS[i % 4], color=PALETTE[i], label=name, ms=5)
+        axes.fill_between(x, line["low"], line["high"], color=PALETTE[i], alpha=0.12, lw=0)
+        accuracies = ", ".join(f"{value:.2f}" for value in line["accuracy"])
+        said.append(f"{name}: {accuracies}")
+    axes.axhline(chance, color="#777777", ls=":", lw=1)
+    axes.set(xticks=x, xlabel="layer", ylabel="accuracy of a linear probe", ylim=(0, 1.03))
+    axes.set_xticklabels([f"{number}\n{tap}" for number, tap in zip(x, first["tap"], strict=True)])
+    axes.legend(frameon=False, fontsize=9)
+    return Picture(
+        figure,
+        f"Lines: accuracy of a linear probe at layers 1 to {len(x)}. {'; '.join(said)}. "
+        f"Dotted line: most frequent class, {chance:.2f}.",
+    )
+
+
+def cka_heatmaps(cka: pd.DataFrame) -> Picture:
+    """Debiased linear CKA of the student's layers with those of other networks.
+
+    Columns: tap, model, other_tap, cka.
+    """
+    names = cka["model"].unique()
+    figure, axes = _row_of_axes(len(names), width=3.1, height=3.2)
+    said = []
+    for ax, name in zip(axes, names, strict=True):
+        part = cka[cka["model"] == name]
+        table = part.pivot(index="tap", columns="other_tap", values="cka")
+        table = table.loc[part["tap"].unique(), part["other_tap"].unique()]
+        sns.heatmap(
+            table,
+            ax=ax,
+            vmin=0,
+            vmax=1,
+            cmap="cividis",
+            annot=True,
+            fmt=".2f",
+            cbar=False,
+            annot_kws={"size": 8},
+        )
+        is_first = ax is axes[0]
+        ax.set(title=name, xlabel="", ylabel="KD student" if is_first else "")
+        ax.tick_params(axis="x", rotation=45)
+        ax.tick_params(axis="y", rotation=0, labelleft=is_first)
+        pairs = zip(table.index, table.columns, strict=False)  # as deep in both networks
+        values = ", ".join(
+            f"{own} with {other} {table.loc[own, other]:.2f}" for own, other in pairs
+        )
+        said.append(f"{name}: {values}")
+    return Picture(
+        figure,
+        "Heat maps of the likeness (CKA) of the student's layers to other networks. "
+        f"{'; '.join(said)}.",
+    )
+
+
+def _row_of_axes(count: int, width: float, height: float, sharey: bool = False) -> tuple:
+    """A figure with so many axes side by side, each of a width and height in inches."""
+    figure, axes = plt.subplots(
+        1,
+        count,
+        figsize=(width * count, height),
+        sharey=sharey,
+        layout="constrained",
+        squeeze=False,
+    )
+    return figure, axes[0]
+
+
+def ledger_bars(ledger: pd.DataFrame) -> Picture:
+    """What carries the predicted class's logit at each layer, mean over test images.
+
+    What speaks for the class, what speaks against it, and the bias that is added later. Columns:
+    model, tap, logit, supporting, opposing, bias.
+    """
+    models = dict(tuple(ledger.groupby("model", sort=False)))
+    figure, axes = _row_of_axes(len(models), width=3.3, height=3)
+    said = []
+    for ax, (name, table) in zip(axes, models.items(), strict=True):
+        y = np.arange(len(table))
+        for label, (column, offset, height, colour, hatch) in LEDGER_PARTS.items():
+            look = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": label}
+            ax.barh(y + offset, table[column], height, **look)
+        ax.axvline(0, color="#333333", lw=0.8)
+        ax.plot(table["logit"], y, "k|", ms=14, label="logit")
+        ax.set(yticks=y, yticklabels=table["tap"], title=name, xlabel="logits")
+        ax.invert_yaxis()
+        parts = "; ".join(
+            f"{row.tap} for {row.supporting:.1f}, against {row.opposing:.1f}, bias {row.bias:+.1f}"
+            for row in table.itertuples()
+        )
+        said.append(f"{name}: {parts}")
+    axes[-1].legend(frameon=False, fontsize=8)
+    return Picture(
+        figure,
+        f"Bars: parts of the predicted class's mean logit at each layer. {'. '.join(said)}.",
+    )
+
+
+def ablation_curves(ablation: pd.DataFrame) -> Picture:
+    """Fall of the predicted class's probability without its k strongest channels.
+
+    And without k random ones. Columns: tap, k, ranked, ranked_low, ranked_high, random, random_low,
+    random_high.
+    """
+    taps = ablation["tap"].unique()
+    figure, axes = _row_of_axes(len(taps), width=2.2, height=2.7, sharey=True)
+    said = []
+    for ax, tap in zip(axes, taps, strict=True):
+        part = ablation[ablation["tap"] == tap]
+        for i, (name, label) in enumerate({"ranked": "strongest", "random": "random"}.items()):
+            below = part[name] - part[f"{name}_low"]
+            above = part[f"{name}_high"] - part[name]
+            error = np.clip([below, above], 0, None)
+            ax.errorbar(
+                part["k"], part[name], error, fmt=LINE_MARKS[i], color=PALETTE[i], ms=4, label=label
+            )
+        ax.set(title=tap, xlabel="channels cut")
+        ax.set(xscale="log", xticks=part["k"], xticklabels=part["k"])
+        ax.minorticks_off()
+        last = part.iloc[-1]
+        said.append(
+            f"{tap}, {last['k']:.0f} channels: strongest {last['ranked']:.2f}, "
+            f"random {last['random']:.2f}"
+        )
+    axes[0].set_ylabel("fall of probability")
+    axes[0].legend(frameon=False, fontsize=8)
+    return Picture(
+        figure,
+        "Curves: fall of the predicted class's probability when channels become their mean. "
+        f"{'; '.join(said)}.",
+    )

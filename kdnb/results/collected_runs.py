@@ -1,0 +1,242 @@
+"""The record of many runs, collected into a few compressed tables and read with checks (07)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kdnb.batch.plan import Plan
+from kdnb.batch.progress_table import state_of
+from kdnb.batch.run_spec import PLACES, Spec
+from kdnb.core.errors import UserError
+from kdnb.core.runs import AS_IS, atomic_path
+from kdnb.core.settings import Settings
+
+__all__ = ["LARGER", "RECORDED", "Records", "collect_runs", "load_collected", "missing"]
+
+
+Records = Mapping[str, pd.DataFrame]
+
+# the part of a plan that may have another image size: it stands in tables of its own
+LARGER = "larger"
+
+# notebook -> the tables of it that are kept
+RECORDED = {
+    "03_distillation": ("03_answers", "03_trainings", "03_curves"),
+    "05_xai": (
+        "05_grades",
+        "05_margins",
+        "05_verdicts",
+        "05_kd_question",
+        "05_shortcut_accuracy",
+        "05_shortcut",
+        "05_distractor",
+        "05_quality",
+    ),
+    "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
+}
+# what is left as it is does not tell runs apart: a new parameter makes no record another one's
+DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
+
+
+def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
+    """Write the tables of every finished run of a plan to ``folder/<table>.csv.gz``.
+
+    The same runs give the same bytes. Runs of the plan that are recorded there already and not
+    finished in ``root``, as those of another machine, stay.
+
+    ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished. Every
+    other table starts with the column ``run``. Answers are kept as one row per model, with the
+    numbers of all images in one text.
+
+    Raises:
+        UserError: If no run is finished.
+    """
+    done = [spec for spec in plan.specs(root) if state_of(spec.run) == "done"]
+    if not done:
+        raise UserError(
+            f"no run of plan '{plan.name}' is finished in '{root}': kdnb sweep run does that"
+        )
+    tables = {"runs": pd.DataFrame([_row(spec) for spec in done])}
+    for notebook, names in RECORDED.items():
+        specs = [spec for spec in done if Path(spec.notebook).stem == notebook]
+        if not specs:
+            continue
+        for name in names:
+            tables[name] = pd.concat([_table(spec, name) for spec in specs], ignore_index=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = _tables(folder, dtype=str)  # as text, so that no number is written in another way
+    for name, table in _with_recorded(tables, recorded, plan).items():
+        text = table.to_csv(index=False, lineterminator="\n")
+        with atomic_path(folder / f"{name}.csv.gz") as path:
+            path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    return _tables(folder)
+
+
+def _row(spec: Spec) -> dict[str, Any]:
+    """The row of ``runs`` of a finished run."""
+    made = spec.run.json("done.json")
+    chosen = {name: value for name, value in spec.parameters.items() if name not in PLACES}
+    return {
+        "run": spec.run.id,
+        "part": spec.part,
+        "notebook": Path(spec.notebook).stem,
+        "parameters": json.dumps(chosen, sort_keys=True),
+        "seconds": made["seconds"],
+        "finished": made["finished"],
+    }
+
+
+def _table(spec: Spec, name: str) -> pd.DataFrame:
+    """A table of a finished run, with the run in front."""
+    table = pd.read_csv(spec.run.path("results") / f"{name}.csv")
+    if name == "03_answers":
+        values = [" ".join(map(str, table[model])) for model in table.columns]
+        table = pd.DataFrame({"model": table.columns, "values": values})
+    table.insert(0, "run", spec.run.id)
+    return table
+
+
+def _with_recorded(new: Records, old: Records, plan: Plan) -> Records:
+    """The new tables with the plan's other runs from the old ones, in the plan's order."""
+    planned = _planned(plan)
+    new_runs = new["runs"]
+    old_runs = old.get("runs", new_runs.head(0))
+    absent = planned.keys() - set(_keys(new_runs))  # of the new ones
+    left = old_runs.loc[[key in absent for key in _keys(old_runs)]]
+
+    place_of_key = {key: place for place, key in enumerate(planned)}
+    runs = pd.concat([new_runs, left])
+    place_of_run = {}
+    for run, key in zip(runs["run"], _keys(runs), strict=True):
+        place_of_run[run] = place_of_key.get(key)
+
+    together = {}
+    for name in dict.fromkeys([*new, *old]):
+        sources = [new[name]] if name in new else []
+        if name in old:
+            sources.append(old[name][old[name]["run"].isin(left["run"])])
+        together[name] = pd.concat(sources).sort_values(
+            "run", key=lambda run: run.map(place_of_run), kind="stable"
+        )
+    return together
+
+
+def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
+    """What `collect_runs` wrote, if it is the whole plan's, of one version and one image size.
+
+    Args:
+        folder: Of the collected tables.
+        plan: What should be there.
+        partial: Accept that runs are missing.
+
+    Raises:
+        UserError: Naming the runs that are missing, are not of the plan, mix versions or image
+            sizes, or rows of which no run is known.
+    """
+    if not (folder / "runs.csv.gz").is_file():
+        raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
+    tables = _tables(folder)
+    problems = {
+        "are not of the plan": _unplanned(tables, plan),
+        "are missing": [] if partial else missing(tables, plan),
+        "have rows but no provenance": _unknown(tables),
+        "mix versions of kdnb": _mixed_versions(tables),
+        "mix image sizes": _mixed_sizes(tables),
+    }
+    found = []
+    for problem, runs in problems.items():
+        if runs:
+            found.append(f"{len(runs)} runs {problem}: {'; '.join(runs)}")
+    if found:
+        raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")
+    return tables
+
+
+def missing(records: Records, plan: Plan) -> list[str]:
+    """Runs of the plan that the record does not hold: ``part (what varies)``."""
+    known = set(_keys(records["runs"]))
+    return [name for key, name in _planned(plan).items() if key not in known]
+
+
+def _unplanned(records: Records, plan: Plan) -> list[str]:
+    """Runs of the record that the plan does not name."""
+    planned = _planned(plan)
+    runs = records["runs"]
+    return [run for run, key in zip(runs["run"], _keys(runs), strict=True) if key not in planned]
+
+
+def _unknown(records: Records) -> list[str]:
+    """Runs that rows of any table name, and the table ``runs`` does not."""
+    named = set()
+    for table in records.values():
+        named.update(table["run"])
+    return sorted(named - set(records["runs"]["run"]))
+
+
+def _mixed_versions(records: Records) -> list[str]:
+    if "03_trainings" not in records:
+        return []
+    return _mixed(records["03_trainings"], "kdnb")
+
+
+def _mixed_sizes(records: Records) -> list[str]:
+    """Runs of different image sizes: those of the part ``LARGER`` need only be like each other."""
+    runs = records["runs"]
+    runs = runs[runs["notebook"] == "03_distillation"]
+    sizes = runs.assign(size=[json.loads(text).get("image_size") for text in runs["parameters"]])
+    is_larger = sizes["part"] == LARGER
+    return _mixed(sizes[~is_larger], "size") + _mixed(sizes[is_larger], "size")
+
+
+def _mixed(table: pd.DataFrame, column: str) -> list[str]:
+    """``run: value`` for all runs if there is more than one value."""
+    pairs = table.dropna(subset=[column]).drop_duplicates(["run", column])
+    if pairs[column].nunique() < 2:
+        return []
+    return [f"{run}: {value}" for run, value in zip(pairs["run"], pairs[column], strict=True)]
+
+
+def _planned(plan: Plan) -> dict[str, str]:
+    """The runs of a plan in order: key -> ``part (what varies)``."""
+    names = {}
+    for part in plan.parts:
+        for parameters in part.runs:
+            varied = " ".join(f"{name}={parameters[name]}" for name in part.varied)
+            names[_key(part.notebook.stem, parameters)] = f"{part.name} ({varied})"
+    return names
+
+
+def _keys(runs: pd.DataFrame) -> list[str]:
+    """The key of every row of ``runs``."""
+    return [_key(run.notebook, json.loads(run.parameters)) for run in runs.itertuples()]
+
+
+def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
+    """What tells a run apart on any machine: notebook, and parameters that are not the default."""
+    chosen = {}
+    for name, value in parameters.items():
+        if name not in PLACES and value != DEFAULTS.get(name):
+            chosen[name] = value
+    return f"{notebook} {json.dumps(chosen, sort_keys=True)}"
+
+
+def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
+    """The recorded tables by name, without empty ones, whose runs the plan has dropped.
+
+    Args:
+        folder: Of the collected tables.
+        dtype: Of every column; None: as pandas finds it.
+    """
+    types = {"run": str} if dtype is None else dtype  # an id may look like a number
+    tables = {}
+    for path in sorted(folder.glob("*.csv.gz")):
+        table = pd.read_csv(path, dtype=types, **AS_IS)
+        if len(table):
+            tables[path.name.removesuffix(".csv.gz")] = table
+    return tables

@@ -1,0 +1,176 @@
+"""Charts of the published results: accuracy, data set size, the schedule (notebook 07)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from kdnb.core.pareto import pareto
+from kdnb.core.plots import PALETTE, Picture, legend_once, reach
+from kdnb.core.statistics import Interval
+
+__all__ = ["accuracy_summary", "schedule_curves", "size_curves", "worth_pareto"]
+
+
+SUMMARY_MARKS = {
+    "teacher": ("s", PALETTE[1]),
+    "KD student": ("o", PALETTE[0]),
+    "label-only student": ("D", PALETTE[2]),
+    "as-coded student": ("^", PALETTE[3]),
+}
+OTHER_MARKS = "osD^vPX"
+OTHER_COLOURS = (*PALETTE, "#777777")
+HALF = 0.32  # of the height of a place that its models take
+
+
+def accuracy_summary(table: pd.DataFrame) -> Picture:
+    """Accuracy of every model under every split.
+
+    With what memory alone and the largest class reach. Columns: dataset, split, model, accuracy
+    with accuracy_low and accuracy_high, memory, majority, paper (the published accuracy, or NaN).
+    """
+    places = table.groupby(["dataset", "split"], sort=False)
+    figure, axes = plt.subplots(figsize=(8, 0.95 * len(places) + 1.5))
+    names = []
+    said = []
+    for row, ((dataset, split), rows) in enumerate(places):
+        names.append(f"{dataset.replace('_', ' ')}\n{split}")
+        words = [*_draw_bounds(axes, row, rows), *_draw_models(axes, row, rows)]
+        said.append(f"{dataset}, {split}: {', '.join(words)}")
+    legend_once(axes, columns=3)
+    axes.set(yticks=range(len(names)), yticklabels=names)
+    axes.set(xlabel="accuracy on the test part (95 % interval)", xlim=(0, 1.01))
+    axes.invert_yaxis()
+    return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
+
+
+def _draw_bounds(axes: plt.Axes, row: int, rows: pd.DataFrame) -> list[str]:
+    """What memory alone and the largest class reach at a place; in words, too."""
+    memory, largest = rows[["memory", "majority"]].iloc[0]
+    axes.barh(row, memory, height=2.4 * HALF, color="#e6e6e6", label="memory alone (1-NN)")
+    axes.vlines(
+        largest,
+        row - 1.2 * HALF,
+        row + 1.2 * HALF,
+        color="#555555",
+        lw=1,
+        ls=":",
+        label="always the largest class",
+    )
+    return [f"memory alone {memory:.3f}", f"always the largest class {largest:.3f}"]
+
+
+def _draw_models(axes: plt.Axes, row: int, rows: pd.DataFrame) -> list[str]:
+    """The models' accuracies at a place, and the paper's; in words, too."""
+    words = []
+    for one in rows.itertuples():
+        shape, colour = SUMMARY_MARKS[one.model]
+        at = row + HALF * (list(SUMMARY_MARKS).index(one.model) - 1.5) / 1.5
+        bars = np.abs(np.array([[one.accuracy_low], [one.accuracy_high]]) - one.accuracy)
+        look = {"fmt": shape, "ms": 5, "capsize": 3, "color": colour, "label": one.model}
+        axes.errorbar(one.accuracy, at, xerr=bars, **look)
+        interval = Interval((one.accuracy, one.accuracy_low, one.accuracy_high))
+        words.append(f"{one.model} {interval}")
+        if not np.isnan(one.paper):
+            look = {"ms": 9, "mfc": "none", "color": colour, "label": "the paper's (hollow)"}
+            axes.plot(one.paper, at, shape, **look)
+            words.append(f"the paper's {one.paper:.3f}")
+    return words
+
+
+def size_curves(table: pd.DataFrame, value: str = "accuracy", by: str = "model") -> Picture:
+    """A score against the share of the training patients, one panel per data set.
+
+    Only data sets of which there are several shares. Columns: dataset, fraction, ``by``, ``value``
+    and its ends (accuracy_low, accuracy_high), memory where it is known.
+    """
+    shares_of = table.groupby("dataset", sort=False)["fraction"].nunique()
+    names = shares_of[shares_of > 1].index
+    size = (3.4 * len(names) + 2.4, 3.4)
+    figure, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True)
+    said = []
+    for axes, name in zip(panels[0], names, strict=True):
+        rows = table[table["dataset"] == name].sort_values("fraction", kind="stable")
+        if "memory" in rows:
+            look = {"color": "#777777", "ls": "--", "label": "memory alone (1-NN)"}
+            axes.plot(rows["fraction"], rows["memory"], **look)
+        for number, (line, part) in enumerate(rows.groupby(by, sort=False)):
+            _draw_curve(axes, number, line, part, value)
+            first = part.iloc[0]
+            last = part.iloc[-1]
+            said.append(
+                f"{name}, {line}: {first[value]:.3f} at {first['fraction']:g} "
+                f"to {last[value]:.3f} at {last['fraction']:g}"
+            )
+        shares = sorted(rows["fraction"].unique())
+        axes.set(xscale="log", xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])
+        axes.set(title=name.replace("_", " "), xlabel="share of the training patients")
+        axes.minorticks_off()
+    panels[0][0].set_ylabel(f"{value} on the test part")
+    panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
+    figure.tight_layout()
+    return Picture(
+        figure,
+        f"{value} against the share of training patients, with 95 % intervals. {'; '.join(said)}.",
+    )
+
+
+def _draw_curve(axes: plt.Axes, number: int, line: str, rows: pd.DataFrame, value: str) -> None:
+    """A model's score by share, moved a little to the right of the line before it."""
+    other = (OTHER_MARKS[number % 7], OTHER_COLOURS[number % 7])
+    shape, colour = SUMMARY_MARKS.get(line, other)
+    axes.errorbar(
+        rows["fraction"] * 1.035**number,
+        rows[value],
+        yerr=reach(rows, value, f"{value}_low", f"{value}_high"),
+        marker=shape,
+        ms=5,
+        capsize=3,
+        color=colour,
+        label=line,
+    )
+
+
+def schedule_curves(table: pd.DataFrame) -> Picture:
+    """Validation accuracy per epoch, one panel per data set and split.
+
+    Columns: dataset, split, model, epoch, val_accuracy.
+    """
+    place = table["dataset"].str.replace("_", " ") + ", " + table["split"]
+    grid = sns.relplot(
+        table.assign(place=place),
+        x="epoch",
+        y="val_accuracy",
+        hue="model",
+        style="model",
+        col="place",
+        col_wrap=3,
+        kind="line",
+        markers={name: shape for name, (shape, _) in SUMMARY_MARKS.items()},
+        palette={name: colour for name, (_, colour) in SUMMARY_MARKS.items()},
+        dashes=False,
+        height=2.6,
+    )
+    grid.set_titles("{col_name}").set_axis_labels("epoch", "accuracy, validation part")
+    for axes in grid.axes.flat:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=3, title=None)
+    said = []
+    for (name, model), went in table.groupby([place, "model"], sort=False)["val_accuracy"]:
+        half_way = went.iloc[len(went) // 2 - 1]
+        said.append(f"{name}, {model}: {half_way:.3f} half-way, {went.iloc[-1]:.3f} at the end")
+    return Picture(
+        grid.figure, f"Accuracy on the validation part after every epoch. {'; '.join(said)}."
+    )
+
+
+def worth_pareto(table: pd.DataFrame) -> Picture:
+    """Quality of every explanation of one data set against its time.
+
+    Columns: method, model, metric, quality, ms.
+    """
+    metric = table["metric"].iloc[0]
+    rows = table.rename(columns={"quality": metric}).set_index(["method", "model"])
+    return pareto(rows, metric)

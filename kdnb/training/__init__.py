@@ -1,0 +1,69 @@
+"""Training: teachers, students, taps, the one fit loop, evaluation, model cost (notebook 02)."""
+
+from kdnb.training.evaluation import confusion, ece, paired_difference, scores
+from kdnb.training.fit import Loss, Schedule, fit, predict, saved_logits
+from kdnb.training.model_cost import closed_form_macs, cost_table, flops_of, macs
+from kdnb.training.modules import (
+    count_parameters,
+    depth,
+    evaluating,
+    load_weights,
+    modules_at,
+    save_weights,
+)
+from kdnb.training.precision import autocast, resolve_precision
+from kdnb.training.students import AsCodedNet, FiveConv, make_student
+from kdnb.training.taps import capture, check_targets, features, gradients_at_taps, logits_and_taps
+from kdnb.training.teachers import TappedDenseNet121, imagenet_state, make_teacher
+from kdnb.training.train_teacher import (
+    find_teacher,
+    find_untrained_teacher,
+    load_teacher,
+    make_untrained_teacher,
+    schedule_of,
+    train_teacher,
+)
+from kdnb.training.trained_students import load_named_student, load_student
+
+__all__ = [
+    "AsCodedNet",
+    "FiveConv",
+    "Loss",
+    "Schedule",
+    "TappedDenseNet121",
+    "autocast",
+    "capture",
+    "check_targets",
+    "closed_form_macs",
+    "confusion",
+    "cost_table",
+    "count_parameters",
+    "depth",
+    "ece",
+    "evaluating",
+    "features",
+    "find_teacher",
+    "find_untrained_teacher",
+    "fit",
+    "flops_of",
+    "gradients_at_taps",
+    "imagenet_state",
+    "load_student",
+    "load_teacher",
+    "load_weights",
+    "logits_and_taps",
+    "macs",
+    "make_student",
+    "make_teacher",
+    "make_untrained_teacher",
+    "modules_at",
+    "load_named_student",
+    "paired_difference",
+    "predict",
+    "resolve_precision",
+    "save_weights",
+    "saved_logits",
+    "schedule_of",
+    "scores",
+    "train_teacher",
+]

@@ -1,0 +1,87 @@
+"""Plots of training: learning curves, confusion, reliability (notebooks 02, 03)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from kdnb.core.plots import PALETTE, Picture
+
+__all__ = ["confusion_heatmap", "learning_curves", "reliability"]
+
+
+def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
+    """Loss and accuracy per epoch of each training; solid is validation, dashed is training."""
+    figure, both = plt.subplots(1, 2, figsize=(9, 3.2))
+    said = []
+    for i, (name, history) in enumerate(histories.items()):
+        epochs = history["epoch"] + 1
+        validation = {"color": PALETTE[i], "marker": "o", "ms": 3, "label": f"{name}, validation"}
+        training = {"color": PALETTE[i], "ls": "--", "lw": 1, "label": f"{name}, training"}
+        for axes, what in zip(both, ("loss", "accuracy"), strict=True):
+            axes.plot(epochs, history[f"val_{what}"], **validation)
+            axes.plot(epochs, history[f"train_{what}"], **training)
+            axes.set(xlabel="epoch", ylabel=what)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        loss, accuracy = history[["val_loss", "val_accuracy"]].iloc[-1]
+        said.append(
+            f"{name} ends at validation loss {loss:.3f}, accuracy {accuracy:.3f} "
+            f"after {len(history)} epochs"
+        )
+    both[0].set_yscale("log")
+    both[1].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return Picture(figure, f"Two line charts, loss and accuracy by epoch: {'; '.join(said)}.")
+
+
+def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
+    """A confusion matrix: counts of true class (rows) by predicted class (columns)."""
+    figure, axes = plt.subplots(figsize=(1.0 * len(matrix) + 1.6, 0.7 * len(matrix) + 1.2))
+    shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+    sns.heatmap(
+        shares,
+        annot=matrix,
+        fmt="d",
+        cmap="cividis",
+        vmin=0,
+        vmax=1,
+        ax=axes,
+        cbar_kws={"label": "share of the true class"},
+    )
+    recalls = "; ".join(f"{name} {shares.loc[name, name]:.0%}" for name in matrix.index)
+    return Picture(
+        figure, f"Confusion matrix; share of each true class that is recognised: {recalls}."
+    )
+
+
+def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray) -> Picture:
+    """Reliability diagram: how often the answers of a confidence are right.
+
+    On the diagonal, confidence can be trusted. ``probabilities`` holds (N, K) per model,
+    ``targets`` (N,) class indices; confidence is cut into ten equal steps.
+    """
+    figure, axes = plt.subplots(figsize=(4.6, 4))
+    axes.plot([0, 1], [0, 1], color="#777777", lw=1, ls=":")
+    said = []
+    for i, (name, values) in enumerate(probabilities.items()):
+        sure = values.max(1)
+        rows = pd.DataFrame({"sure": sure, "right": values.argmax(1) == targets})
+        step = np.minimum((sure * 10).astype(int), 9)
+        points = rows.groupby(step).agg(
+            sure=("sure", "mean"), right=("right", "mean"), count=("right", "size")
+        )
+        marker = "osD^"[i % 4]
+        axes.plot(
+            points["sure"], points["right"], color=PALETTE[i], marker=marker, ms=4, label=name
+        )
+        top = points.iloc[-1]
+        share = f"{top['count']:.0f} of {len(rows)} answers in the most confident step"
+        said.append(f"{name}: {share}, {top['right']:.0%} of these right")
+    axes.set(xlabel="confidence", ylabel="share that is right")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
+    return Picture(figure, f"Reliability diagram. {'; '.join(said)}.")

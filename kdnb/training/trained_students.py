@@ -1,0 +1,52 @@
+"""Trained students, loaded again from their runs (notebooks 03-07)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from kdnb.core.errors import UserError
+from kdnb.core.runs import Run, finished_runs
+from kdnb.training.modules import load_weights
+from kdnb.training.students import make_student
+
+__all__ = ["load_student", "load_named_student"]
+
+
+def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
+    """The trained student of a run, in eval mode."""
+    built = run.json("spec.json")["parameters"]["model"]
+    return load_weights(make_student(classes, **built), run.path("model.safetensors")).to(device)
+
+
+def load_named_student(root: Path, name: str) -> tuple[nn.Module, int]:
+    """A trained student and the side of its images, px, by its run's id.
+
+    ``student/<id>`` or its beginning will do.
+
+    Raises:
+        UserError: If not exactly one finished run is meant.
+    """
+    runs = finished_runs(root, "student")
+    wanted = name.removeprefix("student/")
+    found = [run for run in runs if wanted and run.id.startswith(wanted)]
+    if len(found) != 1:
+        known = (
+            ", ".join(run.id for run in runs[-5:]) or "none yet: run the study first (make study)"
+        )
+        raise UserError(
+            f"run must be the id of one student in '{Path(root) / 'student'}', got '{name}', "
+            f"which is {len(found) or 'none'} of them: the newest are {known}"
+        )
+    try:
+        with safe_open(found[0].path("model.safetensors"), "pt") as weights:
+            classes = weights.get_slice("classifier.weight").get_shape()[0]
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the weights in '{found[0].folder}' cannot be read ({error}): train again"
+        ) from None
+    size = found[0].json("spec.json")["parameters"]["model"]["image_size"]
+    return load_student(found[0], classes, torch.device("cpu")), size

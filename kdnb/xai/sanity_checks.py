@@ -1,0 +1,119 @@
+"""Does a map depend on what it should? On the class, on the weights, not on noise (notebook 05)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdnb.core.errors import UserError
+from kdnb.xai.map_agreement import rank_correlation
+
+__all__ = ["Explainer", "class_switch", "randomisation", "randomised", "runner_up", "stability"]
+
+
+Explainer = Callable[
+    [nn.Module, Tensor, Tensor], np.ndarray
+]  # model, images, targets -> maps (N, H, W)
+
+
+def runner_up(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(N,) the most likely class besides the target.
+
+    >>> runner_up(np.array([[3.0, 1.0, 2.0]]), np.array([0])).tolist()
+    [2]
+    """
+    others = np.array(logits, dtype=np.float64)
+    others[np.arange(len(others)), np.asarray(targets)] = -np.inf
+    return others.argmax(axis=1)
+
+
+def class_switch(
+    explainer: Explainer, model: nn.Module, images: Tensor, others: Tensor, maps: np.ndarray
+) -> np.ndarray:
+    """Rank correlation (N,) of the maps of two classes: 1 for a map that is blind to the class.
+
+    ``maps`` (N, H, W) are the explainer's for the first class, ``others`` (N,) the second class of
+    each image.
+    """
+    return rank_correlation(maps, explainer(model, images, others))
+
+
+def randomised(model: nn.Module, stages: int, seed: int = 0) -> Iterator[nn.Module]:
+    """Copies of a model whose layers are drawn anew from the top down.
+
+    At stage s of S these are the top s/S of the layers: the cascading randomisation of the sanity
+    checks (arXiv 1810.03292, section 3.1). The model itself stays as it is.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(
+            2**31 + seed
+        )  # never the seed that the model itself may have started from
+        fresh = copy.deepcopy(model).eval()
+        for module in fresh.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    layers = [name for name, module in model.named_modules() if hasattr(module, "reset_parameters")]
+    for stage in range(1, stages + 1):
+        kept = len(layers) - round(len(layers) * stage / stages)
+        part = copy.deepcopy(model).eval()
+        for name in layers[kept:]:
+            part.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
+        yield part
+
+
+def randomisation(
+    explainer: Explainer,
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    maps: np.ndarray,
+    *,
+    stages: int = 3,
+    seed: int = 0,
+) -> np.ndarray:
+    """Rank correlation of the map with that of ever more random weights: 1 if it ignores them.
+
+    Args:
+        explainer: Maps of a model, images and targets.
+        model: The trained network; it stays as it is.
+        images: (N, 3, H, W).
+        targets: (N,) class numbers.
+        maps: (N, H, W), the explainer's for these.
+        stages: Steps from the top layer to all layers.
+        seed: Seeds the random weights.
+
+    Returns:
+        (stages, N); the last row is the network with nothing learned left. NaN where the method is
+        refused.
+    """
+    found = []
+    for random_model in randomised(model, stages, seed):
+        try:
+            found.append(rank_correlation(maps, explainer(random_model, images, targets)))
+        except UserError:  # an axiom that fails on random weights: there is no map to compare
+            found.append(np.full(len(images), np.nan))
+    return np.stack(found)
+
+
+def stability(
+    explainer: Explainer,
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    maps: np.ndarray,
+    *,
+    noise: float = 0.05,
+    seed: int = 0,
+) -> np.ndarray:
+    """Rank correlation (N,) of the maps (N, H, W) with those of slightly noisy images: 1 is stable.
+
+    ``noise`` is the deviation in units of normalised images: 0.05 is about 1 % of the range from
+    black to white.
+    """
+    drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
+    noisy = images + noise * drawn
+    return rank_correlation(maps, explainer(model, noisy, targets))

@@ -1,0 +1,209 @@
+"""Phantoms with planted traps: students that cheat, and a bright thing (notebooks 04, 05)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdnb.core.protocols import ImagesOfStudy
+from kdnb.core.runs import Run
+from kdnb.core.statistics import Interval, seed_interval, share_interval
+from kdnb.data.dataset import ImageSet, load
+from kdnb.data.phantoms.render import render
+from kdnb.data.registry import phantom_plan
+from kdnb.data.sources import phantom_source
+from kdnb.data.study_images import StudyImages
+from kdnb.data.transforms import to_tensor
+from kdnb.distillation.train_student import train_student
+from kdnb.training.fit import predict
+from kdnb.training.trained_students import load_student
+from kdnb.xai.evaluation import STUDENTS, explainer, explanations
+from kdnb.xai.localisation import distractor_shares, energy_in_mask
+
+__all__ = [
+    "CHEATED",
+    "LURING",
+    "SMALL",
+    "distractor_test",
+    "shortcut_test",
+    "train_cheating",
+    "train_lured",
+]
+
+
+SMALL = {
+    "data": "",
+    "split": "grouped",
+    "image_size": 32,
+    "patients": 64,
+    "slices": 4,
+    "fraction": 1.0,
+    "student": "five_conv",
+    "width": 1.0,
+    "student_epochs": 8,
+    "views": 2,
+    "batch_size": 16,
+    "learning_rate": 2e-3,
+    "precision": "float32",
+}
+CHEATED = "phantom_dementia_shortcut"  # the true sign is hard to see there, and the mark is easy
+LURING = "phantom_brain_distractor"
+SHOWN = 8  # images of a small study that are explained
+
+
+def train_lured(study: ImagesOfStudy) -> list[Run]:
+    """Train label-only students, one per seed, on brain phantoms with a blob that tells nothing."""
+    small = _small(study, LURING)
+    return _train_students(small, small.image_set)
+
+
+def train_cheating(study: ImagesOfStudy) -> dict[str, list[Run]]:
+    """Train label-only students, one per seed, on dementia phantoms with a mark in a corner.
+
+    Returns:
+        "cheating": of phantoms whose mark names the class. "honest": of the same phantoms with
+        marks that say nothing.
+    """
+    small = _small(study, CHEATED)
+    return {
+        "cheating": _train_students(small, small.image_set),
+        "honest": _train_students(small, _fair(small)),
+    }
+
+
+def distractor_test(study: ImagesOfStudy, students: Sequence[Run]) -> pd.DataFrame:
+    """Where the first layer points in phantoms with a bright thing that tells nothing.
+
+    Args:
+        study: Device and seeds.
+        students: Of `train_lured`.
+
+    Returns:
+        The table of `distractor_shares`.
+    """
+    small = _small(study, LURING)
+    rows = small.image_set.rows("test")
+    plan = phantom_plan(small.settings)
+    shown = small.image_set.table["image_id"].iloc[rows]
+    masks = np.stack([render(plan, i, small.image_set.size).distractor for i in shown])
+    models = _load(small, students)
+    images = small.images(rows)
+    return distractor_shares(models, images, small.targets(rows), masks, small.test_groups)
+
+
+def shortcut_test(
+    study: ImagesOfStudy, students: Mapping[str, Sequence[Run]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Students that cheat: which explanations show it?
+
+    All see test images whose mark says nothing, and explain the class that they name.
+
+    Args:
+        study: Device, seeds and samples.
+        students: Of `train_cheating`.
+
+    Returns:
+        Accuracy: index ``student``, columns (marks, value · low · high). Energy of each
+        explanation's map in the mark: index ``explanation``; ``cheating`` and ``honest``, their
+        ``difference`` with its 95 % interval over seeds and patients (low, high), ``chance`` (the
+        mark's share of the image), and whether it ``reveals`` the cheat (1, 0): the whole interval
+        of the difference lies above ``chance``, so that an eye may see it; ``seeds``, ``images``.
+    """
+    small = _small(study, CHEATED)
+    fair = _fair(small)
+    models = {who: _load(small, runs) for who, runs in students.items()}
+    marks = {"mark names the class": small.image_set, "mark says nothing": fair}
+    accuracy = {who: _accuracies(small, of, marks) for who, of in models.items()}
+    accuracies = pd.DataFrame(accuracy).T.rename_axis("student")
+    return accuracies, _energies(small, fair, models)
+
+
+def _small(study: ImagesOfStudy, dataset: str) -> StudyImages:
+    """The images of a small study on other phantoms, the same in every profile: seconds."""
+    return StudyImages(study.settings.model_copy(update=SMALL | {"dataset": dataset}))
+
+
+def _fair(small: StudyImages) -> ImageSet:
+    """The images of a small study with marks that say nothing: any class as often as any other."""
+    plan = replace(phantom_plan(small.settings), shortcut=0.25)
+    return load(small.settings, phantom_source(plan))
+
+
+def _train_students(small: StudyImages, image_set: ImageSet) -> list[Run]:
+    """Label-only students of every seed, trained on these images now, or found."""
+    return [
+        train_student(of_seed, image_set, None, small.device, alpha=1.0)
+        for of_seed in small.settings.of_seeds
+    ]
+
+
+def _load(small: StudyImages, runs: Sequence[Run]) -> list[nn.Module]:
+    classes = len(small.image_set.classes)
+    return [load_student(run, classes, small.device) for run in runs]
+
+
+def _accuracies(
+    small: StudyImages, models: Sequence[nn.Module], marks: Mapping[str, ImageSet]
+) -> dict[tuple[str, str], float]:
+    """(marks, value · low · high) → number, of the students of every seed together."""
+    row = {}
+    for told, images in marks.items():
+        value, low, high = _accuracy(small, models, images)
+        row[told, "value"] = value
+        row[told, "low"] = low
+        row[told, "high"] = high
+    return row
+
+
+def _accuracy(small: StudyImages, models: Sequence[nn.Module], image_set: ImageSet) -> Interval:
+    rows = image_set.rows("test")
+    right = []
+    for model in models:
+        logits = predict(model, image_set, rows, small.settings.batch_size, small.device)
+        right.append(logits.argmax(1) == small.test_targets)
+    return share_interval(np.stack(right).astype(float), small.test_groups)
+
+
+def _energies(
+    small: StudyImages, fair: ImageSet, models: Mapping[str, Sequence[nn.Module]]
+) -> pd.DataFrame:
+    """The second table of `shortcut_test`."""
+    rows = small.sample(SHOWN)
+    plan = replace(phantom_plan(small.settings), shortcut=0.25)
+    names = fair.table["image_id"].iloc[rows]
+    masks = np.stack([render(plan, i, fair.size).mark for i in names])
+    images = to_tensor(fair.pixels[rows]).to(small.device)
+    groups = small.groups(rows)
+    energy = {}
+    for name in explanations(STUDENTS[1]):
+        inside = {}
+        for who, of in models.items():
+            inside[who] = np.stack([_energy(small, name, model, images, masks) for model in of])
+        gap = inside["cheating"] - inside["honest"]
+        value, low, high = seed_interval(gap, groups, bounds=(-1, 1))
+        energy[name] = {
+            "cheating": np.nanmean(inside["cheating"]),
+            "honest": np.nanmean(inside["honest"]),
+            "difference": value,
+            "low": low,
+            "high": high,
+            "chance": masks.mean(),
+            "reveals": float(low > masks.mean()),
+            "seeds": len(gap),
+            "images": len(rows),
+        }
+    table = pd.DataFrame(energy).T.astype({"seeds": int, "images": int})
+    return table.rename_axis("explanation")
+
+
+def _energy(
+    small: StudyImages, name: str, model: nn.Module, images: Tensor, masks: np.ndarray
+) -> np.ndarray:
+    with torch.inference_mode():
+        said = model(images).argmax(1).cpu()
+    return energy_in_mask(explainer(small, name)(model, images, said.clone()), masks)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from kdnb.batch.plan import read_plan
+from kdnb.batch.progress_table import collect_tables, estimate, state_of, status
+from kdnb.cli.commands import main
+from kdnb.core.errors import UserError
+from kdnb.core.runs import write_json
+
+
+def pretend(spec, seconds=1.0, table="powers", text="power,value\n2,4\n"):
+    """Write what a finished run leaves."""
+    run = spec.run
+    run.path("results").mkdir(parents=True)
+    run.path(f"results/{table}.csv").write_text(text)
+    write_json(run.path("spec.json"), {"parameters": spec.content})
+    write_json(run.path("done.json"), {"id": run.id, "seconds": seconds})
+
+
+def kdnb(monkeypatch, *arguments):
+    """Exit code of the command line."""
+    monkeypatch.setattr(sys, "argv", ["kdnb", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code
+
+
+def test_states(specs):
+    done, failed, held, waiting = specs("[grid]\nx = [1, 2, 3, 4]")
+    pretend(done)
+    failed.run.folder.mkdir(parents=True)
+    write_json(failed.run.path("failed.json"), {"message": "ValueError: no"})
+    with FileLock(held.run.folder.with_suffix(".lock")):
+        table = status([done, failed, held, waiting])
+    assert list(table["state"]) == ["done", "failed", "running", "waiting"]
+    assert list(table["note"]) == ["", "ValueError: no", "", ""] and list(table["x"]) == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert state_of(held.run) == "waiting"  # a lock that nobody holds says nothing
+
+
+def test_collect_is_tidy_and_in_the_order_of_the_plan(write, folder):
+    plan = read_plan(write('[fixed]\nfail = "empty"\n[grid]\nx = [3, 1, 2]'))
+    specs = plan.specs(folder / "runs")
+    for spec in reversed(specs[:2]):
+        pretend(
+            spec,
+            text=f"power,value\n2,{spec.parameters['x'] ** 2}\n3,{spec.parameters['x'] ** 3}\n",
+        )
+    rows = collect_tables(plan, specs)
+    assert list(rows.columns) == ["run", "fail", "x", "power", "value"]
+    assert rows[["x", "power", "value"]].to_numpy().tolist() == [
+        [3, 2, 9],
+        [3, 3, 27],
+        [1, 2, 1],
+        [1, 3, 1],
+    ]
+    assert list(rows["run"]) == [specs[0].run.id] * 2 + [specs[1].run.id] * 2
+
+
+def test_a_column_of_the_table_hides_no_parameter(write, folder):
+    plan = read_plan(write("[grid]\nx = [1, 2]"))
+    specs = plan.specs(folder / "runs")
+    pretend(specs[1], text="x,value\n0.5,4\n")
+    assert collect_tables(plan, specs).drop(columns="run").to_dict("list") == {
+        "plan_x": [2],
+        "x": [0.5],
+        "value": [4],
+    }
+
+
+def test_which_table(write, folder):
+    plan = read_plan(write("[grid]\nx = [1]"))
+    specs = plan.specs(folder / "runs")
+    with pytest.raises(UserError, match="no run of plan 'plan' is finished"):
+        collect_tables(plan, specs)
+    pretend(specs[0])
+    specs[0].run.path("results/other.csv").write_text("a\n1\n")
+    with pytest.raises(
+        UserError, match="which table[?] got '', run .* has other, powers: name one with --table"
+    ):
+        collect_tables(plan, specs)
+    assert list(collect_tables(plan, specs, "other")["a"]) == [1]
+
+
+def test_estimates_come_from_the_runs_most_alike(specs):
+    runs = specs("[grid]\nscale = [1.0, 2.0]\nx = [1, 2, 3]")
+    assert estimate(runs) is None and estimate([]) == 0
+    for spec, seconds in zip(runs[:2] + runs[3:5], (10, 12, 100, 120), strict=True):
+        pretend(spec, seconds)
+    left = [runs[2], runs[5]]  # x = 3 at both scales
+    assert estimate(left) == 11 + 110
+    assert estimate(left, workers=2) == 110  # no run is shared by two workers
+
+
+def test_commands(write, folder, monkeypatch, capsys):
+    path, runs = write('[zip]\nx = [1, 2]\nfail = ["", "error"]'), ("--runs-dir", folder / "runs")
+    assert kdnb(monkeypatch, "sweep", "plan", path, *runs, "--specs", folder / "specs") == 0
+    assert "2 runs: 2 waiting; no past run to estimate from" in capsys.readouterr().out
+    assert len(list((folder / "specs").glob("*.json"))) == 2
+    assert kdnb(monkeypatch, "sweep", "run", path, *runs) == 1
+    out = capsys.readouterr().out
+    assert (
+        "failed: ValueError: no square of 2 (executed copy: " in out
+        and "2 runs: 1 done, 1 failed" in out
+    )
+    assert kdnb(monkeypatch, "sweep", "run", path, *runs) == 1
+    assert "1/1" not in capsys.readouterr().out  # failed runs wait for retry
+    assert kdnb(monkeypatch, "sweep", "retry", path, *runs) == 1
+    assert (
+        "1 failed runs are tried again" in (out := capsys.readouterr().out) and "1/1 failed" in out
+    )
+    assert kdnb(monkeypatch, "sweep", "status", path, *runs, "--watch", "0.1") == 0
+    assert "ValueError: no square of 2" in capsys.readouterr().out
+    assert kdnb(monkeypatch, "sweep", "collect", path, *runs) == 0
+    assert (
+        f"1 of 2 runs, 2 rows: {folder / 'runs' / 'sweep' / 'plan.csv'}" in capsys.readouterr().out
+    )
+    assert list(pd.read_csv(folder / "runs" / "sweep" / "plan.csv")["value"]) == [1.0, 1.0]
+
+
+def test_a_mistake_on_the_command_line_is_one_line(write, monkeypatch, capsys):
+    for command in ("plan", "run", "status", "collect", "retry"):
+        assert kdnb(monkeypatch, "sweep", command, write("[grid]\nx = []")) == 2
+        err = capsys.readouterr().err.strip()
+        assert err.startswith("kdnb: plan '") and "grid.x is empty" in err and "\n" not in err

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdnb.cli.commands import _pairs, main
+from kdnb.core.notebook_files import notebooks, parameters_of
+from kdnb.core.runs import finished_runs
+from kdnb.core.settings import Settings
+from kdnb.efficiency.onnx_export import onnx_model
+from kdnb.feature_maps.layer_analysis import analyse_layers
+
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+
+
+def run(capsys, monkeypatch, *arguments):
+    """Exit code and stderr of ``kdnb`` with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["kdnb", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code, capsys.readouterr().err.strip()
+
+
+def printed(capsys, monkeypatch, *arguments):
+    """What ``kdnb`` prints with these arguments, which it takes without complaint."""
+    monkeypatch.setattr(sys, "argv", ["kdnb", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def archive(path, classes=CLASSES, per_class=12):
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as file:
+        for part in ("Training", "Testing"):
+            for name in classes:
+                for i in range(per_class):
+                    image = Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8))
+                    with file.open(f"{part}/{name}/{i}.png", "w") as member:
+                        image.save(member, "PNG")
+    return path
+
+
+def cut_short(path):
+    archive(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def no_images(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "nothing here")
+
+
+BAD = {
+    "not a zip": (lambda p: p.write_text("hello"), "zip"),
+    "cut short": (cut_short, "zip"),
+    "no images": (no_images, "no images"),
+    "lacks a class": (lambda p: archive(p, CLASSES[:3]), "pituitary"),
+    "missing": (lambda p: None, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch):
+    make, word = BAD[case]
+    path, runs = tmp_path / "bad.zip", tmp_path / "runs"
+    make(path)
+    code, err = run(capsys, monkeypatch, "study", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke",
+                    "--runs-dir", str(runs))  # fmt: skip
+    assert code == 2 and word in err and err.startswith("kdnb: ") and "\n" not in err
+    assert not [
+        p for p in runs.rglob("*") if p.is_file() and p.suffix != ".lock"
+    ]  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--profile", "fast"], "profile must be one of"),
+        (["--seed", "-1"], "seed must be a whole number"),
+        (["--set", "alpha=1.4"], r"alpha must be a number in [0, 1], got 1.4"),
+        (["--set", "alhpa=0.4"], "unknown parameter 'alhpa'"),
+        (["--set", "alpha"], "--set takes name=value, got 'alpha'"),
+        (["--set", "alphas=[0.4"], "--set alphas takes a number, a text or a list, got '[0.4'"),
+        (["--dataset", "brain_tumour"], "accepted are phantom_brain"),
+        (["--dataset", "custom"], "give the path of an archive"),
+    ],
+)
+def test_bad_parameter_is_one_line_and_code_2(arguments, word, tmp_path, capsys, monkeypatch):
+    code, err = run(capsys, monkeypatch, "study", "--runs-dir", str(tmp_path / "runs"), *arguments)
+    assert code == 2 and word in err and "\n" not in err
+
+
+def test_output_folder_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code, err = run(capsys, monkeypatch, "study", "--profile", "smoke", "--runs-dir", str(blocked))
+    assert code == 2 and "cannot be written" in err and "\n" not in err
+
+
+def test_real_process_shows_no_traceback(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "kdnb.cli",
+        "study",
+        "--set",
+        "temperature=0",
+        "--runs-dir",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (
+        done.returncode == 2
+        and done.stderr.count("\n") == 1
+        and "temperature must be" in done.stderr
+    )
+
+
+def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
+    path = archive(tmp_path / "good.zip")
+    given = [
+        "--dataset",
+        "brain_tumor",
+        "--data",
+        path,
+        "--profile",
+        "smoke",
+        "--runs-dir",
+        tmp_path / "runs",
+    ]
+    out = printed(capsys, monkeypatch, "data", "show", *given)
+    assert "96 images, 0 skipped" in out and "1-NN on raw pixels" in out
+
+
+def test_audit_command_writes_its_page(tmp_path, capsys, monkeypatch):
+    path, out = archive(tmp_path / "good.zip"), tmp_path / "audit"
+    given = ["--dataset", "brain_tumor", "--out", out, "--runs-dir", tmp_path / "runs"]
+    told = printed(capsys, monkeypatch, "data", "audit", path, *given)
+    assert "grouped" in told and f"report: {out / 'report.html'}" in told
+    assert (out / "ledger.csv").is_file()
+
+
+def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monkeypatch):
+    code, error = run(
+        capsys, monkeypatch, "explain", "x.png", "--run", "zz", "--runs-dir", str(tmp_path)
+    )
+    assert code == 2 and error.startswith(
+        "kdnb: run must be the id of a student read in notebook 04"
+    )
+    analyse_layers(study)
+    image, page = tmp_path / "a.png", tmp_path / "a.html"
+    Image.fromarray(np.array(study.image_set.pixels[3])).save(image)
+    given = ["--run", study.student.id[:8], "--out", page, "--runs-dir", study.settings.runs]
+    told = printed(capsys, monkeypatch, "explain", image, *given)
+    assert "The student says" in told and f"page: {page}" in told
+    assert "kdnb-stepper" in page.read_text()
+
+
+@pytest.mark.parametrize("notebook", notebooks(), ids=lambda p: p.stem)
+def test_defaults_of_every_notebook_are_the_settings_defaults(notebook):
+    declared = parameters_of(notebook)
+    fields = Settings.model_fields
+    assert set(declared) <= set(fields)
+    assert {n: v for n, v in declared.items() if v != fields[n].default} == {}
+
+
+def test_project_root_can_be_named(tmp_path, monkeypatch):
+    from kdnb.core.errors import UserError
+
+    monkeypatch.setenv("KDNB_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no notebooks in"):
+        notebooks()
+    assert Path(os.environ["KDNB_ROOT"]) == tmp_path
+
+
+def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
+    path, given = (
+        tmp_path / "student.onnx",
+        ["--run", study.student.id[:6], "--runs-dir", study.settings.runs],
+    )
+    assert "images (N, 3, 32, 32)" in printed(capsys, monkeypatch, "export", path, *given)
+    images = study.images(study.sample(3))
+    with torch.inference_mode():
+        wanted = study.student_model(images).numpy()
+    np.testing.assert_allclose(onnx_model(path)(images), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["feedfeedfeedfeed", "", "student/"])
+def test_export_of_an_unknown_run_is_one_line_with_the_known_ones(
+    name, study, tmp_path, capsys, monkeypatch
+):
+    arguments = (
+        "export",
+        "--run",
+        name,
+        str(tmp_path / "x.onnx"),
+        "--runs-dir",
+        str(study.settings.runs),
+    )
+    code, said = run(capsys, monkeypatch, *arguments)
+    assert code == 2 and "\n" not in said and f"got '{name}', which is none of them" in said
+    newest = finished_runs(study.settings.runs, "student")[-1]
+    assert newest.id in said and not list(tmp_path.iterdir())
+
+
+def test_export_before_any_run_says_what_to_do(tmp_path, capsys, monkeypatch):
+    code, said = run(
+        capsys,
+        monkeypatch,
+        "export",
+        "--run",
+        "ab",
+        str(tmp_path / "x.onnx"),
+        "--runs-dir",
+        str(tmp_path),
+    )
+    assert code == 2 and "none yet: run the study first" in said
+
+
+def test_a_number_may_be_written_with_an_exponent():
+    given = ["learning_rate=1e-3", "split=random", "alphas=[0.4, 0.7]", "controls=[shuffled]"]
+    assert list(_pairs(given).values()) == [0.001, "random", [0.4, 0.7], ["shuffled"]]
+
+
+def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "student" / study.student.id
+    shutil.copytree(study.student.folder, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    arguments = (
+        "export",
+        "--run",
+        study.student.id,
+        str(tmp_path / "x.onnx"),
+        "--runs-dir",
+        str(tmp_path),
+    )
+    code, said = run(capsys, monkeypatch, *arguments)
+    assert code == 2 and "\n" not in said and "cannot be read" in said

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kdnb.core.errors import UserError
+from kdnb.core.pareto import pareto
+from kdnb.core.plots import png_of, png_uri, score_bars, show
+from kdnb.core.report import publish, write_report
+from kdnb.core.results_folder import Results
+from kdnb.core.runs import read_json, write_json
+from kdnb.data.plots import class_balance, leak_dots, sample_grid
+from kdnb.distillation.plots import grid_heatmap, ladder
+from kdnb.efficiency.plots import cost_ratios_live, pareto_live
+from kdnb.feature_maps.layer_analysis import analyse_layers
+from kdnb.feature_maps.plots import (
+    ablation_curves,
+    cka_heatmaps,
+    ledger_bars,
+    map_grid,
+    probe_curves,
+)
+from kdnb.training.plots import confusion_heatmap, learning_curves, reliability
+from kdnb.widgets.layer_maps import stepper_data
+from kdnb.widgets.stepper import static_stepper
+from kdnb.xai.plots import attribution_grid, tau_heatmap
+
+IMAGES = np.zeros((2, 16, 16, 3), np.uint8)
+MAPS = {"conv1": np.ones((2, 8, 8)), "conv2": np.zeros((2, 4, 4))}
+SCORES = pd.DataFrame(
+    {"value": [0.9, 0.8], "low": [0.85, 0.7], "high": [0.95, 0.88]}, index=["teacher", "student"]
+)
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [0, 1],
+        **{f"{p}_{w}": [1.0, 0.5] for p in ("train", "val") for w in ("loss", "accuracy")},
+    }
+)
+TIMES = pd.DataFrame(
+    {"ratio": [3.0, np.nan], "ratio_low": [2.5, np.nan], "ratio_high": [3.5, np.nan], "teacher_ms": [9, np.nan],
+     "student_ms": [3, 4]}, index=["Grad-CAM", "SHAP deep"])  # fmt: skip
+
+COSTS = pd.DataFrame(
+    {"ms": [9.0, 3, 100], "forwards_time": [1.0, 1, 30], "energy": [0.4, 0.6, 0.5], "low": [0.3, 0.5, 0.4],
+     "high": [0.5, 0.7, 0.6]},
+    index=pd.MultiIndex.from_tuples([("map", "teacher"), ("map", "student"), ("shap", "student")],
+                                    names=["method", "model"]))  # fmt: skip
+PARTS = pd.DataFrame({"label": list("aab"), "part": ["train", "test", "train"]})
+LEAKS = pd.DataFrame(
+    {"1-NN": [0.9], "1-NN mirrored": [0.92]}, index=pd.MultiIndex.from_tuples([("set", "random")])
+)
+GRID = pd.DataFrame({"alpha": [1.0, 0.4, 0.4], "temperature": [1.0, 1, 5], "gain": [0, -0.02, 0.01],
+                     "gain_low": [0, -0.04, -0.02], "gain_high": [0, 0.01, 0.04]})  # fmt: skip
+LADDER = pd.DataFrame({"training": ["KD", "labels"], "macs": [1e8, 1e8], "accuracy": [0.9, 0.8], "low": [0.85, 0.7],
+                       "high": [0.95, 0.9]})  # fmt: skip
+CHARTS = {
+    "class_balance": (class_balance(PARTS), "1 train"),
+    "learning_curves": (learning_curves({"teacher": HISTORY}), "validation loss 0.500"),
+    "confusion": (
+        confusion_heatmap(pd.DataFrame([[3, 1], [0, 4]], list("ab"), list("ab"))),
+        "a 75%",
+    ),
+    "score_bars": (score_bars(SCORES, 0.6), "teacher 0.900 [0.850, 0.950]"),
+    "leak_dots": (
+        leak_dots(LEAKS, {"set": {"protocol": "random", "paper": {"student": 0.97}}}),
+        "student there 0.970",
+    ),
+    "grid_heatmap": (grid_heatmap(GRID), "alpha 0.4, T 5: +0.010 [-0.020, +0.040]"),
+    "reliability": (
+        reliability({"teacher": np.array([[0.9, 0.1], [0.2, 0.8]])}, np.array([0, 0])),
+        "1 of 2 answers",
+    ),
+    "ladder": (ladder(LADDER), "KD 1e+08 MACs 0.900 [0.850, 0.950]"),
+    "score_bars of other values": (
+        score_bars(SCORES, label="energy in mask"),
+        "Energy in mask with 95 %",
+    ),
+    "tau_heatmap": (
+        tau_heatmap(SCORES.T.corr(method="kendall").loc[list(SCORES.index), list(SCORES.index)]),
+        "student and teacher 1.0",
+    ),
+    "score_bars without an interval": (
+        score_bars(SCORES.assign(low=np.nan, high=np.nan)),
+        "teacher 0.900 (no interval)",
+    ),
+    "pareto": (
+        pareto(COSTS, "energy"),
+        "shap of the student 100 ms, energy 0.500. Not beaten: map of the student",
+    ),
+    "pareto without quality": (
+        pareto(COSTS, "nothing"),
+        "Time of one explanation: map of the teacher 9 ms;",
+    ),
+}
+PIXELS = {
+    "sample_grid": sample_grid(IMAGES, ["a", "b"]),
+    "map_grid": map_grid(IMAGES, MAPS, ["a", "b"]),
+    "attribution_grid": attribution_grid(IMAGES, {"SHAP": np.zeros((2, 16, 16))}, ["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_alt_text_says_the_numbers(name):
+    picture, words = CHARTS[name]
+    assert words in picture.alt and not picture.pixels
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_pictures_of_images_are_marked(name):
+    assert PIXELS[name].pixels and PIXELS[name].alt
+
+
+@pytest.mark.parametrize("quality", ["energy", ""])
+def test_live_pareto_shows_the_numbers_of_the_static_one(quality):
+    picture = pareto(COSTS, quality)
+    live = pareto_live(COSTS, quality)
+    dots = [trace for trace in live.data if trace.mode == "markers"]
+    assert sorted(x for trace in dots for x in trace.x) == sorted(COSTS["ms"])
+    drawn = (
+        picture.figure.axes[0].get_lines()[:2]
+        if quality == ""
+        else [
+            line
+            for line in picture.figure.axes[0].get_lines()
+            if line.get_label() in ("teacher", "student")
+        ]
+    )
+    assert [list(line.get_xdata()) for line in drawn] == [list(trace.x) for trace in dots]
+    lines = [trace for trace in live.data if trace.mode == "lines"]
+    assert [list(trace.x) for trace in lines] == ([[3.0]] if quality else [])
+
+
+def test_methods_without_a_quality_are_left_out():
+    rows = COSTS.assign(energy=[np.nan, 0.6, 0.5])
+    assert "teacher" not in pareto(rows, "energy").alt
+
+
+def test_bars_do_not_promise_intervals_that_nobody_knows():
+    known, unknown = CHARTS["score_bars"][0], CHARTS["score_bars without an interval"][0]
+    assert "(95 % intervals)" in known.figure.axes[0].get_xlabel()
+    assert (
+        "(no intervals, for too few" in unknown.figure.axes[0].get_xlabel()
+        and "with no intervals" in unknown.alt
+    )
+
+
+def test_static_stepper_is_marked(study):
+    rows = study.sample(1)
+    data = stepper_data(
+        study.student_model,
+        None,
+        study.images(rows),
+        study.image_set.pixels[rows],
+        study.targets(rows),
+        study.image_set.classes,
+    )
+    assert static_stepper(data).pixels
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    first, second = (png_of(score_bars(SCORES)) for _ in range(2))
+    assert first == second and Image.open(io.BytesIO(first)).size[0] > 300
+    assert base64.b64decode(png_uri(first).removeprefix("data:image/png;base64,")) == first
+
+
+def test_a_grid_marks_the_cell_that_validation_chose():
+    table = GRID.assign(chosen=[int(number == len(GRID) - 1) for number in range(len(GRID))])
+    picture = grid_heatmap(table)
+    assert picture.alt.count("chosen") == 1 and picture.alt.endswith("] chosen.")
+    assert sum("chosen" in text.get_text() for text in picture.figure.axes[0].texts) == 1
+
+
+def test_charts_are_saved_in_few_colours_and_pixels_of_data_without_loss():
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    for picture, lossless in (
+        (score_bars(SCORES), False),
+        (sample_grid(noise, ["a"]), True),
+    ):
+        drawn = io.BytesIO()
+        picture.figure.savefig(drawn, format="png", bbox_inches="tight")
+        saved = Image.open(io.BytesIO(png_of(picture)))
+        seen, wanted = (
+            np.asarray(i.convert("RGB")).astype(int) for i in (saved, Image.open(drawn))
+        )
+        assert (saved.mode == "RGB") == lossless == (seen == wanted).all()
+        assert np.abs(seen - wanted).mean() < 0.2, "no eye sees the difference"
+
+
+def test_names_of_equal_points_do_not_cover_each_other():
+    methods = [(name, "student") for name in ("one", "two", "three")]
+    rows = pd.DataFrame({"ms": [5.0, 5.0, 5.1], "quality": [0.3, 0.3, 0.3]}, index=pd.MultiIndex.from_tuples(
+        methods, names=["method", "model"]))  # fmt: skip
+    figure = pareto(rows, "quality").figure
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 3 and not any(
+        a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]
+    )
+
+
+@pytest.fixture
+def results(tmp_path):
+    parameters = {
+        "dataset": "brain_tumor",
+        "data": "/home/me/a.zip",
+        "split": "grouped",
+        "profile": "smoke",
+        "seed": 0,
+    }
+    results = Results(tmp_path / "study", parameters, "abc")
+    results.table("02_scores", SCORES.rename_axis("model"), ["teacher/1"])
+    results.picture("02_accuracy", CHARTS["score_bars"][0], ["teacher/1"])
+    results.picture("01_samples", PIXELS["sample_grid"])
+    return results
+
+
+def test_report_holds_every_table_and_picture(results):
+    page = write_report(results).read_text()
+    assert page.count("data:image/png;base64,") == 2 and "0.85" in page and "brain_tumor" in page
+
+
+def test_no_pixel_of_real_data_is_published(results, tmp_path):
+    publish(results, tmp_path / "figures")
+    there = {p.name for p in (tmp_path / "figures" / "brain_tumor-grouped").iterdir()}
+    assert there == {"02_scores.csv", "02_accuracy.png"}
+    manifest = read_json(tmp_path / "figures" / "manifest.json")
+    assert manifest["brain_tumor-grouped/02_scores.csv"]["runs"] == ["teacher/1"]
+    assert manifest["brain_tumor-grouped/02_scores.csv"]["parameters"]["data"] == "a.zip"
+
+
+def test_what_an_earlier_study_left_is_removed(results, tmp_path):
+    publish(results, tmp_path / "figures")
+    old = tmp_path / "figures" / "brain_tumor-grouped" / "01_old.csv"
+    old.write_text("x")
+    manifest = read_json(tmp_path / "figures" / "manifest.json")
+    facts = manifest["brain_tumor-grouped/02_scores.csv"]
+    write_json(
+        tmp_path / "figures" / "manifest.json",
+        manifest | {"brain_tumor-grouped/01_old.csv": facts, "audit/a.csv": facts},
+    )
+    publish(results, tmp_path / "figures")
+    kept = read_json(tmp_path / "figures" / "manifest.json")
+    assert (
+        not old.exists() and "brain_tumor-grouped/01_old.csv" not in kept and "audit/a.csv" in kept
+    )
+
+
+def test_phantoms_are_published_whole(results, tmp_path):
+    results.parameters["dataset"] = "phantom_brain"
+    publish(results, tmp_path / "figures")
+    assert (tmp_path / "figures" / "phantom_brain-grouped" / "01_samples.png").is_file()
+
+
+def test_nothing_to_report_is_one_clear_line(tmp_path):
+    empty = Results(tmp_path, {"dataset": "x"}, "abc")
+    with pytest.raises(UserError, match="holds no results yet: run the notebooks first"):
+        write_report(empty)
+
+
+def test_committed_figures_are_listed():
+    from kdnb.core.settings import project_root
+
+    folder = project_root() / "figures"
+    listed = read_json(folder / "manifest.json")
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {
+        "manifest.json"
+    }
+    assert files == set(listed)
+    assert not [
+        name
+        for name, facts in listed.items()
+        if facts["pixels"] and not name.startswith("phantom_")
+    ]
+
+
+def test_charts_of_layers_say_their_numbers(study):
+    reading = analyse_layers(study)
+    charts = {
+        "probes": probe_curves(reading.table("probes"), 0.25),
+        "cka": cka_heatmaps(reading.table("cka")),
+    }
+    charts |= {
+        "ledger": ledger_bars(reading.table("ledger")),
+        "ablation": ablation_curves(reading.table("ablation")),
+    }
+    first = {name: reading.table(name).iloc[0] for name in charts}
+    assert f"KD student: {first['probes']['accuracy']:.2f}, " in charts["probes"].alt
+    assert f"conv1 with conv1 {first['cka']['cka']:.2f}" in charts["cka"].alt
+    assert f"conv1 for {first['ledger']['supporting']:.1f}, against" in charts["ledger"].alt
+    last = reading.table("ablation").query("tap == 'conv1'").iloc[-1]
+    assert (
+        f"conv1, {last['k']:.0f} channels: strongest {last['ranked']:.2f}" in charts["ablation"].alt
+    )
+    bars = charts["ledger"].figure.axes[0].containers[0]
+    assert bars[0].get_width() == pytest.approx(first["ledger"]["supporting"])
+    for picture in charts.values():
+        show(picture)
+
+
+def test_live_ratios_are_of_what_both_models_can_explain():
+    dots = cost_ratios_live(TIMES).data[0]
+    assert (
+        list(dots.x) == [3.0] and list(dots.y) == ["Grad-CAM"] and list(dots.error_x.array) == [0.5]
+    )

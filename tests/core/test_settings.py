@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdnb.core.errors import UserError
+from kdnb.core.settings import PROFILES, Settings, is_live
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"alpha": 1.4}, r"alpha must be a number in \[0, 1\], got 1.4"),
+        ({"alpha": "0.4"}, "alpha must be a number"),
+        ({"temperature": 0.0}, "temperature must be"),
+        ({"temperature": float("nan")}, "temperature must be .* got nan"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"seed": True}, "seed must be a whole number"),
+        ({"profile": "fast"}, "one of smoke, quick, standard, paper, got 'fast'"),
+        ({"split": "patient"}, "one of grouped, random, published, deduplicated"),
+        ({"image_size": 8}, r"in \[32, 512\], or 0, got 8"),
+        ({"teacher_epochs": -1}, "teacher_epochs must be"),
+        ({"alhpa": 0.4}, "unknown parameter 'alhpa': accepted are alpha, "),
+        ({"dataset": ""}, "dataset must be"),
+    ],
+)
+def test_bad_values_end_in_one_clear_line(values, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Settings.checked(values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_zero_takes_the_profile(profile):
+    settings = Settings.checked({"profile": profile})
+    assert all(getattr(settings, name) == value for name, value in PROFILES[profile].items())
+
+
+def test_given_value_beats_the_profile():
+    assert Settings.checked({"profile": "quick", "image_size": 96}).image_size == 96
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.checked({}).alpha = 0.1
+
+
+@given(st.floats(0, 1), st.floats(0.1, 1000))
+def test_every_value_in_range_is_taken(alpha, temperature):
+    settings = Settings.checked({"alpha": alpha, "temperature": temperature})
+    assert (settings.alpha, settings.temperature) == (alpha, temperature)
+
+
+def test_papermills_injected_cell_is_checked():
+    cell = "# What to run: the rest is rarely changed\nalpha = 0.7  # weight\nseed = 0"
+    history = ["", cell, "# Parameters\nalpha = 0.4\nshiny = 1\n"]
+    values = {"alpha": 0.4, "seed": 0, "shiny": 1, "other": object()}
+    with pytest.raises(
+        UserError, match="unknown parameter 'shiny': this notebook accepts alpha, seed"
+    ):
+        Settings.of_notebook(history, values)
+    assert Settings.of_notebook(history[:2], values).alpha == 0.4
+    with pytest.raises(UserError, match=r"alpha must be a number in \[0, 1\], got 'high'"):
+        Settings.of_notebook(history[:2], values | {"alpha": "high"})
+
+
+def test_the_latest_parameters_cell_counts():
+    history = ["# What to run\nalpha = 0.7\nseed = 0", "# What to run\nalpha = 0.7"]
+    assert Settings.of_notebook(history, {"alpha": 0.2, "seed": 5}).seed == 0
+    with pytest.raises(UserError, match="no parameters cell was run"):
+        Settings.of_notebook(["alpha = 0.7"], {"alpha": 0.7})
+
+
+def test_a_corrected_typo_is_forgotten():
+    history = [
+        "# What to run\nalpha = 0.7",
+        "# Parameters\nshiny = 1\n",
+        "# Parameters\nalpha = 0.4\n",
+    ]
+    assert Settings.of_notebook(history, {"alpha": 0.4}).alpha == 0.4
+
+
+@pytest.mark.parametrize(
+    ("budget", "threads", "wanted"),
+    [("1", 0, 1), ("1", 2, 2), ("", 0, os.cpu_count()), ("2,1", 0, os.cpu_count())],
+)
+def test_threads_of_the_parameter_then_of_the_environment_then_all(
+    budget, threads, wanted, monkeypatch
+):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", budget)
+    Settings.checked({"threads": threads}).activate()
+    assert torch.get_num_threads() == wanted
+    torch.set_num_threads(before)
+
+
+FAULTS = """
+import resource, torch
+from kdnb.core.settings import keep_freed_memory
+{first}
+for _ in range(20):
+    torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own rules")
+def test_large_tensors_get_memory_that_is_there_already():
+    faults = [
+        int(subprocess.check_output([sys.executable, "-c", FAULTS.format(first=first)]))
+        for first in ("", "keep_freed_memory()")
+    ]
+    assert (
+        faults[1] < faults[0] / 10
+    )  # page faults of five tensors of 64 MiB, by glibc's own rule and by ours
+
+
+def test_live_only_where_a_person_sits(monkeypatch):
+    for name in ("KDNB_LIVE", "JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    assert not is_live()
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
+    assert is_live()
+    monkeypatch.setenv("KDNB_LIVE", "0")
+    assert not is_live()
+
+
+def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
+    monkeypatch.delenv("KDNB_LIVE", raising=False)
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
+    Settings.of_notebook(["# What to run\nalpha = 0.7"], {"alpha": 0.7})
+    assert is_live()
+    Settings.of_notebook(
+        ["# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\n"], {"alpha": 0.4}
+    )
+    assert not is_live()
+
+
+def test_every_seed_has_settings_of_its_own():
+    settings = Settings.checked({"student_seed": 3, "student_seeds": 2})
+    assert [one.student_seed for one in settings.of_seeds] == [3, 4]
+
+
+def test_another_teacher_has_another_student():
+    assert (
+        Settings.checked({}).student_seed == 0
+        and Settings.checked({"teacher_seed": 2}).student_seed == 2
+    )
+    assert Settings.checked({"teacher_seed": 2, "student_seed": 5}).student_seed == 5

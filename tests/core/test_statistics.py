@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from kdnb.core.statistics import (
+    _tail,
+    group_bootstrap,
+    paired_test,
+    seed_interval,
+    share_interval,
+    softmax,
+)
+from kdnb.distillation.fidelity import fidelity, fidelity_by
+from kdnb.training.evaluation import confusion, paired_difference, scores
+
+
+def data(n=200, classes=4, seed=0, skill=1.0):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(classes, size=n)
+    logits = rng.normal(size=(n, classes))
+    logits[np.arange(n), targets] += skill
+    return logits, targets, np.arange(n) // 5
+
+
+@pytest.mark.parametrize("classes", [2, 4, 9])
+def test_values_equal_scikit_learn(classes):
+    logits, targets, groups = data(classes=classes)
+    table, answers = scores(logits, targets, groups), logits.argmax(1)
+    assert table.loc["accuracy", "value"] == pytest.approx(accuracy_score(targets, answers))
+    assert table.loc["balanced_accuracy", "value"] == pytest.approx(
+        balanced_accuracy_score(targets, answers)
+    )
+    assert table.loc["macro_f1", "value"] == pytest.approx(
+        f1_score(targets, answers, average="macro")
+    )
+    onehot = np.eye(classes)[targets]
+    assert table.loc["brier", "value"] == pytest.approx(
+        ((softmax(logits) - onehot) ** 2).sum(1).mean()
+    )
+    assert (table["low"] <= table["value"] + 1e-9).iloc[[0, 1, 2, 4]].all() and (
+        table["groups"] == 40
+    ).all()
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    hits = 0
+    for seed in range(100):
+        groups = np.repeat(np.arange(60), 4)
+        rng = np.random.default_rng(seed)
+        right = np.repeat(rng.random(60) < 0.7, 4).astype(float)
+        _, low, high = group_bootstrap(
+            lambda r, x=right: x[r].mean(), groups, repeats=300, seed=seed
+        )
+        hits += low <= 0.7 <= high
+    assert 86 <= hits <= 100
+
+
+def uneven_groups(count, seed):
+    """Values (N,) that groups of one to nine rows share in part, and the group of each row."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(count), rng.integers(1, 10, count))
+    values = rng.exponential(size=count)[groups] + rng.normal(size=len(groups))
+    return values, groups
+
+
+@pytest.mark.parametrize("count", [6, 15, 60])
+def test_intervals_over_groups_equal_scipys_percentile_bootstrap(count):
+    """At the level that the expansion asks for; scipy draws pairs of a group's sum and size."""
+    values, groups = uneven_groups(count, seed=count)
+    theirs = stats.bootstrap(
+        (np.bincount(groups, weights=values), np.bincount(groups)),
+        lambda sums, sizes, axis: sums.sum(axis) / sizes.sum(axis),
+        paired=True,
+        method="percentile",
+        confidence_level=1 - 2 * _tail(count),
+        n_resamples=20_000,
+        random_state=np.random.default_rng(1),
+    ).confidence_interval
+    tolerance = 0.04 * (theirs.high - theirs.low)  # of random draws; the ends are far out
+    ours = group_bootstrap(lambda rows: values[rows].mean(), groups, repeats=10_000)
+    np.testing.assert_allclose(ours[1:], theirs, atol=tolerance)
+    np.testing.assert_allclose(seed_interval(values[None], groups)[1:], theirs, atol=tolerance)
+
+
+@pytest.mark.parametrize("count", [8, 20])
+def test_the_expansion_makes_a_bootstrap_as_wide_as_students_t(count):
+    """On means of normal numbers, where scipy's t interval is exact; plain percentiles are not."""
+    widths = []
+    for seed in range(40):
+        means = np.random.default_rng(seed).normal(size=count)
+        theirs = stats.ttest_1samp(means, 0).confidence_interval(0.95)
+        ours = seed_interval(means[None], np.arange(count))
+        plain = stats.bootstrap(
+            (means,),
+            np.mean,
+            method="percentile",
+            n_resamples=2000,
+            random_state=np.random.default_rng(0),
+        ).confidence_interval
+        width = theirs.high - theirs.low
+        widths.append([(ours[2] - ours[1]) / width, (plain.high - plain.low) / width])
+    expanded, plain = np.mean(widths, axis=0)
+    assert abs(expanded - 1) < 0.1 and plain < expanded - 0.03
+
+
+def test_numbers_of_seeds_alone_equal_scipys_t_interval():
+    seeds = np.array([0.71, 0.74, 0.78, 0.75])
+    theirs = stats.ttest_1samp(seeds, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(seed_interval(seeds[:, None], np.zeros(1))[1:], theirs, rtol=1e-12)
+
+
+def test_ignoring_groups_would_be_too_sure():
+    right = np.repeat(np.random.default_rng(0).random(40) < 0.7, 10).astype(float)
+    spans = [
+        np.ptp(group_bootstrap(lambda r: right[r].mean(), groups)[1:])
+        for groups in (np.repeat(np.arange(40), 10), np.arange(400))
+    ]
+    assert spans[0] > 2 * spans[1]
+
+
+def test_all_right_still_has_a_width():
+    logits, targets, groups = data(skill=50)
+    table = scores(logits, targets, groups)
+    assert table.loc[["balanced_accuracy", "macro_f1"], ["low", "high"]].isna().all(axis=None)
+    row = table.loc["accuracy"]
+    assert row["value"] == row["high"] == 1 and row["low"] == pytest.approx(
+        0.025 ** (1 / 40), abs=1e-6
+    )
+
+
+def test_paired_difference_of_equals_is_zero_and_antisymmetric():
+    a, targets, groups = data(seed=1)
+    b, _, _ = data(seed=2)
+    assert paired_difference(a, a, targets, groups) == (0, 0, 0)
+    assert (
+        paired_difference(a, b, targets, groups)[0] == -paired_difference(b, a, targets, groups)[0]
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_fidelity_equals_torch(seed):
+    student, _, _ = data(50, seed=seed)
+    teacher, _, _ = data(50, seed=seed + 1)
+    table = fidelity(student, teacher, np.arange(50))
+    kl = torch.nn.functional.kl_div(
+        torch.log_softmax(torch.tensor(student), 1),
+        torch.softmax(torch.tensor(teacher), 1),
+        reduction="batchmean",
+    )
+    assert table.loc["kl", "value"] == pytest.approx(kl.item(), rel=1e-6)
+    assert table.loc["agreement", "value"] == pytest.approx(
+        (student.argmax(1) == teacher.argmax(1)).mean()
+    )
+
+
+def test_confusion_counts_every_image():
+    logits, targets, _ = data()
+    matrix = confusion(logits, targets, tuple("abcd"))
+    assert (
+        matrix.to_numpy().sum() == 200
+        and matrix.sum(axis=1).tolist() == np.bincount(targets).tolist()
+    )
+
+
+def test_seed_interval_with_one_seed_is_the_group_bootstrap():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 3)
+    values = (rng.random((1, 180)) < 0.8).astype(float)
+    ours, other = (
+        seed_interval(values, groups),
+        group_bootstrap(lambda r: values[0, r].mean(), groups),
+    )
+    np.testing.assert_allclose(ours, other, atol=0.012)
+
+
+def test_seed_interval_grows_when_seeds_disagree():
+    groups = np.arange(200)
+    alike = np.repeat((np.arange(200) < 150)[None], 4, axis=0).astype(float)
+    apart = np.stack([np.arange(200) < n for n in (100, 130, 170, 200)]).astype(float)
+    assert alike.mean() == apart.mean()
+    narrow, wide = (np.subtract(*seed_interval(v, groups)[:0:-1]) for v in (alike, apart))
+    assert wide > 1.5 * narrow
+
+
+def test_interval_leaves_out_what_a_seed_does_not_know():
+    values = np.tile([[0.1, 0.2, np.nan, 0.4], [0.3, 0.2, 0.9, 0.4]], 2)
+    value, low, high = seed_interval(values, np.arange(8))
+    assert value == pytest.approx(np.mean([0.1, 0.2, 0.4, 0.3, 0.2, 0.4])) and low < value < high
+    assert seed_interval(np.ones((2, 8)), np.arange(8)) == (1, 1, 1), "by construction, not by luck"
+    assert np.isnan(seed_interval(values[:, :2], np.zeros(2))[1]), "one patient has no spread"
+    assert np.isnan(seed_interval(values, np.arange(8) // 2)[1:]).all(), "four patients are too few"
+    assert np.isnan(seed_interval(np.full((2, 3), np.nan), np.arange(3))).all()
+
+
+def test_one_seed_of_one_number_has_no_interval():
+    value, low, high = seed_interval(np.array([[0.3]]), np.zeros(1))
+    assert value == 0.3 and np.isnan([low, high]).all(), "one network speaks for no other"
+
+
+def test_numbers_of_seeds_alone_have_students_t():
+    value, low, high = seed_interval(np.array([[0.1], [0.2], [0.3]]), np.zeros(1))
+    assert (value, low, high) == pytest.approx(
+        (0.2, 0.2 - 4.303 * 0.1 / 3**0.5, 0.2 + 4.303 * 0.1 / 3**0.5), abs=1e-3
+    )
+
+
+def test_four_patients_give_no_interval_anywhere():
+    logits, targets, _ = data(40)
+    few, other = np.arange(40) % 4, data(40, seed=3)[0]
+    assert scores(logits, targets, few)[["low", "high"]].isna().all(axis=None)
+    assert np.isnan(paired_difference(logits, other, targets, few)[1:]).all()
+    assert fidelity(logits, other, few)[["low", "high"]].isna().all(axis=None)
+    assert f"{paired_difference(logits, logits, targets, few)}" == "0.000 (no interval)"
+
+
+def test_an_interval_stays_where_the_mean_can_be():
+    values = np.array([0.98, 0.99, 1.0])[:, None] * np.ones(20)
+    assert (
+        seed_interval(values, np.arange(20))[2]
+        > 1
+        == seed_interval(values, np.arange(20), bounds=(-1, 1))[2]
+    )
+    hits = (np.arange(60).reshape(3, 20) > 1).astype(float)
+    assert share_interval(hits, np.arange(20))[2] <= 1
+
+
+def test_paired_test_holds_its_level_and_finds_a_difference():
+    rng, groups = np.random.default_rng(0), np.repeat(np.arange(40), 2)
+    null = [
+        paired_test(rng.choice([-1.0, 0, 1], (2, 80)), groups, repeats=400, seed=s)
+        for s in range(200)
+    ]
+    assert 0.01 < np.mean(np.array(null) < 0.05) < 0.1
+    assert paired_test(rng.choice([0.0, 1], (2, 80)), groups) < 0.001
+    assert paired_test(np.zeros((3, 80)), groups) == 1.0
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.3, 0.6])
+def test_paired_test_equals_scipys_exact_permutation_test(effect):
+    """Scipy swaps A's and B's sum of a whole group, in all 2^12 ways."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(12), rng.integers(1, 6, 12))
+    shared = 0.4 * rng.normal(size=12)[groups]
+    b = rng.normal(size=(2, len(groups)))
+    a = b + effect + shared + 0.3 * rng.normal(size=b.shape)
+    exact = stats.permutation_test(
+        [np.bincount(groups, weights=scores.sum(0)) for scores in (a, b)],
+        lambda first, second, axis: (first - second).sum(axis),
+        permutation_type="samples",
+        n_resamples=np.inf,
+        vectorized=True,
+    ).pvalue
+    repeats = 20_000
+    error = (exact * (1 - exact) / repeats) ** 0.5
+    assert paired_test(a - b, groups, repeats=repeats) == pytest.approx(exact, abs=4 * error)
+
+
+def test_fidelity_by_class_and_where_the_teacher_is_wrong():
+    one_hot = np.eye(3)
+    targets, teacher, student = np.array([0, 0, 1, 1]), one_hot[[0, 1, 1, 1]], one_hot[[0, 0, 1, 2]]
+    table = fidelity_by(student, teacher, targets, ("a", "b", "c"))
+    assert table.loc["a"].tolist() == [2, 0.5, 1.0, 0.5] and table.loc["b"].tolist() == [
+        2,
+        0.5,
+        0.5,
+        1.0,
+    ]
+    assert table.loc["teacher wrong"].tolist() == [1, 0.0, 1.0, 0.0]
+    assert table.loc["c", "images"] == 0 and np.isnan(table.loc["c", "agreement"])

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kdnb.core.errors import UserError
+from kdnb.core.settings import SPLITS, Settings
+from kdnb.data.audit import against_paper, audit, published_against_paper, write_audit
+from kdnb.data.phantoms.plan import PhantomPlan, table
+from kdnb.data.phantoms.render import render
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes with published parts; five test images are planted in train: three as they are, two mirrored."""
+    plan = PhantomPlan("brain", patients=80, slices=1)
+    rows = table(plan)
+    for label in ("glioma", "pituitary"):
+        for i, row in enumerate(rows[rows["label"] == label].head(20).itertuples()):
+            image = render(plan, row.image_id, 96).image
+            place = tmp_path / "set" / ("test" if i < 6 else "train") / label
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{i}.png")
+            if label == "glioma" and i < 5:
+                copy = tmp_path / "set" / "train" / label / f"copy{i}.png"
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image if i < 3 else np.ascontiguousarray(image[:, ::-1])).save(copy)
+    return tmp_path
+
+
+def settings(folder):
+    return Settings.checked(
+        {
+            "dataset": "custom",
+            "data": str(folder / "set"),
+            "runs_dir": str(folder / "runs"),
+            "patients": 24,
+        }
+    )
+
+
+def test_planted_copies_are_counted_and_the_grouped_split_has_none(folder):
+    found = audit(settings(folder))
+    summary = found.summary
+    assert summary.loc["published", ["exact", "near", "family"]].tolist() == [3, 0, 2]
+    assert summary.loc["grouped", ["exact", "near", "family", "patient"]].tolist() == [0, 0, 0, 0]
+    assert summary.loc["deduplicated", ["exact", "near", "family"]].tolist() == [0, 0, 0]
+    assert (
+        set(found.ledger[found.ledger["split"] == "published"]["kind"]) == {"exact", "family"}
+        and found.notes
+    )
+
+
+def test_files_are_written_and_the_page_opens_by_itself(folder):
+    given = settings(folder)
+    results = write_audit(
+        [given, given.model_copy(update={"dataset": "phantom_brain", "data": ""})], folder / "out"
+    )
+    names = {"summary.csv", "ledger.csv", "leak_meter.png", "report.html", "manifest.json"}
+    assert {p.name for p in results.folder.iterdir() if not p.name.startswith(".")} == names
+    summary = results.load("summary").groupby("dataset")["split"].agg(list)
+    assert summary.to_dict() == {"set": [*SPLITS], "phantom_brain": [*SPLITS]}
+    page = (folder / "out" / "report.html").read_text()
+    assert (
+        "What crosses from train and val to test" in page
+        and 'alt="Accuracy of the nearest training image' in page
+    )
+
+
+def test_the_paper_stands_beside_the_meter_of_its_own_split():
+    summary = pd.DataFrame({"1-NN": {"grouped": 0.6, "random": 0.7, "published": 0.9}})
+    brain = against_paper("brain_tumor", summary)
+    assert brain.loc["student", ["paper", "protocol", "1-NN", "1-NN grouped"]].tolist() == [
+        0.9748,
+        "published",
+        0.9,
+        0.6,
+    ]
+    assert brain.loc["teacher", "skill"] == pytest.approx(0.676)
+    assert list(against_paper("eye_disease", summary).index) == ["student"]
+    assert against_paper("brain_tumor", summary.drop("published")).empty
+    assert against_paper("phantom_brain", summary).empty and against_paper("custom", summary).empty
+
+
+def test_published_audit_stands_beside_the_paper():
+    table = published_against_paper()
+    assert set(table.index.get_level_values("dataset")) == {
+        "brain_tumor",
+        "eye_disease",
+        "alzheimer",
+    }
+    brain = table.loc[("brain_tumor", "student")]
+    assert brain["skill"] == pytest.approx((brain["paper"] - brain["1-NN"]) / (1 - brain["1-NN"]))
+
+
+def test_two_sets_of_one_name_are_refused(folder):
+    with pytest.raises(UserError, match="two data sets are named set"):
+        write_audit([settings(folder), settings(folder)], folder / "out")
+
+
+def test_bad_places_are_one_clear_line(folder):
+    (folder / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot be written .*--out"):
+        write_audit([settings(folder)], folder / "file" / "out")
+    with pytest.raises(UserError, match="does not exist"):
+        audit(
+            Settings.checked(
+                {"dataset": "custom", "data": str(folder / "nowhere"), "runs_dir": str(folder)}
+            )
+        )

@@ -1,0 +1,161 @@
+"""Names read, verbs work: what a study of one setting trains, finds and refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb.cli.commands import app
+from kdnb.core.errors import UserError
+from kdnb.distillation import train_student as students
+from kdnb.efficiency import cost_tables as measuring
+from kdnb.efficiency.cost_tables import cost_tables, measure_costs
+from kdnb.study.study import MODELS, Study
+from kdnb.training import fit as training
+
+TRAINED_KINDS = ("teacher", "student", "teacher_logits", "costs")
+NOT_TRAINED = "the {0} of these settings is not trained yet: study.train('{0}') does that"
+READS = {  # an attribute of a fresh study -> the model that it misses first
+    "teacher": "teacher",
+    "student": "KD student",
+    "label_only": "label-only student",
+    "teacher_model": "teacher",
+    "student_model": "KD student",
+    "label_only_model": "label-only student",
+    "scores": "teacher",
+    "summary": "teacher",
+    "kd_gain": "KD student",
+    "fidelity": "teacher",
+}
+
+
+@pytest.fixture
+def fresh(settings, tmp_path):
+    """Makes studies of the same settings in a runs folder of their own."""
+    chosen = settings.model_copy(update={"runs_dir": str(tmp_path), "student_epochs": 1})
+    return lambda: Study(chosen)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a name trains or measures")
+
+    monkeypatch.setattr(training, "fit", refuse)
+    monkeypatch.setattr(students, "fit", refuse)
+    monkeypatch.setattr(training, "imagenet_state", refuse)
+    monkeypatch.setattr(measuring, "measure_all", refuse)
+
+
+def made(folder):
+    return [kind for kind in TRAINED_KINDS if (folder / kind).exists()]
+
+
+@pytest.mark.parametrize("weights", ["none", "auto", "imagenet"])
+@pytest.mark.parametrize("chosen", ["float32", "auto"])
+def test_a_fresh_study_has_names_and_trains_nothing(
+    settings, tmp_path, no_training, weights, chosen
+):
+    change = {"runs_dir": str(tmp_path), "weights": weights, "precision": chosen}
+    study = Study(settings.model_copy(update=change))
+    assert study.run_ids == [] and study.finished_runs == {}
+    assert study.results.folder.parent == tmp_path / "study"
+    for name, missed in READS.items():
+        with pytest.raises(UserError) as error:
+            getattr(study, name)
+        assert str(error.value) == NOT_TRAINED.format(missed), name
+    for model in MODELS:
+        with pytest.raises(UserError) as error:
+            study.test_logits(model)
+        assert str(error.value) == NOT_TRAINED.format(model)
+    with pytest.raises(UserError, match="^the teacher of these settings is not trained yet"):
+        study.downstream("reading", {}, lambda run: None)
+    with pytest.raises(UserError, match="^the teacher of these settings is not trained yet"):
+        measure_costs(study)
+    assert made(tmp_path) == [] and not (tmp_path / "reading").exists()
+
+
+def test_training_makes_once_and_others_find_it(fresh, tmp_path, request):
+    early = fresh()  # asked before anything is there: what another process finishes is found later
+    assert early.run_ids == []
+    first = fresh().train()
+    assert [run.kind for run in first] == ["teacher", "student", "student"]
+    assert not any(run.reused for run in first)
+    request.getfixturevalue("no_training")
+    again = fresh()
+    assert [run.reused for run in again.train()] == [True, True, True]
+    ids = [f"{run.kind}/{run.id}" for run in first]
+    read = fresh()  # has trained nothing itself
+    assert again.run_ids == read.run_ids == early.run_ids == ids
+    assert [read.teacher.id, read.student.id, read.label_only.id] == [run.id for run in first]
+    names = ["teacher", "teacher's logits", "KD student", "label-only student"]
+    assert list(read.finished_runs) == names
+    assert list(read.summary.index) == list(MODELS)
+
+
+def test_only_what_is_named_is_trained(fresh, tmp_path):
+    study = fresh()
+    [alone] = study.train("label-only student")
+    assert study.run_ids == [f"student/{alone.id}"] and not (tmp_path / "teacher").exists()
+    [taught] = study.train("KD student")  # needs its teacher, which comes first
+    assert study.run_ids == [
+        f"teacher/{study.teacher.id}",
+        f"student/{taught.id}",
+        f"student/{alone.id}",
+    ]
+    assert not study.teacher.reused  # as it was made, for the notebook that prints it
+
+
+def test_an_unfinished_run_is_not_there(fresh):
+    study = fresh()
+    [run] = study.train("label-only student")
+    run.path("done.json").unlink()
+    assert study.run_ids == fresh().run_ids == []
+    with pytest.raises(UserError, match="not trained yet"):
+        study.label_only  # noqa: B018
+
+
+def test_an_unknown_model_is_refused_before_anything_is_trained(fresh, tmp_path):
+    accepted = "'teacher', 'KD student', 'label-only student'"
+    for ask in (
+        lambda: fresh().train("teacher", "student"),
+        lambda: fresh().test_logits("student"),
+    ):
+        with pytest.raises(UserError) as error:
+            ask()
+        assert str(error.value) == f"model must be one of {accepted}, got 'student'"
+    assert made(tmp_path) == []
+
+
+def test_costs_are_measured_once(study, monkeypatch):
+    asked = []
+
+    def measure_all(*_, **__):
+        asked.append(1)
+        return {"models": pd.DataFrame({"macs": [2.0, 1.0]}, index=["teacher", "student"])}
+
+    monkeypatch.setattr(measuring, "measure_all", measure_all)
+    settings = study.settings.model_copy(update={"timing_repeats": 7})  # costs of its own
+    run = measure_costs(Study(settings))
+    again = measure_costs(Study(settings))
+    assert again.reused and again.id == run.id and asked == [1]
+    assert cost_tables(again)["models"]["macs"].tolist() == [2.0, 1.0]
+
+
+def test_the_ladder_trains_its_teacher_first(fresh):
+    study = fresh()
+    table = study.train_ladder([0.25])
+    assert table["training"].tolist() == ["KD", "labels alone"] and table["run"].is_unique
+    assert np.isfinite(table["accuracy"]).all() and study.teacher.finished
+
+
+def test_commands_that_name_the_results_train_nothing(tmp_path, monkeypatch, no_training):
+    from typer.testing import CliRunner
+
+    monkeypatch.setenv("KDNB_ROOT", str(tmp_path))  # nothing is written into the real figures/
+    given = ["--profile", "smoke", "--runs-dir", str(tmp_path / "runs"), "--set", "patients=24"]
+    for command in ("report", "publish"):
+        outcome = CliRunner().invoke(app, [command, *given])
+        assert outcome.exception is None or isinstance(outcome.exception, UserError)
+        assert made(tmp_path / "runs") == []

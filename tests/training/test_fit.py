@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+from kdnb.core.runs import Run
+from kdnb.core.settings import Settings
+from kdnb.training.fit import Schedule, fit, label_loss, predict, saved_logits
+from kdnb.training.students import make_student
+from kdnb.training.train_teacher import train_teacher
+
+CPU = torch.device("cpu")
+PLAN = Schedule(epochs=3, batch_size=16, learning_rate=2e-3, views=2, seed=0)
+
+
+def train(study, folder, stop_after=None):
+    """Train a quarter-width student in ``folder``; optionally break off in the epoch after ``stop_after``."""
+    folder.mkdir(exist_ok=True)
+    epochs = {"seen": 0}
+
+    def loss(logits, batch):
+        epochs["seen"] += logits.requires_grad
+        if stop_after is not None and epochs["seen"] > stop_after * 2:
+            raise KeyboardInterrupt
+        return label_loss(logits, batch)
+
+    model = make_student(4, seed=0, width=0.25)
+    return model, fit(model, study.image_set, loss, PLAN, Run("student", "x", folder), CPU)
+
+
+def test_learns_and_leaves_history_and_best_weights(study, tmp_path, capsys):
+    model, history = train(study, tmp_path / "a")
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    assert len(pd.read_csv(tmp_path / "a" / "history.csv")) == 3
+    assert not model.training
+    assert capsys.readouterr().out.count("student epoch") == 3  # one line per epoch in a log
+
+
+def test_resumed_training_ends_bit_equal(study, tmp_path):
+    model, _ = train(study, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(study, tmp_path / "broken", stop_after=1)
+    resumed, history = train(study, tmp_path / "broken")
+    assert len(history) == 3
+    for a, b in zip(model.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("kept", "left"), [(1, 0.5), (0, 0.5), (1, 0.0)])
+def test_damaged_checkpoint_is_said_and_the_one_before_is_used(study, tmp_path, capsys, kept, left):
+    model, _ = train(study, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(study, tmp_path / "broken", stop_after=2)
+    for name in ("checkpoint.pt", "previous.pt")[: 2 - kept]:
+        content = (tmp_path / "broken" / name).read_bytes()
+        (tmp_path / "broken" / name).write_bytes(content[: int(left * len(content))])
+    capsys.readouterr()
+    resumed, history = train(study, tmp_path / "broken")
+    said = capsys.readouterr().out
+    assert said.count("is damaged") == 2 - kept and ("resumed after epoch 1" in said) == bool(kept)
+    assert len(history) == 3
+    for a, b in zip(model.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_schedule_warms_up_and_ends_at_zero():
+    rates = [PLAN.rate(p / 100) for p in range(101)]
+    assert max(rates) == pytest.approx(2e-3) and rates[0] < 1e-5 and rates[-1] == pytest.approx(0)
+
+
+def test_predict_does_not_depend_on_the_batch_size_and_restores_the_mode(study):
+    model = make_student(4, width=0.25).train()
+    rows = study.image_set.rows("test")
+    a, b = (predict(model, study.image_set, rows, size, CPU) for size in (2, 50))
+    assert model.training and abs(a - b).max() < 1e-5
+
+
+def test_teacher_run_opens_the_test_part_once(study):
+    run = study.teacher
+    assert saved_logits(run).shape == (len(study.image_set.rows("test")), 4)
+    assert run.json("metrics.json")["test_opened"] == 1
+    assert train_teacher(study.settings, study.image_set, CPU).reused
+
+
+def test_offline_imagenet_falls_back_and_says_so(monkeypatch, capsys):
+    from kdnb.core.errors import UserError
+    from kdnb.training import fit as training
+
+    def gone(name):
+        raise UserError("no network")
+
+    monkeypatch.setattr(training, "imagenet_state", gone)
+    assert training.resolve_weights("auto") == "none"
+    assert "starts from scratch" in capsys.readouterr().out
+    with pytest.raises(UserError):
+        training.resolve_weights("imagenet")
+    assert training.resolve_weights(Settings.checked({"profile": "smoke"}).weights) == "none"
+
+
+def test_weights_are_named_without_fetching_them(tmp_path, monkeypatch):
+    from kdnb.training import fit as training
+
+    def fetch(name):
+        raise AssertionError("a name fetches weights")
+
+    monkeypatch.setattr(training, "imagenet_state", fetch)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert [training.weights_here(w) for w in ("none", "imagenet", "auto")] == [
+        "none",
+        "imagenet",
+        "none",
+    ]
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "densenet121-a639ec97.pth").touch()  # torchvision's own name
+    assert training.weights_here("auto") == "imagenet"
+    assert training.weights_here("auto", "resnet50") == "none"
+
+
+def test_a_finished_run_keeps_no_checkpoint(study):
+    assert not list(study.teacher.folder.glob("*.pt"))
+
+
+def test_a_teacher_seed_gives_another_teacher_of_the_same_images(study):
+    other = train_teacher(
+        study.settings.model_copy(update={"teacher_seed": 1}), study.image_set, CPU
+    )
+    again = train_teacher(study.settings, study.image_set, CPU)
+    assert again.id == study.teacher.id != other.id
+    assert saved_logits(other).shape == saved_logits(again).shape
+    assert abs(saved_logits(other) - saved_logits(again)).max() > 0.01

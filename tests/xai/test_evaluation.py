@@ -1,0 +1,258 @@
+"""The tables of notebook 05: verdicts and intervals on made-up numbers, the whole chain on one small study."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb.core.errors import UserError
+from kdnb.efficiency.explanation_cost import explanation_methods
+from kdnb.feature_maps.cka import gram_cka, grams
+from kdnb.study.study import Study
+from kdnb.training.trained_students import load_student
+from kdnb.xai import teacher_agreement as teacher_agreement_module
+from kdnb.xai import verdicts as verdicts_module
+from kdnb.xai.baselines import BASELINES
+from kdnb.xai.evaluation import EXPLANATIONS, explanations, train_students, trained_runs
+from kdnb.xai.metrics import METRICS
+from kdnb.xai.shortcuts import distractor_test, shortcut_test, train_cheating, train_lured
+from kdnb.xai.teacher_agreement import (
+    agreement_table,
+    agreement_with_teacher,
+    cka_with_teacher,
+    kd_question,
+)
+from kdnb.xai.verdicts import (
+    AGAINST,
+    TIMED,
+    explanation_quality,
+    explanation_scores,
+    margins,
+    verdicts,
+)
+
+GOOD = {"energy in mask": 0.6, "ROAD": 0.8, "insertion, mean colour": 0.9, "insertion, blur": 0.9, "class switch": 0.0,
+        "randomisation": 0.0, "stability": 0.95}  # fmt: skip
+BLIND = {**GOOD, "energy in mask": 0.05, "class switch": 1.0}
+NOTHING = {"energy in mask": 0.1, "ROAD": 0.1, "insertion, mean colour": 0.5, "insertion, blur": 0.5,
+           "class switch": 1.0, "randomisation": 1.0, "stability": 1.0}  # fmt: skip
+
+
+def table(spread, **explanations):
+    rows = {
+        ("student", name, metric): {"value": v, "low": v - spread, "high": v + spread, "images": 9, "seeds": 3}
+        for name, values in explanations.items() for metric, v in values.items()
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis(["model", "explanation", "metric"])
+
+
+@pytest.fixture
+def baselines():
+    return {name: NOTHING for name in BASELINES}
+
+
+def above(spread, **explanations):
+    rows = {
+        ("student", name): {m: v[m] - NOTHING[m] - spread for m in AGAINST}
+        for name, v in explanations.items()
+    }
+    return pd.DataFrame(rows).T.rename_axis(["model", "explanation"])
+
+
+def judged(spread, above_by=None, **explanations):
+    given = {name: v for name, v in explanations.items() if name not in BASELINES}
+    rows = verdicts(
+        table(spread, **explanations), above(spread if above_by is None else above_by, **given)
+    )
+    return rows.loc["student"]
+
+
+def test_verdicts_pass_the_good_and_name_what_the_class_blind_map_lacks(baselines):
+    found = judged(0.05, good=GOOD, blind=BLIND, **baselines)
+    assert found.loc["good", "passed"] == 5
+    assert found.loc["blind", ["points at the lesion", "knows the class"]].tolist() == [0, 0]
+    assert found.loc["blind", "passed"] == 3
+    assert found.loc["random", "passed"] == 1, "noise that never changes is stable and nothing else"
+    assert np.isnan(found.loc["random", "names what matters"]), "a baseline is held against none"
+
+
+def test_a_map_that_random_weights_turn_round_does_not_know_them(baselines):
+    found = judged(0.05, good=GOOD, turned=GOOD | {"randomisation": -0.8}, **baselines)
+    assert found["knows the weights"].loc[["good", "turned", "random"]].tolist() == [1, 0, 0]
+
+
+def test_wide_intervals_pass_nothing_and_unknown_is_not_failed(baselines):
+    assert judged(0.7, good=GOOD, **baselines).loc["good", "passed"] == 0
+    unmasked = judged(0.05, good=GOOD | {"energy in mask": np.nan}, **baselines).loc["good"]
+    assert np.isnan(unmasked["points at the lesion"]) and unmasked["passed"] == 4
+    without_ends = judged(np.nan, good=GOOD, **baselines).loc["good"]
+    assert without_ends.drop(["passed", "seeds"]).isna().all(), (
+        "no interval: not known, and not failed"
+    )
+
+
+def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
+    images = np.random.default_rng(0).normal(size=40)  # some are easy for every map
+    lead = dict.fromkeys(BASELINES, 0.0) | {"centre": 0.3}
+
+    def graded(_study, _kind, run, name):
+        noise = 0.01 * np.random.default_rng(len(name) + run).normal(size=40)
+        return dict.fromkeys(AGAINST, images + lead.get(name, 0.5) + noise)
+
+    monkeypatch.setattr(verdicts_module, "graded", graded)
+    monkeypatch.setattr(
+        verdicts_module, "trained_runs", lambda _study: {"teacher": [0], "KD student": [0, 1]}
+    )
+    study = SimpleNamespace(
+        settings=SimpleNamespace(graded_images=40), sample=np.arange, groups=np.asarray
+    )
+    found = margins(study)
+    assert found.loc[("teacher", "Grad-CAM"), "ROAD"] == pytest.approx(0.2, abs=0.01), "paired"
+    assert len(found) == 12 + 13 and set(found) == set(AGAINST)
+
+
+def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(3, 40))
+    gain = 0.1 + 0.001 * rng.normal(size=(3, 40))
+    runs = {
+        kind: [SimpleNamespace(kind=kind, seed=s) for s in range(3)]
+        for kind in ("KD student", "label-only student")
+    }
+    study = SimpleNamespace(
+        settings=SimpleNamespace(graded_images=40), sample=np.arange, test_groups=np.arange(40), groups=np.asarray,
+        image_set=SimpleNamespace(rows=lambda _part: np.arange(40)), test_targets=np.zeros(40, int),
+    )  # fmt: skip
+    monkeypatch.setattr(teacher_agreement_module, "trained_runs", lambda _study: runs)
+    monkeypatch.setattr(
+        teacher_agreement_module, "saved_logits", lambda run: np.tile([1.0, 0], (40, 1))
+    )
+    found = {
+        ("KD student", "x", "Spearman"): shared + gain,
+        ("label-only student", "x", "Spearman"): shared,
+    }
+    more = {"CKA, last tap": (np.array([0.8, 0.82, 0.81]), np.array([0.7, 0.71, 0.72]))}
+    answer = kd_question(study, found, more)
+    row = answer.loc["Spearman with the teacher: x"]
+    assert 0.09 < row["low"] < row["difference"] < row["high"] < 0.11, (
+        "the images' own spread cancels"
+    )
+    assert answer.loc["accuracy", "difference"] == 0
+    cka = answer.loc["CKA, last tap"]
+    assert (
+        cka["difference"] == pytest.approx(0.1)
+        and cka["low"] < 0.1 < cka["high"]
+        and (answer["seeds"] == 3).all()
+    )
+
+
+def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_table():
+    lasting = {"average map, middle": BLIND, "Grad-CAM": GOOD, "SHAP deep": GOOD, "occlusion": GOOD}
+    grades = pd.concat(
+        [table(0.05, **lasting).rename(index={"student": "KD student"}, level="model"),
+         table(0.05, **{"Grad-CAM": BLIND}).rename(index={"student": "teacher"}, level="model")]
+    )  # fmt: skip
+    found = explanation_quality(grades)
+    assert found.index.names == ["method", "model"] and list(found) == [
+        "energy in mask",
+        "low",
+        "high",
+    ]
+    assert set(found.index) == {
+        ("average_map", "student"), ("gradcam", "student"), ("shap_deep", "student"), ("occlusion", "student"),
+        ("gradcam", "teacher"),
+    }  # fmt: skip
+    assert found.loc[("gradcam", "student")].tolist() == pytest.approx([0.6, 0.55, 0.65])
+    assert found.loc[("gradcam", "teacher"), "energy in mask"] == pytest.approx(0.05)
+    unmasked = grades.copy()
+    unmasked.loc[(slice(None), slice(None), "energy in mask"), ["value", "low", "high"]] = np.nan
+    assert explanation_quality(unmasked)["ROAD"].loc[("gradcam", "student")] == pytest.approx(0.8)
+
+
+def test_quality_joins_the_cost_table_that_draws_it(study):
+    timed = set(explanation_methods(study.images(study.explained[:1]), None, study.background, 10))
+    assert set(TIMED) == timed - {"forward"} and set(TIMED.values()) <= set(EXPLANATIONS)
+
+
+@pytest.mark.slow
+def test_likeness_is_the_debiased_cka_of_paired_taps_seed_by_seed(settings):
+    study = Study(settings.model_copy(update={"student_seeds": 2}))
+    runs = train_students(study)
+    found = cka_with_teacher(study)
+    images, teacher = study.images(study.sample(200)), study.teacher_model
+    for place, kind in enumerate(("KD student", "label-only student")):
+        for seed, run in enumerate(runs[kind]):
+            student = load_student(run, len(study.image_set.classes), study.device)
+            expected = gram_cka(grams(student, images), grams(teacher, images))
+            taps = zip(expected.index, expected, strict=True)
+            assert list(found) == [f"CKA with the teacher: {a}, {b}" for a, b in taps]
+            seen = [pair[place][seed] for pair in found.values()]
+            np.testing.assert_allclose(seen, np.diag(expected), atol=1e-5)
+    made = sorted((study.settings.runs / "likeness").glob("*/done.json"))
+    assert cka_with_teacher(study).keys() == found.keys() and len(made) == 1
+    assert sorted((study.settings.runs / "likeness").glob("*/done.json")) == made
+    question = kd_question(study, {}, found)
+    assert (question["low"] < question["high"])[1:].all() and len(question) == 1 + len(found)
+    assert np.isnan(question["low"].iloc[0]), (
+        "a test set of fewer than five patients has no interval"
+    )
+
+
+@pytest.mark.slow
+def test_every_explanation_of_every_model_is_graded_once(study):
+    grades = explanation_scores(study)
+    models = {"teacher": 12, "KD student": 13, "label-only student": 13}
+    expected = {(m, n) for m, count in models.items() for n in explanations(m)}
+    assert set(grades.index.droplevel("metric")) == expected
+    assert all(len(explanations(m)) == count + len(BASELINES) for m, count in models.items())
+    assert set(grades.index.unique("metric")) == set(METRICS)
+    known = grades.dropna()
+    assert (
+        (known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)
+    ).all()
+    blind = grades.loc[("KD student", "average map, middle", "class switch"), "value"]
+    assert blind == pytest.approx(1), "no class occurs in the average map"
+    made = sorted((study.settings.runs / "grades").glob("*/done.json"))
+    assert explanation_scores(study).equals(grades)
+    assert sorted((study.settings.runs / "grades").glob("*/done.json")) == made
+    alike = agreement_with_teacher(study)
+    assert agreement_table(study, alike).shape == (2 * 12 * 3, 6)
+    above = margins(study)
+    assert set(above.index) == {key for key in expected if key[1] not in BASELINES} and set(
+        above
+    ) == set(AGAINST)
+    assert verdicts(grades, above).shape == (len(expected), 7)
+    assert np.isfinite(kd_question(study, alike).loc["accuracy", "difference"])
+
+
+@pytest.mark.slow
+def test_explanations_reveal_the_cheat_and_a_class_blind_map_the_distractor(study):
+    accuracy, energy = shortcut_test(study, train_cheating(study))
+    value = accuracy.xs("value", axis=1, level=1)
+    assert (
+        value.loc["cheating", "mark names the class"]
+        > value.loc["cheating", "mark says nothing"] + 0.2
+    )
+    assert energy.loc["integrated gradients", "reveals"] == 1
+    assert (
+        energy.loc[list(BASELINES), "reveals"].sum() == 0
+        and (energy.loc[list(BASELINES), "difference"] == 0).all()
+    )
+    lured = distractor_test(study, train_lured(study))
+    assert lured.loc["average map", "share"] > lured.loc["class evidence", "share"]
+
+
+def test_students_of_a_control_are_graded_as_such(study):
+    change = {"control": "shuffled", "student_epochs": 1}
+    shuffled = Study(study.settings.model_copy(update=change))
+    with pytest.raises(UserError, match=r"kdnb.xai.evaluation.train_students\(study\) does that"):
+        trained_runs(shuffled)
+    runs = train_students(shuffled)
+    read = trained_runs(shuffled)
+    assert [run.id for run in read["KD student"]] == [run.id for run in runs["KD student"]]
+    (taught,), (alone,) = runs["KD student"], runs["label-only student"]
+    assert taught.json("spec.json")["parameters"]["control"] == "shuffled"
+    assert "control" not in alone.json("spec.json")["parameters"]

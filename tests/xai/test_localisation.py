@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdnb.core.errors import UserError
+from kdnb.core.statistics import share_interval
+from kdnb.xai.localisation import distractor_shares, energy_in_mask, overlap_with_mask, peak_in_mask
+
+MASK = np.zeros((2, 8, 8), bool)
+MASK[0, 2:4, 2:4] = True  # the second mask is empty
+
+
+def test_all_inside_all_outside_and_chance():
+    inside, outside = MASK.astype(float), (~MASK).astype(float)
+    assert energy_in_mask(inside, MASK)[0] == 1 and energy_in_mask(outside, MASK)[0] == 0
+    assert energy_in_mask(np.ones_like(inside), MASK)[0] == MASK[0].mean()
+    assert peak_in_mask(inside, MASK)[0] == 1 and peak_in_mask(outside, MASK)[0] == 0
+    assert overlap_with_mask(inside, MASK)[0] == 1 and overlap_with_mask(outside, MASK)[0] == 0
+
+
+def test_nothing_to_find_is_unknown_not_zero():
+    maps = np.ones(MASK.shape)
+    assert all(
+        np.isnan(metric(maps, MASK)[1])
+        for metric in (energy_in_mask, peak_in_mask, overlap_with_mask)
+    )
+    assert np.isnan(energy_in_mask(-maps, MASK)).all()
+
+
+def test_overlap_equals_a_plain_count():
+    rng = np.random.default_rng(0)
+    maps, masks = rng.random((5, 9, 9)), rng.random((5, 9, 9)) > 0.7
+    for i, found in enumerate(overlap_with_mask(maps, masks)):
+        top = set(np.argsort(-maps[i].ravel())[: masks[i].sum()])
+        inside = set(np.flatnonzero(masks[i]))
+        assert found == pytest.approx(len(top & inside) / len(top | inside))
+
+
+def test_share_of_hits_at_both_ends_and_with_unknown_images():
+    groups = np.arange(10)
+    none, every = (share_interval(np.full((3, 10), value), groups) for value in (0.0, 1.0))
+    assert none[0] == none[1] == 0 < none[2] == pytest.approx(1 - every[1])
+    some = np.full((2, 10), np.nan)
+    some[:, :6] = [[1, 0, 1, 0, 1, 0], [1, 1, 0, 0, 1, 0]]
+    value, low, high = share_interval(some, groups)
+    assert value == 0.5 and low < 0.5 < high
+    assert np.isnan(share_interval(np.full((1, 3), np.nan), np.arange(3))).all()
+
+
+def test_a_brightness_filter_peaks_on_the_distractor_and_evidence_need_not():
+    """The first layer copies brightness; the class is the mean brightness outside, so evidence for class 1 is minus."""
+
+    class Bright(nn.Module):
+        taps = {"first": "relu"}
+
+        def __init__(self):
+            super().__init__()
+            self.relu, self.gain = nn.ReLU(), nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            total = self.relu(self.gain * x).mean((1, 2, 3))
+            return torch.stack([total, -total], dim=1)
+
+    images, distractors = torch.zeros(6, 3, 16, 16), np.zeros((6, 16, 16), bool)
+    for i in range(6):
+        images[i, :, i : i + 2, 3:5] = 1
+        distractors[i, i : i + 2, 3:5] = True
+    table = distractor_shares([Bright()] * 3, images, torch.ones(6), distractors, np.arange(6))
+    assert table.loc["average map", "share"] == 1 and table.loc["class evidence", "share"] == 0
+    assert table.loc["average map", "low"] < 1 and table.loc["class evidence", "high"] > 0
+    assert (table["seeds"] == 3).all() and table["chance"].iloc[0] == pytest.approx(4 / 256)
+
+
+@pytest.mark.parametrize("metric", [energy_in_mask, peak_in_mask, overlap_with_mask])
+def test_shapes_must_agree(metric):
+    with pytest.raises(
+        UserError, match=r"must both be \(N, height, width\), got \(2, 4, 4\) and \(2, 8, 8\)"
+    ):
+        metric(np.ones((2, 4, 4)), MASK)

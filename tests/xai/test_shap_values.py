@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from kdnb.core.errors import UserError
+from kdnb.training.students import make_student
+from kdnb.training.teachers import make_teacher
+from kdnb.xai.attribution import Context
+from kdnb.xai.methods import explain
+from kdnb.xai.shap_values import shap_deep, shap_gradient
+
+IMAGES, TARGETS = (
+    torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
+    torch.tensor([0, 3, 1]),
+)
+BACKGROUND = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(params=[make_student, make_teacher], ids=["student", "teacher"])
+def model(request):
+    return request.param(4, seed=1).eval()
+
+
+def test_shap_gradient_is_seeded_and_restores_the_mode(model):
+    model.train()
+    first, again, other = (
+        shap_gradient(model, IMAGES[:1], TARGETS[:1], Context(BACKGROUND, samples=10, seed=seed))
+        for seed in (0, 0, 1)
+    )
+    assert model.training
+    assert np.array_equal(first.values, again.values) and not np.array_equal(
+        first.values, other.values
+    )
+    assert first.values.shape == (1, 3, 32, 32) and -1 <= first.repeatability[0] <= 1
+
+
+def test_shap_gradient_comes_closer_to_additivity_with_more_samples():
+    student = make_student(4, seed=1).eval()
+    few, many = (
+        explain("SHAP gradient", student, IMAGES, TARGETS, Context(BACKGROUND, samples=samples))
+        for samples in (10, 400)
+    )
+    assert many.repeatability.mean() > few.repeatability.mean()
+    assert many.delta.mean() < few.delta.mean() + 1e-3
+
+
+def test_shap_deep_adds_up_on_the_student_and_leaves_no_trace():
+    student = make_student(4, seed=1).train()
+    before = {name: set(vars(m)) for name, m in student.named_modules()}
+    found = explain("SHAP deep", student, IMAGES, TARGETS, Context(BACKGROUND))
+    assert found.delta.max() <= 1e-3 and student.training
+    assert before == {name: set(vars(m)) for name, m in student.named_modules()}
+
+
+def test_shap_deep_is_refused_on_the_teacher_with_the_number():
+    teacher = make_teacher(4, seed=1)
+    with pytest.raises(
+        UserError, match=r"refused on TappedDenseNet121: its attributions miss the logit by [\d.]+%"
+    ):
+        explain("SHAP deep", teacher, IMAGES, TARGETS, Context(BACKGROUND))
+
+
+def test_shap_deep_is_refused_where_a_network_works_in_place():
+    """EfficientNet adds its shortcuts in place, which the explainer's hooks forbid."""
+    with pytest.raises(
+        UserError, match="refused on EfficientNet: .* modified inplace; use shap_gradient"
+    ):
+        shap_deep(
+            make_teacher(4, name="efficientnet_b0"), IMAGES[:1], TARGETS[:1], Context(BACKGROUND)
+        )
+
+
+def test_bad_background():
+    with pytest.raises(UserError, match="at least 2 images"):
+        shap_gradient(make_student(4), IMAGES, TARGETS, Context(BACKGROUND[:1]))

@@ -1,0 +1,78 @@
+"""The house as a table: rooms, levels, modules and lines of the package (``make house``).
+
+Writes it between the marks of CONTRIBUTING.md. `LEVELS` is also what the test of imports goes by.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+__all__ = ["LEVELS", "imports", "level_of", "main", "table"]
+
+LEVELS = (  # an import goes to a lower level, never sideways; the first is the lowest
+    ("core", "course"),
+    ("data",),
+    ("training", "batch"),
+    ("distillation", "feature_maps"),
+    ("xai", "study"),
+    ("efficiency", "widgets", "results"),
+    ("cli",),
+)
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = ("<!-- house -->\n", "<!-- /house -->")
+
+
+def level_of(room: str) -> int:
+    """The level of a room, 1 for the lowest.
+
+    >>> level_of("data")
+    2
+    """
+    return next(number for number, rooms in enumerate(LEVELS, start=1) if room in rooms)
+
+
+def imports(source: str) -> list[str]:
+    """The modules of the package that a module imports anywhere, also inside a function.
+
+    >>> imports("from kdnb.data import load\\nfrom kdnb import phantoms\\nimport numpy")
+    ['kdnb.data', 'kdnb.phantoms']
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "kdnb":
+            found += [f"kdnb.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kdnb."):
+            found.append(node.module)
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.startswith("kdnb.")]
+    return found
+
+
+def table(package: Path) -> str:
+    """Markdown table of the rooms, from the highest level down; what a room holds is its first docstring line."""
+    lines = ["| level | room | what it holds | modules | lines |", "|---|---|---|---|---|"]
+    for number in range(len(LEVELS), 0, -1):
+        for room in LEVELS[number - 1]:
+            modules = sorted((package / room).rglob("*.py"))
+            length = sum(path.read_text("utf-8").count("\n") for path in modules)
+            opening = ast.get_docstring(
+                ast.parse((package / room / "__init__.py").read_text("utf-8"))
+            )
+            holds = opening.splitlines()[0]
+            lines.append(f"| {number} | `{room}` | {holds} | {len(modules)} | {length:,} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the table into CONTRIBUTING.md and print it."""
+    page = ROOT / "CONTRIBUTING.md"
+    before, _, rest = page.read_text("utf-8").partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    made = table(ROOT / "kdnb")
+    page.write_text(before + MARKS[0] + made + MARKS[1] + after, "utf-8")
+    print(made, end="")
+
+
+if __name__ == "__main__":
+    main()
