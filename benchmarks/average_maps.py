@@ -36,8 +36,10 @@ def main() -> None:
             times = interleaved(
                 lambda m=model, x=images: average_maps(m, x), plain, repeats=options.repeats
             )
-            print(f"{name}, batch {batch}, {options.size} px: five average maps / plain forward = {ratio(*times)}, "
-                  f"plain {1e3 * np.median(times[1]):.2f} ms, {torch.get_num_threads()} threads")  # fmt: skip
+            print(
+                f"{name}, batch {batch}, {options.size} px: five average maps / plain forward = {ratio(*times)}, "
+                f"plain {1e3 * np.median(times[1]):.2f} ms, {torch.get_num_threads()} threads"
+            )
 
 
 if __name__ == "__main__":

@@ -42,10 +42,12 @@ def main() -> None:
             whole.chain = None
             sides = [lambda t=t, a=activations: t(a, images) for t in (whole, part)]
             low, middle, high = np.quantile(effects, [0.25, 0.5, 0.75])
-            print(f"{name} {tap}, {len(mean)} channels, {options.size} px: {middle:.1f} ms "
-                  f"[IQR {low:.1f}, {high:.1f}]; "
-                  f"whole / part = {ratio(*interleaved(*sides, repeats=options.repeats))}, "
-                  f"{options.threads} threads")  # fmt: skip
+            print(
+                f"{name} {tap}, {len(mean)} channels, {options.size} px: {middle:.1f} ms "
+                f"[IQR {low:.1f}, {high:.1f}]; "
+                f"whole / part = {ratio(*interleaved(*sides, repeats=options.repeats))}, "
+                f"{options.threads} threads"
+            )
 
 
 if __name__ == "__main__":

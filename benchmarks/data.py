@@ -33,11 +33,18 @@ def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
     for size in sizes:
         found = image_set(images, size)
         rows = np.arange(images)
-        transform = v2.Compose([
-            v2.RGB(), v2.Resize((size, size)), v2.RandomAffine(10, (0.05, 0.05), (0.9, 1.1)),
-            v2.RandomHorizontalFlip(), v2.ColorJitter(0.1, 0.1), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, STD),
-        ])  # fmt: skip
+        transform = v2.Compose(
+            [
+                v2.RGB(),
+                v2.Resize((size, size)),
+                v2.RandomAffine(10, (0.05, 0.05), (0.9, 1.1)),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.1, 0.1),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(MEAN, STD),
+            ]
+        )
         with tempfile.TemporaryDirectory() as folder:
             write_files(found, Path(folder))
             loader = torch.utils.data.DataLoader(
@@ -45,13 +52,18 @@ def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
             )
             times = interleaved(
                 lambda loader=loader: drain(loader),
-                lambda found=found, rows=rows: drain(batches(found, rows, BATCH, seed=0, epoch=0, view=0)),
-                repeats=repeats, warm_up=1,
-            )  # fmt: skip
+                lambda found=found, rows=rows: drain(
+                    batches(found, rows, BATCH, seed=0, epoch=0, view=0)
+                ),
+                repeats=repeats,
+                warm_up=1,
+            )
         per_second = [images / np.median(t) for t in times]
         threads = torch.get_num_threads()
-        print(f"{size} px: ImageFolder + DataLoader, 2 workers / decoded cache = {ratio(*times)}; "
-              f"{per_second[0]:.0f} against {per_second[1]:.0f} images/s, {threads} threads")  # fmt: skip
+        print(
+            f"{size} px: ImageFolder + DataLoader, 2 workers / decoded cache = {ratio(*times)}; "
+            f"{per_second[0]:.0f} against {per_second[1]:.0f} images/s, {threads} threads"
+        )
 
 
 def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
@@ -67,11 +79,17 @@ def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
                 optimizer.step()
 
         data, whole = interleaved(
-            lambda found=found, rows=rows: drain(batches(found, rows, BATCH, seed=0, epoch=0, view=0)), epoch,
-            repeats=repeats, warm_up=1,
-        )  # fmt: skip
-        print(f"{size} px: data and augmentation / student epoch = {ratio(data, whole)}; "
-              f"{images / np.median(whole):.0f} images/s in training")  # fmt: skip
+            lambda found=found, rows=rows: drain(
+                batches(found, rows, BATCH, seed=0, epoch=0, view=0)
+            ),
+            epoch,
+            repeats=repeats,
+            warm_up=1,
+        )
+        print(
+            f"{size} px: data and augmentation / student epoch = {ratio(data, whole)}; "
+            f"{images / np.median(whole):.0f} images/s in training"
+        )
 
 
 def views(base: np.ndarray, count: int) -> np.ndarray:
@@ -98,8 +116,11 @@ def bench_search(images: int, repeats: int) -> None:
             found = leakage.near_duplicates(thumbs)
             times.append(time.perf_counter() - start)
         medians.append(np.median(times))
-        print(f"near-duplicate search over {count:,} thumbnails: {np.median(times):.1f} s "
-              f"[{min(times):.1f}, {max(times):.1f}], {len(found):,} pairs", flush=True)  # fmt: skip
+        print(
+            f"near-duplicate search over {count:,} thumbnails: {np.median(times):.1f} s "
+            f"[{min(times):.1f}, {max(times):.1f}], {len(found):,} pairs",
+            flush=True,
+        )
     growth = np.polyfit(np.log(counts), np.log(medians), 1)[0]
     print(f"growth: time ~ n^{growth:.2f}")
 

@@ -78,8 +78,10 @@ class Trainer:
 def bench_epoch(size: int, images: int, repeats: int) -> None:
     sides = [Trainer(images, size, teaching).epoch for teaching in ("cache", "labels")]
     times = interleaved(*sides, repeats=repeats, warm_up=1)
-    print(f"{size} px: KD epoch from the cache / label-only epoch = {ratio(*times)}; "
-          f"{images / np.median(times[1]):.0f} images/s")  # fmt: skip
+    print(
+        f"{size} px: KD epoch from the cache / label-only epoch = {ratio(*times)}; "
+        f"{images / np.median(times[1]):.0f} images/s"
+    )
 
 
 def bench_sweep(
@@ -93,8 +95,10 @@ def bench_sweep(
         print(
             f"{size} px, {epochs} epochs, {views} views, {name}: online / cached = {ratio(runs * epochs * slow, ours)}"
         )
-    print(f"  ceiling (no teacher at all) {np.median(slow) / np.median(fast):.2f}; teacher's view "
-          f"{np.median(fill) / np.median(fast):.2f} of a student epoch")  # fmt: skip
+    print(
+        f"  ceiling (no teacher at all) {np.median(slow) / np.median(fast):.2f}; teacher's view "
+        f"{np.median(fill) / np.median(fast):.2f} of a student epoch"
+    )
 
 
 def bench_port(size: int, images: int, repeats: int) -> None:
@@ -106,10 +110,17 @@ def bench_port(size: int, images: int, repeats: int) -> None:
     )
     student, teacher = (m.to(memory_format=torch.contiguous_format) for m in (student, teacher))
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-4)
-    transform = v2.Compose([
-        v2.RGB(), v2.Resize((size, size)), v2.RandomAffine(0.2, (0.05, 0.05), (0.8, 1.2)), v2.RandomHorizontalFlip(),
-        v2.RandomVerticalFlip(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
-    ])  # fmt: skip
+    transform = v2.Compose(
+        [
+            v2.RGB(),
+            v2.Resize((size, size)),
+            v2.RandomAffine(0.2, (0.05, 0.05), (0.8, 1.2)),
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
     with tempfile.TemporaryDirectory() as folder:
         write_files(ours.found, Path(folder))
         loader = torch.utils.data.DataLoader(ImageFolder(folder, transform), BATCH, shuffle=True)
@@ -123,8 +134,10 @@ def bench_port(size: int, images: int, repeats: int) -> None:
                 optimizer.step()
 
         times = interleaved(port, ours.epoch, repeats=repeats, warm_up=1)
-    print(f"{size} px: plain port of the earlier training loop / ours = {ratio(*times)}; "
-          f"{images / np.median(times[0]):.0f} against {images / np.median(times[1]):.0f} images/s")  # fmt: skip
+    print(
+        f"{size} px: plain port of the earlier training loop / ours = {ratio(*times)}; "
+        f"{images / np.median(times[0]):.0f} against {images / np.median(times[1]):.0f} images/s"
+    )
 
 
 def bench_precision(size: int, images: int, repeats: int) -> None:
@@ -148,8 +161,11 @@ def bench_precision(size: int, images: int, repeats: int) -> None:
         return step
 
     for name, make in (("student", make_student), ("teacher", make_teacher)):
-        for what, change in (("contiguous", {"layout": torch.contiguous_format}), ("bfloat16", {"autocast": True}),
-                             ("compiled", {"compiled": True})):  # fmt: skip
+        for what, change in (
+            ("contiguous", {"layout": torch.contiguous_format}),
+            ("bfloat16", {"autocast": True}),
+            ("compiled", {"compiled": True}),
+        ):
             if name == "teacher" and what == "compiled":
                 continue  # minutes of compilation
             try:

@@ -26,8 +26,10 @@ from kdnb.training.teachers import make_teacher
 def report(name: str, table: pd.DataFrame, protocol: Protocol) -> None:
     for row in table.dropna(subset=["ratio"]).itertuples():
         half = (row.ratio_high - row.ratio_low) / 2 / row.ratio
-        print(f"  {name}, {row.Index}: {row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}], "
-              f"±{half:.0%}{' wide' if half > protocol.half_width else ''}, {row.rounds:.0f} rounds")  # fmt: skip
+        print(
+            f"  {name}, {row.Index}: {row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}], "
+            f"±{half:.0%}{' wide' if half > protocol.half_width else ''}, {row.rounds:.0f} rounds"
+        )
 
 
 def main() -> None:
@@ -48,8 +50,10 @@ def main() -> None:
         image, background = torch.randn(1, 3, size, size), torch.randn(16, 3, size, size)
         work = cost_table({"teacher": teacher, "student": student}, size)
         apart, flops = (work["macs"] / work["macs_by_hand"] - 1).abs().max(), work["flops"]
-        print(f"{size} px, {torch.get_num_threads()} threads: student's share of FLOPs "
-              f"{flops['student'] / flops['teacher']:.3f}, counters differ by {apart:.2%}")  # fmt: skip
+        print(
+            f"{size} px, {torch.get_num_threads()} threads: student's share of FLOPs "
+            f"{flops['student'] / flops['teacher']:.3f}, counters differ by {apart:.2%}"
+        )
         report(
             "forward, teacher / student, batch",
             latency(teacher, student, image, protocol),

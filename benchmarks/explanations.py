@@ -39,10 +39,20 @@ def by_grad_cam(model, images, targets):
     for module in modules_at(model).values():
         with GradCAM(model, [module]) as cam:
             cam.aggregate_multi_layers = lambda found: None
-            cam.compute_cam_per_layer = lambda x, goals, smooth, cam=cam, module=module: maps.append(
-                cam.get_cam_image(x, module, goals, *(getattr(cam.activations_and_grads, of)[0].numpy()
-                                                      for of in ("activations", "gradients")), smooth).clip(0)
-            )  # fmt: skip
+            cam.compute_cam_per_layer = lambda x, goals, smooth, cam=cam, module=module: (
+                maps.append(
+                    cam.get_cam_image(
+                        x,
+                        module,
+                        goals,
+                        *(
+                            getattr(cam.activations_and_grads, of)[0].numpy()
+                            for of in ("activations", "gradients")
+                        ),
+                        smooth,
+                    ).clip(0)
+                )
+            )
             cam(images, wanted)
     return maps
 
@@ -66,9 +76,11 @@ def main() -> None:
                 times = interleaved(
                     lambda c=call, g=given: c(*g), lambda g=given: cams(*g), repeats=options.repeats
                 )
-                print(f"{name}, batch {batch}, {options.size} px: five calls of {library} / all taps at once = "
-                      f"{ratio(*times)}, ours {1e3 * np.median(times[1]):.1f} ms, maps differ by {apart:.0e}, "
-                      f"{torch.get_num_threads()} threads")  # fmt: skip
+                print(
+                    f"{name}, batch {batch}, {options.size} px: five calls of {library} / all taps at once = "
+                    f"{ratio(*times)}, ours {1e3 * np.median(times[1]):.1f} ms, maps differ by {apart:.0e}, "
+                    f"{torch.get_num_threads()} threads"
+                )
 
 
 if __name__ == "__main__":

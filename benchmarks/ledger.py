@@ -43,9 +43,11 @@ def main() -> None:
             single = lambda tap=tap: cams(model, images, targets, taps=tap)  # noqa: B023, E731
             whole = lambda: decision_ledger(model, images, targets)  # noqa: B023, E731
             times = interleaved(whole, single, repeats=options.repeats)
-            print(f"{name}, {options.size} px, batch {options.batch}: ledger of 5 taps / Grad-CAM at "
-                  f"{next(iter(tap))} = {ratio(*times)} (median {1000 * np.median(times[0]):.0f} ms; largest residual "
-                  f"{worst:.1e})")  # fmt: skip
+            print(
+                f"{name}, {options.size} px, batch {options.batch}: ledger of 5 taps / Grad-CAM at "
+                f"{next(iter(tap))} = {ratio(*times)} (median {1000 * np.median(times[0]):.0f} ms; largest residual "
+                f"{worst:.1e})"
+            )
 
 
 if __name__ == "__main__":

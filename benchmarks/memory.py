@@ -57,8 +57,11 @@ def main() -> None:
     for case in CASES:
         calls = [lambda s=side, c=case: call(s, c) for side in sides]
         times = interleaved(*calls, repeats=options.repeats)
-        print(f"{case[0]}, batch {case[1]}, {options.size} px: given back / kept = {ratio(*times)}, "
-              f"{torch.get_num_threads()} threads", flush=True)  # fmt: skip
+        print(
+            f"{case[0]}, batch {case[1]}, {options.size} px: given back / kept = {ratio(*times)}, "
+            f"{torch.get_num_threads()} threads",
+            flush=True,
+        )
     for side in sides:
         side.send(None)
 

@@ -47,8 +47,12 @@ def main() -> None:
         return curve(model, images, grey, targets, maps, options.steps)
 
     for steps in (pixels, options.steps):
-        flip = PixelFlipping(features_in_step=3 * pixels // steps, perturb_baseline=0.0, normalise=False,
-                             disable_warnings=True)  # fmt: skip  # three colours a pixel
+        flip = PixelFlipping(
+            features_in_step=3 * pixels // steps,
+            perturb_baseline=0.0,
+            normalise=False,
+            disable_warnings=True,
+        )  # three colours a pixel
 
         def theirs(flip: PixelFlipping = flip) -> np.ndarray:
             given = images.numpy(), targets.numpy(), maps[:, None]
@@ -62,9 +66,11 @@ def main() -> None:
             np.trapezoid(c, dx=1 / (c.shape[1] - 1), axis=1) for c in (curve_theirs, curve_ours)
         ]
         times = interleaved(theirs, ours, repeats=options.repeats, warm_up=1)
-        print(f"student, {options.images} images of {size} px: Quantus with {steps} answers an image / {options.steps} "
-              f"steps at once = {ratio(*times)}, ours {np.median(times[1]):.2f} s, largest difference of an area "
-              f"{np.abs(areas[0] - areas[1]).max():.0e}, {torch.get_num_threads()} threads")  # fmt: skip
+        print(
+            f"student, {options.images} images of {size} px: Quantus with {steps} answers an image / {options.steps} "
+            f"steps at once = {ratio(*times)}, ours {np.median(times[1]):.2f} s, largest difference of an area "
+            f"{np.abs(areas[0] - areas[1]).max():.0e}, {torch.get_num_threads()} threads"
+        )
 
 
 if __name__ == "__main__":

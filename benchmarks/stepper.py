@@ -118,12 +118,15 @@ def main() -> None:
         )
         page, errors = lab.open("stepper", [SETUP, "print('ready')"], "text=ready")
         start = time.perf_counter()
-        page.evaluate("""(code) => {
+        page.evaluate(
+            """(code) => {
           const notebook = window.jupyterapp.shell.currentWidget.content;
           notebook.activeCellIndex = 1;
           notebook.activeCell.model.sharedModel.setSource(code);
           return window.jupyterapp.commands.execute("notebook:run-cell");
-        }""", SHOW)  # fmt: skip
+        }""",
+            SHOW,
+        )
         page.wait_for_selector(".kdnb-widget[aria-busy=false]", timeout=60_000)
         print(f"first render: {time.perf_counter() - start:.1f} s with all maps of 12 images")
         report("step", steps(page, options.repeats))

@@ -61,8 +61,10 @@ def tiny(folder: Path, runs: int, head: str = "", delay: float = 0.3) -> Path:
     cells = [cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(WORK), cell(SAVE)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "tiny.ipynb")
     path, log = folder / "tiny.toml", folder / "log.txt"
-    path.write_text(f'version = 1\nnotebook = "tiny.ipynb"\n{head}\n[fixed]\nlog = "{log}"\ndelay = {delay}\n'
-                    f"[grid]\nx = {list(range(runs))}\n")  # fmt: skip
+    path.write_text(
+        f'version = 1\nnotebook = "tiny.ipynb"\n{head}\n[fixed]\nlog = "{log}"\ndelay = {delay}\n'
+        f"[grid]\nx = {list(range(runs))}\n"
+    )
     log.write_text("")
     return path
 
@@ -101,8 +103,11 @@ def finished(root: Path) -> int:
 
 def again(plan: Plan, root: Path, log: Path) -> int:
     """Executions that began after the run's done.json."""
-    done = {s.parameters["x"]: s.run.path("done.json").stat().st_mtime for s in plan.specs(root) if
-            state_of(s.run) == "done"}  # fmt: skip
+    done = {
+        s.parameters["x"]: s.run.path("done.json").stat().st_mtime
+        for s in plan.specs(root)
+        if state_of(s.run) == "done"
+    }
     lines = [line.split() for line in log.read_text().splitlines()]
     return sum(float(at) > done.get(int(x), np.inf) for x, at in lines)
 
@@ -120,8 +125,11 @@ def kill_one(running: subprocess.Popen, root: Path, rng: random.Random) -> str:
     kind = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     try:
         children = psutil.Process(running.pid).children()
-        alive = {"kernel": kernels(root), "driver": [psutil.Process(running.pid)],
-                 "worker": [p for p in children if "spawn_main" in " ".join(p.cmdline())]}  # fmt: skip
+        alive = {
+            "kernel": kernels(root),
+            "driver": [psutil.Process(running.pid)],
+            "worker": [p for p in children if "spawn_main" in " ".join(p.cmdline())],
+        }
         if not alive[kind]:
             return ""
         rng.choice(alive[kind]).kill()
@@ -146,13 +154,24 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
                 kills[kill_one(running, root, rng)] += 1
     del kills[""]
     executed = len((folder / "log.txt").read_text().splitlines())
-    print(pd.Series({
-        "runs": runs, "workers": workers, "kernels killed": kills["kernel"], "workers killed": kills["worker"],
-        "drivers killed": kills["driver"], "drivers started": starts, "executions": executed,
-        "lost": runs - finished(root), "done again after done.json": again(plan, root, folder / "log.txt"),
-        "wrong": wrong(plan, root, folder / "unbroken"), "seconds": round(time.perf_counter() - begin),
-        "seconds unbroken": round(calm),
-    }).to_string())  # fmt: skip
+    print(
+        pd.Series(
+            {
+                "runs": runs,
+                "workers": workers,
+                "kernels killed": kills["kernel"],
+                "workers killed": kills["worker"],
+                "drivers killed": kills["driver"],
+                "drivers started": starts,
+                "executions": executed,
+                "lost": runs - finished(root),
+                "done again after done.json": again(plan, root, folder / "log.txt"),
+                "wrong": wrong(plan, root, folder / "unbroken"),
+                "seconds": round(time.perf_counter() - begin),
+                "seconds unbroken": round(calm),
+            }
+        ).to_string()
+    )
 
 
 def bench_parallel(folder: Path, runs: int, workers: int) -> None:
@@ -179,8 +198,11 @@ def bench_overhead(folder: Path, runs: int) -> None:
         file = folder / f"{spec.run.id}.json"
         file.write_text(json.dumps(spec.asdict()))
         begin = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "kdnb.cli", "sweep", "run-one", str(file)], check=True,
-                       stdout=subprocess.DEVNULL)  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-m", "kdnb.cli", "sweep", "run-one", str(file)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         return time.perf_counter() - begin - own(spec)
 
     def own(spec) -> float:
@@ -215,9 +237,11 @@ def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> Non
             seconds[number].append(time.perf_counter() - begin)
             tables.append(collect_tables(plan, plan.specs(root)))
     same = all(table.equals(tables[0]) for table in tables)
-    print(f"12 cells, one thread each: serial / {workers} workers = "
-          f"{ratio(np.array(seconds[1]), np.array(seconds[workers]))}; "
-          f"{np.median(seconds[1]):.0f} s serial; tables {'the same' if same else 'DIFFER'}")  # fmt: skip
+    print(
+        f"12 cells, one thread each: serial / {workers} workers = "
+        f"{ratio(np.array(seconds[1]), np.array(seconds[workers]))}; "
+        f"{np.median(seconds[1]):.0f} s serial; tables {'the same' if same else 'DIFFER'}"
+    )
 
 
 def bench_cluster(folder: Path, runs: int) -> None:
@@ -225,8 +249,14 @@ def bench_cluster(folder: Path, runs: int) -> None:
     plan, root, log = read_plan(path), folder / "cluster", (folder / "log.txt")
 
     def dask(*command: str) -> None:
-        started.append(subprocess.Popen([sys.executable, "-m", "dask", *command], start_new_session=True,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))  # fmt: skip
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "dask", *command],
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
 
     dask(
         "scheduler",
@@ -261,8 +291,10 @@ def bench_cluster(folder: Path, runs: int) -> None:
     late = "was used" if workers == 3 else "was NOT used"
     twice = again(plan, root, log)
     driver(path, folder / "serial").wait()
-    print(f"{runs} runs: {runs - finished(root)} lost, {twice} done again, {wrong(plan, root, folder / 'serial')} runs "
-          f"unlike serial; the late worker {late}, the first one died in the middle of a run")  # fmt: skip
+    print(
+        f"{runs} runs: {runs - finished(root)} lost, {twice} done again, {wrong(plan, root, folder / 'serial')} runs "
+        f"unlike serial; the late worker {late}, the first one died in the middle of a run"
+    )
 
 
 def main() -> None:

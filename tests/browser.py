@@ -17,10 +17,15 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 NEEDED = ("playwright", "jupyterlab", "axe_playwright_python")
 MISSING = [name for name in NEEDED if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
-NEEDS_BROWSER = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
+NEEDS_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+]
 
 
 @contextmanager
@@ -28,7 +33,10 @@ def jupyterlab(folder, theme="JupyterLab Light"):
     """A JupyterLab server on ``folder`` with settings of its own; yields its address."""
     for name, value in {
         "@jupyterlab/apputils-extension/themes": {"theme": theme},
-        "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "@jupyterlab/apputils-extension/notification": {
+            "fetchNews": "false",
+            "checkForUpdates": False,
+        },
         "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
     }.items():
         path = folder / "settings" / f"{name}.jupyterlab-settings"
@@ -37,14 +45,29 @@ def jupyterlab(folder, theme="JupyterLab Light"):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folders = {f"{name}_DIR": str(folder / name) for name in ("JUPYTER_CONFIG", "JUPYTERLAB_WORKSPACES")}
-    folders |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "IPYTHONDIR": str(folder / "ipython")}
+    folders = {
+        f"{name}_DIR": str(folder / name) for name in ("JUPYTER_CONFIG", "JUPYTERLAB_WORKSPACES")
+    }
+    folders |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
     env = os.environ | folders | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-               f"--port={port}", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
-               f"--ServerApp.root_dir={folder}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--IdentityProvider.token=",
+        "--LabApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={folder}",
+    ]
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         yield _ready(f"http://127.0.0.1:{port}", server, folder)
     finally:
@@ -88,7 +111,9 @@ class Lab:
     def open(self, name, cells, selector, timeout=180_000):
         """Run all cells of a new notebook and wait for ``selector``."""
         cells = [nbformat.v4.new_code_cell(code) for code in cells]
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        kernel = {
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        }
         path = self.folder / f"{name}.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
         page = self.browser.new_page(viewport={"width": 1200, "height": 1100})
@@ -103,14 +128,17 @@ class Lab:
 
 def execute(page, code):
     """Run code in the notebook's kernel and give back what it prints."""
-    return page.evaluate("""async (code) => {
+    return page.evaluate(
+        """async (code) => {
       const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
       let text = "";
       const future = kernel.requestExecute({ code, store_history: false });
       future.onIOPub = (m) => { text += m.content.text ?? m.content.evalue ?? ""; };
       await future.done;
       return text;
-    }""", code)  # fmt: skip
+    }""",
+        code,
+    )
 
 
 def says(page, root, text):

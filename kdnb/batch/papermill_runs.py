@@ -76,9 +76,15 @@ def load_papermill() -> ModuleType:
 
 
 def execute(
-    notebook: Path, out: Path, parameters: Mapping[str, Any], *, environment: Mapping[str, str | None] | None = None,
-    log: Progress | None = None, start_timeout: int = 120, cell_timeout: int = 0,
-) -> None:  # fmt: skip
+    notebook: Path,
+    out: Path,
+    parameters: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str | None] | None = None,
+    log: Progress | None = None,
+    start_timeout: int = 120,
+    cell_timeout: int = 0,
+) -> None:
     """Execute a notebook by papermill, in a kernel that starts in the notebook's folder.
 
     Args:
@@ -114,11 +120,19 @@ def execute(
         ):  # sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)
             manager |= {"transport": "ipc", "ip": f"{sockets}/k"}
         papermill.execute_notebook(
-            str(notebook), str(out), dict(parameters), progress_bar=False, stdout_file=log,
-            kernel_name="python3", language="python", kernel_manager_class=LaunchKernelManager,
-            config=Config({"LaunchKernelManager": manager}), start_timeout=start_timeout,
-            execution_timeout=cell_timeout or None, iopub_timeout=LATE,
-        )  # fmt: skip
+            str(notebook),
+            str(out),
+            dict(parameters),
+            progress_bar=False,
+            stdout_file=log,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=LaunchKernelManager,
+            config=Config({"LaunchKernelManager": manager}),
+            start_timeout=start_timeout,
+            execution_timeout=cell_timeout or None,
+            iopub_timeout=LATE,
+        )
     words.unlink()
 
 
@@ -157,8 +171,10 @@ def run_notebook(
                 f"{notebook.stem}: {error.ename}: {error.evalue} (executed copy: {kept})"
             ) from None
         except RuntimeError as error:  # nbclient's: the kernel is gone
-            raise UserError(f"{notebook.stem}: {error}: perhaps out of memory, so take a smaller image_size or "
-                            "batch_size; the same command goes on") from None  # fmt: skip
+            raise UserError(
+                f"{notebook.stem}: {error}: perhaps out of memory, so take a smaller image_size or "
+                "batch_size; the same command goes on"
+            ) from None
 
     spec = {
         "notebook": notebook.stem,

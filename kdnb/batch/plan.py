@@ -25,7 +25,6 @@ from kdnb.core.settings import Settings, project_root
 
 __all__ = ["Part", "Plan", "read_plan"]
 
-
 MAX_RUNS = 100_000
 Values = Annotated[list[Any], Field(min_length=1)]
 

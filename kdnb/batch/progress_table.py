@@ -21,7 +21,6 @@ from kdnb.core.runs import AS_IS, Run, finished_runs
 
 __all__ = ["collect_tables", "estimate", "state_of", "status"]
 
-
 PAST = 300  # finished runs that an estimate looks at, the newest
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_many"]
 
-
 PATIENCE = 15  # s to reach a scheduler
 # a worker only waits for its kernel: watching it takes time from the training
 RULES = {

@@ -24,7 +24,6 @@ from kdnb.core.runs import Run, get_or_make, write_json
 
 __all__ = ["Outcome", "forget_failure", "run_one"]
 
-
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SPARE = 2**20  # bytes: with less left, whatever a library says, the disk was full
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

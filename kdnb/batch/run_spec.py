@@ -14,7 +14,6 @@ from kdnb.core.runs import Run, read_json, run_of
 
 __all__ = ["Spec", "VERSION", "read_spec"]
 
-
 VERSION = 1  # of plans and spec files
 PLACES = ("data", "runs_dir")  # where things lie; the same content elsewhere is the same run
 

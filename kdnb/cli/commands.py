@@ -16,7 +16,6 @@ from kdnb.core.settings import Settings, project_root
 
 __all__ = ["app", "main"]
 
-
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,9 +40,14 @@ Sets = Annotated[
 
 @app.command()
 def study(
-    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
-    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
-) -> None:  # fmt: skip
+    dataset: Dataset = "phantom_brain",
+    data: Data = "",
+    profile: ProfileName = "quick",
+    seed: Seed = 0,
+    split: Split = "grouped",
+    runs_dir: RunsDir = "",
+    set_: Sets = None,
+) -> None:
     """Run all notebooks in order and write the report; what is done already is reused."""
     start = time.perf_counter()
     settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
@@ -58,9 +62,13 @@ def study(
 
 @data_app.command()
 def show(
-    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
-    split: Split = "grouped", runs_dir: RunsDir = "",
-) -> None:  # fmt: skip
+    dataset: Dataset = "phantom_brain",
+    data: Data = "",
+    profile: ProfileName = "quick",
+    seed: Seed = 0,
+    split: Split = "grouped",
+    runs_dir: RunsDir = "",
+) -> None:
     """Read a data set and say what it holds, how it is split, and what leaks."""
     from kdnb.study.study import Study
 
@@ -75,12 +83,21 @@ def show(
 
 @data_app.command()
 def audit(
-    paths: Annotated[list[str], typer.Argument(help="registered data sets, archives, class folders or CSVs")],
-    dataset: Annotated[str, typer.Option(help="whose rules hold for a path: a registered data set")] = "custom",
-    out: Annotated[str, typer.Option(help="folder for summary, ledger, chart and report.html")] = "audit",
-    publish: Annotated[bool, typer.Option("--publish", help="copy summary and chart into figures/audit/")] = False,
-    seed: Seed = 0, runs_dir: RunsDir = "",
-) -> None:  # fmt: skip
+    paths: Annotated[
+        list[str], typer.Argument(help="registered data sets, archives, class folders or CSVs")
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="whose rules hold for a path: a registered data set")
+    ] = "custom",
+    out: Annotated[
+        str, typer.Option(help="folder for summary, ledger, chart and report.html")
+    ] = "audit",
+    publish: Annotated[
+        bool, typer.Option("--publish", help="copy summary and chart into figures/audit/")
+    ] = False,
+    seed: Seed = 0,
+    runs_dir: RunsDir = "",
+) -> None:
     """Say what leaks under each split of some data sets, and write ledger, summary and a one-page report."""
     from kdnb.core.report import publish as copy
     from kdnb.data.audit import write_audit
@@ -115,9 +132,14 @@ def download(name: str) -> None:
 
 @app.command()
 def report(
-    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
-    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
-) -> None:  # fmt: skip
+    dataset: Dataset = "phantom_brain",
+    data: Data = "",
+    profile: ProfileName = "quick",
+    seed: Seed = 0,
+    split: Split = "grouped",
+    runs_dir: RunsDir = "",
+    set_: Sets = None,
+) -> None:
     """Write the HTML report again from the tables and pictures that the notebooks left."""
     from kdnb.core.report import write_report
     from kdnb.study.study import Study
@@ -129,9 +151,14 @@ def report(
 
 @app.command()
 def publish(
-    dataset: Dataset = "phantom_brain", data: Data = "", profile: ProfileName = "quick", seed: Seed = 0,
-    split: Split = "grouped", runs_dir: RunsDir = "", set_: Sets = None,
-) -> None:  # fmt: skip
+    dataset: Dataset = "phantom_brain",
+    data: Data = "",
+    profile: ProfileName = "quick",
+    seed: Seed = 0,
+    split: Split = "grouped",
+    runs_dir: RunsDir = "",
+    set_: Sets = None,
+) -> None:
     """Copy a finished study's tables and pictures into figures/ (of real data: no pixels)."""
     from kdnb.core.report import publish as copy
     from kdnb.study.study import Study
@@ -206,8 +233,10 @@ def export(
 
     model, size = load_named_student(settings.runs, run)
     difference = export_onnx(model, path, size)
-    print(f"{path}: images (N, 3, {size}, {size}) float32, ImageNet-normalised, to logits; "
-          f"ONNX Runtime and PyTorch differ by {difference:.1g} at most")  # fmt: skip
+    print(
+        f"{path}: images (N, 3, {size}, {size}) float32, ImageNet-normalised, to logits; "
+        f"ONNX Runtime and PyTorch differ by {difference:.1g} at most"
+    )
 
 
 def _pairs(sets: list[str] | None) -> dict[str, object]:

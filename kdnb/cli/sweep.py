@@ -16,7 +16,6 @@ from kdnb.core.settings import Settings
 
 __all__ = ["sweep_app"]
 
-
 sweep_app = typer.Typer(
     help="Many runs from one plan: on this machine or on a cluster.",
     no_args_is_help=True,

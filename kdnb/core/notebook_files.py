@@ -20,7 +20,6 @@ __all__ = [
     "tags_of",
 ]
 
-
 Notebook = dict[str, Any]
 
 

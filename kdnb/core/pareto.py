@@ -10,7 +10,6 @@ from kdnb.core.plots import PALETTE, Picture, reach
 
 __all__ = ["pareto", "pareto_front"]
 
-
 # matplotlib's mark, plotly's mark, colour
 MODEL_MARKS = {"teacher": ("s", "square", PALETTE[1]), "student": ("o", "circle", PALETTE[0])}
 

@@ -30,7 +30,6 @@ __all__ = [
     "show",
 ]
 
-
 # Okabe and Ito: safe for colour blindness
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLE = {

@@ -17,7 +17,6 @@ from kdnb.core.runs import AS_IS, atomic_path, environment, read_json, write_jso
 
 __all__ = ["SECTIONS", "html_table", "publish", "write_page", "write_report"]
 
-
 # files are named after their notebook: "03_scores.csv"
 SECTIONS = {
     "07": "What came out",

@@ -39,7 +39,6 @@ __all__ = [
     "write_json",
 ]
 
-
 AS_IS = {
     "keep_default_na": False,
     "na_values": [""],

@@ -29,7 +29,6 @@ __all__ = [
     "project_root",
 ]
 
-
 PARAMETERS_MARK = "# What to run"  # first line of a notebook's parameters cell
 CONTROLS = ("", "shuffled", "random", "smoothing", "early")
 LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")

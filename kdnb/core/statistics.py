@@ -25,7 +25,6 @@ __all__ = [
     "unpaired_difference",
 ]
 
-
 FEW = 5  # groups that an interval over groups needs at least
 LEVEL = 0.95  # coverage of every interval
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number

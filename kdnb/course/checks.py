@@ -12,7 +12,6 @@ import numpy as np
 
 __all__ = ["COLOURS", "MIME", "Outcome", "check", "progress"]
 
-
 MIME = "application/vnd.kdnb.check+json"  # how an outcome is kept in a saved notebook, for grading
 COLOURS = {"passed": "#1b7f4b", "not passed": "#b35900", "not tried": "#6b7280"}  # never alone
 STATE_SYMBOLS = {"passed": "✓", "not passed": "✗", "not tried": "○"}

@@ -22,7 +22,6 @@ from kdnb.data.registry import registered
 
 __all__ = ["Audit", "against_paper", "audit", "published_against_paper", "write_audit"]
 
-
 LEAK_KINDS = ("exact", "near", "family", "patient")  # of a crossing; the first that holds counts
 
 

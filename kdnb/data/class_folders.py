@@ -12,7 +12,6 @@ from kdnb.core.errors import UserError
 
 __all__ = ["Entry", "PART_NAMES", "class_folders", "is_junk", "key"]
 
-
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 PART_NAMES = {  # a folder's name, as `key` gives it, → the part of the split that it holds

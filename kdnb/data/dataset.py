@@ -28,7 +28,6 @@ from kdnb.data.splits import make_split, subset
 
 __all__ = ["ImageSet", "load"]
 
-
 BASE = 64  # px at which every image is read once, checked, and compared with the others
 MAX_BROKEN = 0.01
 CHUNK = 256  # images copied at a time
@@ -144,7 +143,9 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     if source.draw is None:  # the truth about phantoms needs no search
         thumbs = duplicates.thumbnails(pixels)
         table = link_copies(table, thumbs)
-        family = duplicates.find_families(table, thumbs)  # the brain set has mirrored and rescaled copies
+        family = duplicates.find_families(
+            table, thumbs
+        )  # the brain set has mirrored and rescaled copies
         table["family"] = family
         notes += family.attrs["notes"]
     twofold = _contradictory(table)

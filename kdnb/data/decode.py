@@ -10,7 +10,6 @@ from PIL import ExifTags, Image, ImageOps
 
 __all__ = ["decode"]
 
-
 MAX_PIXELS = 64_000_000
 DRAFT = 1024  # px, twice the largest image_size that the settings accept
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")

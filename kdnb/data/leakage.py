@@ -11,7 +11,6 @@ from kdnb.data.duplicates import BLOCK, components, correlations, near_duplicate
 
 __all__ = ["MEMORY", "groups", "leak_ledger", "leak_meter", "skill"]
 
-
 # memory alone: name -> whether mirrored images match, too
 MEMORY = {"1-NN": False, "1-NN mirrored": True}
 CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))

@@ -12,7 +12,6 @@ from kdnb.data.sources import Source, file_hash
 
 __all__ = ["PREFIX", "medmnist_about", "medmnist_source"]
 
-
 PREFIX = "medmnist:"
 SIZES = (28, 64, 128, 224)  # px, as published
 PUBLISHED = ("train", "val", "test")

@@ -12,7 +12,6 @@ from kdnb.data.duplicates import components, correlations
 
 __all__ = ["link_copies", "name_patients"]
 
-
 SLICES = 32  # consecutive slices of each person in the Alzheimer set
 
 

@@ -13,7 +13,6 @@ from kdnb.core.plots import PALETTE, Picture, legend_once, outline
 
 __all__ = ["class_balance", "leak_dots", "sample_grid"]
 
-
 HATCHES = ("", "//", "..", "xx")
 
 

@@ -24,7 +24,6 @@ __all__ = [
     "registered",
 ]
 
-
 PLANTED = {  # end of a phantom set's name → what is planted in it
     "": {},
     "_shortcut": {"shortcut": 1.0},

@@ -22,7 +22,6 @@ from kdnb.data.class_folders import PART_NAMES, Entry, class_folders, is_junk, k
 
 __all__ = ["Source", "csv_source", "file_hash", "folder_source", "phantom_source", "zip_source"]
 
-
 MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 MAX_GROWTH = (

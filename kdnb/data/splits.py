@@ -15,7 +15,6 @@ from kdnb.data.leakage import groups
 
 __all__ = ["image_keys", "make_split", "subset"]
 
-
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
 VAL_OF_TRAIN = np.array([7 / 8, 0, 1 / 8])  # of PARTS, where a published split has no val

@@ -16,7 +16,6 @@ from kdnb.data.transforms import to_tensor
 
 __all__ = ["StudyImages"]
 
-
 BACKGROUND = 16  # training images that stand for "absent" in SHAP
 
 

@@ -16,7 +16,6 @@ from kdnb.data.splits import image_keys
 
 __all__ = ["Batch", "MEAN", "STD", "augment", "batches", "to_tensor"]
 
-
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet: red, green, blue
 STD = (0.229, 0.224, 0.225)
 

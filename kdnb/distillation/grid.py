@@ -22,7 +22,6 @@ from kdnb.training.fit import saved_logits
 
 __all__ = ["Cell", "grid_answer", "compare_students", "grid_table", "train_controls", "train_grid"]
 
-
 Cell = tuple[float, float]  # alpha, temperature; alpha 1 is training on labels alone
 LABELS: Cell = (1.0, 1.0)
 

@@ -31,7 +31,6 @@ __all__ = [
     "usable_losses",
 ]
 
-
 # student, teacher, targets, alpha, temperature
 KdLoss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
 BETA = 8.0  # weight of the non-target part in DKD, its authors' value

@@ -18,7 +18,6 @@ from kdnb.training.trained_students import load_student
 
 __all__ = ["answers", "curves", "trainings"]
 
-
 LABELS: Cell = (1.0, 1.0)
 
 
@@ -70,8 +69,11 @@ def curves(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFr
         name: run for name, (*_, run) in _students(study, grid).items()
     }
     kept = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
-    read = {name: pd.read_csv(run.path("history.csv"))[kept].assign(epoch=lambda h: h["epoch"] + 1)
-            for name, run in runs.items() if run.path("history.csv").is_file()}  # fmt: skip
+    read = {
+        name: pd.read_csv(run.path("history.csv"))[kept].assign(epoch=lambda h: h["epoch"] + 1)
+        for name, run in runs.items()
+        if run.path("history.csv").is_file()
+    }
     return pd.concat(read, names=["model", None]).reset_index("model").reset_index(drop=True)
 
 
@@ -81,8 +83,9 @@ def _students(
     named = {LABELS: "labels alone"}
     return {
         f"{named.get(cell, f'alpha {cell[0]:g}, T {cell[1]:g}')}, seed {seed}": (cell, seed, run)
-        for cell, runs in grid.items() for seed, run in enumerate(runs, study.settings.student_seed)
-    }  # fmt: skip
+        for cell, runs in grid.items()
+        for seed, run in enumerate(runs, study.settings.student_seed)
+    }
 
 
 def _training(
@@ -90,10 +93,16 @@ def _training(
 ) -> dict[str, object]:
     model, made = load_model(run, len(study.image_set.classes), study.device), run.json("env.json")
     return {
-        "alpha": cell[0], "temperature": cell[1], "seed": seed, "training": f"{run.kind}/{run.id}",
-        "val_accuracy": run.json("metrics.json")["val_accuracy"], "images": len(study.image_set.rows("train")),
-        "seconds": run.seconds, "precision": run.json("spec.json")["parameters"]["schedule"]["precision"],
-        "parameters": count_parameters(model), "macs": macs(model, study.settings.image_size),
+        "alpha": cell[0],
+        "temperature": cell[1],
+        "seed": seed,
+        "training": f"{run.kind}/{run.id}",
+        "val_accuracy": run.json("metrics.json")["val_accuracy"],
+        "images": len(study.image_set.rows("train")),
+        "seconds": run.seconds,
+        "precision": run.json("spec.json")["parameters"]["schedule"]["precision"],
+        "parameters": count_parameters(model),
+        "macs": macs(model, study.settings.image_size),
         "data": study.image_set.hash,
         **{name: made[name] for name in ("kdnb", "commit", "processor")},
-    }  # fmt: skip
+    }

@@ -26,7 +26,6 @@ from kdnb.training.model_cost import cost_table
 
 __all__ = ["cost_tables", "measure_all", "measure_costs", "timing_protocol"]
 
-
 UNHURRIED = 10.0  # seconds per row of the tables from which slow explanations are timed, too
 
 

@@ -41,7 +41,6 @@ __all__ = [
     "explanation_work",
 ]
 
-
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
 SLOW = ("shap_partition", "integrated_gradients", "occlusion")  # seconds per call where large

@@ -21,7 +21,6 @@ from kdnb.training.modules import evaluating
 
 __all__ = ["PARITY", "export_onnx", "onnx_available", "onnx_latency", "onnx_model", "parity"]
 
-
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 PARITY = 1e-4  # largest accepted difference of a logit between ONNX Runtime and PyTorch
 

@@ -34,7 +34,6 @@ __all__ = [
     "timed",
 ]
 
-
 WARM_UP = 10  # untimed rounds before the first timed one
 LEAST = 3  # rounds of one measurement
 MOST = 10  # times the rounds that the protocol asks for

@@ -22,7 +22,6 @@ from kdnb.training.taps import check_targets, features, logits_and_taps
 
 __all__ = ["Tail", "channel_means", "probabilities_without", "top_k_curve"]
 
-
 CHUNK = 2**21  # numbers in one batch of ablated activations: 8 MB, near the caches
 ORDERS = 5  # random orders of the channels beside the ranked one
 

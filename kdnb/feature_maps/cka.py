@@ -18,7 +18,6 @@ from kdnb.training.taps import logits_and_taps
 
 __all__ = ["gram_cka", "grams"]
 
-
 BLOCK = 2**16  # features at a time, so that the float64 copy stays small
 
 

@@ -29,7 +29,6 @@ from kdnb.training.taps import check_targets, logits_and_taps
 
 __all__ = ["Account", "Ledger", "decision_ledger", "ledgers"]
 
-
 TOLERANCE = 1e-4  # largest accepted |residual| relative to max(1, |logit|)
 LINEAR = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -34,7 +34,6 @@ from kdnb.training.trained_students import load_student
 
 __all__ = ["COMPARED", "KS", "LayerAnalysis", "find_layer_analysis", "analyse_layers"]
 
-
 FITTED, SCORED, COMPARED, CUT = (
     600,
     400,
@@ -148,20 +147,29 @@ def find_layer_analysis(settings: Settings, student: str) -> LayerAnalysis:
     chosen = [name for name in known if name.startswith(student)]
     if len(chosen) != 1 or not student:
         there = ", ".join(known) or "none: run notebook 04 first"
-        raise UserError(f"run must be the id of a student read in notebook 04, or its beginning, got '{student}'; "
-                        f"there {'is' if len(known) < 2 else 'are'} {there}")  # fmt: skip
+        raise UserError(
+            f"run must be the id of a student read in notebook 04, or its beginning, got '{student}'; "
+            f"there {'is' if len(known) < 2 else 'are'} {there}"
+        )
     return known[chosen[0]]
 
 
 def _measure(study: TrainedStudy, run: Run) -> None:
     classes, device = len(study.image_set.classes), study.device
     train, test = study.sample(FITTED, "train"), study.sample(SCORED)
-    untrained = make_student(classes, name=study.settings.student, seed=study.settings.seed + 1,
-                             width=study.settings.width, image_size=study.settings.image_size).to(device)  # fmt: skip
+    untrained = make_student(
+        classes,
+        name=study.settings.student,
+        seed=study.settings.seed + 1,
+        width=study.settings.width,
+        image_size=study.settings.image_size,
+    ).to(device)
     models = {
-        "KD student": study.student_model, "label-only student": study.label_only_model,
-        "teacher": study.teacher_model, "untrained student": untrained,
-    }  # fmt: skip
+        "KD student": study.student_model,
+        "label-only student": study.label_only_model,
+        "teacher": study.teacher_model,
+        "untrained student": untrained,
+    }
     known = [
         (study.images(rows), study.targets(rows).numpy(), study.groups(rows))
         for rows in (train, test)
@@ -172,10 +180,12 @@ def _measure(study: TrainedStudy, run: Run) -> None:
     }
     probes = fit_probes(seen["KD student"][0].features, seen["KD student"][0].targets)
     tables = {
-        "probes": _probes(seen, study.settings.seed), "cka": _cka(models, study.images(test[:COMPARED])),
-        "ledger": _ledgers(study, models, test), "ablation": _ablation(study, test[: min(CUT, len(test) // 4)], train),
+        "probes": _probes(seen, study.settings.seed),
+        "cka": _cka(models, study.images(test[:COMPARED])),
+        "ledger": _ledgers(study, models, test),
+        "ablation": _ablation(study, test[: min(CUT, len(test) // 4)], train),
         "channels": _channels(study, test),
-    }  # fmt: skip
+    }
     for name, table in tables.items():
         say(f"  reading: {name}")
         table.to_csv(run.path(f"{name}.csv"), index=False, float_format="%.6g")
@@ -186,10 +196,16 @@ def _measure(study: TrainedStudy, run: Run) -> None:
     }
     with atomic_path(run.path("arrays.npz")) as path, path.open("wb") as file:
         np.savez(file, **arrays)
-    write_json(run.path("facts.json"), {
-        "classes": study.image_set.classes, "image_size": study.settings.image_size, "student": study.student.id,
-        "teacher": study.teacher.id, "settings": {k: v for k, v in study.settings if k not in ("runs_dir", "threads")},
-    })  # fmt: skip
+    write_json(
+        run.path("facts.json"),
+        {
+            "classes": study.image_set.classes,
+            "image_size": study.settings.image_size,
+            "student": study.student.id,
+            "teacher": study.teacher.id,
+            "settings": {k: v for k, v in study.settings if k not in ("runs_dir", "threads")},
+        },
+    )
 
 
 @torch.no_grad()
@@ -252,8 +268,17 @@ def _ablation(study: TrainedStudy, rows: np.ndarray, reference: np.ndarray) -> p
     groups = study.groups(rows)
     for tap, (a, g) in pairs.items():
         ks = [k for k in KS if k <= a.shape[1]]
-        tables[tap] = top_k_curve(model, images, answers, tap, (g * a).sum(dim=(2, 3)), ks, mean=means[tap],
-                                  groups=groups, seed=study.settings.seed)  # fmt: skip
+        tables[tap] = top_k_curve(
+            model,
+            images,
+            answers,
+            tap,
+            (g * a).sum(dim=(2, 3)),
+            ks,
+            mean=means[tap],
+            groups=groups,
+            seed=study.settings.seed,
+        )
     return pd.concat(tables, names=["tap"]).reset_index(level=0)
 
 
@@ -265,8 +290,10 @@ def _channels(study: TrainedStudy, rows: np.ndarray) -> pd.DataFrame:
         if len(own) == 0:
             continue
         target = torch.full((len(own),), k)
-        pairs = [gradients_at_taps(study.student_model, part.requires_grad_(), target[: len(part)])[1]
-                 for part in study.images(own).split(32)]  # fmt: skip
+        pairs = [
+            gradients_at_taps(study.student_model, part.requires_grad_(), target[: len(part)])[1]
+            for part in study.images(own).split(32)
+        ]
         for tap in pairs[0]:
             mean = (
                 torch.cat([(p[tap][0] * p[tap][1]).sum(dim=(2, 3)) for p in pairs])
@@ -275,8 +302,18 @@ def _channels(study: TrainedStudy, rows: np.ndarray) -> pd.DataFrame:
                 .numpy()
             )
             order = np.argsort(-mean, kind="stable")[:10]
-            found.append(pd.DataFrame({"class": name, "tap": tap, "rank": range(1, len(order) + 1), "channel": order,
-                                       "contribution": mean[order], "images": len(own)}))  # fmt: skip
+            found.append(
+                pd.DataFrame(
+                    {
+                        "class": name,
+                        "tap": tap,
+                        "rank": range(1, len(order) + 1),
+                        "channel": order,
+                        "contribution": mean[order],
+                        "images": len(own),
+                    }
+                )
+            )
     return pd.concat(found, ignore_index=True)
 
 
@@ -286,8 +323,14 @@ def _early(
     final = _answers(study.student_model, study.images(rows)).numpy()
     layer = early_decisions(probe_predictions(probes, test.features), final)
     names = np.array(study.image_set.classes)
-    return pd.DataFrame({"image_id": study.image_set.table["image_id"].to_numpy()[rows], "class": names[test.targets],
-                         "predicted": names[final], "layer": layer})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "image_id": study.image_set.table["image_id"].to_numpy()[rows],
+            "class": names[test.targets],
+            "predicted": names[final],
+            "layer": layer,
+        }
+    )
 
 
 def _folded(probes: dict[str, Pipeline], classes: int) -> dict[str, np.ndarray]:

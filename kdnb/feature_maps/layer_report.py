@@ -24,7 +24,6 @@ from kdnb.training.taps import gradients_at_taps, logits_and_taps
 
 __all__ = ["ImageReport", "class_report", "image_report"]
 
-
 STRONGEST = 5  # channels ablated together in a report
 RANDOM_CUTS = 10  # as many random channels, drawn this often
 LEDGER_COLUMNS = ("supporting", "opposing", "bias", "logit")

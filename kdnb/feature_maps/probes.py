@@ -23,7 +23,6 @@ __all__ = [
     "probe_table",
 ]
 
-
 Features = Mapping[str, np.ndarray]  # tap → (N, C)
 
 

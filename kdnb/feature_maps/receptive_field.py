@@ -15,7 +15,6 @@ from kdnb.training.modules import evaluating, modules_at
 
 __all__ = ["field_box", "receptive_fields"]
 
-
 Windowed = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
 Adaptive = nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d
 NormOverSpace = nn.GroupNorm | nn.InstanceNorm2d

@@ -23,7 +23,6 @@ from kdnb.results.collected_runs import LARGER, Records
 
 __all__ = ["Answered", "accuracy", "answered", "drawn", "larger"]
 
-
 MODERATE = "ModerateDemented"
 MILD = "MildDemented"
 ALL = "all classes"

@@ -29,7 +29,6 @@ from kdnb.results.plots import accuracy_summary, schedule_curves, size_curves, w
 
 __all__ = ["COLLECTED", "build_tables", "make_tables", "published", "write_findings"]
 
-
 COLLECTED = Path("results", "collected")
 BEFORE_FINDINGS = "<!-- findings -->\n"
 AFTER_FINDINGS = "<!-- /findings -->"

@@ -19,7 +19,6 @@ from kdnb.core.settings import Settings
 
 __all__ = ["LARGER", "RECORDED", "Records", "collect_runs", "load_collected", "missing"]
 
-
 Records = Mapping[str, pd.DataFrame]
 
 # the part of a plan that may have another image size: it stands in tables of its own

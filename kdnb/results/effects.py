@@ -18,7 +18,6 @@ from kdnb.results.collected_runs import LARGER, Records
 
 __all__ = ["gains", "grid", "larger_gains", "schedule", "sizes"]
 
-
 TAUGHT = "the teacher"
 
 

@@ -13,7 +13,6 @@ from kdnb.xai.shortcuts import CHEATED, LURING, SMALL
 
 __all__ = ["explanation_tables"]
 
-
 PLACE = ("dataset", "split", "fraction")  # fraction: the share of the training patients
 # the paper's map, its two checks, and two that explain nothing
 CHOSEN = "average map|Grad-CAM|SHAP deep|centre|Sobel"

@@ -11,7 +11,6 @@ from kdnb.xai.baselines import BASELINES
 
 __all__ = ["findings"]
 
-
 NAMES = {
     "brain_tumor": "brain",
     "eye_disease": "eye",

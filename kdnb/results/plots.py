@@ -13,7 +13,6 @@ from kdnb.core.statistics import Interval
 
 __all__ = ["accuracy_summary", "schedule_curves", "size_curves", "worth_pareto"]
 
-
 SUMMARY_MARKS = {
     "teacher": ("s", PALETTE[1]),
     "KD student": ("o", PALETTE[0]),

@@ -33,7 +33,6 @@ from kdnb.training.trained_students import load_student
 
 __all__ = ["MODELS", "Study"]
 
-
 TEACHER = "teacher"
 KD_STUDENT = "KD student"
 LABEL_ONLY = "label-only student"

@@ -17,7 +17,6 @@ from kdnb.core.settings import Settings
 
 __all__ = ["run_notebooks"]
 
-
 COMMON = ("dataset", "data", "split", "profile", "seed")
 
 

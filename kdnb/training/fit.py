@@ -28,7 +28,6 @@ from kdnb.training.precision import autocast
 
 __all__ = ["Loss", "Schedule", "fit", "predict", "saved_logits"]
 
-
 Loss = Callable[[Tensor, Batch], Tensor]  # logits (B, K) and their batch -> scalar
 CHECKPOINTS = ("checkpoint.pt", "previous.pt")
 WARM_UP = 0.15  # share of the steps in which the learning rate rises
@@ -67,9 +66,15 @@ def label_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def fit(
-    model: nn.Module, image_set: ImageSet, loss: Loss, schedule: Schedule, run: Run, device: torch.device,
-    *, order: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    model: nn.Module,
+    image_set: ImageSet,
+    loss: Loss,
+    schedule: Schedule,
+    run: Run,
+    device: torch.device,
+    *,
+    order: int = 0,
+) -> pd.DataFrame:
     """Train ``model`` in place and leave it with the weights of its best validation loss, in eval mode.
 
     Checkpoints after every epoch in ``run.folder``; a training that was killed goes on after its last finished epoch
@@ -99,13 +104,17 @@ def fit(
             run,
             {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history},
         )
-        say(f"  {run.kind} epoch {epoch + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
+        say(
+            f"  {run.kind} epoch {epoch + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
             f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}, "
-            f"{row['images_per_second']:.0f} images/s")  # fmt: skip
+            f"{row['images_per_second']:.0f} images/s"
+        )
     table = pd.DataFrame(history)
     if not np.isfinite(table["val_loss"]).any():
-        raise UserError(f"{run.kind} training diverged (loss {table['train_loss'].iloc[-1]}): lower learning_rate, "
-                        f"got {schedule.learning_rate}")  # fmt: skip
+        raise UserError(
+            f"{run.kind} training diverged (loss {table['train_loss'].iloc[-1]}): lower learning_rate, "
+            f"got {schedule.learning_rate}"
+        )
     with atomic_path(run.path("history.csv")) as path:
         table.to_csv(path, index=False)
     load_weights(model, run.path("model.safetensors"))
@@ -184,9 +193,12 @@ def _train_epoch(
         seen += len(batch.rows)
     seconds = time.perf_counter() - start
     return {
-        "learning_rate": rate, "train_loss": total / seen, "train_accuracy": right / seen,
-        "seconds": seconds, "images_per_second": seen / seconds,
-    }  # fmt: skip
+        "learning_rate": rate,
+        "train_loss": total / seen,
+        "train_accuracy": right / seen,
+        "seconds": seconds,
+        "images_per_second": seen / seconds,
+    }
 
 
 def _validate(
@@ -200,9 +212,15 @@ def _validate(
 
 
 def predict(
-    model: nn.Module, image_set: ImageSet, rows: np.ndarray, batch_size: int, device: torch.device,
-    *, seed: int = 0, view: int = -1,
-) -> np.ndarray:  # fmt: skip
+    model: nn.Module,
+    image_set: ImageSet,
+    rows: np.ndarray,
+    batch_size: int,
+    device: torch.device,
+    *,
+    seed: int = 0,
+    view: int = -1,
+) -> np.ndarray:
     """Logits (len(rows), K) float32 in the order of ``rows``; of augmented view ``view`` if that is not -1."""
     with evaluating(model), torch.inference_mode():
         shown = batches(image_set, rows, 2 * batch_size, seed=seed, view=view)

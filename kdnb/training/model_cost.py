@@ -19,7 +19,6 @@ from kdnb.training.modules import count_parameters, depth
 
 __all__ = ["Call", "closed_form_macs", "cost_table", "flops_of", "macs"]
 
-
 Call = Callable[[], object]
 
 

@@ -14,7 +14,6 @@ from kdnb.core.settings import Settings
 
 __all__ = ["autocast", "resolve_precision"]
 
-
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel, of Intel and AMD, of Arm
 
 

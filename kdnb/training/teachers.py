@@ -15,7 +15,6 @@ from kdnb.core.settings import TEACHERS
 
 __all__ = ["TappedDenseNet121", "imagenet_state", "make_teacher"]
 
-
 # one tap per halving of the side; after an activation, but in EfficientNet after a linear layer
 OTHER_TAPS = {
     "resnet50": {

@@ -14,7 +14,6 @@ from kdnb.core.errors import UserError
 
 __all__ = ["STYLE", "ViewWidget", "as_tuple", "colour_numbers", "one_of", "script", "within"]
 
-
 STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
 
 

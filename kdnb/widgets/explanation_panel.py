@@ -36,7 +36,6 @@ __all__ = [
     "first_states",
 ]
 
-
 ABOUT = {
     name: MapKind(label=name, unit="share of the logit", per_class=True, signed=True)
     for name in METHODS

@@ -34,7 +34,6 @@ __all__ = [
     "stepper_data",
 ]
 
-
 CHUNK = 8  # images per forward and backward pass: bounds the memory, does not change the result
 UNSURE = 0.6  # a student whose largest probability is below is called unsure
 FILTERS = ("all", "wrong", "disagree", "unsure")

@@ -25,7 +25,6 @@ from kdnb.widgets.stepper_numbers import PLACES, StepperState, stepper_panel
 
 __all__ = ["to_html"]
 
-
 FLOATS = {"image": 1, "effects": 0}  # question → which of its answer's buffers holds float32
 BODY_STYLE = (
     "body { margin: 24px auto; max-width: 900px; padding: 0 16px; "

@@ -28,7 +28,6 @@ __all__ = [
     "static_soft_targets",
 ]
 
-
 HATCHES = ("", "//")
 
 

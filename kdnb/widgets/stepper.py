@@ -41,7 +41,6 @@ __all__ = [
     "static_stepper",
 ]
 
-
 STATE = tuple(field.name for field in fields(StepperState))
 STEPPER_SCRIPTS = ("stepper_numbers.js", "stepper_parts.js", "stepper.js")
 

@@ -31,7 +31,6 @@ __all__ = [
     "tile_sizes",
 ]
 
-
 TILE = 24  # px; a channel's picture is no larger
 
 

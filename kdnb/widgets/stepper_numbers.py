@@ -33,7 +33,6 @@ __all__ = [
     "signed",
 ]
 
-
 SCALES = {
     "map": "this map",
     "layer": "this layer, all images",

@@ -26,7 +26,6 @@ __all__ = [
     "require",
 ]
 
-
 AXIOM = 1e-3  # largest accepted relative error of what a method promises
 
 

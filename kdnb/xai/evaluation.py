@@ -33,15 +33,21 @@ __all__ = [
     "trained_runs",
 ]
 
-
 EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the tap
-    "average map, first layer": ("average map", 0), "average map, middle": ("average map", 2),
-    "average map, last": ("average map", -1), "Grad-CAM": ("gradcam", -1), "HiResCAM, middle": ("hirescam", 2),
-    "LayerCAM, middle": ("layercam", 2), "Eigen-CAM, middle": ("eigencam", 2),
-    "class evidence, middle": ("evidence", 2), "integrated gradients": ("integrated gradients", -1),
-    "SHAP deep": ("SHAP deep", -1), "SHAP gradient": ("SHAP gradient", -1), "SHAP partition": ("SHAP partition", -1),
+    "average map, first layer": ("average map", 0),
+    "average map, middle": ("average map", 2),
+    "average map, last": ("average map", -1),
+    "Grad-CAM": ("gradcam", -1),
+    "HiResCAM, middle": ("hirescam", 2),
+    "LayerCAM, middle": ("layercam", 2),
+    "Eigen-CAM, middle": ("eigencam", 2),
+    "class evidence, middle": ("evidence", 2),
+    "integrated gradients": ("integrated gradients", -1),
+    "SHAP deep": ("SHAP deep", -1),
+    "SHAP gradient": ("SHAP gradient", -1),
+    "SHAP partition": ("SHAP partition", -1),
     "occlusion": ("occlusion", -1),
-}  # fmt: skip
+}
 TEACHER = "teacher"
 STUDENTS = ("KD student", "label-only student")
 ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of the settings
@@ -141,8 +147,15 @@ def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[st
         with atomic_path(made.path("grades.npz")) as path, path.open("wb") as file:
             np.savez(file, **found)
 
-    parameters = {"explanation": name, "how": EXPLANATIONS.get(name), "rows": rows.tolist(), "steps": STEPS,
-                  "checked": checked, "samples": s.shap_samples, "seed": s.seed}  # fmt: skip
+    parameters = {
+        "explanation": name,
+        "how": EXPLANATIONS.get(name),
+        "rows": rows.tolist(),
+        "steps": STEPS,
+        "checked": checked,
+        "samples": s.shap_samples,
+        "seed": s.seed,
+    }
     done = get_or_make(
         "grades", parameters, make, root=s.runs, upstream=[study.image_set.hash, run.id]
     )

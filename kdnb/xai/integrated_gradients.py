@@ -12,7 +12,6 @@ from kdnb.xai.attribution import AXIOM, Context, Raw, TargetLogit
 
 __all__ = ["integrated_gradients"]
 
-
 FIRST = 16  # equal intervals to begin with, and how many are halved at once
 LIMIT = 4096  # gradients per image
 

@@ -26,7 +26,6 @@ from kdnb.xai.shap_values import shap_deep, shap_gradient, shap_partition
 
 __all__ = ["METHODS", "Method", "explain"]
 
-
 Compute = Callable[[nn.Module, Tensor, Tensor, Context], Raw]
 AT_ONCE = 16  # images per call of a method
 

@@ -13,7 +13,6 @@ from kdnb.xai.sanity_checks import Explainer, class_switch, randomisation, runne
 
 __all__ = ["METRICS", "explanation_metrics"]
 
-
 METRICS = {  # 1 where large is good, -1 where small is
     **{f"deletion, {fill}": -1 for fill in FILLS},
     **{f"insertion, {fill}": 1 for fill in FILLS},

@@ -10,7 +10,6 @@ from kdnb.xai.attribution import Context, Raw
 
 __all__ = ["occlusion"]
 
-
 CELLS = 8  # patches along a side
 AT_ONCE = 64  # covered images per forward pass: more of them leave the cache of a CPU
 

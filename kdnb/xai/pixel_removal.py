@@ -20,7 +20,6 @@ from kdnb.training.modules import evaluating
 
 __all__ = ["FILLS", "curve", "deletion", "impute", "insertion", "road"]
 
-
 AT_ONCE = 64  # images per forward pass: more of them leave the cache of a CPU
 SHARES = (0.2, 0.4, 0.6, 0.8)  # of the pixels removed in ROAD
 

@@ -14,7 +14,6 @@ from kdnb.xai.map_agreement import rank_correlation
 
 __all__ = ["Explainer", "class_switch", "randomisation", "randomised", "runner_up", "stability"]
 
-
 Explainer = Callable[
     [nn.Module, Tensor, Tensor], np.ndarray
 ]  # model, images, targets -> maps (N, H, W)

@@ -23,7 +23,6 @@ from kdnb.xai.attribution import Context, Raw, TargetLogit, check_background
 
 __all__ = ["shap_deep", "shap_gradient", "shap_partition"]
 
-
 CELLS = 16  # Partition SHAP shares the logit among this many squares along a side
 AT_ONCE = 128  # evaluations per forward pass
 

@@ -35,7 +35,6 @@ __all__ = [
     "train_lured",
 ]
 
-
 SMALL = {
     "data": "",
     "split": "grouped",

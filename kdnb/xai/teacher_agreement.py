@@ -66,8 +66,12 @@ def cka_with_teacher(study: TrainedStudy) -> dict[str, tuple[np.ndarray, np.ndar
         "likeness", {"rows": rows.tolist()}, make, root=study.settings.runs, upstream=upstream
     )
     table = pd.read_csv(done.path("cka.csv"), index_col=[0, 1])
-    return {f"CKA with the teacher: {taps}": tuple(table.loc[kind, taps].to_numpy() for kind in STUDENTS)
-            for taps in table}  # fmt: skip
+    return {
+        f"CKA with the teacher: {taps}": tuple(
+            table.loc[kind, taps].to_numpy() for kind in STUDENTS
+        )
+        for taps in table
+    }
 
 
 def agreement_with_teacher(study: TrainedStudy) -> dict[tuple[str, str, str], np.ndarray]:
@@ -106,9 +110,10 @@ def agreement_table(
 
 
 def kd_question(
-    study: TrainedStudy, found: Mapping[tuple[str, str, str], np.ndarray],
+    study: TrainedStudy,
+    found: Mapping[tuple[str, str, str], np.ndarray],
     more: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Does distillation change what the student gets right, or why? KD student minus label-only student.
 
     Args:
@@ -139,6 +144,11 @@ def kd_question(
         value, low, high = seed_interval(ours - theirs, of)
         known = ~np.isnan(ours - theirs).any(axis=0)
         means = [float(part[:, known].mean()) if known.any() else np.nan for part in (ours, theirs)]
-        rows[name] = {**dict(zip(STUDENTS, means, strict=True)), "difference": value, "low": low, "high": high,
-                      "seeds": len(ours)}  # fmt: skip
+        rows[name] = {
+            **dict(zip(STUDENTS, means, strict=True)),
+            "difference": value,
+            "low": low,
+            "high": high,
+            "seeds": len(ours),
+        }
     return pd.DataFrame(rows).T.astype({"seeds": int}).rename_axis("measure")

@@ -26,12 +26,15 @@ from kdnb.xai.metrics import METRICS
 
 __all__ = ["margins", "explanation_quality", "explanation_scores", "verdicts"]
 
-
 TIMED = {  # method in notebook 06's table of costs -> the explanation whose grade stands for it
-    "average_map": "average map, middle", "gradcam": "Grad-CAM", "hirescam": "HiResCAM, middle",
-    "layercam": "LayerCAM, middle", "eigencam": "Eigen-CAM, middle", "evidence": "class evidence, middle",
+    "average_map": "average map, middle",
+    "gradcam": "Grad-CAM",
+    "hirescam": "HiResCAM, middle",
+    "layercam": "LayerCAM, middle",
+    "eigencam": "Eigen-CAM, middle",
+    "evidence": "class evidence, middle",
     **ATTRIBUTIONS,
-}  # fmt: skip
+}
 SIGNED = ("ROAD", "class switch", "randomisation", "stability")  # in [-1, 1], the others in [0, 1]
 AGAINST = (
     "energy in mask",
@@ -126,10 +129,12 @@ def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
         axis=1, skipna=False
     )
     ends = {  # the end of the interval that must be on the right side of the line
-        "points at the lesion": above["energy in mask"], "names what matters": above[order].min(axis=1, skipna=False),
-        "knows the class": 0.5 - high["class switch"], "knows the weights": 0.5 - upside,
+        "points at the lesion": above["energy in mask"],
+        "names what matters": above[order].min(axis=1, skipna=False),
+        "knows the class": 0.5 - high["class switch"],
+        "knows the weights": 0.5 - upside,
         "stable": low["stability"] - 0.5,
-    }  # fmt: skip
+    }
     passed = {name: (end > 0).astype(float).where(end.notna()) for name, end in ends.items()}
     passed = pd.DataFrame(passed).assign(passed=lambda rows: rows.sum(axis=1).astype(int))
     passed["seeds"] = table["seeds"].groupby(["model", "explanation"]).max()
@@ -157,6 +162,10 @@ def explanation_quality(table: pd.DataFrame) -> pd.DataFrame:
         columns={"value": metric}
     )
     kinds = {"teacher": TEACHER, "student": STUDENTS[0]}
-    found = {(method, model): known.loc[(kind, name)] for method, name in TIMED.items()
-             for model, kind in kinds.items() if (kind, name) in known.index}  # fmt: skip
+    found = {
+        (method, model): known.loc[(kind, name)]
+        for method, name in TIMED.items()
+        for model, kind in kinds.items()
+        if (kind, name) in known.index
+    }
     return pd.DataFrame(found).T.dropna(subset=[metric]).rename_axis(["method", "model"])

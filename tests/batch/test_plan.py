@@ -221,14 +221,23 @@ def test_parts_share_what_stands_above_them(specs):
     assert [run.part for run in runs] == ["one", "one", "other"]
 
 
-@pytest.mark.parametrize("wrong, message", [
-    (("[fixed]", "[grid]\nx = [1]\n[fixed]"), "grid beside .*move it into the parts"),
-    (('name = "other"', 'name = "one"'), "every part needs a name of its own, got 'one' 2 times"),
-    (('name = "other"', ""), "every part needs a name of its own, got '' 1 times"),
-    (('name = "other"', 'nane = "other"'), "unknown key 'part.1.nane': accepted are name, notebook"),
-    (("scale = 2", "scael = 2"), "unknown parameter 'scael'"),
-    (("scale = 2\n    delay = 1.5", ""), "has the same run"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (("[fixed]", "[grid]\nx = [1]\n[fixed]"), "grid beside .*move it into the parts"),
+        (
+            ('name = "other"', 'name = "one"'),
+            "every part needs a name of its own, got 'one' 2 times",
+        ),
+        (('name = "other"', ""), "every part needs a name of its own, got '' 1 times"),
+        (
+            ('name = "other"', 'nane = "other"'),
+            "unknown key 'part.1.nane': accepted are name, notebook",
+        ),
+        (("scale = 2", "scael = 2"), "unknown parameter 'scael'"),
+        (("scale = 2\n    delay = 1.5", ""), "has the same run"),
+    ],
+)
 def test_wrong_parts_are_refused_in_one_line(specs, wrong, message):
     with pytest.raises(UserError, match=message):
         specs(PARTS.replace(*wrong))

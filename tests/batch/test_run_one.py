@@ -182,7 +182,7 @@ def test_a_surprise_is_an_outcome_too(spec, monkeypatch):
 def test_run_one_on_the_command_line_needs_no_engine(spec, folder):
     planned = spec()
     (folder / "spec.json").write_text(json.dumps(planned.asdict()))
-    code = "import sys, kdnb.cli\ntry:\n    kdnb.cli.commands\nfinally:\n    assert not {'torch', 'dask'} & set(sys.modules)"
+    code = "import sys, kdnb.cli\ntry:\n    kdnb.cli.main()\nfinally:\n    assert not {'torch', 'dask'} & set(sys.modules)"
     command = [sys.executable, "-c", code, "sweep", "run-one", str(folder / "spec.json")]
     first = subprocess.run(command, capture_output=True, text=True, cwd="/")
     assert (

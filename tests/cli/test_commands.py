@@ -75,8 +75,19 @@ def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch)
     make, word = BAD[case]
     path, runs = tmp_path / "bad.zip", tmp_path / "runs"
     make(path)
-    code, err = run(capsys, monkeypatch, "study", "--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke",
-                    "--runs-dir", str(runs))  # fmt: skip
+    code, err = run(
+        capsys,
+        monkeypatch,
+        "study",
+        "--dataset",
+        "brain_tumor",
+        "--data",
+        str(path),
+        "--profile",
+        "smoke",
+        "--runs-dir",
+        str(runs),
+    )
     assert code == 2 and word in err and err.startswith("kdnb: ") and "\n" not in err
     assert not [
         p for p in runs.rglob("*") if p.is_file() and p.suffix != ".lock"

@@ -42,22 +42,50 @@ HISTORY = pd.DataFrame(
     }
 )
 TIMES = pd.DataFrame(
-    {"ratio": [3.0, np.nan], "ratio_low": [2.5, np.nan], "ratio_high": [3.5, np.nan], "teacher_ms": [9, np.nan],
-     "student_ms": [3, 4]}, index=["Grad-CAM", "SHAP deep"])  # fmt: skip
+    {
+        "ratio": [3.0, np.nan],
+        "ratio_low": [2.5, np.nan],
+        "ratio_high": [3.5, np.nan],
+        "teacher_ms": [9, np.nan],
+        "student_ms": [3, 4],
+    },
+    index=["Grad-CAM", "SHAP deep"],
+)
 
 COSTS = pd.DataFrame(
-    {"ms": [9.0, 3, 100], "forwards_time": [1.0, 1, 30], "energy": [0.4, 0.6, 0.5], "low": [0.3, 0.5, 0.4],
-     "high": [0.5, 0.7, 0.6]},
-    index=pd.MultiIndex.from_tuples([("map", "teacher"), ("map", "student"), ("shap", "student")],
-                                    names=["method", "model"]))  # fmt: skip
+    {
+        "ms": [9.0, 3, 100],
+        "forwards_time": [1.0, 1, 30],
+        "energy": [0.4, 0.6, 0.5],
+        "low": [0.3, 0.5, 0.4],
+        "high": [0.5, 0.7, 0.6],
+    },
+    index=pd.MultiIndex.from_tuples(
+        [("map", "teacher"), ("map", "student"), ("shap", "student")], names=["method", "model"]
+    ),
+)
 PARTS = pd.DataFrame({"label": list("aab"), "part": ["train", "test", "train"]})
 LEAKS = pd.DataFrame(
     {"1-NN": [0.9], "1-NN mirrored": [0.92]}, index=pd.MultiIndex.from_tuples([("set", "random")])
 )
-GRID = pd.DataFrame({"alpha": [1.0, 0.4, 0.4], "temperature": [1.0, 1, 5], "gain": [0, -0.02, 0.01],
-                     "gain_low": [0, -0.04, -0.02], "gain_high": [0, 0.01, 0.04]})  # fmt: skip
-LADDER = pd.DataFrame({"training": ["KD", "labels"], "macs": [1e8, 1e8], "accuracy": [0.9, 0.8], "low": [0.85, 0.7],
-                       "high": [0.95, 0.9]})  # fmt: skip
+GRID = pd.DataFrame(
+    {
+        "alpha": [1.0, 0.4, 0.4],
+        "temperature": [1.0, 1, 5],
+        "gain": [0, -0.02, 0.01],
+        "gain_low": [0, -0.04, -0.02],
+        "gain_high": [0, 0.01, 0.04],
+    }
+)
+LADDER = pd.DataFrame(
+    {
+        "training": ["KD", "labels"],
+        "macs": [1e8, 1e8],
+        "accuracy": [0.9, 0.8],
+        "low": [0.85, 0.7],
+        "high": [0.95, 0.9],
+    }
+)
 CHARTS = {
     "class_balance": (class_balance(PARTS), "1 train"),
     "learning_curves": (learning_curves({"teacher": HISTORY}), "validation loss 0.500"),
@@ -193,8 +221,10 @@ def test_charts_are_saved_in_few_colours_and_pixels_of_data_without_loss():
 
 def test_names_of_equal_points_do_not_cover_each_other():
     methods = [(name, "student") for name in ("one", "two", "three")]
-    rows = pd.DataFrame({"ms": [5.0, 5.0, 5.1], "quality": [0.3, 0.3, 0.3]}, index=pd.MultiIndex.from_tuples(
-        methods, names=["method", "model"]))  # fmt: skip
+    rows = pd.DataFrame(
+        {"ms": [5.0, 5.0, 5.1], "quality": [0.3, 0.3, 0.3]},
+        index=pd.MultiIndex.from_tuples(methods, names=["method", "model"]),
+    )
     figure = pareto(rows, "quality").figure
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]

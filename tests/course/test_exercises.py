@@ -43,8 +43,11 @@ def test_a_taught_notebook_has_its_parts(path):
 
 
 def test_misconceptions_are_named_where_they_belong():
-    named = {"01": ("Splitting by slice",), "03": ("T² left out", "batchmean", "Probabilities in place of logits"),
-             "04": ("Stretching every map to [0, 1]",)}  # fmt: skip
+    named = {
+        "01": ("Splitting by slice",),
+        "03": ("T² left out", "batchmean", "Probabilities in place of logits"),
+        "04": ("Stretching every map to [0, 1]",),
+    }
     for path in TAUGHT:
         assert all(name in prose(path) for name in named.get(path.stem[:2], ())), path.stem
 
@@ -72,8 +75,11 @@ def test_solutions_pass_and_mistakes_are_told_apart_and_stubs_run(path, runs_dir
         outcome = check(answer, expected, hints, tolerance, **rest)
         outcomes[outcome.exercise] = outcome
         pairs = hints.items() if isinstance(hints, dict) else hints
-        told[outcome.exercise] = [hint for wrong, hint in pairs if check(wrong, expected, hints, tolerance).said
-                                  == f"Not yet: {hint}."]  # fmt: skip
+        told[outcome.exercise] = [
+            hint
+            for wrong, hint in pairs
+            if check(wrong, expected, hints, tolerance).said == f"Not yet: {hint}."
+        ]
         return outcome
 
     for kind in replay(path, LITTLE | {"runs_dir": str(runs_dir)}, probe, monkeypatch):

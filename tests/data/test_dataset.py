@@ -256,10 +256,16 @@ def spoil(folder, names):
         (folder / name).write_text("not an image")
 
 
-@pytest.mark.parametrize("spoilt, message", [
-    (["cat/001.png"], r"1 of 12 images .*cannot be read, accepted are 1%: cat/001.png: not an image; mend"),
-    ([f"dog/{n:03d}.png" for n in range(6)], "no image of class dog is left"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoilt, message",
+    [
+        (
+            ["cat/001.png"],
+            r"1 of 12 images .*cannot be read, accepted are 1%: cat/001.png: not an image; mend",
+        ),
+        ([f"dog/{n:03d}.png" for n in range(6)], "no image of class dog is left"),
+    ],
+)
 def test_too_many_broken_images(tmp_path, spoilt, message):
     spoil(draw_folder(tmp_path / "set"), spoilt)
     with pytest.raises(UserError, match=message):
@@ -297,8 +303,11 @@ def test_same_bytes_with_two_labels_are_kept_and_flagged(tmp_path):
 
 def test_csv_with_patients_and_split(tmp_path):
     draw_folder(tmp_path, per_class=6)
-    rows = [f"{label}/{n:03d}.png,{label},p{n // 2},{'test' if n < 2 else 'train'}"
-            for label in ("cat", "dog") for n in range(6)]  # fmt: skip
+    rows = [
+        f"{label}/{n:03d}.png,{label},p{n // 2},{'test' if n < 2 else 'train'}"
+        for label in ("cat", "dog")
+        for n in range(6)
+    ]
     (tmp_path / "set.csv").write_text("path,label,patient,split\n" + "\n".join(rows))
     given = settings(tmp_path, dataset="custom", data=str(tmp_path / "set.csv"), split="published")
     found = load(given)

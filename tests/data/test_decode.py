@@ -34,20 +34,23 @@ SIXTEEN = Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))
 FRAMES = [Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 0, 255))]
 
 
-@pytest.mark.parametrize("data, colour", [
-    (encoded(Image.new("L", (8, 8), 70), "PNG"), (70, 70, 70)),
-    (encoded(Image.new("LA", (8, 8), (200, 128)), "PNG"), (100, 100, 100)),
-    (encoded(Image.new("1", (8, 8), 1), "PNG"), (255, 255, 255)),
-    (encoded(Image.new("RGBA", (8, 8), (200, 100, 50, 128)), "PNG"), (100, 50, 25)),
-    (encoded(palette(), "PNG"), (200, 100, 50)),
-    (encoded(palette(), "PNG", transparency=1), (0, 0, 0)),
-    (encoded(SIXTEEN, "PNG"), (128, 128, 128)),
-    (encoded(SIXTEEN, "TIFF"), (128, 128, 128)),
-    (encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
-    (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), (255, 0, 0)),
-    (encoded(Image.new("RGB", (8, 8), (9, 8, 7)), "BMP"), (9, 8, 7)),
-    (encoded(Image.new("RGB", (8, 8), (9, 8, 7)), "WEBP", lossless=True), (9, 8, 7)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, colour",
+    [
+        (encoded(Image.new("L", (8, 8), 70), "PNG"), (70, 70, 70)),
+        (encoded(Image.new("LA", (8, 8), (200, 128)), "PNG"), (100, 100, 100)),
+        (encoded(Image.new("1", (8, 8), 1), "PNG"), (255, 255, 255)),
+        (encoded(Image.new("RGBA", (8, 8), (200, 100, 50, 128)), "PNG"), (100, 50, 25)),
+        (encoded(palette(), "PNG"), (200, 100, 50)),
+        (encoded(palette(), "PNG", transparency=1), (0, 0, 0)),
+        (encoded(SIXTEEN, "PNG"), (128, 128, 128)),
+        (encoded(SIXTEEN, "TIFF"), (128, 128, 128)),
+        (encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
+        (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), (255, 0, 0)),
+        (encoded(Image.new("RGB", (8, 8), (9, 8, 7)), "BMP"), (9, 8, 7)),
+        (encoded(Image.new("RGB", (8, 8), (9, 8, 7)), "WEBP", lossless=True), (9, 8, 7)),
+    ],
+)
 def test_every_mode_becomes_rgb(data, colour):
     [pixels], width, height = decode(data, [4])
     assert pixels.shape == (4, 4, 3) and pixels.dtype == np.uint8 and (width, height) == (8, 8)
@@ -95,15 +98,21 @@ def test_a_square_does_not_depend_on_the_other_sizes():
     np.testing.assert_array_equal(wanted, both[1])
 
 
-@pytest.mark.parametrize("data, reason", [
-    (b"", "empty file"),
-    (b"just some text", "not an image"),
-    (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
-    (encoded(photo(), "JPEG")[:-200], "truncated"),
-    (encoded(photo(), "PNG")[:100], "truncated|broken|incomplete"),
-    (encoded(photo(), "JPEG")[:30], "."),
-    (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "floating-point numbers; accepted are 8 and 16 bits"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"", "empty file"),
+        (b"just some text", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
+        (encoded(photo(), "JPEG")[:-200], "truncated"),
+        (encoded(photo(), "PNG")[:100], "truncated|broken|incomplete"),
+        (encoded(photo(), "JPEG")[:30], "."),
+        (
+            encoded(Image.new("F", (4, 4), 0.5), "TIFF"),
+            "floating-point numbers; accepted are 8 and 16 bits",
+        ),
+    ],
+)
 def test_broken_files_have_a_reason(data, reason):
     with pytest.raises(ValueError, match=reason):
         decode(data, [16])

@@ -83,8 +83,10 @@ def kaggle(monkeypatch, tmp_path):
 
 
 def test_kagglehub_fetches_with_the_users_token_and_the_set_loads(kaggle, tmp_path):
-    answers = {"/GetDataset": (200, "application/json", b'{"currentVersionNumber": 3}'),
-               "/DownloadDataset": (200, "application/zip", brain_archive())}  # fmt: skip
+    answers = {
+        "/GetDataset": (200, "application/json", b'{"currentVersionNumber": 3}'),
+        "/DownloadDataset": (200, "application/zip", brain_archive()),
+    }
     with served(answers) as (address, seen):
         kaggle(address)
         folder = download("brain_tumor")

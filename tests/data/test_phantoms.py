@@ -213,11 +213,20 @@ def test_nearest_neighbour_sees_patients_not_classes():
     assert 0.3 < grouped < 0.75 and leaky > grouped + 0.2
 
 
-@pytest.mark.parametrize(("field", "value", "accepted"), [
-    ("family", "heart", "brain, fundus, dementia"), ("patients", 7, "8 to 9999"), ("seed", -1, "0 to"),
-    ("patients", 8.0, "whole number"), ("slices", 0, "1 to 99"), ("duplicates", 1.2, "0 to 1"),
-    ("shortcut", "all", "a number"), ("patient_leaks", float("nan"), "0 to 1"), ("distractor", 1, "True"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "value", "accepted"),
+    [
+        ("family", "heart", "brain, fundus, dementia"),
+        ("patients", 7, "8 to 9999"),
+        ("seed", -1, "0 to"),
+        ("patients", 8.0, "whole number"),
+        ("slices", 0, "1 to 99"),
+        ("duplicates", 1.2, "0 to 1"),
+        ("shortcut", "all", "a number"),
+        ("patient_leaks", float("nan"), "0 to 1"),
+        ("distractor", 1, "True"),
+    ],
+)
 def test_an_invalid_plan_names_field_value_and_range(field, value, accepted):
     message = f"phantom {field} .*{accepted}.*got {re.escape(repr(value))}"
     with pytest.raises(UserError, match=message) as error:

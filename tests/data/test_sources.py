@@ -63,15 +63,20 @@ def test_class_folders_below_published_parts(tmp_path, make):
     found = custom(make(tmp_path / "set.zip", names + junk)).entries
     told = {entry.image_id: (entry.label, entry.published_split) for entry in found}
     assert told == {
-        "Training/a b/1.JPG": ("a b", "train"), "Training/größe/2.Png": ("größe", "train"),
-        "Testing/a b/3.tiff": ("a b", "test"), "validation/病/4.jpeg": ("病", "val"),
+        "Training/a b/1.JPG": ("a b", "train"),
+        "Training/größe/2.Png": ("größe", "train"),
+        "Testing/a b/3.tiff": ("a b", "test"),
+        "validation/病/4.jpeg": ("病", "val"),
         "Training/a b/deeper/5.bmp": ("a b", "train"),
-    }  # fmt: skip
+    }
 
 
 def test_a_registered_set_is_known_by_its_layout(tmp_path):
-    names = [f"copy of/Brain {part}/{part}/{name}/x.jpg" for part in ("Training", "Testing")
-             for name in ("Glioma", "meningioma", "no tumor", "PITUITARY")]  # fmt: skip
+    names = [
+        f"copy of/Brain {part}/{part}/{name}/x.jpg"
+        for part in ("Training", "Testing")
+        for name in ("Glioma", "meningioma", "no tumor", "PITUITARY")
+    ]
     found = sources.zip_source(
         make_zip(tmp_path / "any name.zip", [*names, "readme/x.jpg"]), BRAIN
     ).entries
@@ -82,8 +87,12 @@ def test_a_registered_set_is_known_by_its_layout(tmp_path):
 
 def test_only_the_named_root_counts(tmp_path):
     known = registered()["alzheimer_augmented"]
-    names = [f"{root}/{label}/{n}.jpg" for root in ("AugmentedAlzheimerDataset", "OriginalDataset")
-             for label in known["classes"] for n in range(2)]  # fmt: skip
+    names = [
+        f"{root}/{label}/{n}.jpg"
+        for root in ("AugmentedAlzheimerDataset", "OriginalDataset")
+        for label in known["classes"]
+        for n in range(2)
+    ]
     found = sources.zip_source(make_zip(tmp_path / "a.zip", names), known).entries
     assert len(found) == 8 and all("Augmented" in entry.path for entry in found)
     whole = sources.zip_source(tmp_path / "a.zip", known | {"root": ""}).identity
@@ -93,11 +102,17 @@ def test_only_the_named_root_counts(tmp_path):
 
 
 @BOTH
-@pytest.mark.parametrize("names, message", [
-    (["a/x.txt"], "no images"),
-    (["Training/glioma/1.jpg", "Testing/meningioma/1.jpg"], "lacks the class folder notumor, pituitary: found glioma"),
-    (["cats/1.jpg"], "lacks the class folder glioma.* found cats"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["a/x.txt"], "no images"),
+        (
+            ["Training/glioma/1.jpg", "Testing/meningioma/1.jpg"],
+            "lacks the class folder notumor, pituitary: found glioma",
+        ),
+        (["cats/1.jpg"], "lacks the class folder glioma.* found cats"),
+    ],
+)
 def test_registered_set_with_something_lacking(tmp_path, make, names, message):
     source = sources.zip_source if make is make_zip else sources.folder_source
     with pytest.raises(UserError, match=message):
@@ -105,12 +120,18 @@ def test_registered_set_with_something_lacking(tmp_path, make, names, message):
 
 
 @BOTH
-@pytest.mark.parametrize("names, message", [
-    (["a/1.jpg", "b/1.jpg", "c/"], "class folder 'c' .*is empty"),
-    (["train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "test/b/"], "class folder 'test/b' .*is empty"),
-    (["a/1.jpg", "b/1.jpg", "2.jpg"], "'2.jpg' .*lies in no class folder"),
-    (["docs/readme.md"], "no images"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["a/1.jpg", "b/1.jpg", "c/"], "class folder 'c' .*is empty"),
+        (
+            ["train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "test/b/"],
+            "class folder 'test/b' .*is empty",
+        ),
+        (["a/1.jpg", "b/1.jpg", "2.jpg"], "'2.jpg' .*lies in no class folder"),
+        (["docs/readme.md"], "no images"),
+    ],
+)
 def test_class_folders_with_something_wrong(tmp_path, make, names, message):
     with pytest.raises(UserError, match=message):
         custom(make(tmp_path / "set", names))
@@ -142,18 +163,21 @@ def bomb(path):
     make_zip(path, ["a/1.jpg", "b/1.jpg"], data=bytes(40 * 2**20), compression=zipfile.ZIP_DEFLATED)
 
 
-@pytest.mark.parametrize("make, message", [
-    (not_a_zip, "is not a zip archive"),
-    (cut_short, "cut short"),
-    (link, "is a link"),
-    (locked, "password"),
-    (bomb, "zip bomb"),
-    (lambda path: make_zip(path, ["a/1.jpg", "../b/1.jpg"]), "leads out of the archive"),
-    (lambda path: make_zip(path, ["a/1.jpg", "b\\..\\..\\1.jpg"]), "leads out of the archive"),
-    (lambda path: make_zip(path, ["a/1.jpg", "/b/1.jpg"]), "absolute path"),
-    (lambda path: make_zip(path, ["a/1.jpg", "C:\\b\\1.jpg"]), "absolute path"),
-    (lambda path: make_zip(path, []), "no images"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (not_a_zip, "is not a zip archive"),
+        (cut_short, "cut short"),
+        (link, "is a link"),
+        (locked, "password"),
+        (bomb, "zip bomb"),
+        (lambda path: make_zip(path, ["a/1.jpg", "../b/1.jpg"]), "leads out of the archive"),
+        (lambda path: make_zip(path, ["a/1.jpg", "b\\..\\..\\1.jpg"]), "leads out of the archive"),
+        (lambda path: make_zip(path, ["a/1.jpg", "/b/1.jpg"]), "absolute path"),
+        (lambda path: make_zip(path, ["a/1.jpg", "C:\\b\\1.jpg"]), "absolute path"),
+        (lambda path: make_zip(path, []), "no images"),
+    ],
+)
 def test_unsafe_archives_are_refused(tmp_path, make, message):
     path = tmp_path / "set.zip"
     make(path)
@@ -222,14 +246,17 @@ def test_csv(tmp_path):
     assert custom(tmp_path / "list.CSV").entries[0].path == "one.jpg"
 
 
-@pytest.mark.parametrize("text, message", [
-    ("file,class\nx,a\n", "lacks the column path, label: found file, class"),
-    ("path,label\nx.jpg,a\nx.jpg,b\n", "line 3 .*second time"),
-    ("path,label\nx.jpg,\n", "line 2 .*lacks a path or a label"),
-    ("path,label,split\nx.jpg,a,holdout\n", "line 2 .*split other than"),
-    ("", "no readable CSV"),
-    ("path,label\n\xff\xfe,a\n", "no readable CSV"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("file,class\nx,a\n", "lacks the column path, label: found file, class"),
+        ("path,label\nx.jpg,a\nx.jpg,b\n", "line 3 .*second time"),
+        ("path,label\nx.jpg,\n", "line 2 .*lacks a path or a label"),
+        ("path,label,split\nx.jpg,a,holdout\n", "line 2 .*split other than"),
+        ("", "no readable CSV"),
+        ("path,label\n\xff\xfe,a\n", "no readable CSV"),
+    ],
+)
 def test_csv_with_something_wrong(tmp_path, text, message):
     path = tmp_path / "list.csv"
     path.write_bytes(text.encode("latin-1"))
@@ -237,13 +264,19 @@ def test_csv_with_something_wrong(tmp_path, text, message):
         custom(path)
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"dataset": "brain_tumour"}, "'brain_tumour' is not known: accepted are phantom_brain"),
-    ({"dataset": "custom"}, "data '' does not exist"),
-    ({"data": "my.zip"}, "'phantom_brain' takes no data, got 'my.zip'"),
-    ({"dataset": "custom", "data": "/no/such/place"}, "'/no/such/place' does not exist"),
-    ({"dataset": "eye_disease"}, "'eye-diseases-classification.zip' .*not in .*gunavenkatdoddi/.*DATA=path"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"dataset": "brain_tumour"}, "'brain_tumour' is not known: accepted are phantom_brain"),
+        ({"dataset": "custom"}, "data '' does not exist"),
+        ({"data": "my.zip"}, "'phantom_brain' takes no data, got 'my.zip'"),
+        ({"dataset": "custom", "data": "/no/such/place"}, "'/no/such/place' does not exist"),
+        (
+            {"dataset": "eye_disease"},
+            "'eye-diseases-classification.zip' .*not in .*gunavenkatdoddi/.*DATA=path",
+        ),
+    ],
+)
 def test_where_there_is_nothing(tmp_path, monkeypatch, settings, message):
     monkeypatch.setenv("KDNB_DATA", str(tmp_path))
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))

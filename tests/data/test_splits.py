@@ -16,13 +16,16 @@ def manifest(seed: int, size: int = 300, patients: int = 80) -> pd.DataFrame:
     patient = rng.integers(0, patients, size)
     label = np.where(rng.random(size) < 0.03, rng.integers(0, 3, size), patient % 3)
     family = np.where(rng.random(size) < 0.2, rng.integers(0, size // 4, size), -1)
-    return pd.DataFrame({
-        "image_id": [f"image {i}" for i in range(size)], "label": np.array(["a", "b", "c"])[label],
-        "patient": ["" if p % 7 == 0 else f"p{p}" for p in patient],
-        "family": ["" if f < 0 else f"f{f}" for f in family],
-        "sha256": [f"{i // 2 * 2 if i < 20 else i:x}" for i in range(size)],
-        "published_split": np.where(rng.random(size) < 0.8, "train", "test"),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "image_id": [f"image {i}" for i in range(size)],
+            "label": np.array(["a", "b", "c"])[label],
+            "patient": ["" if p % 7 == 0 else f"p{p}" for p in patient],
+            "family": ["" if f < 0 else f"f{f}" for f in family],
+            "sha256": [f"{i // 2 * 2 if i < 20 else i:x}" for i in range(size)],
+            "published_split": np.where(rng.random(size) < 0.8, "train", "test"),
+        }
+    )
 
 
 def shares(table: pd.DataFrame, part: pd.Series) -> pd.DataFrame:

@@ -103,8 +103,13 @@ def test_views_seeds_and_images_differ(image_set):
 @pytest.mark.parametrize("mirror", [1, -1])
 def test_augment_agrees_with_torch_affine_grid(images, monkeypatch, mirror):
     turn, right, down, zoom, bright, contrast = 0.5, -0.3, 0.8, 0.6, 0.4, -0.7
-    monkeypatch.setattr(module, "_uniform", lambda keys, count: np.tile(
-        np.array([turn, right, down, zoom, mirror, bright, contrast])[:, None], len(keys)))  # fmt: skip
+    monkeypatch.setattr(
+        module,
+        "_uniform",
+        lambda keys, count: np.tile(
+            np.array([turn, right, down, zoom, mirror, bright, contrast])[:, None], len(keys)
+        ),
+    )
     angle = np.deg2rad(10 * turn)
     theta = np.array(
         [[np.cos(angle) * mirror, -np.sin(angle) * mirror, 0], [np.sin(angle), np.cos(angle), 0]]

@@ -295,10 +295,21 @@ def test_temperature_reaches_the_student_unless_the_loss_is_dead(study, loss, sa
     assert runs[0].id != runs[1].id and all(torch.equal(a[k], b[k]) for k in a) == same
 
 
-@pytest.mark.parametrize("change", [
-    {"loss": "dkd"}, {"loss": "standardised"}, {"loss": "attention"}, {"control": "shuffled"}, {"control": "random"},
-    {"control": "smoothing"}, {"control": "early", "teacher_epochs": 8}, {"student": "as_coded"}, {"width": 0.25},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "dkd"},
+        {"loss": "standardised"},
+        {"loss": "attention"},
+        {"control": "shuffled"},
+        {"control": "random"},
+        {"control": "smoothing"},
+        {"control": "early", "teacher_epochs": 8},
+        {"student": "as_coded"},
+        {"width": 0.25},
+    ],
+    ids=str,
+)
 def test_every_way_trains_a_student_of_its_own(study, change):
     chosen = study.settings.model_copy(update={**change, "student_epochs": 1})
     teacher = train_teacher_or_control(chosen, study.image_set, study.device)

@@ -51,8 +51,12 @@ def test_values_come_from_the_runs(study, made):
 
 def test_a_student_seed_changes_weights_and_order_but_not_the_teacher(study, made):
     chosen, runs, _ = made
-    again = train_student(chosen.model_copy(update={"temperature": 5.0, "alpha": 0.4, "student_seed": 1}), study.image_set,
-                   study.teacher, study.device)  # fmt: skip
+    again = train_student(
+        chosen.model_copy(update={"temperature": 5.0, "alpha": 0.4, "student_seed": 1}),
+        study.image_set,
+        study.teacher,
+        study.device,
+    )
     assert again.id == runs[0.4, 5.0][1].id
     upstream = {
         run.json("spec.json")["upstream"][1]

@@ -210,8 +210,17 @@ def test_curve_equals_full_forwards_and_ends_in_one_point(student, images):
         "three patients are too few for an interval"
     )
     six = torch.cat([images, images.flip(3)])
-    wide = top_k_curve(student, six, TARGETS.repeat(2), "conv5", -effects.repeat(2, 1), [2], mean=mean,
-                       groups=np.arange(6), seed=1).iloc[0]  # fmt: skip
+    wide = top_k_curve(
+        student,
+        six,
+        TARGETS.repeat(2),
+        "conv5",
+        -effects.repeat(2, 1),
+        [2],
+        mean=mean,
+        groups=np.arange(6),
+        seed=1,
+    ).iloc[0]
     assert (
         wide.ranked_low < wide.ranked < wide.ranked_high
         and wide.random_low < wide.random < wide.random_high
@@ -221,7 +230,9 @@ def test_curve_equals_full_forwards_and_ends_in_one_point(student, images):
 def test_random_channels_are_seeded_and_as_random_as_ranked(student, images):
     mean = channel_means(student, images)["conv3"] + 0.5
     noise = torch.rand(3, 32, generator=torch.Generator().manual_seed(5))
-    curves = [top_k_curve(student, images, TARGETS, "conv3", noise, [4], mean=mean, groups=GROUPS, seed=s)
-              for s in (0, 0, 1)]  # fmt: skip
+    curves = [
+        top_k_curve(student, images, TARGETS, "conv3", noise, [4], mean=mean, groups=GROUPS, seed=s)
+        for s in (0, 0, 1)
+    ]
     assert curves[0].equals(curves[1]) and curves[0].random[0] != curves[2].random[0]
     assert curves[0].ranked[0] == curves[2].ranked[0]

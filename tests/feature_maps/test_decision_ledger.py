@@ -148,11 +148,20 @@ def test_a_tap_that_does_not_carry_the_whole_signal_is_refused_with_the_number(s
         decision_ledger(Leaky(skip), IMAGES + 1, TARGETS % 2)
 
 
-@pytest.mark.parametrize(("build", "message"), [
-    (lambda: make_teacher(4, name="efficientnet_b0"), "has a layer SiLU: the ledger is exact only for"),
-    (lambda: FiveConv(4, 0.25).half(), "needs a model in float32, got torch.float16"),
-    (lambda: nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), "without running statistics"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: make_teacher(4, name="efficientnet_b0"),
+            "has a layer SiLU: the ledger is exact only for",
+        ),
+        (lambda: FiveConv(4, 0.25).half(), "needs a model in float32, got torch.float16"),
+        (
+            lambda: nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)),
+            "without running statistics",
+        ),
+    ],
+)
 def test_what_it_is_not_exact_for_is_refused(build, message):
     model = build()
     model.taps = getattr(model, "taps", {"all": "0"})

@@ -180,8 +180,14 @@ def test_the_report_holds_the_numbers_of_the_stepper(study, reading, one):
 def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(tmp_path):
     made = LayerAnalysis(Run("reading", "x", tmp_path))
     made.__dict__["facts"] = {"classes": ["0", "None", "gone"]}
-    early = pd.DataFrame({"image_id": list("abcd"), "class": ["0", "0", "None", "None"],
-                          "predicted": ["0", "None", "None", "None"], "layer": [1, 2, 3, 3]})  # fmt: skip
+    early = pd.DataFrame(
+        {
+            "image_id": list("abcd"),
+            "class": ["0", "0", "None", "None"],
+            "predicted": ["0", "None", "None", "None"],
+            "layer": [1, 2, 3, 3],
+        }
+    )
     early.to_csv(tmp_path / "early.csv", index=False)
     channels = pd.DataFrame(
         {"class": ["0", "None"] * 2, "tap": ["a", "a", "b", "b"], "channel": 0, "contribution": 1.0}
@@ -207,8 +213,15 @@ def test_a_class_is_read_over_its_test_images(study, reading):
 
 def test_the_stepper_knows_what_the_reading_knows(study, reading):
     rows = study.sample(3)
-    data = analysed_stepper_data(reading, study.student_model, study.teacher_model, study.images(rows),
-                         study.image_set.pixels[rows], study.targets(rows), list("abc"))  # fmt: skip
+    data = analysed_stepper_data(
+        reading,
+        study.student_model,
+        study.teacher_model,
+        study.images(rows),
+        study.image_set.pixels[rows],
+        study.targets(rows),
+        list("abc"),
+    )
     probes = reading.table("probes")
     for m, name in zip(data.models, ("KD student", "teacher"), strict=True):
         assert m.readings["probe"].tolist() == probes[probes["model"] == name]["accuracy"].tolist()
@@ -261,6 +274,9 @@ def test_networks_without_an_exact_ledger_are_left_out(study, monkeypatch):
         raise UserError("the ledger is not exact")
 
     monkeypatch.setattr(layer_analysis, "decision_ledger", refuse)
-    models = {"KD student": study.student_model, "label-only student": study.label_only_model,
-              "teacher": study.teacher_model}  # fmt: skip
+    models = {
+        "KD student": study.student_model,
+        "label-only student": study.label_only_model,
+        "teacher": study.teacher_model,
+    }
     assert len(_ledgers(study, models, study.sample(2))) == 0

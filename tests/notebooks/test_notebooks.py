@@ -83,8 +83,19 @@ def test_parameters_are_grouped(path):
 def test_notebooks_agree_on_what_is_trained():
     """What one notebook lets a reader change, every later one must take too, or it would show other models."""
     declared = {p.stem: set(parameters_of(p)) for p in NOTEBOOKS[1:]}
-    own = {"explained_images", "graded_images", "shap_samples", "timing_repeats", "timing_seconds", "threads", "alphas",
-           "temperatures", "controls", "widths", "student_seeds"}  # fmt: skip
+    own = {
+        "explained_images",
+        "graded_images",
+        "shap_samples",
+        "timing_repeats",
+        "timing_seconds",
+        "threads",
+        "alphas",
+        "temperatures",
+        "controls",
+        "widths",
+        "student_seeds",
+    }
     order = [names - own for stem, names in declared.items() if stem < "03" or "student" in names]
     assert all(a <= b for a, b in zip(order, order[1:], strict=False))
     machine = {"runs_dir", "threads", "student_seed"}
@@ -236,10 +247,17 @@ def test_second_study_reuses_everything(sequence):
     ("stem", "parameters"),
     [
         ("07_results", {"alpha": 0.4, "fraction": 0.5, "teacher_epochs": 1, "student_epochs": 1}),
-        ("04_feature_maps", {"student": "as_coded", "teacher": "efficientnet_b0", "teacher_epochs": 1,
-                             "student_epochs": 1}),
+        (
+            "04_feature_maps",
+            {
+                "student": "as_coded",
+                "teacher": "efficientnet_b0",
+                "teacher_epochs": 1,
+                "student_epochs": 1,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_notebook_runs_alone(stem, parameters, tmp_path):
     """From nothing, with other parameters, so that everything is trained inside."""
     path = next(p for p in NOTEBOOKS if p.stem == stem)
@@ -286,8 +304,15 @@ def test_feature_maps_of_a_piece_of_the_real_brain_archive(tmp_path):
         next(p for p in NOTEBOOKS if p.stem == "04_feature_maps"),
         {"teacher_epochs": 1, "student_epochs": 1},
     )
-    done, out = execute(path, tmp_path, dataset="brain_tumor", data=str(tmp_path / "piece.zip"),
-                        runs_dir=tmp_path / "runs", **TINY, **given)  # fmt: skip
+    done, out = execute(
+        path,
+        tmp_path,
+        dataset="brain_tumor",
+        data=str(tmp_path / "piece.zip"),
+        runs_dir=tmp_path / "runs",
+        **TINY,
+        **given,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     text = out.read_text()
     assert (

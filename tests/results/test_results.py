@@ -43,10 +43,14 @@ name = "{third}"
 TARGET = np.array([0, 1, 2, 3] * 25)
 GROUP = np.repeat(np.arange(25), 4)
 SAID = {  # how many of every four images each model has right, by their place
-    "1-NN": [1, 0, 0, 0], "1-NN mirrored": [1, 1, 0, 0], "teacher": [1, 1, 1, 1], "labels alone, seed 0": [1, 1, 0, 0],
-    "labels alone, seed 1": [1, 1, 0, 0], "alpha 0.4, T 5, seed 0": [1, 1, 1, 0],
+    "1-NN": [1, 0, 0, 0],
+    "1-NN mirrored": [1, 1, 0, 0],
+    "teacher": [1, 1, 1, 1],
+    "labels alone, seed 0": [1, 1, 0, 0],
+    "labels alone, seed 1": [1, 1, 0, 0],
+    "alpha 0.4, T 5, seed 0": [1, 1, 1, 0],
     "alpha 0.4, T 5, seed 1": [1, 1, 1, 0],
-}  # fmt: skip
+}
 
 
 def tables_of_a_run(version="0.2.0"):
@@ -56,16 +60,34 @@ def tables_of_a_run(version="0.2.0"):
     }
     given = pd.DataFrame({"group": GROUP, "target": TARGET} | said)
     rows = [
-        {"model": name, "alpha": 1.0 if "labels" in name else 0.4, "temperature": 1.0 if "labels" in name else 5.0,
-         "seed": int(name[-1]) if name[-1].isdigit() else 0, "training": f"student/{name}", "val_accuracy": 0.7,
-         "images": 400, "seconds": 1.0, "parameters": 10, "macs": 10, "data": "d", "kdnb": version, "commit": "c"}
+        {
+            "model": name,
+            "alpha": 1.0 if "labels" in name else 0.4,
+            "temperature": 1.0 if "labels" in name else 5.0,
+            "seed": int(name[-1]) if name[-1].isdigit() else 0,
+            "training": f"student/{name}",
+            "val_accuracy": 0.7,
+            "images": 400,
+            "seconds": 1.0,
+            "parameters": 10,
+            "macs": 10,
+            "data": "d",
+            "kdnb": version,
+            "commit": "c",
+        }
         for name in list(SAID)[2:]
-    ]  # fmt: skip
+    ]
     rows[0] |= {"alpha": np.nan, "temperature": np.nan}
     went = [
-        {"model": name, "epoch": epoch, "train_accuracy": 0.6, "val_accuracy": 0.1 * epoch + 0.2 * ("seed 1" in name)}
-        for name in list(SAID)[2:] for epoch in (1, 2)
-    ]  # fmt: skip
+        {
+            "model": name,
+            "epoch": epoch,
+            "train_accuracy": 0.6,
+            "val_accuracy": 0.1 * epoch + 0.2 * ("seed 1" in name),
+        }
+        for name in list(SAID)[2:]
+        for epoch in (1, 2)
+    ]
     return {
         "03_answers": given,
         "03_trainings": pd.DataFrame(rows),
@@ -145,14 +167,26 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
 
 def several_teachers(target_of_two=TARGET):
     """The record of three runs, each with a teacher and its students; how many of every four images each has right."""
-    alike = {"dataset": "brain_tumor", "split": "grouped", "image_size": 64, "teacher_epochs": 1, "student_epochs": 1,
-             "control": "", "fraction": 1.0}  # fmt: skip
+    alike = {
+        "dataset": "brain_tumor",
+        "split": "grouped",
+        "image_size": 64,
+        "teacher_epochs": 1,
+        "student_epochs": 1,
+        "control": "",
+        "fraction": 1.0,
+    }
     said = {
-        "one": {"teacher": 4, "alpha 0.4, T 5, seed 0": 3, "alpha 0.4, T 5, seed 1": 4, "labels alone, seed 0": 2,
-                "labels alone, seed 1": 4},
+        "one": {
+            "teacher": 4,
+            "alpha 0.4, T 5, seed 0": 3,
+            "alpha 0.4, T 5, seed 1": 4,
+            "labels alone, seed 0": 2,
+            "labels alone, seed 1": 4,
+        },
         "two": {"teacher": 0, "alpha 0.4, T 5, seed 1": 1, "labels alone, seed 1": 2},
         "three": {"teacher": 0, "alpha 0.4, T 5, seed 2": 1, "labels alone, seed 2": 2},
-    }  # fmt: skip
+    }
     runs, answers, trainings = [], [], []
     for seed, (run, models) in enumerate(said.items()):
         parameters = json.dumps(alike | {"teacher_seed": seed})
@@ -176,8 +210,11 @@ def several_teachers(target_of_two=TARGET):
             {"run": run, "model": m, "values": " ".join(map(str, v))} for m, v in values.items()
         ]
     columns = ["run", "model", "alpha", "temperature", "seed"]
-    return {"runs": pd.DataFrame(runs), "03_answers": pd.DataFrame(answers),
-            "03_trainings": pd.DataFrame(trainings, columns=columns)}  # fmt: skip
+    return {
+        "runs": pd.DataFrame(runs),
+        "03_answers": pd.DataFrame(answers),
+        "03_trainings": pd.DataFrame(trainings, columns=columns),
+    }
 
 
 def test_more_teachers_are_drawn_with_their_own_students():
@@ -221,11 +258,13 @@ def controlled(seeds=(0, 1)):
 
 def test_what_the_teacher_taught_stands_against_what_a_control_taught():
     rows = gains(controlled()).set_index(["taught_by", "against"])
-    assert rows["difference"].to_dict() == pytest.approx({
-        ("the teacher", "labels alone"): (0.75 + 1) / 2 - 0.75,
-        ("shuffled", "labels alone"): (0.5 + 0.75) / 2 - 0.75,
-        ("the teacher", "shuffled"): 0.25,
-    })  # fmt: skip
+    assert rows["difference"].to_dict() == pytest.approx(
+        {
+            ("the teacher", "labels alone"): (0.75 + 1) / 2 - 0.75,
+            ("shuffled", "labels alone"): (0.5 + 0.75) / 2 - 0.75,
+            ("the teacher", "shuffled"): 0.25,
+        }
+    )
     against = rows.loc[("the teacher", "shuffled")]
     assert (
         against["run"] == "one control" and against["difference_low"] > 0 and against["seeds"] == 2
@@ -237,14 +276,26 @@ def test_what_the_teacher_taught_stands_against_what_a_control_taught():
 
 def test_what_was_measured_on_phantoms_bears_their_name():
     parameters = json.dumps({"dataset": "brain_tumor", "split": "random", "fraction": 0.5})
-    runs = pd.DataFrame({"run": ["a", "b", "c"], "part": ["explained_sizes", "explanations", "explanations"],
-                         "notebook": "05_xai", "parameters": parameters})  # fmt: skip
+    runs = pd.DataFrame(
+        {
+            "run": ["a", "b", "c"],
+            "part": ["explained_sizes", "explanations", "explanations"],
+            "notebook": "05_xai",
+            "parameters": parameters,
+        }
+    )
     lured = pd.DataFrame({"run": ["a", "b", "c"], "map": "average map", "share": [0.1, 0.2, 0.3]})
     (row,) = explanation_tables({"runs": runs, "05_distractor": lured})["f_distractor"].to_dict(
         "records"
     )
-    assert row == {"dataset": "phantom_brain_distractor", "split": "grouped", "fraction": 1.0, "run": "b",
-                   "map": "average map", "share": 0.2}  # fmt: skip
+    assert row == {
+        "dataset": "phantom_brain_distractor",
+        "split": "grouped",
+        "fraction": 1.0,
+        "run": "b",
+        "map": "average map",
+        "share": 0.2,
+    }
 
 
 def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
@@ -277,15 +328,30 @@ def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
     runs = pd.DataFrame(
         {"run": ["q", "t"], "notebook": ["05_xai", "06_efficiency"], "parameters": parameters}
     )
-    graded = pd.DataFrame({"run": "q", "method": ["gradcam", "shap_deep", "shap_gradient", "untimed"],
-                           "model": "student", "ROAD": [0.3, 0.6, 0.7, 0.9], "low": 0.1, "high": 0.9})  # fmt: skip
-    timed = pd.DataFrame({"run": "t", "method": ["gradcam", "shap_deep", "shap_gradient"],
-                          "teacher_ms": [50.0, np.nan, 900.0], "student_ms": [10.0, 600.0, 20.0]})  # fmt: skip
+    graded = pd.DataFrame(
+        {
+            "run": "q",
+            "method": ["gradcam", "shap_deep", "shap_gradient", "untimed"],
+            "model": "student",
+            "ROAD": [0.3, 0.6, 0.7, 0.9],
+            "low": 0.1,
+            "high": 0.9,
+        }
+    )
+    timed = pd.DataFrame(
+        {
+            "run": "t",
+            "method": ["gradcam", "shap_deep", "shap_gradient"],
+            "teacher_ms": [50.0, np.nan, 900.0],
+            "student_ms": [10.0, 600.0, 20.0],
+        }
+    )
     table = worth({"runs": runs, "05_quality": graded, "06_explanations": timed})
     assert table[["method", "metric", "quality", "ms"]].to_numpy().tolist() == [
-        ["gradcam", "ROAD", 0.3, 10.0], ["shap_deep", "ROAD", 0.6, 600.0],
+        ["gradcam", "ROAD", 0.3, 10.0],
+        ["shap_deep", "ROAD", 0.6, 600.0],
         ["shap_gradient", "ROAD", 0.7, 100.0],  # timed with 20 samples, graded with 100
-    ]  # fmt: skip
+    ]
     assert set(table["run"]) == {"q"} and set(table["dataset"]) == {"brain_tumor"}
     assert worth({"runs": runs, "05_quality": graded}).empty
 
@@ -436,8 +502,11 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
     tables = make_tables(records)
     lines = findings(tables)
     assert [line.split("**")[1] for line in lines] == [
-        "Beside the paper.", "Leaks.", "What distillation adds.", "Above memory."
-    ]  # fmt: skip
+        "Beside the paper.",
+        "Leaks.",
+        "What distillation adds.",
+        "Above memory.",
+    ]
     assert "eye -0.185 [-0.185, -0.185]" in lines[0]
     assert (
         "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1]
@@ -499,13 +568,30 @@ def test_one_run_is_read_whole(finished, figures, tmp_path):
 
 def test_average_maps_are_told_beside_maps_that_explain_nothing():
     rows = [
-        {"dataset": dataset, "split": "grouped", "fraction": fraction, "model": model, "explanation": name,
-         "metric": metric, "value": value, "low": value - 0.1, "high": value + 0.1}
-        for name, value in (("average map, middle", 0.1), ("occlusion", 0.7), ("SHAP deep", 0.6), ("Sobel", 0.3))
+        {
+            "dataset": dataset,
+            "split": "grouped",
+            "fraction": fraction,
+            "model": model,
+            "explanation": name,
+            "metric": metric,
+            "value": value,
+            "low": value - 0.1,
+            "high": value + 0.1,
+        }
+        for name, value in (
+            ("average map, middle", 0.1),
+            ("occlusion", 0.7),
+            ("SHAP deep", 0.6),
+            ("Sobel", 0.3),
+        )
         for dataset, fraction, model, metric in (
-            ("brain_tumor", 1.0, "KD student", "ROAD"), ("brain_tumor", 1.0, "teacher", "ROAD"),
-            ("brain_tumor", 0.5, "KD student", "ROAD"), ("brain_tumor", 1.0, "KD student", "stability"))
-    ]  # fmt: skip
+            ("brain_tumor", 1.0, "KD student", "ROAD"),
+            ("brain_tumor", 1.0, "teacher", "ROAD"),
+            ("brain_tumor", 0.5, "KD student", "ROAD"),
+            ("brain_tumor", 1.0, "KD student", "stability"),
+        )
+    ]
     chosen = by_size(pd.DataFrame(rows))
     assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3 and set(chosen["model"]) == {
         "KD student"
@@ -532,8 +618,12 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
     assert alone.endswith(
         " Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100] (one seed)."
     )
-    tests = {"model": ["teacher", "teacher", "KD student"], "explanation": ["occlusion", "Grad-CAM", "Grad-CAM"],
-             "names what matters": [1, 1, 0], "seeds": [1, 1, 3]}  # fmt: skip
+    tests = {
+        "model": ["teacher", "teacher", "KD student"],
+        "explanation": ["occlusion", "Grad-CAM", "Grad-CAM"],
+        "names what matters": [1, 1, 0],
+        "seeds": [1, 1, 3],
+    }
     whole = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0}
     (told,) = findings({"f_verdicts": pd.DataFrame(tests).assign(**whole)})
     assert told.endswith(

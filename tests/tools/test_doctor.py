@@ -115,8 +115,10 @@ def test_data(found, monkeypatch, tmp_path):
     assert states["brain_tumor"] == "warning" and states["alzheimer"] == "ok"
     from kdnb.data import registry
 
-    fits = registry.registered() | {"brain_tumor": registry.registered()["brain_tumor"] | {
-        "checksums": [hashlib.sha256(b"another archive").hexdigest()]}}  # fmt: skip
+    fits = registry.registered() | {
+        "brain_tumor": registry.registered()["brain_tumor"]
+        | {"checksums": [hashlib.sha256(b"another archive").hexdigest()]}
+    }
     monkeypatch.setattr(registry, "registered", lambda: fits)
     assert any(
         "brain_tumor" in f.told and f.told.endswith("checksum fits") for f in found()["data"]

@@ -79,9 +79,17 @@ def test_broken_files_are_named_and_leave_the_others_alone(given, tmp_path):
     whole = json.dumps(solved(given, e1="passed"))
     odd = solved(given, e1="passed")
     check_cell(odd)["outputs"] = [None, {"data": {}}, {"output_type": "stream"}]
-    rows = submit(tmp_path, cut=whole[: len(whole) // 2], empty="", listed="[1]", other='{"cells": [], "metadata": {}}',
-                  odd=odd, deep="[" * 100_000, nothing='{"cells": [null, {"cell_type": "code"}], "metadata": null}',
-                  fine=solved(given, e1="passed", e2="passed", e3="passed"))  # fmt: skip
+    rows = submit(
+        tmp_path,
+        cut=whole[: len(whole) // 2],
+        empty="",
+        listed="[1]",
+        other='{"cells": [], "metadata": {}}',
+        odd=odd,
+        deep="[" * 100_000,
+        nothing='{"cells": [null, {"cell_type": "code"}], "metadata": null}',
+        fine=solved(given, e1="passed", e2="passed", e3="passed"),
+    )
     notes = (
         rows[rows["outcome"] == "not graded"]
         .set_index("file")["note"]

@@ -45,9 +45,16 @@ def inputs():
         "teacher": make_teacher(3).eval(),
     }
     images = to_tensor(pixels)
-    return {"models": models, "images": images, "pixels": pixels, "targets": TARGETS, "classes": CLASSES,
-            "titles": [f"case {i}" for i in range(N)], "context": Context(images, samples=10, tap=2),
-            "masks": masks}  # fmt: skip
+    return {
+        "models": models,
+        "images": images,
+        "pixels": pixels,
+        "targets": TARGETS,
+        "classes": CLASSES,
+        "titles": [f"case {i}" for i in range(N)],
+        "context": Context(images, samples=10, tap=2),
+        "masks": masks,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +211,11 @@ def test_an_image_without_a_mask_has_no_energy(inputs, data):
 
 def test_data_that_do_not_belong_together_are_named(inputs):
     for change, message in [
-        ({"models": {}}, "at least one model"), ({"targets": [0, 1, 7]}, r"from 0 to 2.*got targets \[0, 1, 7\]"),
-        ({"pixels": inputs["pixels"][:1]}, "need pixels"), ({"masks": inputs["masks"][:1]}, "masks must be"),
-    ]:  # fmt: skip
+        ({"models": {}}, "at least one model"),
+        ({"targets": [0, 1, 7]}, r"from 0 to 2.*got targets \[0, 1, 7\]"),
+        ({"pixels": inputs["pixels"][:1]}, "need pixels"),
+        ({"masks": inputs["masks"][:1]}, "masks must be"),
+    ]:
         with pytest.raises(UserError, match=message):
             explorer_data(**inputs | change)
 
@@ -214,12 +223,17 @@ def test_data_that_do_not_belong_together_are_named(inputs):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("image", 3, "image must lie between 0 and 2, got 3"), ("opacity", 1.5, "opacity must lie between 0 and 1"),
+        ("image", 3, "image must lie between 0 and 2, got 3"),
+        ("opacity", 1.5, "opacity must lie between 0 and 1"),
         ("a", ("x", "student", 0), "method of a must be one of average map, .*got 'x'"),
-        ("b", ("evidence", "pupil", 0), "model of b must be one of student, twin, teacher, got 'pupil'"),
+        (
+            "b",
+            ("evidence", "pupil", 0),
+            "model of b must be one of student, twin, teacher, got 'pupil'",
+        ),
         ("b", ("evidence", "twin", 3), "target of b must lie between -1 and 2, got 3"),
     ],
-)  # fmt: skip
+)
 def test_the_widget_refuses_what_is_not_there(data, name, value, message):
     widget = ExplanationExplorer(data)
     with pytest.raises(UserError, match=message):
@@ -293,7 +307,11 @@ def test_static_twin_and_table_show_the_same_numbers(data):
             assert view.refusal.split() == over.split()
             line = table.iloc[2 * i + row]
             assert (line["image"], line["side"], line["method"], line["model"]) == (
-                data.titles[one.image], side, choice.method, choice.model)  # fmt: skip
+                data.titles[one.image],
+                side,
+                choice.method,
+                choice.model,
+            )
             np.testing.assert_array_equal(
                 line[list(view.numbers)].astype(float), list(view.numbers.values())
             )

@@ -70,9 +70,11 @@ def test_the_widget_computes_each_step_and_checks_it():
             and widget.panel["soft"] == expected.soft.tolist()
         )
     for name, value, message in [
-        ("alpha", 1.4, "alpha must lie between 0 and 1, got 1.4"), ("image", 9, "image must lie between 0 and 4"),
-        ("temperature", 0.0, "temperature must lie between 1 and 50"), ("loss", "x", "loss must be one of kd"),
-    ]:  # fmt: skip
+        ("alpha", 1.4, "alpha must lie between 0 and 1, got 1.4"),
+        ("image", 9, "image must lie between 0 and 4"),
+        ("temperature", 0.0, "temperature must lie between 1 and 50"),
+        ("loss", "x", "loss must be one of kd"),
+    ]:
         with pytest.raises(UserError, match=message):
             setattr(widget, name, value)
     assert "dkd" not in SoftTargetExplorer(TWO).spec["losses"] and "dkd" in widget.spec["losses"]

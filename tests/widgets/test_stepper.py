@@ -30,8 +30,12 @@ from kdnb.widgets.stepper_messages import ablated, effects, occluded
 from kdnb.widgets.stepper_numbers import StepperState, stepper_panel
 
 CLASSES, N = ("round", "square", "none"), 5
-STATES = [StepperState(i, layer, kind, t, v, scale) for i, layer, kind, (t, v), scale
-          in product((0, 4), (1, 5), layers.MAP_KINDS, ((0, -1), (2, 1)), render.SCALES)]  # fmt: skip
+STATES = [
+    StepperState(i, layer, kind, t, v, scale)
+    for i, layer, kind, (t, v), scale in product(
+        (0, 4), (1, 5), layers.MAP_KINDS, ((0, -1), (2, 1)), render.SCALES
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +43,15 @@ def inputs():
     torch.manual_seed(0)
     pixels = np.random.default_rng(0).integers(0, 256, (N, 32, 32, 3)).astype(np.uint8)
     student, teacher = FiveConv(3, 0.25), FiveConv(3, 0.5)
-    return {"student": student, "teacher": teacher, "images": to_tensor(pixels), "pixels": pixels,
-            "targets": [0, 1, 2, 0, 1], "classes": CLASSES, "titles": [f"case {i}" for i in range(N)]}  # fmt: skip
+    return {
+        "student": student,
+        "teacher": teacher,
+        "images": to_tensor(pixels),
+        "pixels": pixels,
+        "targets": [0, 1, 2, 0, 1],
+        "classes": CLASSES,
+        "titles": [f"case {i}" for i in range(N)],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -268,12 +279,15 @@ def test_the_sentence_names_layer_map_peak_and_probability(data):
     state = StepperState(image=1, layer=3, kind="evidence", target=2, shown="student")
     (pane,) = stepper_panel(data, state).panes
     value, bar = pane.raw[pane.peak], pane.bars[2]
-    ledger = (f"logit {render.plus(bar.logit)} = for {render.number(bar.supporting)}, "
-              f"against {render.number(bar.opposing)}, bias {render.plus(bar.bias)}")  # fmt: skip
+    ledger = (
+        f"logit {render.plus(bar.logit)} = for {render.number(bar.supporting)}, "
+        f"against {render.number(bar.opposing)}, bias {render.plus(bar.bias)}"
+    )
     assert stepper_panel(data, state).sentence == (
         f"student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest {'+' * int(value > 0)}"
         f"{render.number(float(value))} at row {pane.peak[0] + 1}, column {pane.peak[1] + 1}; "
-        f"p(none) {data.models[0].probabilities[1, 2]:.2f}; {ledger}")  # fmt: skip
+        f"p(none) {data.models[0].probabilities[1, 2]:.2f}; {ledger}"
+    )
 
 
 def test_a_dead_layer_is_shown_without_dividing_by_zero(inputs):
@@ -317,27 +331,51 @@ def _nan():
     return model
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"pixels": np.zeros((N, 16, 16, 3), np.uint8)}, "need pixels"),
-    ({"pixels": np.zeros((N, 32, 32, 3))}, "float64"),
-    ({"images": torch.zeros(0, 3, 32, 32)}, "at least 1"),
-    ({"targets": [0]}, "5 targets"), ({"targets": [0, 1, 2, 3, 0]}, "from 0 to 2"), ({"titles": ["a"]}, "1 titles"),
-    ({"classes": ("a", "b")}, "from 0 to 1"), ({"classes": (*CLASSES, "d")}, "3 outputs, but 4 class names"),
-    ({"student": _broken(a="block1.relo")}, "no module 'block1.relo'"),
-    ({"student": _broken(a="flatten")}, "is no map"),
-    ({"student": _broken(a="block1.relu")}, "equally many taps, got a and conv1, conv2"),
-    ({"student": _nan()}, "not finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pixels": np.zeros((N, 16, 16, 3), np.uint8)}, "need pixels"),
+        ({"pixels": np.zeros((N, 32, 32, 3))}, "float64"),
+        ({"images": torch.zeros(0, 3, 32, 32)}, "at least 1"),
+        ({"targets": [0]}, "5 targets"),
+        ({"targets": [0, 1, 2, 3, 0]}, "from 0 to 2"),
+        ({"titles": ["a"]}, "1 titles"),
+        ({"classes": ("a", "b")}, "from 0 to 1"),
+        ({"classes": (*CLASSES, "d")}, "3 outputs, but 4 class names"),
+        ({"student": _broken(a="block1.relo")}, "no module 'block1.relo'"),
+        ({"student": _broken(a="flatten")}, "is no map"),
+        ({"student": _broken(a="block1.relu")}, "equally many taps, got a and conv1, conv2"),
+        ({"student": _nan()}, "not finite"),
+    ],
+)
 def test_what_does_not_fit_is_refused_in_one_line(inputs, change, message):
     with pytest.raises(UserError, match=message) as caught:
         stepper_data(**inputs | change)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("image", N), ("image", -1), ("layer", 0), ("layer", 6), ("target", 3),
-    ("opacity", 1.2), ("kind", "saliency"), ("scale", "own"), ("shown", "tutor"), ("versus", 3), ("only", "right"),
-    ("order", "size"), ("point", (1,)), ("point", (32, 0)), ("occluded", (8, 0)), ("quiz", "on"),
-    ("guess", 3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image", N),
+        ("image", -1),
+        ("layer", 0),
+        ("layer", 6),
+        ("target", 3),
+        ("opacity", 1.2),
+        ("kind", "saliency"),
+        ("scale", "own"),
+        ("shown", "tutor"),
+        ("versus", 3),
+        ("only", "right"),
+        ("order", "size"),
+        ("point", (1,)),
+        ("point", (32, 0)),
+        ("occluded", (8, 0)),
+        ("quiz", "on"),
+        ("guess", 3),
+    ],
+)
 def test_a_state_that_the_data_do_not_hold_is_refused(data, name, value):
     with pytest.raises(UserError, match=name):
         stepper_panel(data, replace(StepperState(), **{name: value}))

@@ -158,7 +158,7 @@ data = stepper_data(student, teacher, images, pixels, targets, classes, titles, 
         return StepperState()
 
     def steps(self):
-        changes = [(key, {"kind": kind}) for key, kind in zip("aighle", KINDS, strict=True)]
+        changes = [(key, {"kind": kind}) for key, kind in zip("aighle", MAP_KINDS, strict=True)]
         for layer, scale in (2, "layer"), (3, "layers"), (4, "models"), (5, "map"):
             changes += [("ArrowRight", {"layer": layer}), ("s", {"scale": scale})]
         changes += [("c", {"target": 1}), ("v", {"versus": 0}), ("ArrowLeft", {"layer": 4})]

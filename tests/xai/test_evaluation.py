@@ -34,18 +34,39 @@ from kdnb.xai.verdicts import (
     verdicts,
 )
 
-GOOD = {"energy in mask": 0.6, "ROAD": 0.8, "insertion, mean colour": 0.9, "insertion, blur": 0.9, "class switch": 0.0,
-        "randomisation": 0.0, "stability": 0.95}  # fmt: skip
+GOOD = {
+    "energy in mask": 0.6,
+    "ROAD": 0.8,
+    "insertion, mean colour": 0.9,
+    "insertion, blur": 0.9,
+    "class switch": 0.0,
+    "randomisation": 0.0,
+    "stability": 0.95,
+}
 BLIND = {**GOOD, "energy in mask": 0.05, "class switch": 1.0}
-NOTHING = {"energy in mask": 0.1, "ROAD": 0.1, "insertion, mean colour": 0.5, "insertion, blur": 0.5,
-           "class switch": 1.0, "randomisation": 1.0, "stability": 1.0}  # fmt: skip
+NOTHING = {
+    "energy in mask": 0.1,
+    "ROAD": 0.1,
+    "insertion, mean colour": 0.5,
+    "insertion, blur": 0.5,
+    "class switch": 1.0,
+    "randomisation": 1.0,
+    "stability": 1.0,
+}
 
 
 def table(spread, **explanations):
     rows = {
-        ("student", name, metric): {"value": v, "low": v - spread, "high": v + spread, "images": 9, "seeds": 3}
-        for name, values in explanations.items() for metric, v in values.items()
-    }  # fmt: skip
+        ("student", name, metric): {
+            "value": v,
+            "low": v - spread,
+            "high": v + spread,
+            "images": 9,
+            "seeds": 3,
+        }
+        for name, values in explanations.items()
+        for metric, v in values.items()
+    }
     return pd.DataFrame(rows).T.rename_axis(["model", "explanation", "metric"])
 
 
@@ -123,9 +144,13 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
         for kind in ("KD student", "label-only student")
     }
     study = SimpleNamespace(
-        settings=SimpleNamespace(graded_images=40), sample=np.arange, test_groups=np.arange(40), groups=np.asarray,
-        image_set=SimpleNamespace(rows=lambda _part: np.arange(40)), test_targets=np.zeros(40, int),
-    )  # fmt: skip
+        settings=SimpleNamespace(graded_images=40),
+        sample=np.arange,
+        test_groups=np.arange(40),
+        groups=np.asarray,
+        image_set=SimpleNamespace(rows=lambda _part: np.arange(40)),
+        test_targets=np.zeros(40, int),
+    )
     monkeypatch.setattr(teacher_agreement_module, "trained_runs", lambda _study: runs)
     monkeypatch.setattr(
         teacher_agreement_module, "saved_logits", lambda run: np.tile([1.0, 0], (40, 1))
@@ -152,9 +177,11 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
 def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_table():
     lasting = {"average map, middle": BLIND, "Grad-CAM": GOOD, "SHAP deep": GOOD, "occlusion": GOOD}
     grades = pd.concat(
-        [table(0.05, **lasting).rename(index={"student": "KD student"}, level="model"),
-         table(0.05, **{"Grad-CAM": BLIND}).rename(index={"student": "teacher"}, level="model")]
-    )  # fmt: skip
+        [
+            table(0.05, **lasting).rename(index={"student": "KD student"}, level="model"),
+            table(0.05, **{"Grad-CAM": BLIND}).rename(index={"student": "teacher"}, level="model"),
+        ]
+    )
     found = explanation_quality(grades)
     assert found.index.names == ["method", "model"] and list(found) == [
         "energy in mask",
@@ -162,9 +189,12 @@ def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_t
         "high",
     ]
     assert set(found.index) == {
-        ("average_map", "student"), ("gradcam", "student"), ("shap_deep", "student"), ("occlusion", "student"),
+        ("average_map", "student"),
+        ("gradcam", "student"),
+        ("shap_deep", "student"),
+        ("occlusion", "student"),
         ("gradcam", "teacher"),
-    }  # fmt: skip
+    }
     assert found.loc[("gradcam", "student")].tolist() == pytest.approx([0.6, 0.55, 0.65])
     assert found.loc[("gradcam", "teacher"), "energy in mask"] == pytest.approx(0.05)
     unmasked = grades.copy()

@@ -14,7 +14,6 @@ from scipy.ndimage import gaussian_filter
 
 __all__ = ["draw_fundus", "draw_head", "edge", "grid", "paint"]
 
-
 # Ranges of uniform draws. Lengths are in half image widths, those named _r in shares of the head's
 # radius, angles in radians, cups in discs.
 HEAD = {

@@ -12,7 +12,6 @@ from kdnb.core.errors import UserError
 
 __all__ = ["FAMILIES", "PhantomPlan", "check_number", "classes", "table"]
 
-
 CLASSES = {
     "brain": ("glioma", "meningioma", "notumor", "pituitary"),
     "fundus": ("cataract", "diabetic_retinopathy", "glaucoma", "normal"),

@@ -16,7 +16,6 @@ from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan, check_number, classes
 
 __all__ = ["Phantom", "render", "render_all"]
 
-
 # colour of the mark of each class
 TAGS = ((0.9, 0.6, 0.0), (0.35, 0.7, 0.9), (0.0, 0.6, 0.45), (0.8, 0.45, 0.65))
 
