@@ -19,7 +19,7 @@ REPO ?=
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
-.PHONY: install study sweep lab book doctor badges test test-fast lint figures course grade times clean
+.PHONY: install study sweep lab book house doctor badges test test-fast lint figures course grade times clean
 
 install: $(VENV)/installed
 
@@ -50,6 +50,9 @@ lab: install
 book: $(VENV)/installed-book
 	@$(BIN)/python -m tools.book --executed "$(EXECUTED)" --dataset "$(DATASET)" --data "$(DATA)" \
 		--profile "$(PROFILE)" --seed "$(SEED)" --split "$(SPLIT)" --runs-dir "$(RUNS)"
+
+house: install
+	@$(BIN)/python -m tools.house
 
 doctor: install
 	@$(BIN)/python -m tools.doctor --runs-dir "$(RUNS)"

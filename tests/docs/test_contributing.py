@@ -94,7 +94,7 @@ def test_a_data_set(copy):
 def test_a_loss(copy):
     printed = follow("Add a loss", copy)
     assert float(printed.split()[1]) > 0
-    train = "from kdnb.core.settings import Settings; from kdnb.study.study import Study; "
+    train = "from kdnb.core.settings import Settings; from kdnb.study import Study; "
     given = {**SMALL, "loss": "logit", "runs_dir": str(copy / "runs")}
     python(f"{train} Study(Settings.checked({given})).train('KD student')", copy)
     spec = next((copy / "runs/student").glob("*/spec.json")).read_text()
@@ -111,7 +111,7 @@ def test_an_explanation(copy):
 def test_a_notebook(copy):
     follow("Add a notebook", copy)
     python("", copy, "-m", "ruff", "format", "-q", "notebooks/08_patients.ipynb")
-    lint = copy / "tests/test_notebooks.py"
+    lint = copy / "tests/notebooks/test_notebooks.py"
     lint.write_text(lint.read_text().replace('07_results"\n', '07_results 08_patients"\n'))
     for command in recipe("Add a notebook")[-1][1].splitlines():
         tool, *arguments = command.split()

@@ -10,9 +10,8 @@ import sys
 import nbformat
 import pytest
 import yaml
-from prose import ROOT, alt_texts, links
+from prose import ROOT, alt_texts
 
-from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import parameters_of
 from tools.badges import write_badges
 
@@ -95,26 +94,6 @@ def test_badges_come_from_one_address(published):
     ]
 
 
-def test_badges_name_files_that_are_there(published):
-    write_badges(published, "git@github.com:me/copy.git")
-    block = (published / "README.md").read_text().partition("<!-- launch -->")[2]
-    targets = [target for _, target in links(block) if "me/copy" in target]
-    files = [m.group(0) for target in targets if (m := re.search(r"notebooks/.*\.ipynb", target))]
-    assert len(files) == 2 and all(
-        (published / file).exists() or (ROOT / file).exists() for file in files
-    )
-
-
-@pytest.mark.parametrize(
-    "given", ["https://example.org/x", "kdnb", "https://github.com/only-owner"]
-)
-def test_an_address_that_is_none_changes_nothing(published, given):
-    before = (published / "README.md").read_text()
-    with pytest.raises(UserError, match=re.escape(f"got '{given}'")):
-        write_badges(published, given)
-    assert (published / "README.md").read_text() == before
-
-
 def test_an_address_that_is_none_is_one_line_and_code_2():
     command = [sys.executable, "-m", "tools.badges", "https://example.org/x"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -135,12 +114,6 @@ def test_make_targets_that_are_written_down_exist():
 
 
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-
-
-def test_hooks_use_the_installed_tools():
-    assert all(hook["language"] == "system" for hook in HOOKS)
-    tools = {hook["entry"].split()[0] for hook in HOOKS}
-    assert tools == {"ruff", "jupyter", "python"} and "ruff" in PINS and "jupyterlab" in PINS
 
 
 def test_the_hook_takes_outputs_away_and_nothing_else(tmp_path):

@@ -55,16 +55,6 @@ def test_links_lead_somewhere(path):
 
 
 @every
-def test_links_say_where_they_lead(path):
-    vague = [
-        words
-        for words, _ in links(text(path))
-        if words.casefold().strip() in {"here", "this", "link", "click"}
-    ]
-    assert not vague
-
-
-@every
 def test_headings_are_in_order(path):
     levels = [level for level, _ in headings(text(path))]
     assert levels[0] == 1 and levels.count(1) == 1
@@ -126,12 +116,3 @@ def test_troubleshooting_has_a_section_for_every_finding_of_the_doctor():
         if level == 2
     ]
     assert set(sections) == {*SUBJECTS, "Other symptoms"}
-
-
-def test_teaching_names_every_session_and_misconception():
-    notes = (ROOT / "docs/teach/sessions.md").read_text()
-    assert [words[:10] for _, words in headings(notes)][1:] == [
-        f"Session {n}:" for n in range(1, 7)
-    ]
-    for word in ("T²", "batchmean", "probabilities instead of logits", "min–max", "slice-level"):
-        assert word in notes
