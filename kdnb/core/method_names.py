@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["ATTRIBUTIONS", "as_graded"]
+__all__ = ["ATTRIBUTIONS", "SAMPLED", "as_graded"]
 
-ATTRIBUTIONS = {  # here -> in METHODS
+ATTRIBUTIONS = {  # in tables of cost -> in `kdnb.xai.methods.METHODS`
     "shap_gradient": "SHAP gradient",
     "shap_deep": "SHAP deep",
     "shap_partition": "SHAP partition",

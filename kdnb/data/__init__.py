@@ -1,59 +1,35 @@
-"""Data: archives and folders in, manifest, patients, duplicates, leakage, splits, batches, phantoms (notebook 01)."""
+"""Images in, audited and parted: sources, duplicates, leakage, splits, phantoms (notebook 01)."""
 
-from kdnb.data.audit import Audit, against_paper, audit, published_against_paper, write_audit
-from kdnb.data.dataset import BASE, ImageSet, load
-from kdnb.data.duplicates import (
-    components,
-    correlations,
-    find_copies,
-    find_families,
-    near_duplicates,
-    thumbnails,
-)
-from kdnb.data.leakage import MEMORY, groups, leak_ledger, leak_meter, skill
-from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan, classes, table
-from kdnb.data.phantoms.render import Phantom, render, render_all
-from kdnb.data.registry import about, dataset_names, download, phantom_plan, registered
-from kdnb.data.splits import make_split
+from kdnb.data.audit import against_paper, published_against_paper, write_audit
+from kdnb.data.dataset import ImageSet, load
+from kdnb.data.leakage import MEMORY, leak_meter, skill
+from kdnb.data.plots import class_balance, leak_dots, sample_grid
+from kdnb.data.registry import about, dataset_names, download, open_source, phantom_plan, registered
+from kdnb.data.sources import phantom_source
 from kdnb.data.study_images import StudyImages
-from kdnb.data.transforms import Batch, augment, batches, to_tensor
+from kdnb.data.transforms import Batch, batches, to_tensor
 
 __all__ = [
-    "Audit",
-    "BASE",
     "Batch",
-    "FAMILIES",
     "ImageSet",
     "MEMORY",
-    "Phantom",
-    "PhantomPlan",
     "StudyImages",
     "about",
     "against_paper",
-    "audit",
-    "augment",
     "batches",
-    "classes",
-    "components",
-    "find_copies",
+    "class_balance",
     "dataset_names",
     "download",
-    "find_families",
-    "groups",
-    "leak_ledger",
+    "leak_dots",
     "leak_meter",
-    "correlations",
     "load",
-    "make_split",
-    "near_duplicates",
+    "open_source",
     "phantom_plan",
+    "phantom_source",
     "published_against_paper",
     "registered",
-    "render",
-    "render_all",
+    "sample_grid",
     "skill",
-    "table",
-    "thumbnails",
     "to_tensor",
     "write_audit",
 ]

@@ -35,20 +35,32 @@ CHUNK = 256  # images copied at a time
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A data set ready for use: what its images are, where each belongs, and their pixels."""
+    """A data set ready for use: what its images are, where each belongs, and their pixels.
+
+    Attributes:
+        name: Of the data set.
+        classes: In the order of their numbers.
+        table: The manifest with ``target`` (class number, int64) and ``part`` ("train", "val",
+            "test" or "unused").
+        pixels: (N, S, S, 3) uint8, memory-mapped; row i belongs to row i of the table.
+        masks: (N, S, S) bool, what defines the class; phantoms only.
+        size: S, px.
+        split: How the images are parted.
+        hash: Of manifest, split and size.
+        broken: Path and reason of each image that was skipped.
+        notes: What a reader of any score should know.
+    """
 
     name: str
     classes: tuple[str, ...]
-    table: (
-        pd.DataFrame
-    )  # manifest, 'target' (int64 class), 'part' ("train", "val", "test", "unused")
-    pixels: np.ndarray  # (N, S, S, 3) uint8, memory-mapped; row i belongs to row i of the table
-    masks: np.ndarray | None  # (N, S, S) bool, what defines the class; phantoms only
-    size: int  # S, px
+    table: pd.DataFrame
+    pixels: np.ndarray
+    masks: np.ndarray | None
+    size: int
     split: str
-    hash: str  # of manifest, split and size
-    broken: pd.DataFrame  # path and reason of each image that was skipped
-    notes: tuple[str, ...] = ()  # what a reader of any score should know
+    hash: str
+    broken: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     def rows(self, *parts: str) -> np.ndarray:
         """Rows of one or more parts in ascending order, (M,) int64."""
@@ -143,9 +155,7 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     if source.draw is None:  # the truth about phantoms needs no search
         thumbs = duplicates.thumbnails(pixels)
         table = link_copies(table, thumbs)
-        family = duplicates.find_families(
-            table, thumbs
-        )  # the brain set has mirrored and rescaled copies
+        family = duplicates.find_families(table, thumbs)
         table["family"] = family
         notes += family.attrs["notes"]
     twofold = _contradictory(table)

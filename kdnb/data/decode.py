@@ -59,11 +59,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers; accepted are 8 and 16 bits")
     if image.mode.startswith("I"):  # 16 bits
-        image = Image.fromarray(
-            np.rint(np.clip(np.asarray(image), 0, 65535) / 257).astype(np.uint8)
-        )
+        values = np.clip(np.asarray(image), 0, 65535)
+        image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
     if image.has_transparency_data:
-        image = Image.alpha_composite(
-            Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA")
-        )
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
     return image.convert("RGB")

@@ -1,4 +1,7 @@
-"""Copies in a data set: thumbnails, near duplicates, mirrored and rescaled copies, families (notebook 01)."""
+"""Copies in a data set: near duplicates, mirrored and rescaled copies, families (notebook 01).
+
+What is compared are `thumbnails`, grey and of 64 px.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,15 @@ from sklearn.utils.extmath import randomized_svd
 
 __all__ = [
     "components",
+    "correlations",
     "find_copies",
     "find_families",
-    "correlations",
     "near_duplicates",
+    "pair_correlation",
     "thumbnails",
 ]
 
-BLOCK = 2048  # rows per matrix product or gather: bounds the memory
+BLOCK = 2048  # pairs whose thumbnails are gathered at a time: bounds the memory
 
 
 def thumbnails(pixels: np.ndarray, side: int = 64) -> np.ndarray:
@@ -41,6 +45,27 @@ def thumbnails(pixels: np.ndarray, side: int = 64) -> np.ndarray:
     return _standardise(grey)
 
 
+def correlations(thumbs: np.ndarray, others: np.ndarray, flip_invariant: bool) -> np.ndarray:
+    """(A, B) correlation of `thumbnails` (A, D) with others (B, D).
+
+    With flip_invariant, the highest over the four mirror images of A.
+    """
+    image = _square(thumbs)
+    views = [image]
+    if flip_invariant:
+        views += [image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1]]
+    return np.max([view.reshape(thumbs.shape) @ others.T for view in views], axis=0)
+
+
+def pair_correlation(rows: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(M,) dot products of rows[i] and others[j]."""
+    found = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), BLOCK):
+        i, j = pairs[start : start + BLOCK].T
+        found[start : start + BLOCK] = np.einsum("nd,nd->n", rows[i], others[j])
+    return found
+
+
 def near_duplicates(
     thumbs: np.ndarray, threshold: float = 0.999, flip_invariant: bool = False
 ) -> np.ndarray:
@@ -57,11 +82,6 @@ def near_duplicates(
     if flip_invariant:
         found.append(close(_mirror(thumbs), threshold))
     return _ordered(np.concatenate(found))
-
-
-def _ordered(pairs: np.ndarray) -> np.ndarray:
-    """Every pair (M, 2) once, its smaller row first, ascending."""
-    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def find_copies(thumbs: np.ndarray, detail: float = 0.991, whole: float = 0.995) -> np.ndarray:
@@ -83,6 +103,33 @@ def find_copies(thumbs: np.ndarray, detail: float = 0.991, whole: float = 0.995)
             pairs = close(view_detail, detail)
             found.append(pairs[pair_correlation(thumbs, view, pairs) > whole])
     return _ordered(np.concatenate(found))
+
+
+def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
+    """Family id per row: components over same bytes, same given family and what looks the same.
+
+    Images look the same if they are near duplicates, mirrored or not, or rescaled `find_copies`.
+    The latter are believed only where the set itself does not speak against them: if more than 1
+    in 20 pairs join two classes or two known patients, as among hazy fundus images, none is used,
+    and ``attrs["notes"]`` says so.
+    """
+    rescaled = find_copies(thumbs)
+    known = manifest.reindex(columns=["label", "patient"], fill_value="").to_numpy(object)
+    a = known[rescaled[:, 0]]  # (M, 2): class and patient
+    b = known[rescaled[:, 1]]
+    wrong = ((a != b) & (a != "") & (b != "")).any(axis=1)
+    notes = []
+    believed = rescaled[~wrong]
+    if wrong.sum() > len(rescaled) / 20:
+        notes.append(
+            f"rescaled copies are not joined: {wrong.sum()} of {len(rescaled)} pairs are of two "
+            "classes or patients"
+        )
+        believed = rescaled[:0]
+    pairs = np.concatenate([near_duplicates(thumbs, flip_invariant=True), believed])
+    family = components(manifest, ["family", "sha256"], pairs)
+    family.attrs["notes"] = notes
+    return family
 
 
 def components(
@@ -118,43 +165,9 @@ def components(
     return manifest["image_id"].groupby(component).transform("min")
 
 
-def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
-    """Family id per row: components over same bytes, same given family and what looks the same.
-
-    Images look the same if they are near duplicates, mirrored or not, or rescaled `find_copies`. The
-    latter are believed only where the set itself does not speak against them: if more than 1 in 20
-    pairs join two classes or two known patients, as among hazy fundus images, none is used, and
-    ``attrs["notes"]`` says so.
-    """
-    rescaled = find_copies(thumbs)
-    told = manifest.reindex(columns=["label", "patient"], fill_value="").to_numpy(object)
-    a = told[rescaled[:, 0]]  # (M, 2): class and patient
-    b = told[rescaled[:, 1]]
-    wrong = ((a != b) & (a != "") & (b != "")).any(axis=1)
-    notes = []
-    believed = rescaled[~wrong]
-    if wrong.sum() > len(rescaled) / 20:
-        notes.append(
-            f"rescaled copies are not joined: {wrong.sum()} of {len(rescaled)} pairs are of two "
-            "classes or patients"
-        )
-        believed = rescaled[:0]
-    pairs = np.concatenate([near_duplicates(thumbs, flip_invariant=True), believed])
-    family = components(manifest, ["family", "sha256"], pairs)
-    family.attrs["notes"] = notes
-    return family
-
-
-def correlations(thumbs: np.ndarray, others: np.ndarray, flip_invariant: bool) -> np.ndarray:
-    """(A, B) correlation of `thumbnails` (A, D) with others (B, D).
-
-    With flip_invariant, the highest over the four mirror images of A.
-    """
-    image = _square(thumbs)
-    views = [image]
-    if flip_invariant:
-        views += [image[:, ::-1], image[:, :, ::-1], image[:, ::-1, ::-1]]
-    return np.max([view.reshape(thumbs.shape) @ others.T for view in views], axis=0)
+def _ordered(pairs: np.ndarray) -> np.ndarray:
+    """Every pair (M, 2) once, its smaller row first, ascending."""
+    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def _standardise(rows: np.ndarray) -> np.ndarray:
@@ -227,12 +240,3 @@ def _finder(rows: np.ndarray, axes: int = 24) -> Callable[[np.ndarray, float], n
         return pairs[pair_correlation(rows, others, pairs) > threshold]
 
     return close
-
-
-def pair_correlation(rows: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """(M,) dot products of rows[i] and others[j]."""
-    found = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), BLOCK):
-        i, j = pairs[start : start + BLOCK].T
-        found[start : start + BLOCK] = np.einsum("nd,nd->n", rows[i], others[j])
-    return found

@@ -1,4 +1,4 @@
-"""Leakage: duplicates, copies and patients across a split, leak ledger and meter (notebook 01)."""
+"""What crosses a split: groups, the ledger of leaks, and the leak meter (notebooks 01-03, 07)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from kdnb.data.duplicates import BLOCK, components, correlations, near_duplicates, pair_correlation
+from kdnb.data.duplicates import components, correlations, near_duplicates, pair_correlation
 
 __all__ = ["MEMORY", "groups", "leak_ledger", "leak_meter", "skill"]
 
 # memory alone: name -> whether mirrored images match, too
 MEMORY = {"1-NN": False, "1-NN mirrored": True}
 CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))
+BLOCK = 2048  # test images compared with the others at a time: bounds the memory
 
 
 def groups(manifest: pd.DataFrame) -> pd.Series:
@@ -66,15 +67,22 @@ def _crossing(
     return rows[~rows["b"].duplicated() | (rows["kind"] == "patient")]
 
 
+def _sharing(values: pd.Series, in_a: np.ndarray, in_b: np.ndarray) -> pd.DataFrame:
+    """Columns a, b, count: rows b whose known value rows a share, the first of these, how many."""
+    rows = pd.DataFrame({"value": values.to_numpy(object), "row": np.arange(len(values))})
+    known = rows[in_a & (rows["value"] != "")]
+    first = known.groupby("value")["row"].agg(a="first", count="size")
+    shared = rows[in_b].join(first, on="value", how="inner").rename(columns={"row": "b"})
+    return shared[["a", "b", "count"]]
+
+
 def leak_meter(
     table: pd.DataFrame,
     thumbs: np.ndarray,
     flip_invariant: bool = False,
     seen: Sequence[str] = ("train", "val"),
 ) -> dict:
-    """What raw pixels alone achieve.
-
-    Each test image takes the class of the most correlated image that was seen.
+    """What raw pixels alone achieve: each test image takes the class of the most alike one seen.
 
     Args:
         table: manifest with ``part`` and ``target``.
@@ -124,12 +132,3 @@ def skill(accuracy: float, one_nn: float) -> float:
     if one_nn >= 1:
         return float("nan")
     return (accuracy - one_nn) / (1 - one_nn)
-
-
-def _sharing(values: pd.Series, in_a: np.ndarray, in_b: np.ndarray) -> pd.DataFrame:
-    """Columns a, b, count: rows b whose known value rows a share, the first of these, how many."""
-    rows = pd.DataFrame({"value": values.to_numpy(object), "row": np.arange(len(values))})
-    known = rows[in_a & (rows["value"] != "")]
-    first = known.groupby("value")["row"].agg(a="first", count="size")
-    shared = rows[in_b].join(first, on="value", how="inner").rename(columns={"row": "b"})
-    return shared[["a", "b", "count"]]

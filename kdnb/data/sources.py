@@ -24,22 +24,27 @@ __all__ = ["Source", "csv_source", "file_hash", "folder_source", "phantom_source
 
 MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
-MAX_GROWTH = (
-    100  # bytes per byte of archive; photographs hardly shrink, a bomb grows a thousandfold
-)
+# bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
+MAX_GROWTH = 100
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from."""
+    """Where images come from.
 
-    name: str  # for messages
-    identity: str  # changes when the content changes; cheap to compute
+    Attributes:
+        name: For messages.
+        identity: Changes when the content changes; cheap to compute.
+        entries: All images.
+        read: Path → bytes of the file; ValueError or OSError where that fails.
+        draw: Of phantoms only: size, px → pixels and masks of all images.
+    """
+
+    name: str
+    identity: str
     entries: list[Entry]
-    read: Callable[[str], bytes]  # path to bytes; ValueError or OSError where that fails
-    draw: Callable[[int], tuple[np.ndarray, np.ndarray]] | None = (
-        None  # phantoms: size to pixels, masks
-    )
+    read: Callable[[str], bytes]
+    draw: Callable[[int], tuple[np.ndarray, np.ndarray]] | None = None
 
 
 def zip_source(path: Path, known: Mapping[str, Any]) -> Source:

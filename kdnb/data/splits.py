@@ -41,10 +41,10 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
       the rest is unused.
     - ``published``: the set's own folders; where they have no validation part, 1/8 of train
       (stratified) becomes it.
-    - ``grouped``: no group (`kdnb.data.leakage.groups`) crosses. Groups are dealt from the largest down,
-      each to the part that is furthest behind its share of the group's classes. A class with fewer
-      groups than 1 / (smallest share) first gives one group to train, one to test, one to val, in
-      this order, as far as its groups reach.
+    - ``grouped``: no group (`kdnb.data.leakage.groups`) crosses. Groups are dealt from the largest
+      down, each to the part that is furthest behind its share of the group's classes. A class with
+      fewer groups than 1 / (smallest share) first gives one group to train, one to test, one to
+      val, in this order, as far as its groups reach.
 
     Returns:
         Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part
@@ -92,9 +92,7 @@ def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) ->
     cells = cells.iloc[np.lexsort((cells["label"], image_keys(cells["group"], seed)))]
     of_label = cells.groupby("label")["size"]
     end = of_label.cumsum()  # images of the class up to and with this group
-    middle = (
-        end - cells["size"] / 2
-    )  # grows along the order: what is kept is a prefix of each class
+    middle = end - cells["size"] / 2  # grows along the order: a prefix of each class is kept
     first = end == cells["size"]
     keep = (middle <= fraction * of_label.transform("sum")) | first
     return np.asarray(rows)[group.isin(cells.loc[keep, "group"]).to_numpy()]

@@ -13,9 +13,8 @@ from kdnb.core.statistics import Interval
 
 __all__ = ["check_claims", "claims", "verdict"]
 
-Measured = tuple[
-    float, float, float
-]  # value, and its 95 % interval; three times the same where it is counted
+# value, and its 95 % interval; three times the same where it is counted
+Measured = tuple[float, float, float]
 
 
 def claims() -> list[dict[str, Any]]:

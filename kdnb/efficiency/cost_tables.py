@@ -1,4 +1,4 @@
-"""What a study's teacher and student cost on this machine: measured once, kept as a run (06, 07)."""
+"""What teacher and student cost on this machine: measured once, kept as a run (06, 07)."""
 
 from __future__ import annotations
 

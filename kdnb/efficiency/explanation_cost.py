@@ -44,12 +44,8 @@ __all__ = [
 Method = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
 SLOW = ("shap_partition", "integrated_gradients", "occlusion")  # seconds per call where large
-END_TO_END_METHODS = (
-    "forward",
-    "average_map",
-    "gradcam",
-    "shap_gradient",
-)  # no map, one pass, and back, many
+# no map; a map from one pass; from one forward and one backward; from many
+END_TO_END_METHODS = ("forward", "average_map", "gradcam", "shap_gradient")
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def explanation_methods(
 
     Average maps and the CAM family give maps of all taps. All explain the logit of class ``target``
     (1,) for ``image`` (1, 3, S, S); what compares takes ``background`` (M, 3, S, S) or its mean;
-    those of ``SAMPLED`` take ``samples`` gradient samples or evaluations.
+    those of `kdnb.core.method_names.SAMPLED` take ``samples`` gradient samples or evaluations.
     """
     context = Context(background=background, samples=samples)
     given = {"images": image, "targets": target, "context": context}
@@ -126,6 +122,7 @@ def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str
 
 
 def _finished(result: object, size: int) -> np.ndarray:
+    """What a method returns as the last map alone (N, S, S), on the CPU."""
     if isinstance(result, Raw):
         return result.values.sum(axis=1)
     if isinstance(result, Mapping):  # tap → maps
@@ -160,11 +157,13 @@ def explanation_times(
 
 
 def _check(method: Method, model: nn.Module) -> None:
+    """Try a method on a model, unmeasured; a UserError refuses the model."""
     check = method.check if isinstance(method, Measured) else method
     check(model)
 
 
 def _refuses(method: Method, model: nn.Module) -> bool:
+    """Whether a method refuses a model."""
     try:
         _check(method, model)  # also pays for what later calls reuse
     except UserError:
@@ -175,16 +174,20 @@ def _refuses(method: Method, model: nn.Module) -> bool:
 def _times(
     method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol
 ) -> dict[str, float]:
+    """One row of `explanation_times`, for the models (side → model) that do not refuse."""
     explanations = [partial(method, model) for model in models.values()]
     forwards = [forward_of(model, image) for model in models.values()]
-    times = timed(*explanations, *forwards, protocol=protocol)
+    times = timed(*explanations, *forwards, protocol=protocol)  # (2 · models, rounds)
+    explaining = times[: len(models)]
+    passing = times[len(models) :]
     row: dict[str, float] = {"rounds": times.shape[1]}
     if len(models) == len(SIDES):
-        row |= ratio_interval(times[0], times[1]).named("ratio")
+        of_teacher, of_student = explaining
+        row |= ratio_interval(of_teacher, of_student).named("ratio")
     for i, side in enumerate(models):
-        of_side = quartiles_ms(times[i])
-        row |= {f"{side}_{key}": value for key, value in of_side.items()}
-        row |= ratio_interval(times[i], times[len(models) + i]).named(f"{side}_forwards_time")
+        for name, value in quartiles_ms(explaining[i]).items():
+            row[f"{side}_{name}"] = value
+        row |= ratio_interval(explaining[i], passing[i]).named(f"{side}_forwards_time")
     return row
 
 

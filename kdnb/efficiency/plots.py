@@ -1,4 +1,4 @@
-"""Live charts of cost: teacher against student under each method, quality against cost (notebook 06)."""
+"""Live charts of cost: teacher against student by method, quality against cost (notebook 06)."""
 
 from __future__ import annotations
 

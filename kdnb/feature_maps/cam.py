@@ -1,13 +1,12 @@
 """The class activation mapping family, at all taps from one forward and one backward pass (04, 05).
 
-Each method turns activations a and the target logit's gradients g, both (N, C, h, w), into maps
+Each method turns activations and the target logit's gradients, both (N, C, h, w), into maps
 (N, h, w). All are raw: nothing is stretched to [0, 1], so that maps of different images, layers and
-models can be compared.
+models can be compared. In the formulas a_c and g_c are channel c of activations and gradients.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 import torch
@@ -19,38 +18,42 @@ from kdnb.training.taps import gradients_at_taps
 __all__ = ["CAMS", "cams", "eigencam", "evidence", "gradcam", "hirescam", "layercam"]
 
 
-def gradcam(a: Tensor, g: Tensor) -> Tensor:
+def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Grad-CAM (arXiv 1610.02391, equations 1 and 2): ReLU(Σ_c mean(g_c) · a_c)."""
-    return (g.mean(dim=(2, 3), keepdim=True) * a).sum(dim=1).clamp_min(0)
+    weights = gradients.mean(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
+    return (weights * activations).sum(dim=1).clamp_min(0)
 
 
-def evidence(a: Tensor, g: Tensor) -> Tensor:
+def evidence(activations: Tensor, gradients: Tensor) -> Tensor:
     """Signed class evidence Σ_c g_c · a_c: what the decision ledger adds up, place by place."""
-    return (g * a).sum(dim=1)
+    return (gradients * activations).sum(dim=1)
 
 
-def hirescam(a: Tensor, g: Tensor) -> Tensor:
+def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
     """HiResCAM (arXiv 2011.08891): the positive part of the signed evidence."""
-    return evidence(a, g).clamp_min(0)
+    return evidence(activations, gradients).clamp_min(0)
 
 
-def layercam(a: Tensor, g: Tensor) -> Tensor:
+def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
     """LayerCAM (doi 10.1109/TIP.2021.3089943): ReLU(Σ_c ReLU(g_c) · a_c)."""
-    return (g.clamp_min(0) * a).sum(dim=1).clamp_min(0)
+    return (gradients.clamp_min(0) * activations).sum(dim=1).clamp_min(0)
 
 
-def eigencam(a: Tensor, _g: Tensor) -> Tensor:
+def eigencam(activations: Tensor, _gradients: Tensor) -> Tensor:
     """Eigen-CAM (arXiv 2008.00299): activations on their first principal axis; no class in it.
 
     Channels are centred over space first. An axis has no sign of its own: it is turned so that the
     map rises with the average map. Negative parts are cut off.
     """
-    rows = a.flatten(2).transpose(1, 2)  # (N, h·w, C)
-    centred = rows - rows.mean(dim=1, keepdim=True)
+    cells = activations.flatten(2).transpose(1, 2)  # (N, h·w, C)
+    centred = cells - cells.mean(dim=1, keepdim=True)
     _, _, axes = torch.linalg.svd(centred, full_matrices=False)
     maps = (centred @ axes[:, 0, :, None])[..., 0]  # (N, h·w)
-    sign = torch.sign((maps * rows.mean(dim=2)).sum(dim=1, keepdim=True))
-    return (maps * torch.where(sign == 0, 1.0, sign)).clamp_min(0).reshape(len(a), *a.shape[2:])
+    average_map = cells.mean(dim=2)
+    sign = torch.sign((maps * average_map).sum(dim=1, keepdim=True))
+    turned = maps * torch.where(sign == 0, 1.0, sign)
+    count, _, height, width = activations.shape
+    return turned.clamp_min(0).reshape(count, height, width)
 
 
 CAMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -68,7 +71,7 @@ def cams(
     targets: Tensor,
     method: str = "gradcam",
     taps: Mapping[str, str] | None = None,
-) -> OrderedDict[str, Tensor]:
+) -> dict[str, Tensor]:
     """One method's maps at every tap, of the target's logit.
 
     Args:
@@ -87,4 +90,7 @@ def cams(
     if method not in CAMS:
         raise UserError(f"method must be one of {', '.join(CAMS)}, got {method!r}")
     _, pairs = gradients_at_taps(model, images, targets, taps)
-    return OrderedDict((name, CAMS[method](*pair)) for name, pair in pairs.items())
+    found = {}
+    for tap, (activations, gradients) in pairs.items():
+        found[tap] = CAMS[method](activations, gradients)
+    return found

@@ -38,31 +38,31 @@ class ImageReport:
 
 
 def image_report(
-    reading: LayerAnalysis,
+    analysis: LayerAnalysis,
     image: Tensor,
     *,
     target: int | None = None,
     device: torch.device | None = None,
 ) -> ImageReport:
-    """The report of one image (1, 3, S, S), normalised, by the student of a reading.
+    """The report of one image (1, 3, S, S), normalised, by the student of an analysis.
 
     Args:
-        reading: Measured tables of the student's layers, its probes and channel means.
+        analysis: Measured tables of the student's layers, its probes and channel means.
         image: (1, 3, S, S) float32.
         target: The true class number, where known.
         device: Where the networks run; the CPU if omitted.
     """
     device = device or torch.device("cpu")
-    student, teacher = reading.networks(device)
+    student, teacher = analysis.networks(device)
     image = image.to(device)
     logits, _ = logits_and_taps(student, image)
     answer = int(logits.argmax(1))
-    table = _layer_table(reading, student, image, answer)
-    decoded = reading.decoded(student, image).argmax(2)  # (L, 1)
+    table = _layer_table(analysis, student, image, answer)
+    decoded = analysis.decoded(student, image).argmax(2)  # (L, 1)
     early = int(early_decisions(decoded, np.array([answer]))[0])
     answers = {"student": _probabilities(student, image), "teacher": _probabilities(teacher, image)}
-    summary = _summary(reading.facts["classes"], answers, target, early, layers=len(table))
-    name = reading.facts["classes"][answer]
+    summary = _summary(analysis.facts["classes"], answers, target, early, layers=len(table))
+    name = analysis.facts["classes"][answer]
     paragraphs = []
     for layer, row in enumerate(table.to_dict("records"), start=1):
         paragraphs.append(_paragraph(row, layer, name))
@@ -76,14 +76,14 @@ def _probabilities(model: nn.Module, image: Tensor) -> np.ndarray:
 
 
 def _layer_table(
-    reading: LayerAnalysis, student: nn.Module, image: Tensor, answer: int
+    analysis: LayerAnalysis, student: nn.Module, image: Tensor, answer: int
 ) -> pd.DataFrame:
     """One row per tap: what the layer shows of the image when the student answers so."""
     inputs = image.clone().requires_grad_()  # so that a frozen model has gradients too
     _, pairs = gradients_at_taps(student, inputs, torch.tensor([answer]))
-    decoded = reading.decoded(student, image)[:, 0]  # (L, K)
-    probes = reading.table("probes").query("model == 'KD student'").set_index("tap")
-    means = reading.means()
+    decoded = analysis.decoded(student, image)[:, 0]  # (L, K)
+    probes = analysis.table("probes").query("model == 'KD student'").set_index("tap")
+    means = analysis.means()
     fields = _fields(student, image.shape[-1])
     ledger = _ledger_rows(student, image, answer)
     rows = []
@@ -100,7 +100,7 @@ def _layer_table(
             "field": fields[tap],
             "peak_row": peak_row,
             "peak_column": peak_column,
-            "probe_says": reading.facts["classes"][decoded[layer].argmax()],
+            "probe_says": analysis.facts["classes"][decoded[layer].argmax()],
             "probe_probability": decoded[layer].max(),
             "probe_accuracy": probes.loc[tap, "accuracy"],
             "untrained_accuracy": probes.loc[tap, "untrained"],
@@ -216,7 +216,7 @@ def _paragraph(row: dict, layer: int, name: str) -> str:
     return said
 
 
-def class_report(reading: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]:
+def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]:
     """A class over the test images: the strongest channels at every tap, and when it is decided.
 
     Returns:
@@ -225,11 +225,11 @@ def class_report(reading: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]:
     Raises:
         UserError: If there is no such class.
     """
-    classes = reading.facts["classes"]
+    classes = analysis.facts["classes"]
     if name not in classes:
         raise UserError(f"class must be one of {', '.join(classes)}, got '{name}'")
-    channels = reading.table("channels").query("`class` == @name").reset_index(drop=True)
-    early = reading.early.query("`class` == @name")
+    channels = analysis.table("channels").query("`class` == @name").reset_index(drop=True)
+    early = analysis.early.query("`class` == @name")
     if early.empty:
         return channels, f"{name}: no test images"
     right = (early["class"] == early["predicted"]).mean()

@@ -13,6 +13,13 @@ from kdnb.core.plots import PALETTE, Picture, image_panels
 
 __all__ = ["ablation_curves", "cka_heatmaps", "ledger_bars", "map_grid", "probe_curves"]
 
+LINE_MARKS = ("o-", "s--", "^-.", "D:")
+LEDGER_PARTS = {  # of the ledger: column, offset and height of its bars, colour, hatch
+    "for": ("supporting", -0.12, 0.42, PALETTE[5], ""),
+    "against": ("opposing", -0.12, 0.42, PALETTE[0], "//"),
+    "bias": ("bias", 0.25, 0.3, "#999999", ".."),
+}
+
 
 def map_grid(
     images: np.ndarray,
@@ -40,14 +47,6 @@ def map_grid(
         "Bright cells are large values.",
         pixels=True,
     )
-
-
-LINE_MARKS = ("o-", "s--", "^-.", "D:")
-LEDGER_PARTS = {  # of the ledger: column, offset and height of its bars, colour, hatch
-    "for": ("supporting", -0.12, 0.42, PALETTE[5], ""),
-    "against": ("opposing", -0.12, 0.42, PALETTE[0], "//"),
-    "bias": ("bias", 0.25, 0.3, "#999999", ".."),
-}
 
 
 def probe_curves(probes: pd.DataFrame, chance: float) -> Picture:
@@ -119,7 +118,9 @@ def cka_heatmaps(cka: pd.DataFrame) -> Picture:
     )
 
 
-def _row_of_axes(count: int, width: float, height: float, sharey: bool = False) -> tuple:
+def _row_of_axes(
+    count: int, width: float, height: float, sharey: bool = False
+) -> tuple[plt.Figure, np.ndarray]:
     """A figure with so many axes side by side, each of a width and height in inches."""
     figure, axes = plt.subplots(
         1,
@@ -135,8 +136,8 @@ def _row_of_axes(count: int, width: float, height: float, sharey: bool = False) 
 def ledger_bars(ledger: pd.DataFrame) -> Picture:
     """What carries the predicted class's logit at each layer, mean over test images.
 
-    What speaks for the class, what speaks against it, and the bias that is added later. Columns:
-    model, tap, logit, supporting, opposing, bias.
+    That is what speaks for the class, what speaks against it, and the bias that is added later.
+    Columns: model, tap, logit, supporting, opposing, bias.
     """
     models = dict(tuple(ledger.groupby("model", sort=False)))
     figure, axes = _row_of_axes(len(models), width=3.3, height=3)
@@ -163,10 +164,9 @@ def ledger_bars(ledger: pd.DataFrame) -> Picture:
 
 
 def ablation_curves(ablation: pd.DataFrame) -> Picture:
-    """Fall of the predicted class's probability without its k strongest channels.
+    """Fall of the predicted class's probability without k channels: its strongest, random ones.
 
-    And without k random ones. Columns: tap, k, ranked, ranked_low, ranked_high, random, random_low,
-    random_high.
+    Columns: tap, k, ranked, ranked_low, ranked_high, random, random_low, random_high.
     """
     taps = ablation["tap"].unique()
     figure, axes = _row_of_axes(len(taps), width=2.2, height=2.7, sharey=True)

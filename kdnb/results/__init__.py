@@ -1,1 +1,17 @@
-"""From many runs to the published tables, their plots and findings (notebook 07, ``kdnb figures``)."""
+"""From many runs to published tables, plots and findings (notebook 07, ``kdnb figures``)."""
+
+from kdnb.results.build import COLLECTED, build_tables, published, write_findings
+from kdnb.results.collected_runs import collect_runs
+from kdnb.results.plots import accuracy_summary, schedule_curves, size_curves, worth_pareto
+
+__all__ = [
+    "COLLECTED",
+    "accuracy_summary",
+    "build_tables",
+    "collect_runs",
+    "published",
+    "schedule_curves",
+    "size_curves",
+    "worth_pareto",
+    "write_findings",
+]

@@ -27,7 +27,7 @@ __all__ = ["write_image_page", "analysed_stepper_data"]
 
 
 def analysed_stepper_data(
-    reading: LayerAnalysis,
+    analysis: LayerAnalysis,
     student: nn.Module,
     teacher: nn.Module,
     images: Tensor,
@@ -37,29 +37,29 @@ def analysed_stepper_data(
     *,
     masks: np.ndarray | None = None,
 ) -> StepperData:
-    """The stepper's data with what the reading knows of each layer.
+    """The stepper's data with what the analysis knows of each layer.
 
     That is the accuracy of probes, CKA of both networks, early decisions, and where all is from.
     Ablated channels take their mean over the student's training images; the teacher's, over the
     given images. See :func:`kdnb.widgets.layer_maps.stepper_data` for the arguments.
     """
     data = stepper_data(
-        student, teacher, images, pixels, targets, reading.facts["classes"], titles, masks=masks
+        student, teacher, images, pixels, targets, analysis.facts["classes"], titles, masks=masks
     )
     of_student, of_teacher = data.models
-    means = reading.means()
+    means = analysis.means()
     of_student = replace(
         of_student,
         reference=tuple(means[tap].to(images.device) for tap in of_student.taps),
-        readings=_readings(reading, "KD student"),
+        readings=_readings(analysis, "KD student"),
     )
-    of_teacher = replace(of_teacher, readings=_readings(reading, "teacher"))
-    decoded = reading.decoded(student, images).argmax(2)  # (L, N)
+    of_teacher = replace(of_teacher, readings=_readings(analysis, "teacher"))
+    decoded = analysis.decoded(student, images).argmax(2)  # (L, N)
     early = early_decisions(decoded, of_student.logits.argmax(1))
     provenance = {
-        "student": reading.facts["student"],
-        "teacher": reading.facts["teacher"],
-        "settings": reading.facts["settings"],
+        "student": analysis.facts["student"],
+        "teacher": analysis.facts["teacher"],
+        "settings": analysis.facts["settings"],
         "kdnb": environment()["kdnb"],
     }
     return replace(
@@ -70,14 +70,14 @@ def analysed_stepper_data(
     )
 
 
-def _readings(reading: LayerAnalysis, model: str) -> pd.DataFrame:
+def _readings(analysis: LayerAnalysis, model: str) -> pd.DataFrame:
     """What the stepper shows beside a layer.
 
     The accuracy of a probe, on an untrained network too, and CKA with the other network's layer of
     like depth.
     """
-    probes = reading.table("probes")
-    cka = reading.table("cka").query("model == 'teacher'").set_index(["tap", "other_tap"])["cka"]
+    probes = analysis.table("probes")
+    cka = analysis.table("cka").query("model == 'teacher'").set_index(["tap", "other_tap"])["cka"]
     taps = {
         name: probes.loc[probes["model"] == name, "tap"].tolist()
         for name in ("KD student", "teacher")
@@ -89,7 +89,7 @@ def _readings(reading: LayerAnalysis, model: str) -> pd.DataFrame:
 
 
 def write_image_page(
-    reading: LayerAnalysis, path: str | Path, out: str | Path, settings: Settings
+    analysis: LayerAnalysis, path: str | Path, out: str | Path, settings: Settings
 ) -> ImageReport:
     """Write the report of one image file as a self-contained page with the layer stepper inside.
 
@@ -97,17 +97,17 @@ def write_image_page(
         UserError: If the image cannot be read or the page cannot be written.
     """
     try:
-        squares, _, _ = decode(Path(path).read_bytes(), [reading.facts["image_size"]])
+        squares, _, _ = decode(Path(path).read_bytes(), [analysis.facts["image_size"]])
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"'{path}' cannot be read as an image ({reason})") from None
     pixels = np.array(squares)
     device = settings.activate()
     image = to_tensor(pixels).to(device)
-    report = image_report(reading, image, device=device)
-    student, teacher = reading.networks(device)
+    report = image_report(analysis, image, device=device)
+    student, teacher = analysis.networks(device)
     title = Path(path).name
-    data = analysed_stepper_data(reading, student, teacher, image, pixels, [-1], [title])
+    data = analysed_stepper_data(analysis, student, teacher, image, pixels, [-1], [title])
     answer = int(data.models[0].logits[0].argmax())
     body = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in report.sentences)
     body += report.table.round(3).to_html(index=False, border=0)

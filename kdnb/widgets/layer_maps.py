@@ -68,8 +68,8 @@ MAP_KINDS = {  # in the order of the maps in ModelMaps
 class ModelMaps:
     """One network and what it makes of N images at its L taps.
 
-    ``maps`` to ``reference`` have one entry per tap. The R maps of a tap are those of ``KINDS``
-    and, where a kind depends on the class, of the K classes.
+    ``maps`` to ``reference`` have one entry per tap. The R maps of a tap are those of
+    ``MAP_KINDS`` and, where a kind depends on the class, of the K classes.
     """
 
     name: str  #: "student" or "teacher"
@@ -102,12 +102,10 @@ class StepperData:
     titles: tuple[str, ...]  #: (N,)
     models: tuple[ModelMaps, ...]  #: the student, then perhaps the teacher
     masks: np.ndarray | None = None  #: (N, S, S) bool: what defines the class, where that is known
-    early: tuple[int, ...] | None = (
-        None  #: (N,) layer from which on probes say what the student says
-    )
-    provenance: Mapping[str, Any] = field(
-        default_factory=dict
-    )  #: run ids, versions, seed: exported
+    #: (N,) layer from which on probes say what the student says
+    early: tuple[int, ...] | None = None
+    #: run ids, versions, seed: exported
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self, kind: str, target: int = 0) -> int:
         """Which of the R maps of a tap shows a kind, for a class where it depends on the class."""

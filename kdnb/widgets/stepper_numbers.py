@@ -51,7 +51,7 @@ class StepperState:
 
     image: int = 0  #: from 0
     layer: int = 1  #: from 1
-    kind: str = "average"  #: one of KINDS
+    kind: str = "average"  #: one of MAP_KINDS
     target: int = 0  #: the class whose logit is explained
     versus: int = -1  #: the class whose logit is subtracted, or -1
     scale: str = "map"  #: one of SCALES

@@ -1,11 +1,11 @@
-"""Every explanation and every baseline of every model, graded once in a run of its own (notebook 05)."""
+"""Every explanation and baseline of every model, graded once in a run of its own (notebook 05)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
 from kdnb.core.progress import say
@@ -24,10 +24,10 @@ __all__ = [
     "EXPLANATIONS",
     "STUDENTS",
     "TEACHER",
-    "explainer",
-    "explanations",
     "evaluated",
     "evaluated_rows",
+    "explainer",
+    "explanations",
     "model_of",
     "train_students",
     "trained_runs",
@@ -52,7 +52,7 @@ TEACHER = "teacher"
 STUDENTS = ("KD student", "label-only student")
 ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of the settings
 STEPS = 8  # of deletion and insertion
-CHECKED = 24  # images at most for the tests that need new explanations: the class switch, random weights, noise
+CHECKED = 24  # images at most for the class switch, random weights and noise, which explain anew
 
 
 def train_students(study: TrainedStudy) -> dict[str, list[Run]]:
@@ -93,10 +93,14 @@ def trained_runs(study: TrainedStudy) -> dict[str, list[Run]]:
 
 
 def explanations(kind: str) -> list[str]:
-    """Names of all explanations and baselines of a kind of model; Deep SHAP is exact on students only."""
-    return [name for name in EXPLANATIONS if (kind, name) != (TEACHER, "SHAP deep")] + list(
-        BASELINES
-    )
+    """Names of all explanations and baselines of a kind of model.
+
+    Deep SHAP is exact on students only.
+    """
+    names = list(EXPLANATIONS)
+    if kind == TEACHER:
+        names.remove("SHAP deep")
+    return [*names, *BASELINES]
 
 
 def explainer(study: ImagesOfStudy, name: str) -> Explainer:
@@ -104,10 +108,25 @@ def explainer(study: ImagesOfStudy, name: str) -> Explainer:
     if name in BASELINES:
         return BASELINES[name]
     method, tap = EXPLANATIONS[name]
-    context = Context(study.background, study.settings.shap_samples, study.settings.seed, tap)
-    return lambda model, images, targets: explain(
-        method, model, images, targets, context
-    ).maps.astype(np.float32)
+    context = Context(
+        background=study.background,
+        samples=study.settings.shap_samples,
+        seed=study.settings.seed,
+        tap=tap,
+    )
+
+    def maps(model: nn.Module, images: Tensor, targets: Tensor) -> np.ndarray:
+        return explain(method, model, images, targets, context).maps.astype(np.float32)
+
+    return maps
+
+
+def model_of(study: TrainedStudy, kind: str, run: Run) -> nn.Module:
+    """The trained network of a run, in eval mode."""
+    classes = len(study.image_set.classes)
+    if kind == TEACHER:
+        return load_teacher(run, classes, study.device)
+    return load_student(run, classes, study.device)
 
 
 def evaluated_rows(study: TrainedStudy) -> np.ndarray:
@@ -116,9 +135,10 @@ def evaluated_rows(study: TrainedStudy) -> np.ndarray:
 
 
 def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
-    """Maps and all metrics of one explanation of one model, computed now or found, see `kdnb.xai.metrics.explanation_metrics`.
+    """Maps and all metrics of one explanation of one model, computed now or found.
 
-    All NaN where the explanation is refused, because it breaks its own axiom.
+    See `kdnb.xai.metrics.explanation_metrics`. All are NaN where the explanation is refused,
+    because it breaks its own axiom.
 
     Args:
         study: Images and settings.
@@ -126,44 +146,50 @@ def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[st
         run: The model's run.
         name: One of ``EXPLANATIONS`` or ``BASELINES``.
     """
-    rows, s = evaluated_rows(study), study.settings
+    rows = evaluated_rows(study)
     checked = min(max(1, len(rows) // 4), CHECKED)
-
-    def make(made: Run) -> None:
-        masks = None if study.image_set.masks is None else study.image_set.masks[rows]
-        given = (
-            explainer(study, name),
-            model_of(study, kind, run),
-            study.images(rows),
-            study.targets(rows),
-            masks,
-        )
-        try:
-            found = explanation_metrics(*given, steps=STEPS, checked=checked)
-        except UserError as refusal:
-            say(f"  {refusal}")
-            found = {"maps": np.full((len(rows), *given[2].shape[2:]), np.nan)}
-            found |= {metric: np.full(len(rows), np.nan) for metric in METRICS}
-        with atomic_path(made.path("grades.npz")) as path, path.open("wb") as file:
-            np.savez(file, **found)
-
     parameters = {
         "explanation": name,
         "how": EXPLANATIONS.get(name),
         "rows": rows.tolist(),
         "steps": STEPS,
         "checked": checked,
-        "samples": s.shap_samples,
-        "seed": s.seed,
+        "samples": study.settings.shap_samples,
+        "seed": study.settings.seed,
     }
+
+    def make(made: Run) -> None:
+        model = model_of(study, kind, run)
+        found = _evaluate(study, explainer(study, name), model, rows, checked)
+        with atomic_path(made.path("grades.npz")) as path, path.open("wb") as file:
+            np.savez(file, **found)
+
     done = get_or_make(
-        "grades", parameters, make, root=s.runs, upstream=[study.image_set.hash, run.id]
+        "grades",
+        parameters,
+        make,
+        root=study.settings.runs,
+        upstream=[study.image_set.hash, run.id],
     )
     return np.load(done.path("grades.npz"))
 
 
-def model_of(study: TrainedStudy, kind: str, run: Run) -> nn.Module:
-    """The trained network of a run, in eval mode."""
-    return (load_teacher if kind == TEACHER else load_student)(
-        run, len(study.image_set.classes), study.device
-    )
+def _evaluate(
+    study: TrainedStudy, explain_with: Explainer, model: nn.Module, rows: np.ndarray, checked: int
+) -> dict[str, np.ndarray]:
+    """The metrics of an explanation on the images in rows (N,); NaN where it is refused."""
+    images = study.images(rows)
+    targets = study.targets(rows)
+    masks = study.image_set.masks
+    masks = None if masks is None else masks[rows]
+    try:
+        return explanation_metrics(
+            explain_with, model, images, targets, masks, steps=STEPS, checked=checked
+        )
+    except UserError as refusal:
+        say(f"  {refusal}")
+    height, width = images.shape[2:]
+    unknown = {"maps": np.full((len(rows), height, width), np.nan)}
+    for metric in METRICS:
+        unknown[metric] = np.full(len(rows), np.nan)
+    return unknown

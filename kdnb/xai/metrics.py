@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -11,18 +15,44 @@ from kdnb.xai.localisation import energy_in_mask, overlap_with_mask, peak_in_mas
 from kdnb.xai.pixel_removal import FILLS, deletion, insertion, road
 from kdnb.xai.sanity_checks import Explainer, class_switch, randomisation, runner_up, stability
 
-__all__ = ["METRICS", "explanation_metrics"]
+__all__ = ["METRICS", "Metric", "explanation_metrics"]
 
-METRICS = {  # 1 where large is good, -1 where small is
-    **{f"deletion, {fill}": -1 for fill in FILLS},
-    **{f"insertion, {fill}": 1 for fill in FILLS},
-    "ROAD": 1,
-    "energy in mask": 1,
-    "peak in mask": 1,
-    "IoU with mask": 1,
-    "class switch": -1,
-    "randomisation": -1,
-    "stability": 1,
+
+@dataclass(frozen=True)
+class Metric:
+    """How a score is read.
+
+    Attributes:
+        good: Which scores are good: the large ones, the small ones, or those near 0.
+        lowest: The lowest score that there can be; the highest is 1.
+        hits: True where an image scores 1 or 0 and nothing between.
+    """
+
+    good: Literal["large", "small", "near 0"]
+    lowest: float = 0.0
+    hits: bool = False
+
+    def turned(self, scores: pd.Series) -> pd.Series:
+        """Scores turned so that large is good.
+
+        >>> Metric(good="near 0", lowest=-1.0).turned(pd.Series([-0.5, 0.25])).tolist()
+        [-0.5, -0.25]
+        """
+        if self.good == "large":
+            return scores
+        return -scores if self.good == "small" else -scores.abs()
+
+
+METRICS = {
+    **{f"deletion, {fill}": Metric(good="small") for fill in FILLS},
+    **{f"insertion, {fill}": Metric(good="large") for fill in FILLS},
+    "ROAD": Metric(good="large", lowest=-1.0),
+    "energy in mask": Metric(good="large"),
+    "peak in mask": Metric(good="large", hits=True),
+    "IoU with mask": Metric(good="large"),
+    "class switch": Metric(good="small", lowest=-1.0),
+    "randomisation": Metric(good="near 0", lowest=-1.0),
+    "stability": Metric(good="large", lowest=-1.0),
 }
 
 
@@ -62,18 +92,26 @@ def explanation_metrics(
         found["energy in mask"] = energy_in_mask(maps, masks)
         found["peak in mask"] = peak_in_mask(maps, masks)
         found["IoU with mask"] = overlap_with_mask(maps, masks)
-    some = slice(checked or None)
-    x = images[some]
-    y = targets[some]
-    with evaluating(model), torch.inference_mode():
-        logits = model(x).float().cpu().numpy()
-    others = torch.as_tensor(runner_up(logits, y.cpu().numpy()))
-    found["class switch"] = class_switch(explainer, model, x, others, maps[some])
-    found["randomisation"] = randomisation(explainer, model, x, y, maps[some], stages=1)[-1]
-    found["stability"] = stability(explainer, model, x, y, maps[some])
+    first = slice(checked or None)
+    found |= _sanity_checks(explainer, model, images[first], targets[first], maps[first])
     graded = {"maps": maps}
     for metric in METRICS:
         values = found.get(metric, np.array([]))
         unknown = np.full(len(images) - len(values), np.nan)
         graded[metric] = np.concatenate([values, unknown])
     return graded
+
+
+def _sanity_checks(
+    explainer: Explainer, model: nn.Module, images: Tensor, targets: Tensor, maps: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The metrics (N,) that need new explanations: of other classes, weights and images."""
+    with evaluating(model), torch.inference_mode():
+        logits = model(images).float().cpu().numpy()
+    others = torch.as_tensor(runner_up(logits, targets.cpu().numpy()))
+    random_weights = randomisation(explainer, model, images, targets, maps, stages=1)
+    return {
+        "class switch": class_switch(explainer, model, images, others, maps),
+        "randomisation": random_weights[-1],
+        "stability": stability(explainer, model, images, targets, maps),
+    }

@@ -33,8 +33,9 @@ def tau_heatmap(tau: pd.DataFrame) -> Picture:
         cbar_kws={"label": "Kendall's tau"},
     )
     axes.set(xlabel="", ylabel="")
-    below = tau.where(np.tril(np.ones(tau.shape, bool), -1)).stack().dropna()
-    said = "; ".join(f"{a} and {b} {value:.1f}" for (a, b), value in below.sort_values().items())
+    below_diagonal = np.tril(np.ones(tau.shape, bool), -1)  # each pair once
+    pairs = tau.where(below_diagonal).stack().dropna().sort_values()
+    said = "; ".join(f"{a} and {b} {value:.1f}" for (a, b), value in pairs.items())
     return Picture(
         figure, f"Heatmap of Kendall's tau between metrics, from opposed to alike: {said}."
     )

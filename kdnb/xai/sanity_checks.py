@@ -14,9 +14,8 @@ from kdnb.xai.map_agreement import rank_correlation
 
 __all__ = ["Explainer", "class_switch", "randomisation", "randomised", "runner_up", "stability"]
 
-Explainer = Callable[
-    [nn.Module, Tensor, Tensor], np.ndarray
-]  # model, images, targets -> maps (N, H, W)
+# model, images (N, 3, H, W), targets (N,) -> maps (N, H, W)
+Explainer = Callable[[nn.Module, Tensor, Tensor], np.ndarray]
 
 
 def runner_up(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -48,9 +47,7 @@ def randomised(model: nn.Module, stages: int, seed: int = 0) -> Iterator[nn.Modu
     checks (arXiv 1810.03292, section 3.1). The model itself stays as it is.
     """
     with torch.random.fork_rng():
-        torch.manual_seed(
-            2**31 + seed
-        )  # never the seed that the model itself may have started from
+        torch.manual_seed(2**31 + seed)  # never the seed that the model may have started from
         fresh = copy.deepcopy(model).eval()
         for module in fresh.modules():
             if hasattr(module, "reset_parameters"):

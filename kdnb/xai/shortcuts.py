@@ -14,6 +14,7 @@ from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run
 from kdnb.core.statistics import Interval, seed_interval, share_interval
 from kdnb.data.dataset import ImageSet, load
+from kdnb.data.phantoms.plan import PhantomPlan
 from kdnb.data.phantoms.render import render
 from kdnb.data.registry import phantom_plan
 from kdnb.data.sources import phantom_source
@@ -89,7 +90,8 @@ def distractor_test(study: ImagesOfStudy, students: Sequence[Run]) -> pd.DataFra
     rows = small.image_set.rows("test")
     plan = phantom_plan(small.settings)
     shown = small.image_set.table["image_id"].iloc[rows]
-    masks = np.stack([render(plan, i, small.image_set.size).distractor for i in shown])
+    phantoms = [render(plan, image_id, small.image_set.size) for image_id in shown]
+    masks = np.stack([phantom.distractor for phantom in phantoms])
     models = _load(small, students)
     images = small.images(rows)
     return distractor_shares(models, images, small.targets(rows), masks, small.test_groups)
@@ -115,9 +117,9 @@ def shortcut_test(
     """
     small = _small(study, CHEATED)
     fair = _fair(small)
-    models = {who: _load(small, runs) for who, runs in students.items()}
+    models = {student: _load(small, runs) for student, runs in students.items()}
     marks = {"mark names the class": small.image_set, "mark says nothing": fair}
-    accuracy = {who: _accuracies(small, of, marks) for who, of in models.items()}
+    accuracy = {student: _accuracies(small, of, marks) for student, of in models.items()}
     accuracies = pd.DataFrame(accuracy).T.rename_axis("student")
     return accuracies, _energies(small, fair, models)
 
@@ -127,10 +129,14 @@ def _small(study: ImagesOfStudy, dataset: str) -> StudyImages:
     return StudyImages(study.settings.model_copy(update=SMALL | {"dataset": dataset}))
 
 
+def _fair_plan(small: StudyImages) -> PhantomPlan:
+    """The phantoms of a small study with marks that say nothing: any class as often as others."""
+    return replace(phantom_plan(small.settings), shortcut=0.25)
+
+
 def _fair(small: StudyImages) -> ImageSet:
-    """The images of a small study with marks that say nothing: any class as often as any other."""
-    plan = replace(phantom_plan(small.settings), shortcut=0.25)
-    return load(small.settings, phantom_source(plan))
+    """The images of `_fair_plan`."""
+    return load(small.settings, phantom_source(_fair_plan(small)))
 
 
 def _train_students(small: StudyImages, image_set: ImageSet) -> list[Run]:
@@ -142,6 +148,7 @@ def _train_students(small: StudyImages, image_set: ImageSet) -> list[Run]:
 
 
 def _load(small: StudyImages, runs: Sequence[Run]) -> list[nn.Module]:
+    """The networks of some runs, in eval mode."""
     classes = len(small.image_set.classes)
     return [load_student(run, classes, small.device) for run in runs]
 
@@ -151,15 +158,16 @@ def _accuracies(
 ) -> dict[tuple[str, str], float]:
     """(marks, value · low · high) → number, of the students of every seed together."""
     row = {}
-    for told, images in marks.items():
-        value, low, high = _accuracy(small, models, images)
-        row[told, "value"] = value
-        row[told, "low"] = low
-        row[told, "high"] = high
+    for mark, image_set in marks.items():
+        value, low, high = _accuracy(small, models, image_set)
+        row[mark, "value"] = value
+        row[mark, "low"] = low
+        row[mark, "high"] = high
     return row
 
 
 def _accuracy(small: StudyImages, models: Sequence[nn.Module], image_set: ImageSet) -> Interval:
+    """Accuracy on the test part, of the students of every seed together."""
     rows = image_set.rows("test")
     right = []
     for model in models:
@@ -173,16 +181,18 @@ def _energies(
 ) -> pd.DataFrame:
     """The second table of `shortcut_test`."""
     rows = small.sample(SHOWN)
-    plan = replace(phantom_plan(small.settings), shortcut=0.25)
-    names = fair.table["image_id"].iloc[rows]
-    masks = np.stack([render(plan, i, fair.size).mark for i in names])
+    plan = _fair_plan(small)
+    shown = fair.table["image_id"].iloc[rows]
+    phantoms = [render(plan, image_id, fair.size) for image_id in shown]
+    masks = np.stack([phantom.mark for phantom in phantoms])
     images = to_tensor(fair.pixels[rows]).to(small.device)
     groups = small.groups(rows)
     energy = {}
     for name in explanations(STUDENTS[1]):
-        inside = {}
-        for who, of in models.items():
-            inside[who] = np.stack([_energy(small, name, model, images, masks) for model in of])
+        inside = {}  # student → (S, N)
+        for student, of in models.items():
+            energies = [_energy(small, name, model, images, masks) for model in of]
+            inside[student] = np.stack(energies)
         gap = inside["cheating"] - inside["honest"]
         value, low, high = seed_interval(gap, groups, bounds=(-1, 1))
         energy[name] = {
@@ -203,6 +213,8 @@ def _energies(
 def _energy(
     small: StudyImages, name: str, model: nn.Module, images: Tensor, masks: np.ndarray
 ) -> np.ndarray:
+    """(N,) energy in the masks of an explanation of the class that the model names."""
     with torch.inference_mode():
-        said = model(images).argmax(1).cpu()
-    return energy_in_mask(explainer(small, name)(model, images, said.clone()), masks)
+        named = model(images).argmax(1).cpu()
+    maps = explainer(small, name)(model, images, named.clone())  # no inference tensor
+    return energy_in_mask(maps, masks)

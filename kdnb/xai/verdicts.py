@@ -1,9 +1,11 @@
-"""What the grades of notebook 05 say: scores with intervals, margins over maps that explain nothing, verdicts.
+"""What the grades say: scores with intervals, margins over baselines, verdicts (notebook 05).
 
 Every grade is of a run of its own, see `kdnb.xai.evaluation`; what is here reads these runs.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ import pandas as pd
 from kdnb.core.method_names import ATTRIBUTIONS
 from kdnb.core.progress import say
 from kdnb.core.protocols import TrainedStudy
-from kdnb.core.statistics import seed_interval, share_interval
+from kdnb.core.runs import Run
+from kdnb.core.statistics import Interval, seed_interval, share_interval
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import (
     EXPLANATIONS,
@@ -24,7 +27,7 @@ from kdnb.xai.evaluation import (
 )
 from kdnb.xai.metrics import METRICS
 
-__all__ = ["margins", "explanation_quality", "explanation_scores", "verdicts"]
+__all__ = ["explanation_quality", "explanation_scores", "margins", "verdicts"]
 
 TIMED = {  # method in notebook 06's table of costs -> the explanation whose grade stands for it
     "average_map": "average map, middle",
@@ -35,73 +38,83 @@ TIMED = {  # method in notebook 06's table of costs -> the explanation whose gra
     "evidence": "class evidence, middle",
     **ATTRIBUTIONS,
 }
-SIGNED = ("ROAD", "class switch", "randomisation", "stability")  # in [-1, 1], the others in [0, 1]
-AGAINST = (
-    "energy in mask",
-    "insertion, mean colour",
-    "insertion, blur",
-    "ROAD",
-)  # held against baselines
+# metrics that tell whether a map names what matters to the model
+FAITHFULNESS = ("insertion, mean colour", "insertion, blur", "ROAD")
+# metrics in which an explanation is held against the maps that explain nothing; large is good
+AGAINST = ("energy in mask", *FAITHFULNESS)
 
 
 def explanation_scores(study: TrainedStudy) -> pd.DataFrame:
     """Every metric of every explanation of every model.
 
     Returns:
-        Index (model, explanation, metric); ``value`` with its 95 % interval over seeds and groups (low, high), on how
-        many images it is known, and the ``seeds``.
+        Index (model, explanation, metric); ``value`` with its 95 % interval over seeds and groups
+        (low, high), on how many ``images`` it is known, and the ``seeds``.
     """
-    found, groups = {}, study.groups(evaluated_rows(study))
+    groups = study.groups(evaluated_rows(study))
+    rows = {}
     for kind, runs in trained_runs(study).items():
         for name in explanations(kind):
             say(f"  grading the {kind}: {name}")
-            seeds = [evaluated(study, kind, run, name) for run in runs]
-            for metric in METRICS:
-                values = np.stack([seed[metric] for seed in seeds])
-                if metric == "peak in mask":
-                    value, low, high = share_interval(values, groups)
-                else:
-                    value, low, high = seed_interval(
-                        values, groups, bounds=(-1 if metric in SIGNED else 0, 1)
-                    )
-                known = int((~np.isnan(values).any(0)).sum())
-                row = {
+            for metric, values in _by_seed(study, kind, runs, name, METRICS).items():
+                value, low, high = _interval(metric, values, groups)
+                known = ~np.isnan(values).any(axis=0)
+                rows[kind, name, metric] = {
                     "value": value,
                     "low": low,
                     "high": high,
-                    "images": known,
-                    "seeds": len(seeds),
+                    "images": int(known.sum()),
+                    "seeds": len(runs),
                 }
-                found[kind, name, metric] = row
-    return (
-        pd.DataFrame(found)
-        .T.astype({"images": int, "seeds": int})
-        .rename_axis(["model", "explanation", "metric"])
-    )
+    table = pd.DataFrame(rows).T.astype({"images": int, "seeds": int})
+    return table.rename_axis(["model", "explanation", "metric"])
+
+
+def _by_seed(
+    study: TrainedStudy, kind: str, runs: Sequence[Run], name: str, metrics: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """Metric → (S, N): the grades of one explanation of the models of every seed, by image."""
+    seeds = [evaluated(study, kind, run, name) for run in runs]
+    values = {}
+    for metric in metrics:
+        values[metric] = np.stack([seed[metric] for seed in seeds])
+    return values
+
+
+def _interval(metric: str, values: np.ndarray, groups: np.ndarray) -> Interval:
+    """Mean of values (S, N) of a metric with its 95 % interval over seeds and groups (N,)."""
+    about = METRICS[metric]
+    if about.hits:
+        return share_interval(values, groups)
+    return seed_interval(values, groups, bounds=(about.lowest, 1))
 
 
 def margins(study: TrainedStudy) -> pd.DataFrame:
-    """How much better every explanation is than each map that explains nothing, on the same images, seed by seed.
+    """How much better every explanation is than each map that explains nothing.
+
+    On the same images, seed by seed.
 
     Returns:
-        Index (model, explanation); for each metric of ``AGAINST`` the lowest end, over the baselines, of the 95 %
-        interval of the paired difference: above 0, it beats them all. NaN where it is not known.
+        Index (model, explanation); for each metric of ``AGAINST`` the lowest end, over the
+        baselines, of the 95 % interval of the paired difference: above 0, it beats them all. NaN
+        where it is not known.
     """
-    found, groups = {}, study.groups(evaluated_rows(study))
+    groups = study.groups(evaluated_rows(study))
+    found = {}
     for kind, runs in trained_runs(study).items():
-        seeds = {
-            name: [evaluated(study, kind, run, name) for run in runs] for name in explanations(kind)
-        }
-        for metric in AGAINST:
-            values = {name: np.stack([seed[metric] for seed in of]) for name, of in seeds.items()}
-            for name in [n for n in seeds if n in EXPLANATIONS]:
-                lows = [seed_interval(values[name] - values[base], groups)[1] for base in BASELINES]
+        values = {}  # explanation or baseline → metric → (S, N)
+        for name in explanations(kind):
+            values[name] = _by_seed(study, kind, runs, name, AGAINST)
+        for name in [name for name in values if name in EXPLANATIONS]:
+            for metric in AGAINST:
+                lows = []
+                for baseline in BASELINES:
+                    lead = values[name][metric] - values[baseline][metric]
+                    _, low, _ = seed_interval(lead, groups)
+                    lows.append(low)
                 found[kind, name, metric] = np.min(lows)  # NaN if one is
-    return (
-        pd.Series(found)
-        .rename_axis(["model", "explanation", "metric"])
-        .unstack("metric", sort=False)
-    )
+    table = pd.Series(found).rename_axis(["model", "explanation", "metric"])
+    return table.unstack("metric", sort=False)
 
 
 def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
@@ -110,8 +123,8 @@ def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     - points at the lesion: more energy in the mask than each baseline;
     - names what matters: ROAD, and insertion with either fill, better than each baseline;
     - knows the class: the map changes with it (rank correlation below 0.5);
-    - knows the weights: random ones give a map that has little to do with it (between −0.5 and 0.5: a map turned round
-      is still the image's);
+    - knows the weights: random ones give a map that has little to do with it (between −0.5 and
+      0.5: a map turned round is still the image's);
     - stable: it does not change with invisible noise (above 0.5).
 
     Args:
@@ -119,53 +132,50 @@ def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
         above: Of `margins`.
 
     Returns:
-        Index (model, explanation), one column of 1 (passed), 0 (not passed) or NaN (not known, or known without an
-        interval) each, how many are ``passed``, and of how many ``seeds``. Baselines are held against none.
+        Index (model, explanation), one column of 1 (passed), 0 (not passed) or NaN (not known, or
+        known without an interval) each, how many are ``passed``, and of how many ``seeds``.
+        Baselines are held against none.
     """
-    low, high = (table[c].unstack("metric") for c in ("low", "high"))
+    low = table["low"].unstack("metric")
+    high = table["high"].unstack("metric")
     above = above.reindex(low.index)
-    order = [metric for metric in AGAINST if metric != "energy in mask"]
-    upside = pd.concat([high["randomisation"], -low["randomisation"]], axis=1).max(
-        axis=1, skipna=False
-    )
-    ends = {  # the end of the interval that must be on the right side of the line
+    both_ends = pd.concat([high["randomisation"], -low["randomisation"]], axis=1)
+    farthest_from_0 = both_ends.max(axis=1, skipna=False)
+    room = {  # between the interval and the line; negative where the interval crosses it
         "points at the lesion": above["energy in mask"],
-        "names what matters": above[order].min(axis=1, skipna=False),
+        "names what matters": above[list(FAITHFULNESS)].min(axis=1, skipna=False),
         "knows the class": 0.5 - high["class switch"],
-        "knows the weights": 0.5 - upside,
+        "knows the weights": 0.5 - farthest_from_0,
         "stable": low["stability"] - 0.5,
     }
-    passed = {name: (end > 0).astype(float).where(end.notna()) for name, end in ends.items()}
-    passed = pd.DataFrame(passed).assign(passed=lambda rows: rows.sum(axis=1).astype(int))
+    passed = pd.DataFrame()
+    for name, left in room.items():
+        passed[name] = (left > 0).astype(float).where(left.notna())
+    passed["passed"] = passed.sum(axis=1).astype(int)
     passed["seeds"] = table["seeds"].groupby(["model", "explanation"]).max()
     return passed.reindex(table.index.droplevel("metric").unique())
 
 
 def explanation_quality(table: pd.DataFrame) -> pd.DataFrame:
-    """One quality of each method that notebook 06 times: energy in the mask, or ROAD where nobody drew a mask.
+    """One quality of each method that notebook 06 times.
 
-    Maps of a layer are those of the middle one, Grad-CAM that of the last, as it is defined.
+    That is the energy in the mask, or ROAD where nobody drew a mask. Maps of a layer are those of
+    the middle one, Grad-CAM that of the last, as it is defined.
 
     Args:
         table: Of `explanation_scores`.
 
     Returns:
-        Index (method, model: "teacher" or "student") as in notebook 06; the quality, named after its metric, with its
-        95 % interval (low, high).
+        Index (method, model: "teacher" or "student") as in notebook 06; the quality, named after
+        its metric, with its 95 % interval (low, high).
     """
-    metric = (
-        "energy in mask"
-        if table["value"].xs("energy in mask", level="metric").notna().any()
-        else "ROAD"
-    )
-    known = table.xs(metric, level="metric")[["value", "low", "high"]].rename(
-        columns={"value": metric}
-    )
-    kinds = {"teacher": TEACHER, "student": STUDENTS[0]}
-    found = {
-        (method, model): known.loc[(kind, name)]
-        for method, name in TIMED.items()
-        for model, kind in kinds.items()
-        if (kind, name) in known.index
-    }
+    has_masks = table["value"].xs("energy in mask", level="metric").notna().any()
+    metric = "energy in mask" if has_masks else "ROAD"
+    scores = table.xs(metric, level="metric")[["value", "low", "high"]]
+    scores = scores.rename(columns={"value": metric})
+    found = {}
+    for method, name in TIMED.items():
+        for model, kind in {"teacher": TEACHER, "student": STUDENTS[0]}.items():
+            if (kind, name) in scores.index:
+                found[method, model] = scores.loc[(kind, name)]
     return pd.DataFrame(found).T.dropna(subset=[metric]).rename_axis(["method", "model"])

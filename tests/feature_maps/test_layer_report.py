@@ -1,4 +1,4 @@
-"""A reading's tables can be computed again from the networks, and its words hold the tables' numbers."""
+"""An analysis's tables can be computed again from the networks, its words hold their numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.number_text import number, plus
 from kdnb.core.runs import Run
 from kdnb.core.statistics import softmax
-from kdnb.feature_maps import layer_analysis
+from kdnb.feature_maps import layer_tables
 from kdnb.feature_maps.ablation import channel_means
 from kdnb.feature_maps.decision_ledger import decision_ledger
 from kdnb.feature_maps.layer_analysis import (
@@ -20,11 +20,11 @@ from kdnb.feature_maps.layer_analysis import (
     KS,
     SCORED,
     LayerAnalysis,
-    _ledgers,
     analyse_layers,
     find_layer_analysis,
 )
 from kdnb.feature_maps.layer_report import class_report, image_report
+from kdnb.feature_maps.layer_tables import ledger_table
 from kdnb.feature_maps.probes import early_decisions, fit_probes
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import features
@@ -273,10 +273,10 @@ def test_networks_without_an_exact_ledger_are_left_out(study, monkeypatch):
     def refuse(*_):
         raise UserError("the ledger is not exact")
 
-    monkeypatch.setattr(layer_analysis, "decision_ledger", refuse)
+    monkeypatch.setattr(layer_tables, "decision_ledger", refuse)
     models = {
         "KD student": study.student_model,
         "label-only student": study.label_only_model,
         "teacher": study.teacher_model,
     }
-    assert len(_ledgers(study, models, study.sample(2))) == 0
+    assert len(ledger_table(study, models, study.sample(2))) == 0

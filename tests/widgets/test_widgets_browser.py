@@ -21,21 +21,19 @@ from browser import (
 )
 
 from kdnb.core.number_text import number, plus, probability
-from kdnb.widgets import (
+from kdnb.widgets.explanation_panel import (
+    ABOUT,
     Choice,
-    SoftTargetState,
-    StepperState,
+    agreement_text,
     explorer_panel,
-    stepper_data,
-    stepper_panel,
+    first_states,
 )
-from kdnb.widgets.explanation_panel import ABOUT, agreement_text, first_states
-from kdnb.widgets.layer_maps import MAP_KINDS, filters
+from kdnb.widgets.layer_maps import MAP_KINDS, filters, stepper_data
 from kdnb.widgets.page import to_html
-from kdnb.widgets.soft_targets import soft_target_panel
+from kdnb.widgets.soft_targets import SoftTargetState, soft_target_panel
 from kdnb.widgets.stepper import exported_state
 from kdnb.widgets.stepper_messages import ablated, effects, occluded
-from kdnb.widgets.stepper_numbers import palette, ranked, signed
+from kdnb.widgets.stepper_numbers import StepperState, palette, ranked, signed, stepper_panel
 from kdnb.widgets.twins import difference, sentence
 from kdnb.xai.methods import METHODS
 
@@ -49,8 +47,9 @@ PHANTOMS = """
 import torch
 torch.set_num_threads(1)
 from kdnb.data import phantoms
-from kdnb.data import to_tensor
-from kdnb.training import FiveConv, TappedDenseNet121
+from kdnb.data.transforms import to_tensor
+from kdnb.training.students import FiveConv
+from kdnb.training.teachers import TappedDenseNet121
 plan = phantoms.PhantomPlan(patients=8, slices=1)
 pixels, masks = phantoms.render_all(plan, 64)
 classes, table, images = phantoms.classes("brain"), phantoms.table(plan), to_tensor(pixels)
@@ -141,7 +140,9 @@ def states_after(state, changes):
 class Stepper(Widget):
     root = ".kdnb-stepper"
     setup = f"""{PHANTOMS}
-from kdnb.widgets import LayerStepper, StepperState, stepper_data
+from kdnb.widgets.layer_maps import stepper_data
+from kdnb.widgets.stepper import LayerStepper
+from kdnb.widgets.stepper_numbers import StepperState
 student, teacher = FiveConv(4, 0.25), TappedDenseNet121(4)
 data = stepper_data(student, teacher, images, pixels, targets, classes, titles, masks=masks,
                     provenance={{"seed": 3}})
@@ -212,8 +213,9 @@ def stepper_seen(data, state):
 class Explorer(Widget):
     root = ".kdnb-explorer"
     setup = f"""{PHANTOMS}
-from kdnb.xai import Context
-from kdnb.widgets import Choice, ExplanationExplorer, ExplorerState, explorer_data
+from kdnb.widgets.explanation_panel import Choice, ExplorerState, explorer_data
+from kdnb.widgets.explorer import ExplanationExplorer
+from kdnb.xai.attribution import Context
 models = {{name: FiveConv(4, 0.25).eval() for name in ("KD student", "label-only student")}}
 models["teacher"] = TappedDenseNet121(4).eval()
 data = explorer_data(models, images, pixels, targets, classes, titles,
@@ -280,7 +282,7 @@ class SoftTargets(Widget):
     root = ".kdnb-soft"
     setup = """
 import numpy as np
-from kdnb.widgets import Answers, SoftTargetExplorer, SoftTargetState
+from kdnb.widgets.soft_targets import Answers, SoftTargetExplorer, SoftTargetState
 rng = np.random.default_rng(0)
 data = Answers(3 * rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), (0, 1, 2, 3, 0),
                tuple("vwxyz"), tuple("abcd"))
@@ -309,11 +311,11 @@ data = Answers(3 * rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), (0, 1, 2, 3
 class Twins(Widget):
     root = ".kdnb-twins"
     setup = """
-from kdnb.data import duplicates, phantoms
-from kdnb.data import load
-from kdnb.data.sources import phantom_source
 from kdnb.core.settings import Settings
-from kdnb.widgets import TwinBrowser, twin_pairs
+from kdnb.data import duplicates, phantoms
+from kdnb.data.dataset import load
+from kdnb.data.sources import phantom_source
+from kdnb.widgets.twins import TwinBrowser, twin_pairs
 plan = phantoms.PhantomPlan(patients=24, slices=2, duplicates=0.4, patient_leaks=0.25)
 sets = {}
 for split in ("published", "grouped"):

@@ -1,4 +1,4 @@
-"""The tables of notebook 05: verdicts and intervals on made-up numbers, the whole chain on one small study."""
+"""The tables of notebook 05: verdicts on made-up numbers, the whole chain on a small study."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from kdnb.efficiency.explanation_cost import explanation_methods
 from kdnb.feature_maps.cka import gram_cka, grams
 from kdnb.study.study import Study
 from kdnb.training.trained_students import load_student
-from kdnb.xai import teacher_agreement as teacher_agreement_module
-from kdnb.xai import verdicts as verdicts_module
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import EXPLANATIONS, explanations, train_students, trained_runs
 from kdnb.xai.metrics import METRICS
@@ -119,14 +117,13 @@ def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
     images = np.random.default_rng(0).normal(size=40)  # some are easy for every map
     lead = dict.fromkeys(BASELINES, 0.0) | {"centre": 0.3}
 
-    def graded(_study, _kind, run, name):
+    def evaluated(_study, _kind, run, name):
         noise = 0.01 * np.random.default_rng(len(name) + run).normal(size=40)
         return dict.fromkeys(AGAINST, images + lead.get(name, 0.5) + noise)
 
-    monkeypatch.setattr(verdicts_module, "graded", graded)
-    monkeypatch.setattr(
-        verdicts_module, "trained_runs", lambda _study: {"teacher": [0], "KD student": [0, 1]}
-    )
+    runs = {"teacher": [0], "KD student": [0, 1]}
+    monkeypatch.setattr("kdnb.xai.verdicts.evaluated", evaluated)
+    monkeypatch.setattr("kdnb.xai.verdicts.trained_runs", lambda _study: runs)
     study = SimpleNamespace(
         settings=SimpleNamespace(graded_images=40), sample=np.arange, groups=np.asarray
     )
@@ -151,10 +148,9 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
         image_set=SimpleNamespace(rows=lambda _part: np.arange(40)),
         test_targets=np.zeros(40, int),
     )
-    monkeypatch.setattr(teacher_agreement_module, "trained_runs", lambda _study: runs)
-    monkeypatch.setattr(
-        teacher_agreement_module, "saved_logits", lambda run: np.tile([1.0, 0], (40, 1))
-    )
+    logits = np.tile([1.0, 0], (40, 1))
+    monkeypatch.setattr("kdnb.xai.teacher_agreement.trained_runs", lambda _study: runs)
+    monkeypatch.setattr("kdnb.xai.teacher_agreement.saved_logits", lambda _run: logits)
     found = {
         ("KD student", "x", "Spearman"): shared + gain,
         ("label-only student", "x", "Spearman"): shared,

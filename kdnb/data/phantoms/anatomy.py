@@ -178,9 +178,7 @@ def _tumour(
     distance = np.hypot((head.u - u) * width, (head.v - v) * height) / radius
     value = np.full_like(distance, tumour.bright)
     border = 0.12
-    if (
-        name == "glioma"
-    ):  # infiltrating: ragged outline, wide soft border, dark core in a bright rim
+    if name == "glioma":  # infiltrating: ragged outline, soft border, dark core in a bright rim
         border = 0.5
         distance = distance + 0.28 * _texture(of_patient, 9, size)
         value += 0.1 * _texture(of_slice, 20, size) - 0.08
