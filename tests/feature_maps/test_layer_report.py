@@ -1,4 +1,4 @@
-"""A reading's tables can be computed again from the networks, and its words hold the tables' numbers."""
+"""A reading's tables come again from the networks, and its words hold the tables' numbers."""
 
 from __future__ import annotations
 

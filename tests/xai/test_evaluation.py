@@ -1,4 +1,4 @@
-"""The tables of notebook 05: verdicts and intervals on made-up numbers, the whole chain on one small study."""
+"""The tables of notebook 05: on made-up numbers, and the whole chain on one small study."""
 
 from __future__ import annotations
 
