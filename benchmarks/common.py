@@ -1,4 +1,4 @@
-"""What the benchmarks share: ratios with their spread, images that compress like photographs, files of them."""
+"""What the benchmarks share: ratios with their spread, images like photographs, files of them."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """What data and augmentation cost: every claim with both sides in one run.
 
-- batches:  an epoch's augmented batches from the decoded cache against torchvision ImageFolder + DataLoader with the
-            same augmentations and two workers (written as JPEG files of twice the side first).
+- batches:  an epoch's augmented batches from the decoded cache against torchvision ImageFolder +
+            DataLoader with the same augmentations and two workers (written as JPEG files of twice
+            the side first).
 - share:    data and augmentation as a share of a student's training epoch.
-- search:   near-duplicate search over 1x, 4x and 16x as many thumbnails, and the exponent of its growth.
+- search:   near-duplicate search over 1x, 4x and 16x as many thumbnails, and the exponent of its
+            growth.
 
-Run: python benchmarks/data.py [batches|share|search] [--images 2000] [--repeats 5] [--sizes 64 128 224]
+Run: python benchmarks/data.py [batches|share|search]
+         [--images 2000] [--repeats 5] [--sizes 64 128 224]
 """
 
 from __future__ import annotations
@@ -93,7 +96,10 @@ def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
 
 
 def views(base: np.ndarray, count: int) -> np.ndarray:
-    """Thumbnails of `count` images: the base and augmented views of it, every 20th a nearly equal copy."""
+    """Thumbnails of `count` images: the base and augmented views of it.
+
+    Every 20th is a nearly equal copy.
+    """
     thumbs = []
     for view in range(count // len(base)):
         keys = np.random.default_rng(view).integers(0, 2**63, len(base)).astype(np.uint64)

@@ -1,14 +1,18 @@
 """What replaying a cached teacher saves: every claim with both sides in one run, interleaved.
 
 - epoch:    a KD epoch from the cache against a label-only epoch of the same student (the floor).
-- sweep:    12 students from one cache against 12 with an online teacher, from the measured cost of one epoch of each;
-            also the ceiling (teacher's forward costs nothing) and a single first run.
-- port:     images/s against a plain training loop that works as the authors' earlier public code does: images decoded
-            in every epoch, teacher asked for every batch of 16, the eight-convolution student. Written for this. Ours
-            is the five-layer student as profile "standard" trains it, in batches of 32.
-- precision: float32 against bfloat16 autocast, channels-last against contiguous, eager against compiled.
+- sweep:    12 students from one cache against 12 with an online teacher, from the measured cost of
+            one epoch of each; also the ceiling (teacher's forward costs nothing) and a single first
+            run.
+- port:     images/s against a plain training loop that works as the authors' earlier public code
+            does: images decoded in every epoch, teacher asked for every batch of 16, the
+            eight-convolution student. Written for this. Ours is the five-layer student as profile
+            "standard" trains it, in batches of 32.
+- precision: float32 against bfloat16 autocast, channels-last against contiguous, eager against
+            compiled.
 
-Run: python benchmarks/distillation.py [epoch|sweep|port|precision] [--size 64] [--images 320] [--repeats 5]
+Run: python benchmarks/distillation.py [epoch|sweep|port|precision]
+         [--size 64] [--images 320] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -39,13 +43,12 @@ class Trainer:
     """One student's epochs over random images, with whatever teaches it."""
 
     def __init__(self, images: int, size: int, teaching: str, batch: int = BATCH) -> None:
-        self.found, self.rows, self.teaching, self.batch = (
-            image_set(images, size),
-            np.arange(images),
-            teaching,
-            batch,
-        )
-        self.student, self.teacher = make_student(4).train(), make_teacher(4).eval()
+        self.found = image_set(images, size)
+        self.rows = np.arange(images)
+        self.teaching = teaching
+        self.batch = batch
+        self.student = make_student(4).train()
+        self.teacher = make_teacher(4).eval()
         self.optimizer = torch.optim.AdamW(self.student.parameters())
         self.cache = torch.randn(images, 4)
 
@@ -91,9 +94,11 @@ def bench_sweep(
     slow, fast = interleaved(online.epoch, cached.epoch, repeats=repeats, warm_up=1)
     fill, _ = interleaved(cached.fill, lambda: None, repeats=repeats, warm_up=1)
     for runs, name in ((cells, f"{cells} cells"), (1, "a first single run")):
+        theirs = runs * epochs * slow
         ours = runs * epochs * fast + views * fill
         print(
-            f"{size} px, {epochs} epochs, {views} views, {name}: online / cached = {ratio(runs * epochs * slow, ours)}"
+            f"{size} px, {epochs} epochs, {views} views, {name}: "
+            f"online / cached = {ratio(theirs, ours)}"
         )
     print(
         f"  ceiling (no teacher at all) {np.median(slow) / np.median(fast):.2f}; teacher's view "
@@ -104,11 +109,10 @@ def bench_sweep(
 def bench_port(size: int, images: int, repeats: int) -> None:
     """The port: float32, contiguous, no cache of any kind, decoded in the training process."""
     ours = Trainer(images, size, "cache", PROFILES["standard"]["batch_size"])
-    student, teacher = (
-        make_student(4, name="as_coded", image_size=size).train(),
-        make_teacher(4).eval(),
-    )
-    student, teacher = (m.to(memory_format=torch.contiguous_format) for m in (student, teacher))
+    contiguous = torch.contiguous_format
+    student = make_student(4, name="as_coded", image_size=size).train()
+    student = student.to(memory_format=contiguous)
+    teacher = make_teacher(4).eval().to(memory_format=contiguous)
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-4)
     transform = v2.Compose(
         [
@@ -146,10 +150,8 @@ def bench_precision(size: int, images: int, repeats: int) -> None:
     def stepper(make, layout=torch.channels_last, autocast=False, compiled=False):
         model = make(4).train().to(memory_format=layout)
         run = torch.compile(model) if compiled else model
-        optimizer, shown = (
-            torch.optim.AdamW(model.parameters()),
-            batch.contiguous(memory_format=layout),
-        )
+        optimizer = torch.optim.AdamW(model.parameters())
+        shown = batch.contiguous(memory_format=layout)
 
         def step() -> None:
             with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
@@ -173,13 +175,13 @@ def bench_precision(size: int, images: int, repeats: int) -> None:
                     stepper(make, **change), stepper(make), repeats=4 * repeats, warm_up=3
                 )
                 print(
-                    f"{size} px, {name}: step {what} / step float32 channels-last eager = {ratio(*times)}",
+                    f"{size} px, {name}: step {what} / "
+                    f"step float32 channels-last eager = {ratio(*times)}",
                     flush=True,
                 )
             except Exception as error:  # torch.compile needs a C++ compiler
-                print(
-                    f"{size} px, {name}: {what} does not run here: {str(error).splitlines()[0][:90]}"
-                )
+                reason = str(error).splitlines()[0][:90]
+                print(f"{size} px, {name}: {what} does not run here: {reason}")
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
-"""What the student saves, at several image sizes: forward, every explanation, and the ONNX file; all sides interleaved.
+"""What the student saves, at several image sizes: forward, every explanation, the ONNX file.
 
-Untrained networks: time does not depend on the weights. A ratio is repeated until its 95 % interval reaches no further
-than 10 % to each side, or for --seconds; "wide" marks those that did not get there.
-Run: python benchmarks/efficiency.py [--sizes 64 128 224] [--repeats 30] [--seconds 60] [--samples 20] [--threads 0]
+All sides are interleaved. Untrained networks: time does not depend on the weights. A ratio is
+repeated until its 95 % interval reaches no further than 10 % to each side, or for --seconds; "wide"
+marks those that did not get there.
+
+Run: python benchmarks/efficiency.py [--sizes 64 128 224] [--repeats 30] [--seconds 60]
+         [--samples 20] [--threads 0]
 """
 
 from __future__ import annotations
@@ -44,40 +47,33 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads or torch.get_num_threads())
     protocol = Protocol(options.repeats, options.seconds)
-    teacher, student = make_teacher(4).eval(), make_student(4).eval()
+    teacher = make_teacher(4).eval()
+    student = make_student(4).eval()
     for size in options.sizes:
         pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-        image, background = torch.randn(1, 3, size, size), torch.randn(16, 3, size, size)
+        image = torch.randn(1, 3, size, size)
+        background = torch.randn(16, 3, size, size)
         work = cost_table({"teacher": teacher, "student": student}, size)
-        apart, flops = (work["macs"] / work["macs_by_hand"] - 1).abs().max(), work["flops"]
+        apart = (work["macs"] / work["macs_by_hand"] - 1).abs().max()
+        flops = work["flops"]
         print(
             f"{size} px, {torch.get_num_threads()} threads: student's share of FLOPs "
             f"{flops['student'] / flops['teacher']:.3f}, counters differ by {apart:.2%}"
         )
-        report(
-            "forward, teacher / student, batch",
-            latency(teacher, student, image, protocol),
-            protocol,
-        )
+        times = latency(teacher, student, image, protocol)
+        report("forward, teacher / student, batch", times, protocol)
         methods = explanation_methods(image, torch.tensor([0]), background, options.samples)
         times = explanation_times(teacher, student, methods, image, protocol)
         report("explanation, teacher / student", times, protocol)
         whole = end_to_end(pixels, background, options.samples)
-        report(
-            "end to end, teacher / student",
-            explanation_times(teacher, student, whole, image, protocol),
-            protocol,
-        )
+        times = explanation_times(teacher, student, whole, image, protocol)
+        report("end to end, teacher / student", times, protocol)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "student.onnx"
-            print(
-                f"  largest difference of a logit, ONNX Runtime and PyTorch: {export_onnx(student, path, size):.1g}"
-            )
-            report(
-                "PyTorch / ONNX Runtime, batch",
-                onnx_latency(student, path, image, protocol),
-                protocol,
-            )
+            apart = export_onnx(student, path, size)
+            print(f"  largest difference of a logit, ONNX Runtime and PyTorch: {apart:.1g}")
+            times = onnx_latency(student, path, image, protocol)
+            report("PyTorch / ONNX Runtime, batch", times, protocol)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Grad-CAM at all five taps at once beside five calls of captum and of pytorch-grad-cam, one per tap.
+"""Grad-CAM at all five taps at once beside five calls of captum and of pytorch-grad-cam.
 
-Prints one line per model, batch and library: the ratio of medians with its 95 % bootstrap interval, and the largest
-difference of the maps relative to their largest value. Both sides run in turn in one process.
+The five calls are one per tap. Prints one line per model, batch and library: the ratio of medians
+with its 95 % bootstrap interval, and the largest difference of the maps relative to their largest
+value. Both sides run in turn in one process.
+
 Run: python benchmarks/explanations.py [--size 64] [--repeats 50] [--batches 1 8]
 """
 
@@ -34,25 +36,21 @@ def by_captum(model, images, targets):
 
 
 def by_grad_cam(model, images, targets):
-    """Five explainers; the stretching to [0, 1] and to the image's size is left out, as on our side."""
-    maps, wanted = [], [ClassifierOutputTarget(int(k)) for k in targets]
+    """Five explainers; maps are not stretched to [0, 1] or to the image's size, as on our side."""
+    maps = []
+    wanted = [ClassifierOutputTarget(int(target)) for target in targets]
     for module in modules_at(model).values():
         with GradCAM(model, [module]) as cam:
+
+            def keep_raw(x, goals, smooth, cam=cam, module=module):
+                captured = cam.activations_and_grads
+                activations = captured.activations[0].numpy()
+                gradients = captured.gradients[0].numpy()
+                raw = cam.get_cam_image(x, module, goals, activations, gradients, smooth)
+                maps.append(raw.clip(0))
+
+            cam.compute_cam_per_layer = keep_raw
             cam.aggregate_multi_layers = lambda found: None
-            cam.compute_cam_per_layer = lambda x, goals, smooth, cam=cam, module=module: (
-                maps.append(
-                    cam.get_cam_image(
-                        x,
-                        module,
-                        goals,
-                        *(
-                            getattr(cam.activations_and_grads, of)[0].numpy()
-                            for of in ("activations", "gradients")
-                        ),
-                        smooth,
-                    ).clip(0)
-                )
-            )
             cam(images, wanted)
     return maps
 
@@ -77,8 +75,9 @@ def main() -> None:
                     lambda c=call, g=given: c(*g), lambda g=given: cams(*g), repeats=options.repeats
                 )
                 print(
-                    f"{name}, batch {batch}, {options.size} px: five calls of {library} / all taps at once = "
-                    f"{ratio(*times)}, ours {1e3 * np.median(times[1]):.1f} ms, maps differ by {apart:.0e}, "
+                    f"{name}, batch {batch}, {options.size} px: "
+                    f"five calls of {library} / all taps at once = {ratio(*times)}, "
+                    f"ours {1e3 * np.median(times[1]):.1f} ms, maps differ by {apart:.0e}, "
                     f"{torch.get_num_threads()} threads"
                 )
 

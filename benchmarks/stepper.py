@@ -1,10 +1,13 @@
 """How fast the layer stepper answers in a real JupyterLab and Chromium, and how large it saves.
 
-Phantoms at 64 px, the student at full width and DenseNet121. Prints median and 95 % quantile in milliseconds:
+Phantoms at 64 px, the student at full width and DenseNet121. Prints median and 95 % quantile in
+milliseconds:
 - step: from the key press to the second animation frame after it (the first shows the new pixels),
 - ablation and ranking: from the key press or choice to the text that the kernel's answer makes,
 - first render: from running the cell to the maps on the screen, the networks loaded;
-then the size of the saved notebook and of a page with 12 images, and how many requests that page makes.
+then the size of the saved notebook and of a page with 12 images, and how many requests that page
+makes.
+
 Run: python benchmarks/stepper.py [--repeats 20]   (needs Chromium and the packages of the tests)
 """
 
@@ -36,21 +39,24 @@ pixels, masks = phantoms.render_all(plan, 64)
 classes, table = phantoms.classes("brain"), phantoms.table(plan)
 torch.manual_seed(3)
 student, teacher = FiveConv(4), TappedDenseNet121(4)
-given = student, teacher, to_tensor(pixels), pixels, [classes.index(c) for c in table.label], classes
+targets = [classes.index(name) for name in table.label]
+given = student, teacher, to_tensor(pixels), pixels, targets, classes
 """
 SHOW = "data = stepper_data(*given, list(table.image_id), masks=masks)\nw = LayerStepper(data)\nw"
 STEPS = """() => {
   window.times = [];
-  document.addEventListener("keydown", (e) => requestAnimationFrame(() => requestAnimationFrame(() =>
-    window.times.push(performance.now() - e.timeStamp))), true);
+  const note = (e) => () => window.times.push(performance.now() - e.timeStamp);
+  const second = (e) => () => requestAnimationFrame(note(e));
+  document.addEventListener("keydown", (e) => requestAnimationFrame(second(e)), true);
 }"""
+KEYS = "ArrowRight ArrowRight e c ArrowRight g v ArrowRight a Home"
 UNTIL = "text => document.querySelector('.live').textContent.includes(text)"
 
 
 def report(name: str, times: list[float]) -> None:
-    print(
-        f"{name}: median {np.median(times):.0f} ms, 95 % {np.quantile(times, 0.95):.0f} ms, {len(times)} times"
-    )
+    middle = np.median(times)
+    high = np.quantile(times, 0.95)
+    print(f"{name}: median {middle:.0f} ms, 95 % {high:.0f} ms, {len(times)} times")
 
 
 def steps(page, repeats: int) -> list[float]:
@@ -58,18 +64,7 @@ def steps(page, repeats: int) -> list[float]:
     page.locator(".kdnb-widget .stage").focus()
     page.evaluate(STEPS)
     for _ in range(repeats):
-        for key in (
-            "ArrowRight",
-            "ArrowRight",
-            "e",
-            "c",
-            "ArrowRight",
-            "g",
-            "v",
-            "ArrowRight",
-            "a",
-            "Home",
-        ):
+        for key in KEYS.split():
             page.keyboard.press(key)
             page.wait_for_timeout(40)
     return page.evaluate("window.times")
@@ -91,7 +86,7 @@ def ablations(page, repeats: int) -> list[float]:
 
 
 def rankings(page) -> list[float]:
-    """All channels of each layer of the student by the effect of ablation, on an image not asked before."""
+    """All channels of each layer of the student by the effect of ablation, on a new image each."""
     found = []
     for layer in range(1, 6):
         execute(page, f"w.order = 'contribution'; w.image = {layer}; w.layer = {layer}")
@@ -99,7 +94,8 @@ def rankings(page) -> list[float]:
         start = time.perf_counter()
         page.locator("select[aria-label='order of the channels']").select_option("effect")
         waiting = "document.querySelector('.channel-part strong').textContent.includes('asking')"
-        shown = "document.querySelector('.channels button').getAttribute('aria-label').includes('without it')"
+        label = "document.querySelector('.channels button').getAttribute('aria-label')"
+        shown = f"{label}.includes('without it')"
         page.wait_for_function(f"!{waiting} && {shown}", polling="raf")
         found.append(1000 * (time.perf_counter() - start))
     return found

@@ -1,15 +1,21 @@
-"""What sweeps promise: nothing lost under kills, little overhead, workers and clusters that give the serial table.
+"""What sweeps promise: nothing lost under kills, little overhead, the serial table from workers.
 
-- chaos:    many tiny runs on several workers while kernels, workers and the driver get SIGKILL at random every few
-            seconds; a dead driver is started again until all is done. Counts runs that are lost, that ran again after
-            their done.json, and whose table differs from that of an unbroken sweep.
-- parallel: tiny runs, 8 at a time, each with a single attempt: what is lost to ports or timeouts shows.
-- overhead: seconds per run beyond the notebook's own cells: within a serial sweep, and as a process of its own.
-- speedup:  12 cells of alpha x temperature, one thread each: serial / 2 workers, interleaved, and whether both give the
-            same table. Teacher and data are there before, as in every sweep after its first run.
-- cluster:  scheduler and workers started by hand on loopback against serial; one worker joins late, one is killed.
+- chaos:    many tiny runs on several workers while kernels, workers and the driver get SIGKILL at
+            random every few seconds; a dead driver is started again until all is done. Counts runs
+            that are lost, that ran again after their done.json, and whose table differs from that
+            of an unbroken sweep.
+- parallel: tiny runs, 8 at a time, each with a single attempt: what is lost to ports or timeouts
+            shows.
+- overhead: seconds per run beyond the notebook's own cells: within a serial sweep, and as a process
+            of its own.
+- speedup:  12 cells of alpha x temperature, one thread each: serial / 2 workers, interleaved, and
+            whether both give the same table. Teacher and data are there before, as in every sweep
+            after its first run.
+- cluster:  scheduler and workers started by hand on loopback against serial; one worker joins late,
+            one is killed.
 
-Run: python benchmarks/sweep.py chaos|parallel|overhead|speedup|cluster [--runs N] [--workers N] [--repeats N]
+Run: python benchmarks/sweep.py chaos|parallel|overhead|speedup|cluster
+         [--runs N] [--workers N] [--repeats N]
 """
 
 from __future__ import annotations
@@ -52,6 +58,17 @@ value = hashlib.sha256(str(x).encode()).hexdigest()
 SAVE = """\
 Path(os.environ["KDNB_STUDY"], "result.csv").write_text(f"square,value\\n{x**2},{value}\\n")
 """
+GRID = """\
+version = 1
+notebook = "03_distillation"
+table = "03_scores"
+[fixed]
+profile = "{profile}"
+precision = "float32"
+[grid]
+alpha = {alphas}
+temperature = {temperatures}
+"""
 WEIGHTS = {"kernel": 3, "worker": 2, "driver": 1}  # how often each is the victim
 
 
@@ -60,7 +77,8 @@ def tiny(folder: Path, runs: int, head: str = "", delay: float = 0.3) -> Path:
     cell = nbformat.v4.new_code_cell
     cells = [cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(WORK), cell(SAVE)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "tiny.ipynb")
-    path, log = folder / "tiny.toml", folder / "log.txt"
+    path = folder / "tiny.toml"
+    log = folder / "log.txt"
     path.write_text(
         f'version = 1\nnotebook = "tiny.ipynb"\n{head}\n[fixed]\nlog = "{log}"\ndelay = {delay}\n'
         f"[grid]\nx = {list(range(runs))}\n"
@@ -70,17 +88,8 @@ def tiny(folder: Path, runs: int, head: str = "", delay: float = 0.3) -> Path:
 
 
 def driver(plan: Path, root: Path, *options: str) -> subprocess.Popen:
-    command = [
-        sys.executable,
-        "-m",
-        "kdnb.cli",
-        "sweep",
-        "run",
-        str(plan),
-        "--runs-dir",
-        str(root),
-        *options,
-    ]
+    kdnb = [sys.executable, "-m", "kdnb.cli"]
+    command = [*kdnb, "sweep", "run", str(plan), "--runs-dir", str(root), *options]
     with (plan.parent / "driver.log").open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -139,14 +148,20 @@ def kill_one(running: subprocess.Popen, root: Path, rng: random.Random) -> str:
 
 
 def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) -> None:
-    path, rng, kills, starts = tiny(folder, runs), random.Random(seed), Counter(), 0
+    path = tiny(folder, runs)
+    rng = random.Random(seed)
     begin = time.perf_counter()
     driver(path, folder / "unbroken", "--workers", str(workers)).wait()
-    calm, begin = time.perf_counter() - begin, time.perf_counter()
+    calm = time.perf_counter() - begin
     (folder / "log.txt").write_text("")
-    plan, root, options = read_plan(path), folder / "runs", ("--workers", str(workers))
+    plan = read_plan(path)
+    root = folder / "runs"
+    kills = Counter()
+    starts = 0
+    begin = time.perf_counter()
     while finished(root) < runs and starts < runs:
-        starts, running = starts + 1, driver(path, root, *options)
+        starts += 1
+        running = driver(path, root, "--workers", str(workers))
         while running.poll() is None:
             try:
                 running.wait(rng.uniform(0.2, 1.8) * every)
@@ -154,34 +169,33 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
                 kills[kill_one(running, root, rng)] += 1
     del kills[""]
     executed = len((folder / "log.txt").read_text().splitlines())
-    print(
-        pd.Series(
-            {
-                "runs": runs,
-                "workers": workers,
-                "kernels killed": kills["kernel"],
-                "workers killed": kills["worker"],
-                "drivers killed": kills["driver"],
-                "drivers started": starts,
-                "executions": executed,
-                "lost": runs - finished(root),
-                "done again after done.json": again(plan, root, folder / "log.txt"),
-                "wrong": wrong(plan, root, folder / "unbroken"),
-                "seconds": round(time.perf_counter() - begin),
-                "seconds unbroken": round(calm),
-            }
-        ).to_string()
-    )
+    facts = {
+        "runs": runs,
+        "workers": workers,
+        "kernels killed": kills["kernel"],
+        "workers killed": kills["worker"],
+        "drivers killed": kills["driver"],
+        "drivers started": starts,
+        "executions": executed,
+        "lost": runs - finished(root),
+        "done again after done.json": again(plan, root, folder / "log.txt"),
+        "wrong": wrong(plan, root, folder / "unbroken"),
+        "seconds": round(time.perf_counter() - begin),
+        "seconds unbroken": round(calm),
+    }
+    print(pd.Series(facts).to_string())
 
 
 def bench_parallel(folder: Path, runs: int, workers: int) -> None:
-    path, root = tiny(folder, runs, "attempts = 1"), folder / "runs"
+    path = tiny(folder, runs, "attempts = 1")
+    root = folder / "runs"
     begin = time.perf_counter()
     driver(path, root, "--workers", str(workers)).wait()
     seconds = time.perf_counter() - begin
     lost = runs - finished(root)
     print(
-        f"{runs} runs, {workers} at a time, one attempt each: {lost} lost; {seconds / runs:.2f} s per run"
+        f"{runs} runs, {workers} at a time, one attempt each: "
+        f"{lost} lost; {seconds / runs:.2f} s per run"
     )
 
 
@@ -209,25 +223,28 @@ def bench_overhead(folder: Path, runs: int) -> None:
         notebook = nbformat.read(spec.run.path("results/tiny.ipynb"), as_version=4)
         return sum(cell.metadata.papermill.duration or 0 for cell in notebook.cells)
 
-    run_one(
-        read_plan(tiny(folder, 1, delay=0.1)).specs(folder / "warm")[0]
-    )  # imports, once per sweep
+    warm = read_plan(tiny(folder, 1, delay=0.1)).specs(folder / "warm")
+    run_one(warm[0])  # imports, once per sweep
     times = np.array([(serial(a), alone(b)) for a, b in zip(specs, others, strict=True)])
     for name, found in zip(("within a sweep", "as a process of its own"), times.T, strict=True):
         low, middle, high = np.quantile(found, [0.25, 0.5, 0.75])
         print(
-            f"overhead per run {name}: median {middle:.2f} s, quartiles {low:.2f} to {high:.2f} s ({runs} runs)"
+            f"overhead per run {name}: median {middle:.2f} s, "
+            f"quartiles {low:.2f} to {high:.2f} s ({runs} runs)"
         )
 
 
 def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> None:
-    text = f'version = 1\nnotebook = "03_distillation"\ntable = "03_scores"\n[fixed]\nprofile = "{profile}"\n'
-    text += 'precision = "float32"\n[grid]\nalpha = {}\ntemperature = {}\n'
-    warm, cells = folder / "warm.toml", folder / "cells.toml"
-    warm.write_text(text.format("[0.9]", "[20]"))
-    cells.write_text(text.format("[0.2, 0.4, 0.7]", "[1, 5, 10, 15]"))
+    warm = folder / "warm.toml"
+    cells = folder / "cells.toml"
+    warm.write_text(GRID.format(profile=profile, alphas=[0.9], temperatures=[20]))
+    cells.write_text(
+        GRID.format(profile=profile, alphas=[0.2, 0.4, 0.7], temperatures=[1, 5, 10, 15])
+    )
     driver(warm, folder / "warm", "--threads", "1").wait()
-    plan, seconds, tables = read_plan(cells), {1: [], workers: []}, []
+    plan = read_plan(cells)
+    seconds = {1: [], workers: []}
+    tables = []
     for _ in range(repeats):
         for number in seconds:
             root = folder / f"with{number}-{len(seconds[number])}"
@@ -245,39 +262,34 @@ def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> Non
 
 
 def bench_cluster(folder: Path, runs: int) -> None:
-    path, file, started = tiny(folder, runs), folder / "scheduler.json", []
-    plan, root, log = read_plan(path), folder / "cluster", (folder / "log.txt")
+    path = tiny(folder, runs)
+    plan = read_plan(path)
+    root = folder / "cluster"
+    log = folder / "log.txt"
+    file = folder / "scheduler.json"
+    started = []
 
-    def dask(*command: str) -> None:
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "dask", *command],
-                start_new_session=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+    def dask(command: str) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *command.split()],
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
+        started.append(process)
 
-    dask(
-        "scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--no-dashboard",
-        "--scheduler-file",
-        str(file),
-    )
+    dask(f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}")
     while not file.is_file():
         time.sleep(0.1)
-    address, workers = json.loads(file.read_text())["address"], 1
-    worker = ("worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
-    dask(*worker)
+    address = json.loads(file.read_text())["address"]
+    worker = f"worker {address} --nthreads 1 --no-dashboard --memory-limit 0"
+    dask(worker)
+    workers = 1
     running = driver(path, root, "--scheduler", address)
     try:
         while running.poll() is None:
             if workers == 1 and finished(root) >= runs // 4:
-                dask(*worker)  # late
+                dask(worker)  # late
                 workers = 2
             if workers == 2 and finished(root) >= runs // 2 and len(kernels(root)) == 2:
                 os.killpg(started[1].pid, signal.SIGKILL)  # the first one, while it works
@@ -291,9 +303,11 @@ def bench_cluster(folder: Path, runs: int) -> None:
     late = "was used" if workers == 3 else "was NOT used"
     twice = again(plan, root, log)
     driver(path, folder / "serial").wait()
+    unlike = wrong(plan, root, folder / "serial")
     print(
-        f"{runs} runs: {runs - finished(root)} lost, {twice} done again, {wrong(plan, root, folder / 'serial')} runs "
-        f"unlike serial; the late worker {late}, the first one died in the middle of a run"
+        f"{runs} runs: {runs - finished(root)} lost, {twice} done again, "
+        f"{unlike} runs unlike serial; "
+        f"the late worker {late}, the first one died in the middle of a run"
     )
 
 

@@ -156,13 +156,19 @@ def says_only(page, root, text):
 
 
 TAB_STOPS = """() => {
-  const e = document.activeElement, box = e.getBoundingClientRect(), outline = getComputedStyle(e).outlineStyle;
-  return [e.getAttribute("aria-label"), Math.min(box.width, box.height), outline, !!e.closest(".kdnb-widget")];
+  const e = document.activeElement;
+  const box = e.getBoundingClientRect();
+  const outline = getComputedStyle(e).outlineStyle;
+  const inside = !!e.closest(".kdnb-widget");
+  return [e.getAttribute("aria-label"), Math.min(box.width, box.height), outline, inside];
 }"""
 
 
 def tab_through(page):
-    """Names of all stops from the focus on to the widget's end; each must be named, large enough and outlined."""
+    """Names of all stops from the focus on to the widget's end.
+
+    Each must be named, large enough and outlined.
+    """
     names, inside = [], True
     while inside:
         name, size, outline, inside = page.evaluate(TAB_STOPS)

@@ -94,6 +94,19 @@ class StudyImages:
         """(M,) patient or family of some rows."""
         return leakage.groups(self.image_set.table).to_numpy()[rows]
 
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """(M, S, S, 3) uint8 of some rows: the images as people see them."""
+        return self.image_set.pixels[rows]
+
+    def masks(self, rows: np.ndarray) -> np.ndarray | None:
+        """(M, S, S) bool of some rows: what defines the class; None where nobody has drawn it."""
+        masks = self.image_set.masks
+        return None if masks is None else masks[rows]
+
+    def labels(self, rows: np.ndarray) -> list[str]:
+        """M names of the classes of some rows."""
+        return self.image_set.table["label"].iloc[rows].tolist()
+
     def images(self, rows: np.ndarray) -> Tensor:
         """(M, 3, S, S) normalised tensors of some rows."""
         return to_tensor(self.image_set.pixels[rows]).to(self.device)

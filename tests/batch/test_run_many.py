@@ -31,7 +31,10 @@ def started(folder):
 
 
 def sweep(path, root, *arguments):
-    """The command line's driver as a process of its own group, which hears Ctrl-C even if these tests do not."""
+    """The command line's driver in a process group of its own.
+
+    It hears Ctrl-C even if these tests do not.
+    """
     command = [
         sys.executable,
         "-m",
@@ -152,7 +155,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(address, specs, monkeypatc
 
 @pytest.fixture
 def cluster(folder):
-    """A scheduler started by hand on loopback; returns its address, its process and how to start a worker."""
+    """A scheduler started by hand on loopback: its address, its process, how to start a worker."""
     processes = []
 
     def start(*command):
@@ -229,7 +232,7 @@ def test_a_scheduler_that_dies_is_one_line(cluster, write, folder):
 
 @pytest.mark.slow
 def test_kills_of_kernels_workers_and_driver_lose_nothing(write, folder):
-    """Fourteen runs on two workers; who dies is drawn at random, and a dead driver is started again."""
+    """Fourteen runs on two workers; who dies is drawn, and a dead driver is started again."""
     path = write(
         LOGGED.format(log=folder / "log.txt") + f"delay = 1.0\n[grid]\nx = {list(range(14))}"
     )

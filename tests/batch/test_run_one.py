@@ -182,7 +182,14 @@ def test_a_surprise_is_an_outcome_too(spec, monkeypatch):
 def test_run_one_on_the_command_line_needs_no_engine(spec, folder):
     planned = spec()
     (folder / "spec.json").write_text(json.dumps(planned.asdict()))
-    code = "import sys, kdnb.cli\ntry:\n    kdnb.cli.main()\nfinally:\n    assert not {'torch', 'dask'} & set(sys.modules)"
+    code = """
+import sys
+import kdnb.cli
+try:
+    kdnb.cli.main()
+finally:
+    assert not {"torch", "dask"} & set(sys.modules)
+"""
     command = [sys.executable, "-c", code, "sweep", "run-one", str(folder / "spec.json")]
     first = subprocess.run(command, capture_output=True, text=True, cwd="/")
     assert (
@@ -199,7 +206,7 @@ def test_run_one_on_the_command_line_needs_no_engine(spec, folder):
 
 @pytest.mark.slow
 def test_a_killed_process_loses_nothing(spec, folder):
-    """SIGKILL to run-one while its kernel works: the kernel goes too, and the next call makes the run."""
+    """SIGKILL to run-one while its kernel works: the kernel goes too; the next call runs it."""
     planned = spec("delay = 4.0")
     (folder / "spec.json").write_text(json.dumps(planned.asdict()))
     command = [sys.executable, "-m", "kdnb.cli", "sweep", "run-one", str(folder / "spec.json")]

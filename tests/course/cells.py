@@ -1,4 +1,7 @@
-"""What the exercises of a notebook need, run in this process: no kernel, and nothing that they do not depend on."""
+"""What the exercises of a notebook need, run in this process.
+
+No kernel, and nothing that they do not depend on.
+"""
 
 import ast
 
@@ -26,7 +29,7 @@ def prepared(tree):
 
 
 def needed_cells(notebook):
-    """Sources of the cells that answers and checks depend on, and of answers and checks, both in order."""
+    """Sources of the cells that answers and checks depend on, and of these, both in order."""
     own = {cell["id"] for pair in exercises(notebook).values() for cell in pair}
     names, before, within = set(), [], []
     for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
@@ -39,7 +42,9 @@ def needed_cells(notebook):
 
 
 def replay(path, settings, check, monkeypatch):
-    """Run a notebook's exercises with ``check`` in place of the real one: as committed, then as students get them.
+    """Run a notebook's exercises with ``check`` in place of the real one.
+
+    As committed first, then as students get them.
 
     Yields "solutions", then "stubs", each after its cells have run.
     """

@@ -1,4 +1,4 @@
-"""From settings to an image set: manifest, pixels and split, made once, and nothing left behind by an error."""
+"""From settings to an image set: made once, and nothing left behind by an error."""
 
 import os
 

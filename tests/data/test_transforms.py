@@ -19,7 +19,8 @@ DIGEST = """
 import hashlib, numpy as np, torch
 from kdnb.data.transforms import augment
 images = torch.from_numpy(np.random.default_rng(0).random((32, 3, 40, 40), np.float32))
-print(hashlib.sha256(augment(images, np.arange(32, dtype=np.uint64)).contiguous().numpy().tobytes()).hexdigest())
+seen = augment(images, np.arange(32, dtype=np.uint64)).contiguous().numpy()
+print(hashlib.sha256(seen.tobytes()).hexdigest())
 """
 
 

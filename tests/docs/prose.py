@@ -52,7 +52,10 @@ def alt_texts(markdown):
 
 
 def sentences(markdown):
-    """Lists of words: sentences and list items of the prose, without code, tables, headings, formulae and addresses."""
+    """Lists of words: sentences and list items of the prose.
+
+    Without code, tables, headings, formulae and addresses.
+    """
     prose = re.sub(r"\$\$.*?\$\$", "", FENCE.sub("", markdown), flags=re.DOTALL)
     prose = re.sub(r"^(?:#|\||<).*$", "\n", prose, flags=re.MULTILINE)
     prose = re.sub(r"<[^>]*>", "", LINK.sub(lambda m: m["words"], prose))

@@ -23,7 +23,10 @@ def recipe(title):
 
 
 def apply(diff, root):
-    """Change one file as a diff block says: the lines without + stand there once, those without - replace them."""
+    """Change one file as a diff block says.
+
+    The lines without + stand there once, those without - replace them.
+    """
     head, *lines = diff.splitlines()
     path = root / head.removeprefix("+++ ")
     old = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("+"))

@@ -1,4 +1,4 @@
-"""What people read: links lead somewhere, headings are in order, pictures have words, sentences are short."""
+"""What people read: links, headings in order, pictures with words, short sentences."""
 
 import ast
 import json
@@ -29,8 +29,16 @@ every = pytest.mark.parametrize("path", TEXTS, ids=name)
 
 
 def test_the_tools_of_these_tests():
-    sample = "# One two\n\nA [link](a.md#x), `[code](no)` and ![words](p.png). He is *here* now! <img src='q' alt=''>\n"
-    sample += "```\n# no heading\n```\n- an item\n\n| a table | b |\n"
+    sample = """# One two
+
+A [link](a.md#x), `[code](no)` and ![words](p.png). He is *here* now! <img src='q' alt=''>
+```
+# no heading
+```
+- an item
+
+| a table | b |
+"""
     assert headings(sample) == [(1, "One two")] and anchors(sample) == ["one-two"]
     assert [target for _, target in links(sample)] == ["a.md#x", "p.png"]
     assert alt_texts(sample) == ["words", ""]

@@ -1,4 +1,7 @@
-"""What is committed in figures/results is what its record makes, and prose repeats it without a typed number."""
+"""What is committed in figures/results is what its record makes.
+
+Prose repeats it without a typed number.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,6 +143,20 @@ def test_costs_are_measured_once(study, monkeypatch):
     again = measure_costs(Study(settings))
     assert again.reused and again.id == run.id and asked == [1]
     assert cost_tables(again)["models"]["macs"].tolist() == [2.0, 1.0]
+
+
+def test_rows_are_seen_named_and_outlined_in_the_order_asked_for(study):
+    rows = study.sample(4)[::-1]
+    images = study.image_set
+    assert np.array_equal(study.pixels(rows), images.pixels[rows])
+    assert np.array_equal(study.masks(rows), images.masks[rows])
+    assert study.labels(rows) == [images.classes[target] for target in study.targets(rows)]
+
+
+def test_where_nobody_has_drawn_a_mask_there_is_none(settings):
+    study = Study(settings)
+    study.image_set = replace(study.image_set, masks=None)
+    assert study.masks(study.sample(2)) is None
 
 
 def test_the_ladder_trains_its_teacher_first(fresh):

@@ -26,7 +26,10 @@ needs_book = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """runs/study/tiny with notebook 00, executed at smoke; the folder has a name that pages must not show."""
+    """runs/study/tiny with notebook 00, executed at smoke.
+
+    The folder has a name that pages must not show.
+    """
     runs = tmp_path_factory.mktemp("secret-place") / "runs"
     given = {"profile": "smoke", "runs_dir": str(runs)}
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""nbgrader itself on our course directory: it releases notebook 01, and grades three submissions."""
+"""nbgrader itself on our course directory: releases notebook 01, grades three submissions."""
 
 import copy
 import json

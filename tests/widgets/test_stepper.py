@@ -1,4 +1,4 @@
-"""The layer stepper without a browser: maps, colours, words, the widget's traits and messages, the static twin."""
+"""The layer stepper without a browser: maps, words, traits, messages, the static twin."""
 
 import json
 from dataclasses import replace
@@ -278,14 +278,17 @@ def test_scales_widen_and_only_the_last_joins_the_models(data):
 def test_the_sentence_names_layer_map_peak_and_probability(data):
     state = StepperState(image=1, layer=3, kind="evidence", target=2, shown="student")
     (pane,) = stepper_panel(data, state).panes
-    value, bar = pane.raw[pane.peak], pane.bars[2]
+    value = pane.raw[pane.peak]
+    sign = "+" if value > 0 else ""
+    bar = pane.bars[2]
     ledger = (
         f"logit {render.plus(bar.logit)} = for {render.number(bar.supporting)}, "
         f"against {render.number(bar.opposing)}, bias {render.plus(bar.bias)}"
     )
     assert stepper_panel(data, state).sentence == (
-        f"student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest {'+' * int(value > 0)}"
-        f"{render.number(float(value))} at row {pane.peak[0] + 1}, column {pane.peak[1] + 1}; "
+        "student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest "
+        f"{sign}{render.number(float(value))} "
+        f"at row {pane.peak[0] + 1}, column {pane.peak[1] + 1}; "
         f"p(none) {data.models[0].probabilities[1, 2]:.2f}; {ledger}"
     )
 
