@@ -167,7 +167,7 @@ class Settings(BaseModel):
         return filled
 
     @property
-    def of_seeds(self) -> list[Settings]:
+    def per_student_seed(self) -> list[Settings]:
         """One copy for each of ``student_seeds``, counted from ``student_seed``."""
         seeds = range(self.student_seed, self.student_seed + self.student_seeds)
         return [self.model_copy(update={"student_seed": seed}) for seed in seeds]
