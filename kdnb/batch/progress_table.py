@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from kdnb.batch.plan import Plan
 from kdnb.batch.run_spec import Spec
 from kdnb.core.errors import UserError
-from kdnb.core.runs import AS_IS, Run, finished_runs
+from kdnb.core.runs import Run, finished_runs
+from kdnb.core.tables import read_table
 
 __all__ = ["collect_tables", "estimate", "state_of", "status"]
 
@@ -85,7 +86,7 @@ def collect_tables(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.Dat
             continue  # the notebook of this part writes another one
         if state_of(spec.run) != "done":
             continue
-        found = pd.read_csv(_path(spec.run, table or part.table), **AS_IS)
+        found = read_table(_path(spec.run, table or part.table))
         front = pd.DataFrame(_front(spec, part.named), index=found.index)
         front = front.rename(columns={name: f"plan_{name}" for name in found})
         frames.append(front.join(found))

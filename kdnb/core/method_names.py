@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["ATTRIBUTIONS", "as_graded"]
+__all__ = ["ATTRIBUTIONS", "SAMPLED", "as_graded"]
 
-ATTRIBUTIONS = {  # here -> in METHODS
+# as notebook 06 times it -> its name in `kdnb.xai.methods.METHODS`
+ATTRIBUTIONS = {
     "shap_gradient": "SHAP gradient",
     "shap_deep": "SHAP deep",
     "shap_partition": "SHAP partition",

@@ -25,7 +25,6 @@ import kdnb
 from kdnb.core.errors import UserError
 
 __all__ = [
-    "AS_IS",
     "Run",
     "Spec",
     "atomic_path",
@@ -39,11 +38,7 @@ __all__ = [
     "write_json",
 ]
 
-AS_IS = {
-    "keep_default_na": False,
-    "na_values": [""],
-}  # for pandas.read_csv: a class may be named "None"
-LISTED_PACKAGES = (
+LISTED_PACKAGES = (  # whose versions a run records
     "torch",
     "torchvision",
     "numpy",

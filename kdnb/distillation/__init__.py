@@ -1,4 +1,4 @@
-"""Distillation: losses, the teacher's logits and their controls, students, the grid (notebook 03)."""
+"""Distillation: losses, teacher's logits and their controls, students, the grid (notebook 03)."""
 
 from kdnb.distillation.fidelity import fidelity, fidelity_by
 from kdnb.distillation.grid import (

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import PALETTE, Picture, reach
+from kdnb.core.plots import PALETTE, Picture, error_bars
 from kdnb.core.statistics import Interval
 
 __all__ = ["grid_heatmap", "ladder"]
@@ -65,7 +65,7 @@ def ladder(table: pd.DataFrame) -> Picture:
         axes.errorbar(
             rows["macs"] * (1 + 0.03 * i),  # beside each other
             rows["accuracy"],
-            yerr=reach(rows, "accuracy"),
+            yerr=error_bars(rows, "accuracy"),
             marker="osD"[i % 3],
             ms=5,
             capsize=3,

@@ -14,8 +14,9 @@ from kdnb.batch.plan import Plan
 from kdnb.batch.progress_table import state_of
 from kdnb.batch.run_spec import PLACES, Spec
 from kdnb.core.errors import UserError
-from kdnb.core.runs import AS_IS, atomic_path
+from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings
+from kdnb.core.tables import read_table
 
 __all__ = ["LARGER", "RECORDED", "Records", "collect_runs", "load_collected", "missing"]
 
@@ -235,7 +236,7 @@ def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
     types = {"run": str} if dtype is None else dtype  # an id may look like a number
     tables = {}
     for path in sorted(folder.glob("*.csv.gz")):
-        table = pd.read_csv(path, dtype=types, **AS_IS)
+        table = read_table(path, types=types)
         if len(table):
             tables[path.name.removesuffix(".csv.gz")] = table
     return tables
