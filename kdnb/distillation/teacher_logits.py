@@ -88,7 +88,8 @@ def cache_logits(
 def logits_spec(settings: Settings, image_set: ImageSet, teacher: Run) -> Spec:
     """What identifies the run of `cache_logits`."""
     parameters = {"views": settings.views, "seed": settings.seed}
-    return Spec("teacher_logits", parameters, (image_set.hash, teacher.id))
+    upstream = (image_set.hash, teacher.id)
+    return Spec(kind="teacher_logits", parameters=parameters, upstream=upstream)
 
 
 def find_logits(settings: Settings, image_set: ImageSet, teacher: Run) -> Run | None:

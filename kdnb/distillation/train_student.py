@@ -141,7 +141,7 @@ def _student_spec(
         "schedule": vars(schedule),
         "student_seed": settings.student_seed,
     }
-    return Spec("student", parameters, upstream)
+    return Spec(kind="student", parameters=parameters, upstream=upstream)
 
 
 def _architecture(settings: Settings, image_set: ImageSet) -> dict[str, object]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kdnb.batch.plan import Plan
 from kdnb.batch.progress_table import state_of
-from kdnb.batch.run_spec import PLACES, Spec
+from kdnb.batch.run_spec import PLACES, SweepSpec
 from kdnb.core.errors import UserError
 from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings
@@ -78,7 +78,7 @@ def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
     return _tables(folder)
 
 
-def _row(spec: Spec) -> dict[str, Any]:
+def _row(spec: SweepSpec) -> dict[str, Any]:
     """The row of ``runs`` of a finished run."""
     made = spec.run.json("done.json")
     chosen = {name: value for name, value in spec.parameters.items() if name not in PLACES}
@@ -92,7 +92,7 @@ def _row(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _table(spec: Spec, name: str) -> pd.DataFrame:
+def _table(spec: SweepSpec, name: str) -> pd.DataFrame:
     """A table of a finished run, with the run in front."""
     table = pd.read_csv(spec.run.path("results") / f"{name}.csv")
     if name == "03_answers":

@@ -97,7 +97,7 @@ def _teacher_spec(
     parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
     if settings.teacher_seed:  # another initialisation and order; the split is that of the seed
         parameters["teacher_seed"] = settings.teacher_seed
-    return Spec("teacher", parameters, (image_set.hash,))
+    return Spec(kind="teacher", parameters=parameters, upstream=(image_set.hash,))
 
 
 def load_teacher(run: Run, classes: int, device: torch.device) -> nn.Module:
