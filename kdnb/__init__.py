@@ -1,3 +1,3 @@
-"""kdnb: helpers for an interactive study of knowledge distillation for transparent medical image classifiers."""
+"""kdnb: a study of knowledge distillation for transparent medical image classifiers."""
 
 __version__ = "0.2.0"

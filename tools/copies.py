@@ -110,8 +110,8 @@ def _course_copy(
         answer.metadata.nbgrader = _mark(f"answer-{name}", solution=True)
         check.metadata.nbgrader = _mark(f"check-{name}", grade=True, locked=True, points=POINTS)
         check.metadata.jupyter = {"source_hidden": True}
-    told = f"**Time.** {_times_sentence(copy, stem, times)} "
-    copy.cells[0].source = copy.cells[0].source.replace("**Time.** ", told, 1)
+    measured = f"**Time.** {_times_sentence(copy, stem, times)} "
+    copy.cells[0].source = copy.cells[0].source.replace("**Time.** ", measured, 1)
     copy.metadata.kdnb = {"copy": kind, "notebook": stem}
     return copy
 

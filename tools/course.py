@@ -15,7 +15,7 @@ from tools.exercises import exercises
 
 __all__ = ["build"]
 
-CONFIG = '''"""A course directory of nbgrader, written by `make course`. Run nbgrader's commands in this folder.
+CONFIG = '''"""A course directory of nbgrader, written by `make course`: call nbgrader here.
 
 Before you teach, copy the folder to a place of its own: `make clean` removes what was built.
 """

@@ -23,9 +23,8 @@ from tools.exercises import NAMED, exercises
 __all__ = ["COLUMNS", "grade"]
 
 COLUMNS = ("file", "notebook", "exercise", "outcome", "said", "note")
-Reference = dict[
-    str, dict[str, tuple[Any, Any]]
-]  # notebook → exercise → answer and check, as given out
+# notebook → exercise → answer and check, as given out
+Reference = dict[str, dict[str, tuple[Any, Any]]]
 
 
 def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
@@ -75,12 +74,14 @@ def _graded(file: Path, reference: Reference) -> list[tuple[str, str, str, str, 
     try:
         notebook = load_json(file)
         stem = _which(notebook, reference)
-        cells = [
-            c for c in notebook["cells"] if isinstance(c, dict) and c.get("cell_type") == "code"
-        ]
-        return [
-            (stem, name, *_exercise(name, *pair, cells)) for name, pair in reference[stem].items()
-        ]
+        cells = []
+        for cell in notebook["cells"]:
+            if isinstance(cell, dict) and cell.get("cell_type") == "code":
+                cells.append(cell)
+        rows = []
+        for name, (answer, check) in reference[stem].items():
+            rows.append((stem, name, *_exercise(name, answer, check, cells)))
+        return rows
     except UserError as error:
         return [("", "", "not graded", "", str(error))]
     except Exception as error:  # valid JSON in a form that no program writes must not stop the rest
@@ -91,8 +92,8 @@ def _graded(file: Path, reference: Reference) -> list[tuple[str, str, str, str, 
 def _which(notebook: Any, reference: Reference) -> str:
     """The notebook that most exercises come from; without any, what the build wrote down."""
     owners = {}
-    for stem, of in reference.items():
-        owners |= dict.fromkeys(of, stem)
+    for stem, exercise_names in reference.items():
+        owners.update(dict.fromkeys(exercise_names, stem))
     text = "\n".join(map(source_of, notebook["cells"]))
     found = [owners.get(name) for name in NAMED.findall(text)]
     written = notebook.get("metadata", {}).get("kdnb", {}).get("notebook")
@@ -134,6 +135,7 @@ def _exercise(name: str, answer: Any, check: Any, cells: list[Any]) -> tuple[str
 
 
 def _text(cell: Any) -> str:
+    """A cell's text without what an editor adds or takes at the ends of lines."""
     return "\n".join(line.rstrip() for line in source_of(cell).strip().splitlines())
 
 

@@ -50,16 +50,17 @@ def imports(source: str) -> list[str]:
 
 
 def table(package: Path) -> str:
-    """Markdown table of the rooms, from the highest level down; what a room holds is its first docstring line."""
+    """Markdown table of the rooms, from the highest level down.
+
+    What a room holds is the first line of its docstring.
+    """
     lines = ["| level | room | what it holds | modules | lines |", "|---|---|---|---|---|"]
     for number in range(len(LEVELS), 0, -1):
         for room in LEVELS[number - 1]:
             modules = sorted((package / room).rglob("*.py"))
             length = sum(path.read_text("utf-8").count("\n") for path in modules)
-            opening = ast.get_docstring(
-                ast.parse((package / room / "__init__.py").read_text("utf-8"))
-            )
-            holds = opening.splitlines()[0]
+            source = (package / room / "__init__.py").read_text("utf-8")
+            holds = ast.get_docstring(ast.parse(source)).splitlines()[0]
             lines.append(f"| {number} | `{room}` | {holds} | {len(modules)} | {length:,} |")
     return "\n".join(lines) + "\n"
 

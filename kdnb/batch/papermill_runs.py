@@ -1,4 +1,4 @@
-"""Notebooks as batch runs: one, or all of them in order, through papermill."""
+"""A notebook as a batch run, through papermill (``kdnb study`` and ``kdnb sweep``)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from kdnb.core.notebook_files import code_cells, load_json, source_of
 from kdnb.core.progress import say
 from kdnb.core.runs import Run, digest, get_or_make
 
-__all__ = ["Progress", "code_digest", "execute", "load_papermill", "run_notebook"]
+__all__ = ["ProgressStream", "code_digest", "execute", "load_papermill", "run_notebook"]
 
-LATE = 60  # s that a kernel's last output may take: nbclient's own 4 s lose runs on a busy machine
+OUTPUT_TIMEOUT = 60  # s for a kernel's last output: nbclient's own 4 s lose runs on a busy machine
+SOURCES = (".py", ".js", ".css", ".j2")  # file types of the package that a result depends on
 
 
 class LaunchKernelManager(AsyncKernelManager):
-    """Starts its kernel with ``launch``: unlike ``os.environ``, that holds for one of several kernels."""
+    """Starts its kernel with ``launch``.
+
+    Unlike a change of ``os.environ``, that holds for one of several kernels.
+    """
 
     launch = Dict(help="arguments of the kernel's process, such as cwd and env").tag(config=True)
 
@@ -36,7 +40,7 @@ class LaunchKernelManager(AsyncKernelManager):
         await super().start_kernel(**options, **self.launch)
 
 
-class Progress:
+class ProgressStream:
     """Where a kernel prints to: only the indented lines of long work reach the terminal."""
 
     def write(self, text: str) -> None:
@@ -50,22 +54,22 @@ class Progress:
 
 
 def code_digest(notebook: Path) -> str:
-    """Digest of what a notebook's result depends on besides parameters: its code cells and the package's sources."""
+    """Digest of what a notebook's result depends on besides its parameters.
+
+    These are its code cells and the package's sources.
+    """
     cells = [source_of(cell) for cell in code_cells(load_json(notebook))]
     package = Path(__file__).resolve().parents[1]
-    sources = [
-        p.read_text("utf-8")
-        for p in sorted(package.rglob("*"))
-        if p.suffix in (".py", ".js", ".css", ".j2")
-    ]
+    files = [path for path in sorted(package.rglob("*")) if path.suffix in SOURCES]
+    sources = [path.read_text("utf-8") for path in files]
     return digest([cells, sources])
 
 
 def load_papermill() -> ModuleType:
     """papermill, loaded without a grammar of international addresses.
 
-    jsonschema builds that grammar for seconds, in every process, and no notebook has a use for it: while papermill
-    loads, the package is reported missing, which jsonschema allows for.
+    jsonschema builds that grammar for seconds, in every process, and no notebook has a use for it:
+    while papermill loads, the package is reported missing, which jsonschema allows for.
     """
     absent = sys.modules.setdefault("rfc3987_syntax", None) is None
     try:
@@ -81,7 +85,7 @@ def execute(
     parameters: Mapping[str, Any],
     *,
     environment: Mapping[str, str | None] | None = None,
-    log: Progress | None = None,
+    log: ProgressStream | None = None,
     start_timeout: int = 120,
     cell_timeout: int = 0,
 ) -> None:
@@ -102,23 +106,20 @@ def execute(
         RuntimeError: If the kernel died or did not start.
     """
     papermill = load_papermill()
-    words = out.with_suffix(
-        ".log"
-    )  # what the kernel's process says by itself: why it died, if it did
-    chosen = {
-        name: value
-        for name, value in {**os.environ, **(environment or {})}.items()
-        if value is not None
-    }
+    kernel_log = out.with_suffix(".log")  # what the kernel's process says: why it died, if it did
+    variables = {**os.environ, **(environment or {})}
+    kept = {name: value for name, value in variables.items() if value is not None}
     with (
-        words.open("wb") as file,
+        kernel_log.open("wb") as file,
         tempfile.TemporaryDirectory(prefix="kdnb-", ignore_cleanup_errors=True) as sockets,
     ):
-        manager = {"launch": {"cwd": str(notebook.parent), "env": chosen, "stderr": file.fileno()}}
-        if (
-            os.name == "posix"
-        ):  # sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)
-            manager |= {"transport": "ipc", "ip": f"{sockets}/k"}
+        options: dict[str, Any] = {
+            "launch": {"cwd": str(notebook.parent), "env": kept, "stderr": file.fileno()}
+        }
+        if os.name == "posix":
+            # sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)
+            options["transport"] = "ipc"
+            options["ip"] = f"{sockets}/k"
         papermill.execute_notebook(
             str(notebook),
             str(out),
@@ -128,12 +129,12 @@ def execute(
             kernel_name="python3",
             language="python",
             kernel_manager_class=LaunchKernelManager,
-            config=Config({"LaunchKernelManager": manager}),
+            config=Config({"LaunchKernelManager": options}),
             start_timeout=start_timeout,
             execution_timeout=cell_timeout or None,
-            iopub_timeout=LATE,
+            iopub_timeout=OUTPUT_TIMEOUT,
         )
-    words.unlink()
+    kernel_log.unlink()
 
 
 def run_notebook(
@@ -141,14 +142,21 @@ def run_notebook(
     parameters: Mapping[str, Any],
     root: Path,
     upstream: list[str],
-    into: str | None = None,
+    results_name: str | None = None,
 ) -> Run:
-    """The executed notebook as a run (kind ``notebook``): executed now by papermill, without live widgets, or found.
+    """The executed notebook as a run (kind ``notebook``): executed now without widgets, or found.
 
-    ``into`` names the study's folder for its tables and pictures, so that several notebooks write into one.
+    Args:
+        notebook: What to execute.
+        parameters: Injected by papermill.
+        root: The folder of all runs.
+        upstream: Ids (or hashes) of what the run is computed from.
+        results_name: Names the folder for tables and pictures, so that several notebooks write into
+            one.
 
     Raises:
-        UserError: If a cell failed; the message is the cell's last line and the path of the executed copy.
+        UserError: If a cell failed; the message is the cell's last line and the path of the
+            executed copy.
     """
     load_papermill()
     from papermill.exceptions import PapermillExecutionError
@@ -160,8 +168,8 @@ def run_notebook(
                 notebook,
                 out,
                 parameters,
-                log=Progress(),
-                environment={"KDNB_LIVE": "0", "KDNB_STUDY": into},
+                log=ProgressStream(),
+                environment={"KDNB_LIVE": "0", "KDNB_STUDY": results_name},
             )
         except PapermillExecutionError as error:
             kept = root / "failed" / notebook.name

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from kdnb.batch.papermill_runs import code_digest
-from kdnb.batch.run_spec import VERSION, Spec
+from kdnb.batch.run_spec import VERSION, SweepSpec
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import parameters_of
 from kdnb.core.runs import digest
@@ -94,7 +94,7 @@ class Plan:
     parts: tuple[Part, ...]
     limits: dict[str, int]
 
-    def specs(self, root: Path) -> list[Spec]:
+    def specs(self, root: Path) -> list[SweepSpec]:
         """The runs as specs.
 
         Raises:
@@ -109,7 +109,7 @@ class Plan:
                 upstream = []
                 if "dataset" in parameters:
                     upstream = [_identity(parameters, identities)]
-                spec = Spec(
+                spec = SweepSpec(
                     notebook=str(part.notebook),
                     parameters=parameters,
                     code=code,

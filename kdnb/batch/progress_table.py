@@ -15,9 +15,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from kdnb.batch.plan import Plan
-from kdnb.batch.run_spec import Spec
+from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import UserError
-from kdnb.core.runs import AS_IS, Run, finished_runs
+from kdnb.core.runs import Run, finished_runs
+from kdnb.core.tables import read_table
 
 __all__ = ["collect_tables", "estimate", "state_of", "status"]
 
@@ -39,16 +40,16 @@ def state_of(run: Run) -> str:
         return "running"
 
 
-def status(specs: Sequence[Spec]) -> pd.DataFrame:
+def status(specs: Sequence[SweepSpec]) -> pd.DataFrame:
     """Where each run stands.
 
     Returns:
         One row per run: run, what varies in the plan, state, seconds, note (the error, and where
         its notebook lies).
     """
-    varied = {}  # in the order of the plan, each name once
+    varied: dict[str, None] = {}  # in the order of the plan, each name once
     for spec in specs:
-        varied |= dict.fromkeys(spec.varied)
+        varied.update(dict.fromkeys(spec.varied))
     rows = []
     for spec in specs:
         run = spec.run
@@ -61,7 +62,7 @@ def status(specs: Sequence[Spec]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def collect_tables(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.DataFrame:
+def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> pd.DataFrame:
     """A table of every finished run of a plan below each other, in its order.
 
     Args:
@@ -85,7 +86,7 @@ def collect_tables(plan: Plan, specs: Sequence[Spec], table: str = "") -> pd.Dat
             continue  # the notebook of this part writes another one
         if state_of(spec.run) != "done":
             continue
-        found = pd.read_csv(_path(spec.run, table or part.table), **AS_IS)
+        found = read_table(_path(spec.run, table or part.table))
         front = pd.DataFrame(_front(spec, part.named), index=found.index)
         front = front.rename(columns={name: f"plan_{name}" for name in found})
         frames.append(front.join(found))
@@ -107,7 +108,7 @@ def _path(run: Run, table: str) -> Path:
     return run.path("results") / f"{table}.csv"
 
 
-def _front(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
+def _front(spec: SweepSpec, names: Sequence[str]) -> dict[str, Any]:
     """The first columns of a row: run, part of the plan (if it has parts), parameters."""
     row = {"run": spec.run.id}
     if spec.part:
@@ -118,7 +119,7 @@ def _front(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def estimate(specs: Sequence[Spec], workers: int = 1) -> float | None:
+def estimate(specs: Sequence[SweepSpec], workers: int = 1) -> float | None:
     """Seconds that the runs may take, going by the past runs that share most parameters.
 
     None if no run of such a notebook is finished yet.
@@ -134,12 +135,12 @@ def estimate(specs: Sequence[Spec], workers: int = 1) -> float | None:
     return max(guesses.sum() / workers, guesses.max())
 
 
-def _guess(spec: Spec, known: Sequence[tuple[dict[str, Any], float]]) -> float | None:
+def _guess(spec: SweepSpec, known: Sequence[tuple[dict[str, Any], float]]) -> float | None:
     """Median seconds of the past runs that are most like this one; None where there are none.
 
     Args:
         spec: The run.
-        known: `Spec.content` and seconds of each past run.
+        known: `SweepSpec.content` and seconds of each past run.
     """
     wanted = spec.content
     seconds_by_likeness: dict[int, list[float]] = {}

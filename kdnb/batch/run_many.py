@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kdnb
-from kdnb.batch.papermill_runs import Progress
+from kdnb.batch.papermill_runs import ProgressStream
 from kdnb.batch.progress_table import state_of
 from kdnb.batch.run_one import Outcome, run_one
-from kdnb.batch.run_spec import Spec
+from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import UserError
 from kdnb.core.progress import say, track
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run_many"]
 
-PATIENCE = 15  # s to reach a scheduler
+CONNECT_TIMEOUT = 15  # s to reach a scheduler
 # a worker only waits for its kernel: watching it takes time from the training
-RULES = {
+DASK_SETTINGS = {
     # deaths of workers of which one run may be suspected
     "distributed.scheduler.allowed-failures": 10,
     "distributed.scheduler.worker-saturation": 1.0,
@@ -38,7 +38,7 @@ RULES = {
 }
 # Ctrl-C is for the driver, which ends its workers; one that ends during a run leaves the run's
 # event loop open, and goes without complaint of that.
-QUIET = (
+WORKER_PRELOAD = (
     "import atexit, os, signal; "
     "signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "atexit.register(os._exit, 0)"
@@ -46,7 +46,7 @@ QUIET = (
 
 
 def run_many(
-    specs: Sequence[Spec], *, workers: int = 1, scheduler: str = "", threads: int = 0
+    specs: Sequence[SweepSpec], *, workers: int = 1, scheduler: str = "", threads: int = 0
 ) -> list[Outcome]:
     """Make every run that is neither done nor failed; returns how each of them ended.
 
@@ -67,8 +67,8 @@ def run_many(
     waiting = [spec for spec in specs if state_of(spec.run) not in ("done", "failed")]
     names = {spec.run.id: str(spec) for spec in waiting}
     outcomes = []
-    with _ending(waiting, workers, scheduler, threads) as ending:
-        for outcome in track(ending, "sweep", len(waiting)):
+    with _outcomes(waiting, workers, scheduler, threads) as ended:
+        for outcome in track(ended, "sweep", len(waiting)):
             outcomes.append(outcome)
             line = (
                 f"{len(outcomes)}/{len(waiting)} {outcome.state} "
@@ -79,12 +79,12 @@ def run_many(
 
 
 @contextmanager
-def _ending(
-    specs: Sequence[Spec], workers: int, scheduler: str, threads: int
+def _outcomes(
+    specs: Sequence[SweepSpec], workers: int, scheduler: str, threads: int
 ) -> Iterator[Iterator[Outcome]]:
     """The outcomes, as the runs end."""
     if not specs or (workers < 2 and not scheduler):
-        yield (run_one(spec, threads, Progress()) for spec in specs)
+        yield (run_one(spec, threads, ProgressStream()) for spec in specs)
         return
     if find_spec("distributed") is None:
         raise UserError(
@@ -101,7 +101,7 @@ def _ending(
         yield _submitted(client, specs, threads or share)
 
 
-def _submitted(client: Client, specs: Sequence[Spec], threads: int) -> Iterator[Outcome]:
+def _submitted(client: Client, specs: Sequence[SweepSpec], threads: int) -> Iterator[Outcome]:
     """The outcomes of runs on a cluster, as they end."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
@@ -132,7 +132,7 @@ def _local(workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set(RULES),
+        dask.config.set(DASK_SETTINGS),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -140,7 +140,7 @@ def _local(workers: int) -> Iterator[Client]:
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
-            preload=[QUIET],
+            preload=[WORKER_PRELOAD],
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -156,7 +156,7 @@ def _remote(address: str, root: Path) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
+        client = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(

@@ -16,16 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from kdnb.batch.papermill_runs import Progress, code_digest, execute, load_papermill
-from kdnb.batch.run_spec import Spec
+from kdnb.batch.papermill_runs import ProgressStream, code_digest, execute, load_papermill
+from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import parameters_of
 from kdnb.core.runs import Run, get_or_make, write_json
 
 __all__ = ["Outcome", "forget_failure", "run_one"]
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-SPARE = 2**20  # bytes: with less left, whatever a library says, the disk was full
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+LEAST_FREE = 2**20  # bytes: with less left, whatever a library says, the disk was full
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -59,7 +59,7 @@ class _Ended(Exception):
         self.message = message
 
 
-def run_one(spec: Spec, threads: int = 0, log: Progress | None = None) -> Outcome:
+def run_one(spec: SweepSpec, threads: int = 0, log: ProgressStream | None = None) -> Outcome:
     """Make one run, or find it: safe for the same run from any number of processes at once.
 
     ``<root>/sweep/<id>/`` then holds ``results/`` (the executed notebook, and what it wrote to the
@@ -97,7 +97,7 @@ def run_one(spec: Spec, threads: int = 0, log: Progress | None = None) -> Outcom
     except UserError:
         raise
     except Exception as error:  # whatever it is, it stops no other run
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise UserError(
                 f"the disk of '{spec.root}' is full ({os.strerror(error.errno)}): "
                 "free some space and run again, which goes on where it stopped"
@@ -116,7 +116,7 @@ def forget_failure(run: Run) -> bool:
     return had_failed
 
 
-def _make(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
+def _make(spec: SweepSpec, threads: int, log: ProgressStream | None, run: Run) -> None:
     """Execute the notebook, again where its kernel died.
 
     Raises:
@@ -128,7 +128,8 @@ def _make(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
         shutil.rmtree(left, ignore_errors=True)
     for number in range(1, spec.attempts + 1):
         try:
-            return _attempt(spec, threads, log, run)
+            _attempt(spec, threads, log, run)
+            return
         except RuntimeError as error:  # nbclient's DeadKernelError; also a kernel that is mute
             if number == spec.attempts:
                 reason = str(error).strip().partition("\n")[0]
@@ -136,7 +137,7 @@ def _make(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
                 raise _Ended("killed", message) from None
 
 
-def _attempt(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
+def _attempt(spec: SweepSpec, threads: int, log: ProgressStream | None, run: Run) -> None:
     """Execute in a new folder, which becomes ``results`` in one step.
 
     So what a killed attempt still writes is nowhere.
@@ -186,9 +187,9 @@ def _attempt(spec: Spec, threads: int, log: Progress | None, run: Run) -> None:
 
 def _disk_is_full(told: str, folder: Path) -> bool:
     """Whether an error of the notebook is the disk's."""
-    if any(os.strerror(number) in told for number in FULL):
+    if any(os.strerror(number) in told for number in DISK_FULL):
         return True
-    return shutil.disk_usage(folder).free < SPARE
+    return shutil.disk_usage(folder).free < LEAST_FREE
 
 
 def _fail(run: Run, executed: Path, told: str, traceback: list[str]) -> None:

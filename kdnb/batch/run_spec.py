@@ -12,15 +12,15 @@ from typing import Any
 from kdnb.core.errors import UserError
 from kdnb.core.runs import Run, read_json, run_of
 
-__all__ = ["Spec", "VERSION", "read_spec"]
+__all__ = ["PLACES", "VERSION", "SweepSpec", "read_spec"]
 
 VERSION = 1  # of plans and spec files
 PLACES = ("data", "runs_dir")  # where things lie; the same content elsewhere is the same run
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One run: all that a process on any machine with the same folders needs to make it."""
+class SweepSpec:
+    """One run of a sweep: all that a process on any machine with the same folders needs."""
 
     notebook: str  #: absolute path of the notebook
     parameters: dict[str, Any]  #: what papermill injects, without runs_dir
@@ -53,7 +53,7 @@ class Spec:
         return {"version": VERSION, "id": self.run.id, **asdict(self)}
 
 
-def read_spec(path: Path) -> Spec:
+def read_spec(path: Path) -> SweepSpec:
     """One run from its JSON file, as ``kdnb sweep plan --specs`` writes it.
 
     Raises:
@@ -63,7 +63,7 @@ def read_spec(path: Path) -> Spec:
         found = read_json(path)
         version = found.pop("version")
         run_id = found.pop("id")
-        spec = Spec(**found)
+        spec = SweepSpec(**found)
     except OSError as error:
         raise UserError(f"spec '{path}' cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study · data · sweep · explain · export · figures``."""
+"""The command line ``kdnb``; a user's mistake ends in one line and exit code 2."""
 
 from kdnb.cli.commands import app, main
 

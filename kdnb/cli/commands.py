@@ -1,4 +1,4 @@
-"""The command line: ``kdnb study · data · sweep · explain · export · …``; a mistake is one line, exit code 2."""
+"""The commands ``kdnb study · data · report · publish · figures · explain · export``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import typer
 from kdnb.cli.sweep import RunsDir, sweep_app
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings, project_root
+
+# the rooms load torch for seconds: each command imports them itself, once its arguments are checked
 
 __all__ = ["app", "main"]
 
@@ -51,11 +53,9 @@ def study(
     """Run all notebooks in order and write the report; what is done already is reused."""
     start = time.perf_counter()
     settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
-    from kdnb.study.whole_study import (
-        run_notebooks,  # torch loads for seconds: a typo is told before
-    )
+    from kdnb.study.whole_study import run_notebooks
 
-    report, summary = run_notebooks(settings, _pairs(set_))
+    report, summary = run_notebooks(settings, _parse_sets(set_))
     print(f"\n{summary.to_string(index=False)}\n\nreport: {report}")
     print(f"study finished in {time.perf_counter() - start:.0f} s")
 
@@ -70,13 +70,13 @@ def show(
     runs_dir: RunsDir = "",
 ) -> None:
     """Read a data set and say what it holds, how it is split, and what leaks."""
-    from kdnb.study.study import Study
+    from kdnb.data.study_images import StudyImages
 
-    found = Study(_settings(dataset, data, profile, seed, split, runs_dir, None))
-    images = found.image_set
+    study_images = StudyImages(_settings(dataset, data, profile, seed, split, runs_dir, None))
+    images = study_images.image_set
     print(images.table.groupby(["label", "part"]).size().unstack(fill_value=0).to_string())
     print(f"{len(images.table)} images, {len(images.broken)} skipped, split '{images.split}'")
-    print(f"1-NN on raw pixels: accuracy {found.leak_meter['accuracy']:.3f}")
+    print(f"1-NN on raw pixels: accuracy {study_images.leak_meter['accuracy']:.3f}")
     for note in images.notes:
         print(f"note: {note}")
 
@@ -98,28 +98,28 @@ def audit(
     seed: Seed = 0,
     runs_dir: RunsDir = "",
 ) -> None:
-    """Say what leaks under each split of some data sets, and write ledger, summary and a one-page report."""
-    from kdnb.core.report import publish as copy
+    """Say what leaks under each split of some data sets; write ledger, summary and a report."""
+    from kdnb.core.report import publish as publish_results
     from kdnb.data.audit import write_audit
     from kdnb.data.registry import dataset_names, registered
 
-    known = [path in dataset_names() or path.startswith("medmnist:") for path in paths]
-    named = [
-        (path, "") if there else (dataset, path) for path, there in zip(paths, known, strict=True)
-    ]
-    if publish and set(paths) != (
-        wanted := {name for name, entry in registered().items() if "paper" in entry}
-    ):
+    of_paper = {name for name, entry in registered().items() if "paper" in entry}
+    if publish and set(paths) != of_paper:
         raise UserError(
-            f"--publish takes the data sets of the paper together: {', '.join(sorted(wanted))}"
+            f"--publish takes the data sets of the paper together: {', '.join(sorted(of_paper))}"
         )
-    results = write_audit(
-        [_settings(n, p, "quick", seed, "grouped", runs_dir, None) for n, p in named], Path(out)
-    )
+    audited = []
+    for path in paths:
+        if path in dataset_names() or path.startswith("medmnist:"):
+            values = {"dataset": path}
+        else:
+            values = {"dataset": dataset, "data": path}
+        audited.append(Settings.checked({**values, "seed": seed, "runs_dir": runs_dir}))
+    results = write_audit(audited, Path(out))
     print(results.load("summary").round(3).to_string(index=False))
     print(f"report: {Path(out).absolute() / 'report.html'}")
     if publish:
-        copy(results, project_root() / "figures", "audit")
+        publish_results(results, project_root() / "figures", "audit")
 
 
 @data_app.command()
@@ -144,9 +144,8 @@ def report(
     from kdnb.core.report import write_report
     from kdnb.study.study import Study
 
-    print(
-        write_report(Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results)
-    )
+    found = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_))
+    print(write_report(found.results))
 
 
 @app.command()
@@ -160,11 +159,13 @@ def publish(
     set_: Sets = None,
 ) -> None:
     """Copy a finished study's tables and pictures into figures/ (of real data: no pixels)."""
-    from kdnb.core.report import publish as copy
+    from kdnb.core.report import publish as publish_results
     from kdnb.study.study import Study
 
-    results = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_)).results
-    print(f"{len(copy(results, project_root() / 'figures'))} files in {project_root() / 'figures'}")
+    found = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_))
+    folder = project_root() / "figures"
+    published = publish_results(found.results, folder)
+    print(f"{len(published)} files in {folder}")
 
 
 @app.command()
@@ -180,18 +181,16 @@ def figures(
     ] = "",
     runs_dir: RunsDir = "",
 ) -> None:
-    """Make the tables and charts of figures/results, and the findings in README and docs, from the collected runs."""
+    """Make figures/results and the findings in README and docs from the collected runs."""
     from kdnb.batch.plan import read_plan
     from kdnb.results.build import COLLECTED, build_tables, write_findings
-    from kdnb.results.collected_runs import collect_runs as collected
+    from kdnb.results.collected_runs import collect_runs
 
-    root, path = project_root(), Path(plan) if plan else project_root() / "sweeps" / "results.toml"
+    root = project_root()
+    path = Path(plan) if plan else root / "sweeps" / "results.toml"
     if collect:
-        runs = collected(
-            read_plan(path),
-            Settings.checked({"runs_dir": runs_dir}).runs,
-            root / "figures" / COLLECTED,
-        )
+        settings = Settings.checked({"runs_dir": runs_dir})
+        runs = collect_runs(read_plan(path), settings.runs, root / "figures" / COLLECTED)
         print(f"{len(runs['runs'])} runs collected")
     tables = build_tables(path, root / "figures", partial=partial)
     print(f"{len(tables)} tables in {root / 'figures' / 'results'}")
@@ -206,16 +205,15 @@ def explain(
     out: Annotated[str, typer.Option(help="the page to write")] = "explained.html",
     runs_dir: RunsDir = "",
 ) -> None:
-    """Read one image layer by layer, and write the report as one page with the layer stepper inside."""
+    """Read one image layer by layer; write it as one page with the layer stepper inside."""
     settings = Settings.checked({"runs_dir": runs_dir})
     from kdnb.feature_maps.layer_analysis import find_layer_analysis
     from kdnb.widgets.image_page import write_image_page
 
-    print(
-        *write_image_page(find_layer_analysis(settings, run), image, out, settings).sentences,
-        f"page: {out}",
-        sep="\n",
-    )
+    analysis = find_layer_analysis(settings, run)
+    report = write_image_page(analysis, image, out, settings)
+    print(*report.sentences, sep="\n")
+    print(f"page: {out}")
 
 
 @app.command()
@@ -226,7 +224,10 @@ def export(
     ],
     runs_dir: RunsDir = "",
 ) -> None:
-    """Write a trained student as an ONNX file, checked against PyTorch (packages onnx, onnxruntime, onnxscript)."""
+    """Write a trained student as an ONNX file, checked against PyTorch.
+
+    It needs the packages onnx, onnxruntime and onnxscript.
+    """
     settings = Settings.checked({"runs_dir": runs_dir})
     from kdnb.efficiency.onnx_export import export_onnx
     from kdnb.training.trained_students import load_named_student
@@ -239,24 +240,33 @@ def export(
     )
 
 
-def _pairs(sets: list[str] | None) -> dict[str, object]:
-    import yaml
+def _parse_sets(sets: list[str] | None) -> dict[str, object]:
+    """Parameters of ``--set``, name → value.
 
+    Raises:
+        UserError: If one is not name=value, or its value cannot be read.
+    """
     values = {}
     for pair in sets or []:
-        name, equals, value = pair.partition("=")
+        name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise UserError(f"--set takes name=value, got '{pair}'")
-        try:
-            values[name] = json.loads(value)  # to YAML 1e-3 is a text
-        except ValueError:
-            try:
-                values[name] = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise UserError(
-                    f"--set {name} takes a number, a text or a list, got '{value}'"
-                ) from None
+        values[name] = _parse_value(name, text)
     return values
+
+
+def _parse_value(name: str, text: str) -> object:
+    """A value as JSON, to which 1e-3 is a number, else as YAML, which needs no quotes."""
+    import yaml
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {name} takes a number, a text or a list, got '{text}'") from None
 
 
 def _settings(
@@ -268,6 +278,7 @@ def _settings(
     runs_dir: str,
     sets: list[str] | None,
 ) -> Settings:
+    """Checked settings from the options that commands share; ``--set`` overrides them."""
     given = {
         "dataset": dataset,
         "data": data,
@@ -276,7 +287,7 @@ def _settings(
         "split": split,
         "runs_dir": runs_dir,
     }
-    return Settings.checked({**given, **_pairs(sets)})
+    return Settings.checked({**given, **_parse_sets(sets)})
 
 
 def main() -> None:

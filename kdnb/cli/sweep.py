@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnb.batch.run_spec import Spec, read_spec
+from kdnb.batch.run_spec import SweepSpec, read_spec
 from kdnb.core.runs import atomic_path, write_json
 from kdnb.core.settings import Settings
 
@@ -108,11 +108,11 @@ def retry(
 @sweep_app.command()
 def run_one(spec_file: SpecFile, threads: Threads = 0) -> None:
     """Make one run; needs no engine, so a shell loop, a Slurm array or Snakemake can drive it."""
-    from kdnb.batch.papermill_runs import Progress
+    from kdnb.batch.papermill_runs import ProgressStream
     from kdnb.batch.run_one import run_one as make
 
     spec = read_spec(spec_file)
-    outcome = make(spec, threads, Progress())
+    outcome = make(spec, threads, ProgressStream())
     where = outcome.message or spec.run.folder
     print(f"{outcome.state} {outcome.seconds:.1f} s  {spec}  {where}")
     raise typer.Exit(0 if outcome.state in ("done", "found") else 1)
@@ -136,17 +136,17 @@ def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0) -> None:
 @sweep_app.command()
 def collect(file: PlanFile, runs_dir: RunsDir = "", table: Table = "", out: Out = "") -> None:
     """Write one tidy CSV from all finished runs."""
-    from kdnb.batch.progress_table import collect_tables as collected
+    from kdnb.batch.progress_table import collect_tables
 
     found, specs = _read(file, runs_dir)
-    rows = collected(found, specs, table)
+    rows = collect_tables(found, specs, table)
     path = Path(out) if out else Path(specs[0].root) / "sweep" / f"{found.name}.csv"
     with atomic_path(path) as temporary:
         rows.to_csv(temporary, index=False, lineterminator="\n")
     print(f"{rows['run'].nunique()} of {len(specs)} runs, {len(rows)} rows: {path}")
 
 
-def _read(file: Path, runs_dir: str) -> tuple[Any, list[Spec]]:
+def _read(file: Path, runs_dir: str) -> tuple[Any, list[SweepSpec]]:
     """The plan (``kdnb.batch.plan.Plan``) and its runs."""
     from kdnb.batch.plan import read_plan
 
@@ -155,7 +155,7 @@ def _read(file: Path, runs_dir: str) -> tuple[Any, list[Spec]]:
     return found, found.specs(root)
 
 
-def _run(specs: Sequence[Spec], workers: int, scheduler: str, threads: int) -> None:
+def _run(specs: Sequence[SweepSpec], workers: int, scheduler: str, threads: int) -> None:
     """Make the runs, and say before and after where they stand."""
     from kdnb.batch.run_many import run_many
 
@@ -174,7 +174,7 @@ def _run(specs: Sequence[Spec], workers: int, scheduler: str, threads: int) -> N
     raise typer.Exit(0 if (table["state"] == "done").all() else 1)
 
 
-def _stand(specs: Sequence[Spec], workers: int = 1) -> tuple[Any, str]:
+def _stand(specs: Sequence[SweepSpec], workers: int = 1) -> tuple[Any, str]:
     """Where each run stands (``pandas.DataFrame``), and all of them in a line."""
     from kdnb.batch.progress_table import estimate, status
 

@@ -1,1 +1,4 @@
-"""What every room stands on: settings, runs, statistics, results folder, report, shared plots, errors, progress."""
+"""What every room stands on: settings, runs, statistics, results, report, plots, progress, errors.
+
+All notebooks use it.
+"""

@@ -1,4 +1,4 @@
-"""Notebook files: which ones the study has, what is in their cells, which parameters they declare (all notebooks)."""
+"""Notebook files: which ones there are, their cells and their parameters (all notebooks)."""
 
 from __future__ import annotations
 

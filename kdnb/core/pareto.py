@@ -6,11 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from kdnb.core.plots import PALETTE, Picture, reach
+from kdnb.core.plots import PALETTE, Picture, error_bars
 
-__all__ = ["pareto", "pareto_front"]
+__all__ = ["MODEL_MARKS", "pareto", "pareto_front", "pareto_points"]
 
-# matplotlib's mark, plotly's mark, colour
+# marks of matplotlib and of plotly, colour
 MODEL_MARKS = {"teacher": ("s", "square", PALETTE[1]), "student": ("o", "circle", PALETTE[0])}
 
 
@@ -31,7 +31,7 @@ def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
             axes.errorbar(
                 part["ms"],
                 part["place"],
-                yerr=reach(part, "place"),
+                yerr=error_bars(part, "place"),
                 fmt="none",
                 ecolor=colour,
                 lw=1,

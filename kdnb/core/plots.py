@@ -1,4 +1,4 @@
-"""Shared plots: a picture with its alt text, its style, and charts that several notebooks use (all notebooks)."""
+"""Pictures with alt text, their style, and charts that several rooms share (all notebooks)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ __all__ = [
     "PALETTE",
     "Picture",
     "bare",
+    "error_bars",
+    "image_panels",
     "legend_once",
     "outline",
     "png_of",
     "png_uri",
-    "reach",
     "score_bars",
     "show",
 ]
@@ -106,8 +107,8 @@ def legend_once(axes: plt.Axes, columns: int, left: float = 0) -> None:
     )
 
 
-def reach(rows: pd.DataFrame, value: str, low: str = "low", high: str = "high") -> np.ndarray:
-    """(2, N) how far an interval's ends are from its value: error bars, below and above."""
+def error_bars(rows: pd.DataFrame, value: str, low: str = "low", high: str = "high") -> np.ndarray:
+    """(2, N) how far the ends of intervals are from their values, below and above."""
     return np.abs(rows[[low, high]].to_numpy(float).T - rows[value].to_numpy(float))
 
 
@@ -124,7 +125,7 @@ def score_bars(
     """
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
     rows = np.arange(len(scores))
-    bars = reach(scores, "value")
+    bars = error_bars(scores, "value")
     axes.errorbar(scores["value"], rows, fmt="o", color=PALETTE[0], capsize=4, xerr=bars)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
     for row, value in enumerate(scores["value"]):
@@ -153,14 +154,21 @@ def score_bars(
 
 def image_panels(
     images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None, columns: Sequence[str]
-) -> tuple:
-    """A figure and its axes (N, 1 + columns), the images drawn in the first column."""
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes (N, 1 + columns), the images drawn in the first column.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        titles: N names, one beside each image.
+        masks: (N, S, S), outlined on the images; None for none.
+        columns: Headings of the columns to the right, which are left empty.
+    """
     rows = len(images)
     across = 1 + len(columns)
     size = (1.6 * across, 1.75 * rows)
     figure, axes = plt.subplots(rows, across, figsize=size, squeeze=False)
-    for ax in axes.flat:
-        bare(ax)
+    for panel in axes.flat:
+        bare(panel)
     for row, title in enumerate(titles):
         axes[row, 0].imshow(images[row], interpolation="nearest")
         outline(axes[row, 0], None if masks is None else masks[row])

@@ -1,6 +1,6 @@
 """What the rooms below the study are given: the images of a setting, and its trained runs (03-05).
 
-`kdnb.data.StudyImages` and `kdnb.study.study.Study` satisfy these protocols.
+`kdnb.data.study_images.StudyImages` and `kdnb.study.study.Study` satisfy these protocols.
 """
 
 from __future__ import annotations

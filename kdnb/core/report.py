@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader
 from kdnb.core.errors import UserError
 from kdnb.core.plots import png_uri
 from kdnb.core.results_folder import Results
-from kdnb.core.runs import AS_IS, atomic_path, environment, read_json, write_json
+from kdnb.core.runs import atomic_path, environment, read_json, write_json
+from kdnb.core.tables import read_table
 
 __all__ = ["SECTIONS", "html_table", "publish", "write_page", "write_report"]
 
@@ -69,7 +70,7 @@ def _section(title: str, files: Iterable[Path], listed: Mapping[str, Any]) -> di
     for file in files:
         if file.suffix == ".csv":
             heading = file.stem[3:].replace("_", " ").capitalize()
-            tables.append(html_table(heading, pd.read_csv(file, **AS_IS)))
+            tables.append(html_table(heading, read_table(file)))
         else:
             pictures.append({"alt": listed[file.name]["alt"], "uri": png_uri(file.read_bytes())})
     return {"title": title, "tables": tables, "pictures": pictures}

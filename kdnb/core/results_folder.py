@@ -1,4 +1,4 @@
-"""The folder of tables and pictures of a study, with a manifest that tells what made each file (all notebooks)."""
+"""The folder of a study's tables and pictures; a manifest says what made each (all notebooks)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from IPython.display import HTML
 
 from kdnb.core.errors import UserError
 from kdnb.core.plots import Picture, png_of, show
-from kdnb.core.runs import AS_IS, atomic_path, environment, read_json, write_json
+from kdnb.core.runs import atomic_path, environment, read_json, write_json
+from kdnb.core.tables import read_table
 
 __all__ = ["Results"]
 
@@ -70,4 +71,4 @@ class Results:
 
     def load(self, name: str) -> pd.DataFrame:
         """A table that an earlier step saved."""
-        return pd.read_csv(self.folder / f"{name}.csv", **AS_IS)
+        return read_table(self.folder / f"{name}.csv")

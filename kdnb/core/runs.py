@@ -25,7 +25,6 @@ import kdnb
 from kdnb.core.errors import UserError
 
 __all__ = [
-    "AS_IS",
     "Run",
     "Spec",
     "atomic_path",
@@ -39,11 +38,7 @@ __all__ = [
     "write_json",
 ]
 
-AS_IS = {
-    "keep_default_na": False,
-    "na_values": [""],
-}  # for pandas.read_csv: a class may be named "None"
-LISTED_PACKAGES = (
+LISTED_PACKAGES = (  # whose versions a run records
     "torch",
     "torchvision",
     "numpy",
@@ -139,8 +134,8 @@ def environment() -> dict[str, Any]:
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        told = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10)
-        commit = told.strip()
+        output = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10)
+        commit = output.strip()
     except (OSError, subprocess.SubprocessError):
         commit = "unknown"
     return {
@@ -162,21 +157,23 @@ def _version(name: str) -> str:
 
 
 def _processor() -> str:
+    """The processor's name; Linux tells it in a file of its own."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def run_of(
     kind: str, parameters: Mapping[str, Any], *, root: Path, upstream: Sequence[str] = ()
 ) -> Run:
     """The run that `get_or_make` would find or make with the same arguments; nothing is written."""
-    id_ = digest(_spec(kind, parameters, upstream))
-    return Run(kind, id_, Path(root) / kind / id_)
+    run_id = digest(_spec(kind, parameters, upstream))
+    return Run(kind=kind, id=run_id, folder=Path(root) / kind / run_id)
 
 
 def find_run(
@@ -191,6 +188,7 @@ def find_run(
 
 
 def _spec(kind: str, parameters: Mapping[str, Any], upstream: Sequence[str]) -> dict[str, Any]:
+    """What a run's id is the digest of."""
     return {
         "kind": kind,
         "parameters": dict(parameters),
@@ -251,6 +249,7 @@ def get_or_make(
 
 
 def _finished(run: Run) -> Run:
+    """The run as found, with the time that making it took."""
     return replace(run, reused=True, seconds=run.json("done.json")["seconds"])
 
 
@@ -269,4 +268,8 @@ def _require_writable(folder: Path) -> None:
 def finished_runs(root: Path, kind: str) -> list[Run]:
     """All finished runs of a kind, oldest first."""
     done = sorted((Path(root) / kind).glob("*/done.json"), key=lambda path: path.stat().st_mtime)
-    return [_finished(Run(kind, path.parent.name, path.parent)) for path in done]
+    runs = []
+    for path in done:
+        run = Run(kind=kind, id=path.parent.name, folder=path.parent)
+        runs.append(_finished(run))
+    return runs

@@ -18,7 +18,7 @@ from kdnb.core.errors import UserError
 
 __all__ = [
     "CONTROLS",
-    "LOSSES",
+    "LOSS_NAMES",
     "PARAMETERS_MARK",
     "PROFILES",
     "SPLITS",
@@ -30,13 +30,12 @@ __all__ = [
 ]
 
 PARAMETERS_MARK = "# What to run"  # first line of a notebook's parameters cell
+SPLITS = ("grouped", "random", "published", "deduplicated")
 CONTROLS = ("", "shuffled", "random", "smoothing", "early")
-LOSSES = ("kd", "as_coded", "dkd", "standardised", "attention")
+LOSS_NAMES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
 TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
-KEPT = {-1: 2**29, -3: 2**28}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of mallopt(3), bytes
-SPLITS = ("grouped", "random", "published", "deduplicated")
 Temperature = Annotated[float, Field(gt=0, le=1000)]
 Width = Annotated[float, Field(ge=0.125, le=4)]
 
@@ -112,7 +111,7 @@ class Settings(BaseModel):
     teacher: Literal[TEACHERS] = Field("densenet121", description=f"one of {', '.join(TEACHERS)}")
     student: Literal[STUDENTS] = Field("five_conv", description=f"one of {', '.join(STUDENTS)}")
     width: Width = Field(1.0, description="a number in [0.125, 4]")
-    loss: Literal[LOSSES] = Field("kd", description=f"one of {', '.join(LOSSES)}")
+    loss: Literal[LOSS_NAMES] = Field("kd", description=f"one of {', '.join(LOSS_NAMES)}")
     control: Literal[CONTROLS] = Field(
         "", description=f"one of {', '.join(filter(None, CONTROLS))}, or ''"
     )
@@ -167,7 +166,7 @@ class Settings(BaseModel):
         return filled
 
     @property
-    def of_seeds(self) -> list[Settings]:
+    def per_student_seed(self) -> list[Settings]:
         """One copy for each of ``student_seeds``, counted from ``student_seed``."""
         seeds = range(self.student_seed, self.student_seed + self.student_seeds)
         return [self.model_copy(update={"student_seed": seed}) for seed in seeds]
@@ -324,17 +323,20 @@ def project_root() -> Path:
     return beside if (beside / "notebooks").is_dir() else Path.cwd()
 
 
+MALLOC_OPTIONS = {-1: 2**29, -3: 2**28}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, in bytes
+
+
 def keep_freed_memory() -> None:
     """Let the C library of Linux keep up to 512 MiB of what tensors gave back, for the next ones.
 
     By itself it returns large blocks at once, so that every forward pass on a CPU asks for them
-    anew, page by page. ``benchmarks/memory.py`` measures what this costs.
+    anew, page by page (mallopt(3)). ``benchmarks/memory.py`` measures what this costs.
     """
     if sys.platform != "linux":
         return
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
     if set_option is not None:
-        for option, size in KEPT.items():
+        for option, size in MALLOC_OPTIONS.items():
             set_option(option, size)
 
 

@@ -1,4 +1,4 @@
-"""Scores with intervals, paired differences, calibration and fidelity (notebooks 02-07).
+"""Intervals and tests over groups of images and seeds, and softmax (notebooks 02-07).
 
 Intervals resample *groups* (patients or families), since images of one patient are not independent.
 A percentile bootstrap of few groups is too narrow: its ends are taken further out (`_tail`).
@@ -11,13 +11,14 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy import stats
+from scipy import special, stats
 
 __all__ = [
     "FEW",
     "Interval",
+    "Statistic",
     "group_bootstrap",
+    "interval_table",
     "paired_test",
     "seed_interval",
     "share_interval",
@@ -27,6 +28,7 @@ __all__ = [
 
 FEW = 5  # groups that an interval over groups needs at least
 LEVEL = 0.95  # coverage of every interval
+
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
 
 
@@ -55,13 +57,12 @@ class Interval(tuple):
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities (N, K) of logits (N, K) at a temperature.
+    """Probabilities (N, K) float64 of logits (N, K) at a temperature.
 
     >>> softmax(np.array([[0.0, 0.0]])).tolist()
     [[0.5, 0.5]]
     """
-    scaled = torch.as_tensor(logits, dtype=torch.float64) / temperature
-    return torch.softmax(scaled, dim=1).numpy()
+    return special.softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
 
 
 def group_bootstrap(

@@ -1,4 +1,4 @@
-"""Exercises that check an answer, say what is wrong with it, and record the outcome (notebooks 01-06)."""
+"""Exercises that check an answer, say what is wrong and record the outcome (notebooks 01-06)."""
 
 from __future__ import annotations
 
@@ -87,20 +87,19 @@ def _outcome(
     exercise: str,
 ) -> Outcome:
     """What ``check`` finds, whoever runs the notebook."""
-    try:
-        answer = answer(*given) if callable(answer) else answer
-    except (
-        Exception
-    ) as error:  # whatever the learner's function raises is what the learner must read
-        said = f"Not yet: your function raised {type(error).__name__}: {error}."
-        return Outcome(exercise, "not passed", said)
+    if callable(answer):
+        try:
+            answer = answer(*given)
+        except Exception as error:  # whatever it is, the learner must read it
+            said = f"Not yet: your function raised {type(error).__name__}: {error}."
+            return Outcome(exercise=exercise, state="not passed", said=said)
     if answer is None:
-        return Outcome(exercise, "not tried", UNTRIED)
+        return Outcome(exercise=exercise, state="not tried", said=UNTRIED)
     pairs = hints.items() if isinstance(hints, Mapping) else hints
     fault = _fault(answer, expected, pairs, tolerance)
     if fault:
-        return Outcome(exercise, "not passed", f"Not yet: {fault}.")
-    return Outcome(exercise, "passed", "Right.")
+        return Outcome(exercise=exercise, state="not passed", said=f"Not yet: {fault}.")
+    return Outcome(exercise=exercise, state="passed", said="Right.")
 
 
 def _fault(answer: Any, expected: Any, hints: Iterable[tuple[Any, str]], tolerance: float) -> str:
@@ -116,11 +115,11 @@ def _fault(answer: Any, expected: Any, hints: Iterable[tuple[Any, str]], toleran
     fits = got.shape == wanted.shape
     if fits and np.allclose(got, wanted, rtol=tolerance, atol=1e-9, equal_nan=True):
         return ""
-    slips = (
+    common_mistakes = (
         (100 * wanted, "this looks like per cent: give a share"),
         (-wanted, "the sign is turned round"),
     )
-    for wrong, hint in (*hints, *slips):
+    for wrong, hint in (*hints, *common_mistakes):
         value = _numbers(wrong)
         if value.shape == got.shape and np.allclose(got, value, rtol=tolerance, atol=1e-9):
             return hint
@@ -139,10 +138,10 @@ def _first_wrong_place(got: np.ndarray, wanted: np.ndarray, tolerance: float) ->
         size = "too large"
     else:
         size = "too small"
-    where = (
-        f"{wrong.sum()} of {wrong.size} values are off; at {list(place)} " if wanted.ndim else ""
-    )
-    return f"{where}{got[place]:.6g} is {size}"
+    fault = f"{got[place]:.6g} is {size}"
+    if wanted.ndim:
+        return f"{wrong.sum()} of {wrong.size} values are off; at {list(place)} {fault}"
+    return fault
 
 
 def _numbers(value: Any) -> np.ndarray:
@@ -159,6 +158,8 @@ def progress(outputs: Mapping[int, Any], *exercises: str) -> Any:
     """
     import pandas as pd
 
-    latest = {o.exercise: o for _, o in sorted(outputs.items()) if isinstance(o, Outcome)}
-    states = {name: latest[name].state if name in latest else "not run" for name in exercises}
+    states = dict.fromkeys(exercises, "not run")
+    for _, output in sorted(outputs.items()):
+        if isinstance(output, Outcome) and output.exercise in states:
+            states[output.exercise] = output.state
     return pd.Series(states, name="state").rename_axis("exercise").to_frame()

@@ -1,4 +1,4 @@
-"""Distillation: losses, the teacher's logits and their controls, student training, the grid (notebook 03)."""
+"""Distillation: losses, teacher's logits and their controls, students, the grid (notebook 03)."""
 
 from kdnb.distillation.fidelity import fidelity, fidelity_by
 from kdnb.distillation.grid import (
@@ -32,19 +32,18 @@ from kdnb.distillation.train_student import find_student, train_student
 __all__ = [
     "Cell",
     "LOSSES",
-    "grid_answer",
     "as_coded_loss",
     "attention_loss",
     "cache_logits",
     "compare_students",
     "controlled_logits",
-    "train_student",
     "dkd_loss",
     "fidelity",
     "fidelity_by",
     "find_logits",
     "find_student",
     "find_teacher_or_control",
+    "grid_answer",
     "grid_table",
     "kd_loss",
     "soft_gradient",
@@ -52,6 +51,7 @@ __all__ = [
     "standardised_loss",
     "train_controls",
     "train_grid",
+    "train_student",
     "train_teacher_or_control",
     "usable_losses",
 ]

@@ -1,4 +1,4 @@
-"""How alike teacher and student answer: agreement and divergence (notebook 03)."""
+"""Fidelity of a student to its teacher: agreement and KL divergence (notebook 03)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pandas as pd
 
 from kdnb.core.statistics import group_bootstrap, interval_table, softmax
 
-__all__ = ["divergence", "fidelity", "fidelity_by"]
+__all__ = ["fidelity", "fidelity_by", "kl_divergence"]
 
 
-def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def kl_divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """KL(p ‖ q) of probabilities (N, K), in nats: (N,)."""
     p = np.clip(p, 1e-12, None)
     q = np.clip(q, 1e-12, None)
@@ -24,10 +24,10 @@ def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray) -> pd
     logits, ``groups`` (N,) the patient or family of each row.
     """
     same = student.argmax(1) == teacher.argmax(1)
-    apart = divergence(softmax(teacher), softmax(student))
+    divergence = kl_divergence(softmax(teacher), softmax(student))
     intervals = {
         "agreement": group_bootstrap(lambda rows: same[rows].mean(), groups),
-        "kl": group_bootstrap(lambda rows: apart[rows].mean(), groups),
+        "kl": group_bootstrap(lambda rows: divergence[rows].mean(), groups),
     }
     return interval_table(intervals)
 
@@ -44,12 +44,18 @@ def fidelity_by(
         Index ``images of``; columns images, agreement, student (accuracy), teacher (accuracy); nan
         where there is no image.
     """
-    ours = student.argmax(1)
-    theirs = teacher.argmax(1)
-    right = pd.DataFrame(
-        {"agreement": ours == theirs, "student": ours == targets, "teacher": theirs == targets}
+    by_student = student.argmax(1)
+    by_teacher = teacher.argmax(1)
+    holds = pd.DataFrame(
+        {
+            "agreement": by_student == by_teacher,
+            "student": by_student == targets,
+            "teacher": by_teacher == targets,
+        }
     )
     parts = {name: targets == k for k, name in enumerate(classes)}
-    parts["teacher wrong"] = theirs != targets
-    rows = {name: {"images": part.sum(), **right[part].mean()} for name, part in parts.items()}
+    parts["teacher wrong"] = by_teacher != targets
+    rows = {}
+    for name, part in parts.items():
+        rows[name] = {"images": part.sum(), **holds[part].mean()}
     return pd.DataFrame(rows).T.astype({"images": int}).rename_axis("images of")

@@ -1,9 +1,10 @@
-"""The α × T grid: many students of one teacher, beside students on labels alone (03, 07)."""
+"""The α × T grid: many students of one teacher, beside students on labels alone (notebook 03)."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,16 +15,31 @@ from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import Interval, paired_test, seed_interval, share_interval, softmax
 from kdnb.data.dataset import ImageSet
-from kdnb.distillation.fidelity import divergence
+from kdnb.distillation.fidelity import kl_divergence
 from kdnb.distillation.teacher_logits import train_teacher_or_control
 from kdnb.distillation.train_student import train_student
 from kdnb.training.evaluation import ece
 from kdnb.training.fit import saved_logits
 
-__all__ = ["Cell", "grid_answer", "compare_students", "grid_table", "train_controls", "train_grid"]
+__all__ = [
+    "LABELS_ALONE",
+    "Cell",
+    "compare_students",
+    "grid_answer",
+    "grid_table",
+    "train_controls",
+    "train_grid",
+]
 
-Cell = tuple[float, float]  # alpha, temperature; alpha 1 is training on labels alone
-LABELS: Cell = (1.0, 1.0)
+
+class Cell(NamedTuple):
+    """A cell of the grid."""
+
+    alpha: float  #: weight of the labels in [0, 1]
+    temperature: float  #: softness of the teacher's logits, above 0
+
+
+LABELS_ALONE = Cell(alpha=1.0, temperature=1.0)  # without a teacher
 
 
 def train_grid(
@@ -37,19 +53,19 @@ def train_grid(
     """
     alphas = settings.alphas or [settings.alpha]
     temperatures = settings.temperatures or [settings.temperature]
-    runs: dict[Cell, list[Run]] = {LABELS: []}
-    for cell in product(alphas, temperatures):
-        if cell[0] < 1:
-            runs[cell] = []
-    for of_seed in settings.of_seeds:
-        for number, (alpha, temperature) in enumerate(runs, start=1):
+    runs: dict[Cell, list[Run]] = {LABELS_ALONE: []}
+    for alpha, temperature in product(alphas, temperatures):
+        if alpha < 1:
+            runs[Cell(alpha=alpha, temperature=temperature)] = []
+    for seed_settings in settings.per_student_seed:
+        for number, cell in enumerate(runs, start=1):
             say(
-                f"  grid: seed {of_seed.student_seed}, cell {number} of {len(runs)} "
-                f"(alpha {alpha:g}, T {temperature:g})"
+                f"  grid: seed {seed_settings.student_seed}, cell {number} of {len(runs)} "
+                f"(alpha {cell.alpha:g}, T {cell.temperature:g})"
             )
-            chosen = of_seed.model_copy(update={"temperature": temperature})
-            run = train_student(chosen, image_set, teacher, device, alpha=alpha)
-            runs[alpha, temperature].append(run)
+            chosen = seed_settings.model_copy(update={"temperature": cell.temperature})
+            run = train_student(chosen, image_set, teacher, device, alpha=cell.alpha)
+            runs[cell].append(run)
     return runs
 
 
@@ -68,8 +84,8 @@ def train_controls(
         teacher = train_teacher_or_control(chosen, image_set, device)
         alpha = 1.0 if name == "labels alone" else None
         runs[name] = [
-            train_student(of_seed, image_set, teacher, device, alpha=alpha)
-            for of_seed in chosen.of_seeds
+            train_student(seed_settings, image_set, teacher, device, alpha=alpha)
+            for seed_settings in chosen.per_student_seed
         ]
     return runs
 
@@ -96,22 +112,24 @@ def compare_students(
     """
     val_targets = _targets(image_set, "val")
     test_targets = _targets(image_set, "test")
-    taught = softmax(saved_logits(teacher))  # (N, K)
-    control = _right(next(iter(runs.values())), test_targets, "test")  # (seeds, N)
+    of_teacher = softmax(saved_logits(teacher))  # (N, K)
+    control, *_ = runs.values()
+    control_correct = _correct(control, test_targets, "test")  # (S, N)
     rows = []
     for students in runs.values():
-        right = _right(students, test_targets, "test")
-        gains = right - control[: len(students)]
-        learned = [softmax(saved_logits(student)) for student in students]
+        correct = _correct(students, test_targets, "test")
+        gains = correct - control_correct[: len(students)]
+        of_students = [softmax(saved_logits(student)) for student in students]
+        same = [(p.argmax(1) == of_teacher.argmax(1)).mean() for p in of_students]
         row = {
             "seeds": len(students),
-            "val_accuracy": _right(students, val_targets, "val").mean(),
-            **share_interval(right, test_groups).named("accuracy"),
+            "val_accuracy": _correct(students, val_targets, "val").mean(),
+            **share_interval(correct, test_groups).named("accuracy"),
             **seed_interval(gains, test_groups, bounds=(-1, 1)).named("gain"),
             "p": paired_test(gains, test_groups),
-            "agreement": np.mean([(p.argmax(1) == taught.argmax(1)).mean() for p in learned]),
-            "kl": np.mean([divergence(taught, p).mean() for p in learned]),
-            "ece": np.mean([ece(p, test_targets) for p in learned]),
+            "agreement": np.mean(same),
+            "kl": np.mean([kl_divergence(of_teacher, p).mean() for p in of_students]),
+            "ece": np.mean([ece(p, test_targets) for p in of_students]),
         }
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(runs, tupleize_cols=False, name="kind"))
@@ -136,7 +154,7 @@ def grid_answer(table: pd.DataFrame) -> str:
     ...     "alpha": [1, 0.5], "temperature": [1, 4], "seeds": [3, 3], "val_accuracy": [0.8, 0.9],
     ...     "gain": [0, 0.1], "gain_low": [0, 0.05], "gain_high": [0, 0.15], "p": [1, 0.01],
     ... })
-    >>> verdict, numbers = answer(table).split(": ")
+    >>> verdict, numbers = grid_answer(table).split(": ")
     >>> print(verdict)
     distillation helps here
     >>> print(numbers)
@@ -167,6 +185,6 @@ def _targets(image_set: ImageSet, part: str) -> np.ndarray:
     return image_set.table["target"].to_numpy(np.int64)[image_set.rows(part)]
 
 
-def _right(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:
-    """(S, N) float64: whether each student names each image's class."""
+def _correct(runs: Sequence[Run], targets: np.ndarray, part: str) -> np.ndarray:
+    """(S, N) float64: 1 where a student names the class of an image, else 0."""
     return np.stack([saved_logits(run, part).argmax(1) == targets for run in runs]).astype(float)

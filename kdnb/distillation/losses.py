@@ -33,7 +33,7 @@ __all__ = [
 
 # student, teacher, targets, alpha, temperature
 KdLoss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
-BETA = 8.0  # weight of the non-target part in DKD, its authors' value
+NCKD_WEIGHT = 8.0  # of the non-target part in DKD, its authors' value
 
 
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -90,12 +90,12 @@ def dkd_loss(
     where only one other class is left and NCKD is always 0.
     """
     soft_loss(student, teacher, temperature)  # checks the arguments
-    _three_classes("dkd", student.shape[1])
+    _require_three_classes("dkd", student.shape[1])
     student_target, student_others = _decoupled(student / temperature, targets)
     teacher_target, teacher_others = _decoupled(teacher.detach() / temperature, targets)
     tckd = kl_div(student_target, teacher_target, reduction="batchmean", log_target=True)
     nckd = kl_div(student_others, teacher_others, reduction="batchmean", log_target=True)
-    return _mixed(student, targets, alpha, temperature**2 * (tckd + BETA * nckd))
+    return _mixed(student, targets, alpha, temperature**2 * (tckd + NCKD_WEIGHT * nckd))
 
 
 def _decoupled(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +120,7 @@ def standardised_loss(
     only their shape. Arguments and result as in :func:`kd_loss`; also a UserError for two classes,
     of which nothing but the order would be left, and no gradient.
     """
-    _three_classes("standardised", student.shape[1])
+    _require_three_classes("standardised", student.shape[1])
     soft = soft_loss(_standardised(student), _standardised(teacher), temperature)
     return _mixed(student, targets, alpha, soft)
 
@@ -158,10 +158,8 @@ def soft_gradient(
     """
     logits = student.detach().clone().requires_grad_(True)
     value = loss(logits, teacher, targets, 0.0, temperature)
-    value = (
-        value + 0.0 * logits.sum()
-    )  # so that a loss without the student still has a (zero) gradient
-    (gradient,) = torch.autograd.grad(value, logits)
+    connected = value + 0.0 * logits.sum()  # a loss without the student has a zero gradient, too
+    [gradient] = torch.autograd.grad(connected, logits)
     return gradient.norm().item()
 
 
@@ -214,12 +212,13 @@ def usable_losses(classes: int) -> dict[str, KdLoss]:
     return {name: loss for name, loss in LOSSES.items() if name not in OF_THREE_CLASSES}
 
 
-def _three_classes(loss: str, classes: int) -> None:
+def _require_three_classes(loss: str, classes: int) -> None:
     if classes < 3:
         raise UserError(f"loss '{loss}' needs at least 3 classes, got {classes}: use 'kd'")
 
 
 def _mixed(student: Tensor, targets: Tensor, alpha: float, soft: Tensor) -> Tensor:
+    """α · cross-entropy with the labels + (1 − α) · soft part."""
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha must be a number in [0, 1], got {alpha}")
     return alpha * cross_entropy(student, targets) + (1 - alpha) * soft

@@ -1,4 +1,4 @@
-"""Plots of distillation: the grid of alpha and temperature, accuracy against cost (notebook 03)."""
+"""Plots of distillation: the grid of alpha and temperature, accuracy by cost (notebook 03)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import PALETTE, Picture, reach
+from kdnb.core.plots import PALETTE, Picture, error_bars
 from kdnb.core.statistics import Interval
 
 __all__ = ["grid_heatmap", "ladder"]
@@ -21,16 +21,15 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     """
     cells = table[table["alpha"] < 1]
     gain = cells.pivot(index="alpha", columns="temperature", values="gain")
-    gains = [Interval(row) for row in cells[["gain", "gain_low", "gain_high"]].to_numpy()]
-    told = [f"{one:+z.3f}" for one in gains]
+    intervals = cells[["gain", "gain_low", "gain_high"]].to_numpy()
+    texts = [f"{Interval(row):+z.3f}" for row in intervals]
     if "chosen" in cells:
-        told = [
-            f"{text} chosen" if chosen else text
-            for text, chosen in zip(told, cells["chosen"], strict=True)
-        ]
-    notes = cells.assign(text=[text.replace(" ", "\n") for text in told])
+        for number, chosen in enumerate(cells["chosen"]):
+            if chosen:
+                texts[number] += " chosen"
+    notes = cells.assign(text=[text.replace(" ", "\n") for text in texts])
     notes = notes.pivot(index="alpha", columns="temperature", values="text")
-    limit = max(float(np.nanmax(np.abs(gains))), 1e-3)
+    limit = max(float(np.nanmax(np.abs(intervals))), 1e-3)
     figure, axes = plt.subplots(figsize=(1.15 * gain.shape[1] + 2.2, 0.95 * gain.shape[0] + 1.2))
     sns.heatmap(
         gain,
@@ -47,7 +46,7 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     axes.set(xlabel="temperature T", ylabel="alpha (weight of the labels)")
     said = "; ".join(
         f"alpha {cell.alpha:g}, T {cell.temperature:g}: {text}"
-        for cell, text in zip(cells.itertuples(), told, strict=True)
+        for cell, text in zip(cells.itertuples(), texts, strict=True)
     )
     return Picture(
         figure,
@@ -66,7 +65,7 @@ def ladder(table: pd.DataFrame) -> Picture:
         axes.errorbar(
             rows["macs"] * (1 + 0.03 * i),  # beside each other
             rows["accuracy"],
-            yerr=reach(rows, "accuracy"),
+            yerr=error_bars(rows, "accuracy"),
             marker="osD"[i % 3],
             ms=5,
             capsize=3,

@@ -1,100 +1,122 @@
-"""What a run of notebook 03 leaves for the results: every model's answer to every test image, and its training."""
+"""What each network predicts for every test image, and how it was trained (notebook 03, for 07)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run
-from kdnb.distillation.grid import Cell
+from kdnb.distillation.grid import LABELS_ALONE, Cell
 from kdnb.training.fit import saved_logits
 from kdnb.training.model_cost import macs
 from kdnb.training.modules import count_parameters
 from kdnb.training.train_teacher import load_teacher
 from kdnb.training.trained_students import load_student
 
-__all__ = ["answers", "curves", "trainings"]
+__all__ = ["predicted_classes", "training_histories", "training_records"]
 
-LABELS: Cell = (1.0, 1.0)
+CURVES = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
 
 
-def answers(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
-    """The class that teacher, students and memory alone name for each test image; its group and target.
+@dataclass(frozen=True)
+class _Student:
+    """A student of the grid."""
+
+    name: str  #: such as "alpha 0.4, T 5, seed 0"
+    cell: Cell
+    seed: int
+    run: Run
+
+
+def predicted_classes(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+    """The class of each test image by teacher, students and memory alone; its group and target.
 
     Args:
         study: Data and trained teacher.
         grid: Of `kdnb.distillation.grid.train_grid`.
 
     Returns:
-        One row per test image, whole numbers only: group, target, 1-NN, 1-NN mirrored, teacher, and a column per
-        student, such as ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups are numbered.
+        One row per test image, whole numbers only: group, target, 1-NN, 1-NN mirrored, teacher, and
+        a column per student, such as ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups
+        are numbered.
     """
-    known = {
-        "group": np.unique(study.test_groups, return_inverse=True)[1],
-        "target": study.test_targets,
-    }
-    known |= {name: meter["predictions"] for name, meter in study.memory.items()}
-    runs = {"teacher": study.teacher} | {
-        name: run for name, (*_, run) in _students(study, grid).items()
-    }
-    return pd.DataFrame(known | {name: saved_logits(run).argmax(1) for name, run in runs.items()})
+    _, groups = np.unique(study.test_groups, return_inverse=True)
+    columns = {"group": groups, "target": study.test_targets}
+    for name, nearest_neighbour in study.memory.items():
+        columns[name] = nearest_neighbour["predictions"]
+    columns["teacher"] = saved_logits(study.teacher).argmax(1)
+    for student in _students(study, grid):
+        columns[student.name] = saved_logits(student.run).argmax(1)
+    return pd.DataFrame(columns)
 
 
-def trainings(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
-    """Where the answers come from.
+def training_records(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+    """Which trainings the predictions come from.
 
     Returns:
-        Index model (the columns of `answers`); alpha, temperature, seed, training (its run), val_accuracy, images (of
-        the training part), seconds, precision, parameters, macs, data (hash), kdnb, commit, processor.
+        Index model (the columns of `predicted_classes`); alpha, temperature, seed, training (its
+        run), val_accuracy, images (of the training part), seconds, precision, parameters, macs,
+        data (hash), kdnb, commit, processor.
     """
-    rows = {
-        "teacher": _training(
-            study, study.teacher, load_teacher, (np.nan, np.nan), study.settings.seed
-        )
-    }
-    for name, (cell, seed, run) in _students(study, grid).items():
-        rows[name] = _training(study, run, load_student, cell, seed)
+    no_cell = Cell(alpha=np.nan, temperature=np.nan)
+    seed = study.settings.seed
+    rows = {"teacher": _record(study, study.teacher, load_teacher, no_cell, seed)}
+    for student in _students(study, grid):
+        rows[student.name] = _record(study, student.run, load_student, student.cell, student.seed)
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
-def curves(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
-    """How each training went: model, epoch (from 1), loss and accuracy on training and validation images.
+def training_histories(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:
+    """How each training went: model, epoch (from 1), loss and accuracy on both parts.
 
-    An untrained teacher, which the control "random" has, is not among them.
+    The parts are training and validation. An untrained teacher, which the control "random" has, is
+    not among the models.
     """
-    runs = {"teacher": study.teacher} | {
-        name: run for name, (*_, run) in _students(study, grid).items()
-    }
-    kept = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
-    read = {
-        name: pd.read_csv(run.path("history.csv"))[kept].assign(epoch=lambda h: h["epoch"] + 1)
-        for name, run in runs.items()
-        if run.path("history.csv").is_file()
-    }
-    return pd.concat(read, names=["model", None]).reset_index("model").reset_index(drop=True)
+    runs = {"teacher": study.teacher}
+    for student in _students(study, grid):
+        runs[student.name] = student.run
+    histories = {}
+    for name, run in runs.items():
+        file = run.path("history.csv")
+        if file.is_file():
+            history = pd.read_csv(file)[CURVES]
+            histories[name] = history.assign(epoch=history["epoch"] + 1)
+    whole = pd.concat(histories, names=["model", None])
+    return whole.reset_index("model").reset_index(drop=True)
 
 
-def _students(
-    study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]
-) -> dict[str, tuple[Cell, int, Run]]:
-    named = {LABELS: "labels alone"}
-    return {
-        f"{named.get(cell, f'alpha {cell[0]:g}, T {cell[1]:g}')}, seed {seed}": (cell, seed, run)
-        for cell, runs in grid.items()
-        for seed, run in enumerate(runs, study.settings.student_seed)
-    }
+def _students(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> list[_Student]:
+    """The students of all cells, named; of a cell, in the order of their seeds."""
+    students = []
+    for cell, runs in grid.items():
+        training = f"alpha {cell.alpha:g}, T {cell.temperature:g}"
+        if cell == LABELS_ALONE:
+            training = "labels alone"
+        for seed, run in enumerate(runs, start=study.settings.student_seed):
+            name = f"{training}, seed {seed}"
+            students.append(_Student(name=name, cell=cell, seed=seed, run=run))
+    return students
 
 
-def _training(
-    study: TrainedStudy, run: Run, load_model: Callable, cell: Cell, seed: int
+def _record(
+    study: TrainedStudy,
+    run: Run,
+    load_model: Callable[[Run, int, torch.device], nn.Module],
+    cell: Cell,
+    seed: int,
 ) -> dict[str, object]:
-    model, made = load_model(run, len(study.image_set.classes), study.device), run.json("env.json")
+    """A row of `training_records`."""
+    model = load_model(run, len(study.image_set.classes), study.device)
+    environment = run.json("env.json")
     return {
-        "alpha": cell[0],
-        "temperature": cell[1],
+        "alpha": cell.alpha,
+        "temperature": cell.temperature,
         "seed": seed,
         "training": f"{run.kind}/{run.id}",
         "val_accuracy": run.json("metrics.json")["val_accuracy"],
@@ -104,5 +126,7 @@ def _training(
         "parameters": count_parameters(model),
         "macs": macs(model, study.settings.image_size),
         "data": study.image_set.hash,
-        **{name: made[name] for name in ("kdnb", "commit", "processor")},
+        "kdnb": environment["kdnb"],
+        "commit": environment["commit"],
+        "processor": environment["processor"],
     }

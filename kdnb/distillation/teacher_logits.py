@@ -88,7 +88,8 @@ def cache_logits(
 def logits_spec(settings: Settings, image_set: ImageSet, teacher: Run) -> Spec:
     """What identifies the run of `cache_logits`."""
     parameters = {"views": settings.views, "seed": settings.seed}
-    return Spec("teacher_logits", parameters, (image_set.hash, teacher.id))
+    upstream = (image_set.hash, teacher.id)
+    return Spec(kind="teacher_logits", parameters=parameters, upstream=upstream)
 
 
 def find_logits(settings: Settings, image_set: ImageSet, teacher: Run) -> Run | None:
@@ -100,19 +101,27 @@ def find_logits(settings: Settings, image_set: ImageSet, teacher: Run) -> Run | 
 def controlled_logits(
     logits: np.ndarray, targets: np.ndarray, control: str, temperature: float, seed: int = 0
 ) -> np.ndarray:
-    """The logits (V, N, K) float32 that a control puts in the place of the teacher's.
+    """The logits that a control puts in the place of the teacher's.
 
-    They are of V views of N images.
-
-    - "shuffled": the teacher's answer to another image of the same class. What it knows of the
+    - "shuffled": the teacher's logits of another image of the same class. What it knows of the
       single image is gone.
     - "smoothing": no teacher at all, but a label smoothed evenly, as soft at this temperature as
       the teacher is on average (equal mean entropy; arXiv 1512.00567, section 7).
     - "", "random", "early": unchanged; the latter two are other networks, see
       :func:`train_teacher_or_control`.
 
-    Rows of the teacher's ``logits`` that are never used are NaN; ``targets`` (N,) are class
-    indices. ``temperature`` is that of the entropy, ``seed`` that of the shuffling.
+    Args:
+        logits: (V, N, K) float32 of V views of N images; NaN where an image is never used.
+        targets: (N,) class indices.
+        control: One of ``CONTROLS``.
+        temperature: At which the entropy of "smoothing" is that of the teacher.
+        seed: Of the shuffling.
+
+    Returns:
+        (V, N, K) float32.
+
+    Raises:
+        UserError: If there is no control of this name.
     """
     if control not in CONTROLS:
         raise UserError(f"control must be one of {', '.join(map(repr, CONTROLS))}, got {control!r}")
@@ -126,22 +135,27 @@ def controlled_logits(
         return logits[:, order]
     if control == "smoothing":
         classes = logits.shape[2]
-        height = _as_soft_as(logits[:, used].reshape(-1, classes), temperature)
-        labels = np.eye(classes, dtype=np.float32)[targets]
-        return np.broadcast_to(height * labels, logits.shape)
+        label_logit = _label_logit(logits[:, used].reshape(-1, classes), temperature)
+        one_hot = np.eye(classes, dtype=np.float32)[targets]
+        return np.broadcast_to(label_logit * one_hot, logits.shape)
     return logits
 
 
-def _as_soft_as(logits: np.ndarray, temperature: float) -> float:
-    """The logit of the label, against 0 elsewhere, as soft as logits (M, K) are on average."""
+def _label_logit(logits: np.ndarray, temperature: float) -> float:
+    """The label's logit, with 0 for the other classes, as soft as logits (M, K) are on average."""
+    teacher_entropy = _mean_entropy(logits, temperature)
+    one_hot = np.eye(logits.shape[1])[:1]  # (1, K)
 
-    def entropy(rows: np.ndarray) -> float:
-        p = np.clip(softmax(rows, temperature), 1e-300, None)
-        return float(-(p * np.log(p)).sum(1).mean())
+    def surplus(label_logit: float) -> float:
+        return _mean_entropy(label_logit * one_hot, temperature) - teacher_entropy
 
-    wanted = entropy(logits)
-    one = np.eye(logits.shape[1])[:1]
-    largest = 500.0 * temperature  # softer than this no float can tell from a hard label
-    if wanted <= entropy(largest * one):
+    largest = 500.0 * temperature  # beyond it no float can tell it from a hard label
+    if surplus(largest) >= 0:
         return largest
-    return brentq(lambda height: entropy(height * one) - wanted, 0.0, largest)
+    return brentq(surplus, 0.0, largest)
+
+
+def _mean_entropy(logits: np.ndarray, temperature: float) -> float:
+    """Of the softened probabilities of logits (M, K), in nats."""
+    p = np.clip(softmax(logits, temperature), 1e-300, None)
+    return float(-(p * np.log(p)).sum(1).mean())

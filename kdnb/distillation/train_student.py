@@ -1,9 +1,9 @@
-"""Training a student: from cached answers, an online teacher, or labels alone (notebook 03)."""
+"""Training a student: from cached logits, an online teacher, or labels alone (notebook 03)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from kdnb.training.students import make_student
 from kdnb.training.taps import capture
 from kdnb.training.train_teacher import load_teacher, schedule_of
 
-__all__ = ["train_student", "find_student"]
+__all__ = ["find_student", "train_student"]
 
 
 def train_student(
@@ -51,19 +51,22 @@ def train_student(
     schedule = schedule_of(settings, settings.student_epochs, device)
     _check_teacher(settings, image_set, teacher)
     settings.check_together(online)
-    if settings.alpha == 1:
-        asked = None
-    elif online:
-        asked = teacher
-    else:
-        asked = cache_logits(settings, image_set, teacher, device)
+    cached = None
+    if settings.alpha < 1 and not online:
+        cached = cache_logits(settings, image_set, teacher, device)
 
     def make(run: Run) -> None:
-        built = _architecture(settings, image_set)
+        architecture = _architecture(settings, image_set)
         seed = settings.seed + settings.student_seed
-        model = make_student(len(image_set.classes), seed=seed, **built).to(device)
-        with _teaching(settings, image_set, asked, online, model, device) as taught:
-            fit(model, image_set, taught, schedule, run, device, order=settings.student_seed)
+        model = make_student(len(image_set.classes), seed=seed, **architecture).to(device)
+        if settings.alpha == 1:
+            context = nullcontext(label_loss)
+        elif online:
+            context = _online_loss(settings, image_set, teacher, model, device)
+        else:
+            context = nullcontext(_cached_loss(settings, image_set, cached))
+        with context as loss:
+            fit(model, image_set, loss, schedule, run, device, order=settings.student_seed)
         finish(model, image_set, schedule, run, device)
 
     spec = _student_spec(settings, image_set, teacher, schedule, online=online)
@@ -123,22 +126,22 @@ def _student_spec(
         loss = {"loss": "labels"}
         upstream = (image_set.hash,)
     else:
-        loss = _told_loss(settings, online)
+        loss = _loss_parameters(settings, online)
         if online:
-            asked_id = teacher.id
+            source = teacher
         else:
             logits = logits_spec(settings, image_set, teacher)
-            asked_id = run_of(
+            source = run_of(
                 logits.kind, logits.parameters, root=settings.runs, upstream=logits.upstream
-            ).id
-        upstream = (image_set.hash, asked_id)
+            )
+        upstream = (image_set.hash, source.id)
     parameters = {
         "model": _architecture(settings, image_set),
         **loss,
         "schedule": vars(schedule),
         "student_seed": settings.student_seed,
     }
-    return Spec("student", parameters, upstream)
+    return Spec(kind="student", parameters=parameters, upstream=upstream)
 
 
 def _architecture(settings: Settings, image_set: ImageSet) -> dict[str, object]:
@@ -146,59 +149,73 @@ def _architecture(settings: Settings, image_set: ImageSet) -> dict[str, object]:
     return {"name": settings.student, "width": settings.width, "image_size": image_set.size}
 
 
-def _told_loss(settings: Settings, online: bool) -> dict[str, object]:
+def _loss_parameters(settings: Settings, online: bool) -> dict[str, object]:
     """The loss with all that it depends on; what does not matter is left out."""
-    told: dict[str, object] = {"loss": settings.loss, "alpha": settings.alpha}
+    parameters: dict[str, object] = {"loss": settings.loss, "alpha": settings.alpha}
     if settings.control:
-        told["control"] = settings.control
+        parameters["control"] = settings.control
     if online:
-        told["online"] = True
+        parameters["online"] = True
     if settings.loss != "attention":
-        told["temperature"] = settings.temperature
-    return told
+        parameters["temperature"] = settings.temperature
+    return parameters
+
+
+def _cached_loss(settings: Settings, image_set: ImageSet, cached: Run) -> Loss:
+    """The loss of a batch against the cached logits, or what a control makes of them."""
+    targets = image_set.table["target"].to_numpy()
+    logits = controlled_logits(
+        np.load(cached.path("logits.npy")),
+        targets,
+        settings.control,
+        settings.temperature,
+        seed=settings.seed,
+    )
+    logits = torch.from_numpy(np.ascontiguousarray(logits))  # (V, N, K)
+    return _logits_loss(settings, lambda batch: logits[batch.view, batch.rows])
 
 
 @contextmanager
-def _teaching(
+def _online_loss(
     settings: Settings,
     image_set: ImageSet,
-    asked: Run | None,
-    online: bool,
+    teacher: Run,
     student: nn.Module,
     device: torch.device,
 ) -> Iterator[Loss]:
-    """The loss of a batch, for as long as the student trains."""
-    if settings.alpha == 1:
-        yield label_loss
-    elif not online:
-        logits = np.load(asked.path("logits.npy"))
-        targets = image_set.table["target"].to_numpy()
-        logits = controlled_logits(
-            logits, targets, settings.control, settings.temperature, seed=settings.seed
-        )
-        answers = torch.from_numpy(np.ascontiguousarray(logits))  # (V, N, K)
-        yield _loss(settings, lambda batch: answers[batch.view, batch.rows])
-    else:
-        with torch.random.fork_rng():  # the student's dropout must not depend on who teaches
-            model = load_teacher(asked, len(image_set.classes), device)
-        with capture(model) as seen, capture(student) as shown:
-            yield _loss(settings, lambda batch: model(batch.images.to(device)).float(), shown, seen)
+    """The loss of a batch against a teacher that sees every batch, too.
 
-
-def _loss(settings: Settings, answer: Callable[[Batch], Tensor], *maps: dict[str, Tensor]) -> Loss:
-    """Against the logits that ``answer`` gives for a batch, or maps of student and teacher.
-
-    The maps are filled in passing.
+    Attention transfer reads both networks at their taps for as long as the student trains.
     """
+    with torch.random.fork_rng():  # the student's dropout must not depend on who teaches
+        model = load_teacher(teacher, len(image_set.classes), device)
+
+    def teacher_logits(batch: Batch) -> Tensor:
+        return model(batch.images.to(device)).float()
+
+    if settings.loss != "attention":
+        yield _logits_loss(settings, teacher_logits)
+        return
+    with capture(model) as teacher_maps, capture(student) as student_maps:
+
+        def loss(student_logits: Tensor, batch: Batch) -> Tensor:
+            with torch.no_grad():
+                teacher_logits(batch)  # fills teacher_maps; the student's are there already
+            hard = label_loss(student_logits, batch)
+            soft = attention_loss(student_maps, teacher_maps)
+            return settings.alpha * hard + (1 - settings.alpha) * soft
+
+        yield loss
+
+
+def _logits_loss(settings: Settings, teacher_logits: Callable[[Batch], Tensor]) -> Loss:
+    """The loss of a batch against the logits (B, K) that ``teacher_logits`` gives for it."""
+    loss_of = LOSSES[settings.loss]
 
     def loss(student: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad():
-            teacher = answer(batch).to(student.device)
-        if settings.loss == "attention":
-            hard = label_loss(student, batch)
-            return settings.alpha * hard + (1 - settings.alpha) * attention_loss(*maps)
+            teacher = teacher_logits(batch).to(student.device)
         targets = batch.targets.to(student.device)
-        loss_of = LOSSES[settings.loss]
         return loss_of(student, teacher, targets, settings.alpha, settings.temperature)
 
     return loss

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from kdnb.core.errors import UserError
 from kdnb.core.progress import say
 from kdnb.core.protocols import TrainedStudy
-from kdnb.core.runs import AS_IS, Run, atomic_path, finished_runs, write_json
+from kdnb.core.runs import Run, atomic_path, finished_runs, write_json
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import softmax
+from kdnb.core.tables import read_table
 from kdnb.feature_maps.ablation import channel_means
 from kdnb.feature_maps.layer_tables import (
     ablation_table,
@@ -63,7 +64,7 @@ class LayerAnalysis:
         - ablation: tap, k and the drop of the class's probability;
         - channels: the ten strongest of each class and tap.
         """
-        return pd.read_csv(self.run.path(f"{name}.csv"), dtype=NAMES, **AS_IS)
+        return read_table(self.run.path(f"{name}.csv"), types=NAMES)
 
     @cached_property
     def facts(self) -> dict:
@@ -76,7 +77,7 @@ class LayerAnalysis:
 
         That is the first layer from which on all probes agree with the student.
         """
-        return pd.read_csv(self.run.path("early.csv"), dtype=NAMES, **AS_IS)
+        return read_table(self.run.path("early.csv"), types=NAMES)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:

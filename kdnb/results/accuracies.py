@@ -18,7 +18,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.statistics import seed_interval, share_interval
 from kdnb.data.leakage import MEMORY, skill
 from kdnb.data.registry import registered
-from kdnb.distillation.predictions import LABELS
+from kdnb.distillation.grid import LABELS_ALONE
 from kdnb.results.collected_runs import LARGER, Records
 
 __all__ = ["Answered", "accuracy", "answered", "drawn", "larger"]
@@ -43,8 +43,8 @@ class Answered:
         run: The run's id; several ids where several runs stand together.
         part: The part of the plan.
         parameters: Those of the notebook.
-        trainings: Index model, see `kdnb.distillation.predictions.trainings`.
-        values: Column of `kdnb.distillation.predictions.answers` → (N,) whole numbers.
+        trainings: Index model, see `kdnb.distillation.predictions.training_records`.
+        values: Column of `kdnb.distillation.predictions.predicted_classes` → (N,) whole numbers.
     """
 
     run: str
@@ -74,7 +74,7 @@ class Answered:
         """Its models by what they are, students by seed."""
         named = {"teacher": self.teachers}
         for cell, students in self.cells.items():
-            kind = "label-only student" if cell == LABELS else "KD student"
+            kind = "label-only student" if cell == LABELS_ALONE else "KD student"
             named[kind] = students
         return named
 

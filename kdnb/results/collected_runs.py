@@ -12,10 +12,11 @@ import pandas as pd
 
 from kdnb.batch.plan import Plan
 from kdnb.batch.progress_table import state_of
-from kdnb.batch.run_spec import PLACES, Spec
+from kdnb.batch.run_spec import PLACES, SweepSpec
 from kdnb.core.errors import UserError
-from kdnb.core.runs import AS_IS, atomic_path
+from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings
+from kdnb.core.tables import read_table
 
 __all__ = ["LARGER", "RECORDED", "Records", "collect_runs", "load_collected", "missing"]
 
@@ -77,7 +78,7 @@ def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
     return _tables(folder)
 
 
-def _row(spec: Spec) -> dict[str, Any]:
+def _row(spec: SweepSpec) -> dict[str, Any]:
     """The row of ``runs`` of a finished run."""
     made = spec.run.json("done.json")
     chosen = {name: value for name, value in spec.parameters.items() if name not in PLACES}
@@ -91,7 +92,7 @@ def _row(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _table(spec: Spec, name: str) -> pd.DataFrame:
+def _table(spec: SweepSpec, name: str) -> pd.DataFrame:
     """A table of a finished run, with the run in front."""
     table = pd.read_csv(spec.run.path("results") / f"{name}.csv")
     if name == "03_answers":
@@ -235,7 +236,7 @@ def _tables(folder: Path, dtype: type | None = None) -> dict[str, pd.DataFrame]:
     types = {"run": str} if dtype is None else dtype  # an id may look like a number
     tables = {}
     for path in sorted(folder.glob("*.csv.gz")):
-        table = pd.read_csv(path, dtype=types, **AS_IS)
+        table = read_table(path, types=types)
         if len(table):
             tables[path.name.removesuffix(".csv.gz")] = table
     return tables

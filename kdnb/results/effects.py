@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.statistics import paired_test, seed_interval, share_interval
-from kdnb.distillation.predictions import LABELS
+from kdnb.distillation.grid import LABELS_ALONE
 from kdnb.results.accuracies import Answered, answered, drawn
 from kdnb.results.collected_runs import LARGER, Records
 
@@ -42,7 +42,7 @@ def _cell(one: Answered, cell: tuple[float, float], names: list[str]) -> dict[st
     alpha, temperature = cell
     groups = one.values["group"]
     right = one.right(*names)
-    labels_alone = one.right(*one.cells[LABELS])
+    labels_alone = one.right(*one.cells[LABELS_ALONE])
     return {
         **one.place,
         "alpha": alpha,
@@ -73,7 +73,7 @@ def gains(records: Records) -> pd.DataFrame:
             continue
         for cell in one.cells:
             paper = run_of_paper.get((*one.place.values(), cell))
-            if cell == LABELS or paper is None:
+            if cell == LABELS_ALONE or paper is None:
                 continue
             if _paired(paper, one, cell):
                 rows.append(_over_control(paper, one, cell))
@@ -90,10 +90,10 @@ def larger_gains(records: Records) -> pd.DataFrame:
 
 def _over_labels(one: Answered) -> list[dict[str, Any]]:
     """The distilled students of a run against those on labels alone, one row per cell."""
-    labels_alone = one.right(*one.cells[LABELS])
+    labels_alone = one.right(*one.cells[LABELS_ALONE])
     rows = []
     for cell, names in one.cells.items():
-        if cell != LABELS:
+        if cell != LABELS_ALONE:
             rows.append(
                 _gain(
                     one,

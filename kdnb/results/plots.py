@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 
 from kdnb.core.pareto import pareto
-from kdnb.core.plots import PALETTE, Picture, legend_once, reach
+from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.statistics import Interval
 
 __all__ = ["accuracy_summary", "schedule_curves", "size_curves", "worth_pareto"]
@@ -123,7 +123,7 @@ def _draw_curve(axes: plt.Axes, number: int, line: str, rows: pd.DataFrame, valu
     axes.errorbar(
         rows["fraction"] * 1.035**number,
         rows[value],
-        yerr=reach(rows, value, f"{value}_low", f"{value}_high"),
+        yerr=error_bars(rows, value, f"{value}_low", f"{value}_high"),
         marker=shape,
         ms=5,
         capsize=3,

@@ -43,7 +43,7 @@ LOGITS = "teacher's logits"
 class Study(StudyImages):
     """The runs of one setting: `train` makes or finds them, attributes read what is there.
 
-    Runs are found by their content (:mod:`kdnb.core.runs`), whichever process or notebook made them.
+    Runs are found by their content (:mod:`kdnb.core.runs`), whichever process made them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -74,6 +74,7 @@ class Study(StudyImages):
         return [self._runs[model] for model in chosen]
 
     def _train(self, model: str) -> Run:
+        """One of ``MODELS``, trained now or found, after the teacher that it needs."""
         if model == TEACHER:
             return train_teacher_or_control(self.settings, self.image_set, self.device)
         if model == LABEL_ONLY:
@@ -132,6 +133,7 @@ class Study(StudyImages):
         return [f"{run.kind}/{run.id}" for run in found if run is not None]
 
     def _read(self, model: str) -> Run:
+        """The finished run of one of ``MODELS``; a UserError where there is none."""
         _check_model(model)
         found = self._find(model)
         if found is None:
@@ -142,7 +144,7 @@ class Study(StudyImages):
         return found
 
     def _find(self, name: str) -> Run | None:
-        """The finished run of that name, or None."""
+        """The finished run of that name, known already or searched for, or None."""
         known = self._runs.get(name)
         if known is not None and known.finished:
             return known
@@ -152,6 +154,7 @@ class Study(StudyImages):
         return found
 
     def _search(self, name: str) -> Run | None:
+        """The finished run of that name in the folder of the runs, or None."""
         if name == TEACHER:
             return find_teacher_or_control(self.settings, self.image_set, self.device)
         if name == LABEL_ONLY:
@@ -233,14 +236,14 @@ class Study(StudyImages):
             settings = self.settings.model_copy(update={"width": width})
             for training, alpha in (("KD", None), ("labels alone", 1.0)):
                 run = train_student(settings, self.image_set, teacher, self.device, alpha=alpha)
-                rows.append({"training": training, "width": width, **self._step(run)})
+                rows.append({"training": training, "width": width, **self._ladder_row(run)})
         return pd.DataFrame(rows)
 
-    def _step(self, run: Run) -> dict[str, object]:
+    def _ladder_row(self, run: Run) -> dict[str, object]:
         """Size and accuracy of one student of the ladder."""
         model = load_student(run, len(self.image_set.classes), self.device)
-        right = saved_logits(run).argmax(1) == self.test_targets
-        value, low, high = share_interval(right[None].astype(float), self.test_groups)
+        correct = saved_logits(run).argmax(1) == self.test_targets  # (N,)
+        value, low, high = share_interval(correct[None].astype(float), self.test_groups)
         return {
             "parameters": count_parameters(model),
             "macs": macs(model, self.settings.image_size),
@@ -273,11 +276,17 @@ class Study(StudyImages):
 
         ``KDNB_STUDY`` names another one, so that all notebooks of a batch run write into the same.
         """
-        values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads")}
-        told = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
-        own = f"{told}-{digest(values)[:6]}".replace(":", "-")
-        name = os.environ.get("KDNB_STUDY") or own
-        return Results(self.settings.runs / "study" / name, values, self.image_set.hash)
+        values = dict(self.settings)
+        for name in ("runs_dir", "threads"):  # neither changes a result
+            del values[name]
+        readable = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
+        own_name = f"{readable}-{digest(values)[:6]}".replace(":", "-")
+        name = os.environ.get("KDNB_STUDY") or own_name
+        return Results(
+            folder=self.settings.runs / "study" / name,
+            parameters=values,
+            data=self.image_set.hash,
+        )
 
 
 def _check_model(model: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole study: all notebooks in order, through papermill, into one results folder (``kdnb study``)."""
+"""The whole study: all notebooks in order, through papermill (``kdnb study``)."""
 
 from __future__ import annotations
 
@@ -21,42 +21,64 @@ COMMON = ("dataset", "data", "split", "profile", "seed")
 
 
 def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path, Any]:
-    """Run the whole study; returns the path of the report and the summary table (``pandas.DataFrame``).
+    """Run all notebooks in order into one results folder; what is done already is reused.
 
-    ``explicit`` are parameters beyond the common ones that the user set: every notebook that declares one takes it.
+    Args:
+        settings: Of the study.
+        explicit: Parameters beyond the common ones that the user set; every notebook that declares
+            one takes it.
+
+    Returns:
+        The path of the report, and the summary table (``pandas.DataFrame``).
+
+    Raises:
+        UserError: If no notebook takes a parameter, the data cannot be used, or a notebook failed.
     """
     from kdnb.study.study import Study  # torch loads for seconds, and a sweep's workers do without
 
-    taken = {name for notebook in notebooks() for name in parameters_of(notebook)}
-    if stray := sorted(set(explicit) - taken):
-        raise UserError(
-            f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}"
-        )
+    _require_taken(explicit)
     study = Study(settings)
-    image_set, results = (
-        study.image_set,
-        study.results,
-    )  # bad data ends here, before any notebook runs
+    image_set = study.image_set  # bad data ends here, before any notebook runs
+    results = study.results
     say(
-        f"{settings.dataset}: {len(image_set.table)} images at {settings.image_size} px, split '{settings.split}'"
+        f"{settings.dataset}: {len(image_set.table)} images at {settings.image_size} px, "
+        f"split '{settings.split}'"
     )
-    values = (
-        {name: getattr(settings, name) for name in COMMON}
-        | dict(explicit)
-        | {"runs_dir": str(settings.runs)}
-    )
-    if values["data"]:
-        values["data"] = str(Path(values["data"]).expanduser().absolute())
+    values = _parameters(settings, explicit)
+    token = _token(results.folder)
     done: list[Run] = []
     for notebook in track(notebooks(), "study"):
         declared = parameters_of(notebook)
         chosen = {name: value for name, value in values.items() if name in declared}
-        upstream = [image_set.hash, _token(results.folder), *(run.id for run in done)]
-        done.append(run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name))
-        say(f"{notebook.stem}: {'reused' if done[-1].reused else f'{done[-1].seconds:.0f} s'}")
+        upstream = [image_set.hash, token, *(run.id for run in done)]
+        run = run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name)
+        done.append(run)
+        say(f"{notebook.stem}: {'reused' if run.reused else f'{run.seconds:.0f} s'}")
     for run, notebook in zip(done, notebooks(), strict=True):
         shutil.copy(run.path(notebook.name), results.folder)
     return results.folder / "report.html", results.load("07_summary")
+
+
+def _require_taken(explicit: Mapping[str, Any]) -> None:
+    """Every explicit parameter is one of some notebook."""
+    taken: set[str] = set()
+    for notebook in notebooks():
+        taken.update(parameters_of(notebook))
+    stray = sorted(set(explicit) - taken)
+    if stray:
+        raise UserError(
+            f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}"
+        )
+
+
+def _parameters(settings: Settings, explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """What the notebooks are given, where they declare it; paths hold in every folder."""
+    values = {name: getattr(settings, name) for name in COMMON}
+    values.update(explicit)
+    values["runs_dir"] = str(settings.runs)
+    if values["data"]:
+        values["data"] = str(Path(values["data"]).expanduser().absolute())
+    return values
 
 
 def _token(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """Training: teachers, students, taps, the one fit loop, evaluation, model cost (notebook 02)."""
 
 from kdnb.training.evaluation import confusion, ece, paired_difference, scores
-from kdnb.training.fit import Loss, Schedule, fit, predict, saved_logits
+from kdnb.training.fit import Loss, Schedule, finish, fit, label_loss, predict, saved_logits
 from kdnb.training.model_cost import closed_form_macs, cost_table, flops_of, macs
 from kdnb.training.modules import (
     count_parameters,
@@ -14,7 +14,13 @@ from kdnb.training.modules import (
 from kdnb.training.precision import autocast, resolve_precision
 from kdnb.training.students import AsCodedNet, FiveConv, make_student
 from kdnb.training.taps import capture, check_targets, features, gradients_at_taps, logits_and_taps
-from kdnb.training.teachers import TappedDenseNet121, imagenet_state, make_teacher
+from kdnb.training.teachers import (
+    TappedDenseNet121,
+    imagenet_state,
+    make_teacher,
+    resolve_weights,
+    resolve_weights_offline,
+)
 from kdnb.training.train_teacher import (
     find_teacher,
     find_untrained_teacher,
@@ -44,10 +50,13 @@ __all__ = [
     "features",
     "find_teacher",
     "find_untrained_teacher",
+    "finish",
     "fit",
     "flops_of",
     "gradients_at_taps",
     "imagenet_state",
+    "label_loss",
+    "load_named_student",
     "load_student",
     "load_teacher",
     "load_weights",
@@ -57,10 +66,11 @@ __all__ = [
     "make_teacher",
     "make_untrained_teacher",
     "modules_at",
-    "load_named_student",
     "paired_difference",
     "predict",
     "resolve_precision",
+    "resolve_weights",
+    "resolve_weights_offline",
     "save_weights",
     "saved_logits",
     "schedule_of",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +13,16 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.models.densenet import DenseNet
 
 from kdnb.core.errors import UserError
+from kdnb.core.progress import say
 from kdnb.core.settings import TEACHERS
 
-__all__ = ["TappedDenseNet121", "imagenet_state", "make_teacher"]
+__all__ = [
+    "TappedDenseNet121",
+    "imagenet_state",
+    "make_teacher",
+    "resolve_weights",
+    "resolve_weights_offline",
+]
 
 # one tap per halving of the side; after an activation, but in EfficientNet after a linear layer
 OTHER_TAPS = {
@@ -141,3 +150,35 @@ def imagenet_state(name: str = "densenet121") -> dict[str, Tensor]:
         socket.setdefaulttimeout(before)
     # DenseNet's file writes norm.1.weight for what the network calls norm1.weight
     return {re.sub(r"(norm|conv)\.([12])\.", r"\1\2.", key): value for key, value in state.items()}
+
+
+def resolve_weights(wanted: str, teacher: str = "densenet121") -> str:
+    """``"imagenet"`` or ``"none"``; for ``"auto"``, ImageNet weights where they can be had.
+
+    Says so if they cannot.
+
+    Raises:
+        UserError: If ``"imagenet"`` is wanted and cannot be had.
+    """
+    if wanted == "none":
+        return wanted
+    try:
+        imagenet_state(teacher)
+    except UserError as error:
+        if wanted == "imagenet":
+            raise
+        say(f"no ImageNet weights, the teacher starts from scratch: {error}")
+        return "none"
+    return "imagenet"
+
+
+def resolve_weights_offline(wanted: str, teacher: str = "densenet121") -> str:
+    """What `resolve_weights` said when it was last asked: ``"auto"`` looks into torch's hub cache.
+
+    Weights that could be had are there since. Nothing is loaded or fetched.
+    """
+    if wanted != "auto":
+        return wanted
+    address = get_model_weights(teacher).DEFAULT.url
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
+    return "imagenet" if file.is_file() else "none"

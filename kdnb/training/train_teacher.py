@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import urlparse
-
 import torch
 from torch import nn
-from torchvision.models import get_model_weights
 
-from kdnb.core.errors import UserError
-from kdnb.core.progress import say
 from kdnb.core.runs import Run, Spec, atomic_path, find_run, get_or_make
 from kdnb.core.settings import Settings
 from kdnb.data.dataset import ImageSet
 from kdnb.training.fit import Schedule, finish, fit, label_loss
 from kdnb.training.modules import load_weights, save_weights
 from kdnb.training.precision import resolve_precision
-from kdnb.training.teachers import imagenet_state, make_teacher
+from kdnb.training.teachers import (
+    make_teacher,
+    resolve_weights,
+    resolve_weights_offline,
+)
 
 __all__ = [
     "find_teacher",
@@ -63,7 +61,7 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
 def find_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run | None:
     """The finished run that `train_teacher` would find, or None; nothing is trained or fetched."""
     schedule = schedule_of(settings, settings.teacher_epochs, device)
-    weights = weights_here(settings.weights, settings.teacher)
+    weights = resolve_weights_offline(settings.weights, settings.teacher)
     spec = _teacher_spec(settings, image_set, schedule, weights)
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
 
@@ -95,43 +93,15 @@ def find_untrained_teacher(
 def _teacher_spec(
     settings: Settings, image_set: ImageSet, schedule: Schedule, weights: str
 ) -> Spec:
-    """``weights`` are "imagenet", "none" or "untrained"."""
+    """What identifies a teacher's run; ``weights`` are "imagenet", "none" or "untrained"."""
     parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
     if settings.teacher_seed:  # another initialisation and order; the split is that of the seed
         parameters["teacher_seed"] = settings.teacher_seed
-    return Spec("teacher", parameters, (image_set.hash,))
-
-
-def resolve_weights(wanted: str, teacher: str = "densenet121") -> str:
-    """``"imagenet"`` or ``"none"``, for ``"auto"`` ImageNet weights where they can be had.
-
-    Says so if they cannot.
-    """
-    if wanted == "none":
-        return wanted
-    try:
-        imagenet_state(teacher)
-    except UserError as error:
-        if wanted == "imagenet":
-            raise
-        say(f"no ImageNet weights, the teacher starts from scratch: {error}")
-        return "none"
-    return "imagenet"
-
-
-def weights_here(wanted: str, teacher: str = "densenet121") -> str:
-    """What `resolve_weights` said when it was last asked: ``"auto"`` looks into torch's hub cache.
-
-    Weights that could be had are there since. Nothing is loaded or fetched.
-    """
-    if wanted != "auto":
-        return wanted
-    address = get_model_weights(teacher).DEFAULT.url
-    file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
-    return "imagenet" if file.is_file() else "none"
+    return Spec(kind="teacher", parameters=parameters, upstream=(image_set.hash,))
 
 
 def load_teacher(run: Run, classes: int, device: torch.device) -> nn.Module:
     """The trained teacher of a run, in eval mode."""
     name = run.json("spec.json")["parameters"]["model"]
-    return load_weights(make_teacher(classes, name=name), run.path("model.safetensors")).to(device)
+    model = make_teacher(classes, name=name)
+    return load_weights(model, run.path("model.safetensors")).to(device)

@@ -13,13 +13,14 @@ from kdnb.core.runs import Run, finished_runs
 from kdnb.training.modules import load_weights
 from kdnb.training.students import make_student
 
-__all__ = ["load_student", "load_named_student"]
+__all__ = ["load_named_student", "load_student"]
 
 
 def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
     """The trained student of a run, in eval mode."""
-    built = run.json("spec.json")["parameters"]["model"]
-    return load_weights(make_student(classes, **built), run.path("model.safetensors")).to(device)
+    architecture = run.json("spec.json")["parameters"]["model"]
+    model = make_student(classes, **architecture)
+    return load_weights(model, run.path("model.safetensors")).to(device)
 
 
 def load_named_student(root: Path, name: str) -> tuple[nn.Module, int]:
@@ -34,19 +35,23 @@ def load_named_student(root: Path, name: str) -> tuple[nn.Module, int]:
     wanted = name.removeprefix("student/")
     found = [run for run in runs if wanted and run.id.startswith(wanted)]
     if len(found) != 1:
-        known = (
-            ", ".join(run.id for run in runs[-5:]) or "none yet: run the study first (make study)"
-        )
+        newest = ", ".join(run.id for run in runs[-5:])
+        known = newest or "none yet: run the study first (make study)"
         raise UserError(
             f"run must be the id of one student in '{Path(root) / 'student'}', got '{name}', "
             f"which is {len(found) or 'none'} of them: the newest are {known}"
         )
+    [run] = found
+    model = load_student(run, _saved_classes(run), torch.device("cpu"))
+    return model, run.json("spec.json")["parameters"]["model"]["image_size"]
+
+
+def _saved_classes(run: Run) -> int:
+    """The number of classes, which only the weights tell."""
     try:
-        with safe_open(found[0].path("model.safetensors"), "pt") as weights:
-            classes = weights.get_slice("classifier.weight").get_shape()[0]
+        with safe_open(run.path("model.safetensors"), "pt") as weights:
+            return weights.get_slice("classifier.weight").get_shape()[0]
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"the weights in '{found[0].folder}' cannot be read ({error}): train again"
+            f"the weights in '{run.folder}' cannot be read ({error}): train again"
         ) from None
-    size = found[0].json("spec.json")["parameters"]["model"]["image_size"]
-    return load_student(found[0], classes, torch.device("cpu")), size

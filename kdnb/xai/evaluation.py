@@ -67,7 +67,7 @@ def train_students(study: TrainedStudy) -> dict[str, list[Run]]:
     for kind, alpha in ALPHAS.items():
         runs[kind] = [
             train_student(of_seed, study.image_set, teacher, study.device, alpha=alpha)
-            for of_seed in study.settings.of_seeds
+            for of_seed in study.settings.per_student_seed
         ]
     return runs
 
@@ -81,7 +81,7 @@ def trained_runs(study: TrainedStudy) -> dict[str, list[Run]]:
     runs = {TEACHER: [study.teacher]}
     for kind, alpha in ALPHAS.items():
         runs[kind] = []
-        for of_seed in study.settings.of_seeds:
+        for of_seed in study.settings.per_student_seed:
             run = find_student(of_seed, study.image_set, study.teacher, study.device, alpha=alpha)
             if run is None:
                 raise UserError(

@@ -143,7 +143,7 @@ def _train_students(small: StudyImages, image_set: ImageSet) -> list[Run]:
     """Label-only students of every seed, trained on these images now, or found."""
     return [
         train_student(of_seed, image_set, None, small.device, alpha=1.0)
-        for of_seed in small.settings.of_seeds
+        for of_seed in small.settings.per_student_seed
     ]
 
 

@@ -149,7 +149,7 @@ def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
 
 def test_every_seed_has_settings_of_its_own():
     settings = Settings.checked({"student_seed": 3, "student_seeds": 2})
-    assert [one.student_seed for one in settings.of_seeds] == [3, 4]
+    assert [one.student_seed for one in settings.per_student_seed] == [3, 4]
 
 
 def test_another_teacher_has_another_student():

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -274,3 +277,18 @@ def test_fidelity_by_class_and_where_the_teacher_is_wrong():
     ]
     assert table.loc["teacher wrong"].tolist() == [1, 0.0, 1.0, 0.0]
     assert table.loc["c", "images"] == 0 and np.isnan(table.loc["c", "agreement"])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 10.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_equals_torchs(temperature, dtype):
+    logits = (50 * np.random.default_rng(0).normal(size=(200, 5))).astype(dtype)
+    expected = torch.softmax(torch.tensor(logits, dtype=torch.float64) / temperature, dim=1)
+    found = softmax(logits, temperature)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-12)
+
+
+def test_statistics_load_no_torch():
+    code = "import sys, kdnb.core.statistics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -12,7 +12,11 @@ from kdnb.batch.plan import read_plan
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest, write_json
 from kdnb.distillation.grid import train_grid
-from kdnb.distillation.predictions import answers, curves, trainings
+from kdnb.distillation.predictions import (
+    predicted_classes,
+    training_histories,
+    training_records,
+)
 from kdnb.results.accuracies import accuracy, answered
 from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
 from kdnb.results.collected_runs import collect_runs, load_collected
@@ -536,7 +540,8 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
 
 def test_answers_are_those_of_the_models(study):
     grid = train_grid(study.settings, study.image_set, study.teacher, study.device)
-    table, rows = answers(study, grid), trainings(study, grid)
+    table = predicted_classes(study, grid)
+    rows = training_records(study, grid)
     assert list(table.columns[4:]) == list(rows.index) and len(table) == len(study.test_targets)
     shares = (table[rows.index].to_numpy() == table[["target"]].to_numpy()).mean(0)
     assert shares[0] == study.scores.loc[("teacher", "accuracy"), "value"]
@@ -557,7 +562,8 @@ def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study)
     untaught.train("teacher")
     for of, missed in ((study, set()), (untaught, {"teacher"})):
         grid = train_grid(of.settings, of.image_set, of.teacher, of.device)
-        went, rows = curves(of, grid), trainings(of, grid)
+        went = training_histories(of, grid)
+        rows = training_records(of, grid)
         assert set(rows.index) - set(went["model"]) == missed and rows["val_accuracy"].notna().all()
         assert went.groupby("model")["epoch"].min().eq(1).all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,14 @@ import pytest
 
 from kdnb.cli.commands import app
 from kdnb.core.errors import UserError
-from kdnb.distillation import train_student as students
-from kdnb.efficiency import cost_tables as measuring
 from kdnb.efficiency.cost_tables import cost_tables, measure_costs
 from kdnb.study.study import MODELS, Study
-from kdnb.training import fit as training
+from kdnb.training import teachers
+
+# modules that have the name of a function which their room hands on
+training = import_module("kdnb.training.train_teacher")
+students = import_module("kdnb.distillation.train_student")
+measuring = import_module("kdnb.efficiency.cost_tables")
 
 TRAINED_KINDS = ("teacher", "student", "teacher_logits", "costs")
 NOT_TRAINED = "the {0} of these settings is not trained yet: study.train('{0}') does that"
@@ -46,7 +50,7 @@ def no_training(monkeypatch):
 
     monkeypatch.setattr(training, "fit", refuse)
     monkeypatch.setattr(students, "fit", refuse)
-    monkeypatch.setattr(training, "imagenet_state", refuse)
+    monkeypatch.setattr(teachers, "imagenet_state", refuse)
     monkeypatch.setattr(measuring, "measure_all", refuse)
 
 

@@ -88,36 +88,36 @@ def test_teacher_run_opens_the_test_part_once(study):
 
 def test_offline_imagenet_falls_back_and_says_so(monkeypatch, capsys):
     from kdnb.core.errors import UserError
-    from kdnb.training import fit as training
+    from kdnb.training import teachers
 
     def gone(name):
         raise UserError("no network")
 
-    monkeypatch.setattr(training, "imagenet_state", gone)
-    assert training.resolve_weights("auto") == "none"
+    monkeypatch.setattr(teachers, "imagenet_state", gone)
+    assert teachers.resolve_weights("auto") == "none"
     assert "starts from scratch" in capsys.readouterr().out
     with pytest.raises(UserError):
-        training.resolve_weights("imagenet")
-    assert training.resolve_weights(Settings.checked({"profile": "smoke"}).weights) == "none"
+        teachers.resolve_weights("imagenet")
+    assert teachers.resolve_weights(Settings.checked({"profile": "smoke"}).weights) == "none"
 
 
 def test_weights_are_named_without_fetching_them(tmp_path, monkeypatch):
-    from kdnb.training import fit as training
+    from kdnb.training import teachers
 
     def fetch(name):
         raise AssertionError("a name fetches weights")
 
-    monkeypatch.setattr(training, "imagenet_state", fetch)
+    monkeypatch.setattr(teachers, "imagenet_state", fetch)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert [training.weights_here(w) for w in ("none", "imagenet", "auto")] == [
+    assert [teachers.resolve_weights_offline(w) for w in ("none", "imagenet", "auto")] == [
         "none",
         "imagenet",
         "none",
     ]
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "densenet121-a639ec97.pth").touch()  # torchvision's own name
-    assert training.weights_here("auto") == "imagenet"
-    assert training.weights_here("auto", "resnet50") == "none"
+    assert teachers.resolve_weights_offline("auto") == "imagenet"
+    assert teachers.resolve_weights_offline("auto", "resnet50") == "none"
 
 
 def test_a_finished_run_keeps_no_checkpoint(study):
