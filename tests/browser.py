@@ -17,8 +17,8 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 NEEDED = ("playwright", "jupyterlab", "axe_playwright_python")
 MISSING = [name for name in NEEDED if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
@@ -46,9 +46,8 @@ def jupyterlab(folder, theme="JupyterLab Light"):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folders = {
-        f"{name}_DIR": str(folder / name) for name in ("JUPYTER_CONFIG", "JUPYTERLAB_WORKSPACES")
-    }
-    folders |= {
+        "JUPYTER_CONFIG_DIR": str(folder / "JUPYTER_CONFIG"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "JUPYTERLAB_WORKSPACES"),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "IPYTHONDIR": str(folder / "ipython"),
     }
@@ -126,19 +125,19 @@ class Lab:
         return Opened(page, errors, path)
 
 
+EXECUTE = """async (code) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  let text = "";
+  const future = kernel.requestExecute({ code, store_history: false });
+  future.onIOPub = (m) => { text += m.content.text ?? m.content.evalue ?? ""; };
+  await future.done;
+  return text;
+}"""
+
+
 def execute(page, code):
     """Run code in the notebook's kernel and give back what it prints."""
-    return page.evaluate(
-        """async (code) => {
-      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-      let text = "";
-      const future = kernel.requestExecute({ code, store_history: false });
-      future.onIOPub = (m) => { text += m.content.text ?? m.content.evalue ?? ""; };
-      await future.done;
-      return text;
-    }""",
-        code,
-    )
+    return page.evaluate(EXECUTE, code)
 
 
 def says(page, root, text):

@@ -50,9 +50,8 @@ def test_a_plan_without_lists_is_one_run(specs):
 
 def test_ids_follow_what_the_result_depends_on(specs, folder):
     first = specs("[fixed]\nx = 2")[0]
-    assert (
-        first.run.id == specs("[fixed]\nx = 2\nscale = 1")[0].run.id
-    )  # a default that is said, and 1 for 1.0
+    said = specs("[fixed]\nx = 2\nscale = 1")[0]  # a default that is said, and 1 for 1.0
+    assert first.run.id == said.run.id
     assert first.run.id == specs("cell_timeout = 5\n[fixed]\nx = 2", root="elsewhere")[0].run.id
     others = [specs(f"[fixed]\n{line}")[0].run.id for line in ("x = 3", "x = 2\nscale = 1.5")]
     notebook = folder / "tiny.ipynb"
@@ -102,11 +101,9 @@ def test_a_saved_notebook_is_the_same_run(specs, folder):
 def test_a_mistake_is_one_clear_line(text, message, write):
     with pytest.raises(UserError) as caught:
         read_plan(write(text))
-    assert (
-        message in str(caught.value)
-        and "plan.toml" in str(caught.value)
-        and "\n" not in str(caught.value)
-    )
+    assert message in str(caught.value)
+    assert "plan.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +260,6 @@ finally:
     done = subprocess.run(
         [sys.executable, "-c", code, "sweep", "plan", str(path)], capture_output=True, text=True
     )
-    assert (
-        done.returncode == 2
-        and "unknown parameter 'alhpa'" in done.stderr
-        and done.stderr.count("\n") == 1
-    )
+    assert done.returncode == 2
+    assert "unknown parameter 'alhpa'" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -38,7 +38,8 @@ def test_states(specs):
     with FileLock(held.run.folder.with_suffix(".lock")):
         table = status([done, failed, held, waiting])
     assert list(table["state"]) == ["done", "failed", "running", "waiting"]
-    assert list(table["note"]) == ["", "ValueError: no", "", ""] and list(table["x"]) == [
+    assert list(table["note"]) == ["", "ValueError: no", "", ""]
+    assert list(table["x"]) == [
         1,
         2,
         3,
@@ -108,16 +109,14 @@ def test_commands(write, folder, monkeypatch, capsys):
     assert len(list((folder / "specs").glob("*.json"))) == 2
     assert kdnb(monkeypatch, "sweep", "run", path, *runs) == 1
     out = capsys.readouterr().out
-    assert (
-        "failed: ValueError: no square of 2 (executed copy: " in out
-        and "2 runs: 1 done, 1 failed" in out
-    )
+    assert "failed: ValueError: no square of 2 (executed copy: " in out
+    assert "2 runs: 1 done, 1 failed" in out
     assert kdnb(monkeypatch, "sweep", "run", path, *runs) == 1
     assert "1/1" not in capsys.readouterr().out  # failed runs wait for retry
     assert kdnb(monkeypatch, "sweep", "retry", path, *runs) == 1
-    assert (
-        "1 failed runs are tried again" in (out := capsys.readouterr().out) and "1/1 failed" in out
-    )
+    out = capsys.readouterr().out
+    assert "1 failed runs are tried again" in out
+    assert "1/1 failed" in out
     assert kdnb(monkeypatch, "sweep", "status", path, *runs, "--watch", "0.1") == 0
     assert "ValueError: no square of 2" in capsys.readouterr().out
     assert kdnb(monkeypatch, "sweep", "collect", path, *runs) == 0

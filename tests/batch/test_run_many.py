@@ -23,11 +23,10 @@ LOGGED = '[fixed]\nlog = "{log}"\n'
 def started(folder):
     """(x, time) of every execution."""
     path = folder / "log.txt"
-    return (
-        [(int(line.split()[0]), float(line.split()[1])) for line in path.read_text().splitlines()]
-        if path.is_file()
-        else []
-    )
+    if not path.is_file():
+        return []
+    words = [line.split() for line in path.read_text().splitlines()]
+    return [(int(x), float(at)) for x, at, *_ in words]
 
 
 def sweep(path, root, *arguments):
@@ -35,21 +34,11 @@ def sweep(path, root, *arguments):
 
     It hears Ctrl-C even if these tests do not.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "kdnb.cli",
-        "sweep",
-        "run",
-        str(path),
-        "--runs-dir",
-        str(root),
-        *arguments,
-    ]
+    kdnb = [sys.executable, "-m", "kdnb.cli"]
+    command = [*kdnb, "sweep", "run", str(path), "--runs-dir", str(root), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    hearing = partial(
-        signal.signal, signal.SIGINT, signal.SIG_DFL
-    )  # tests in the background (&) ignore it
+    # tests in the background (&) ignore it
+    hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(command, **pipes, start_new_session=True, preexec_fn=hearing)
 
 
@@ -78,9 +67,8 @@ def test_serial_runs_in_order_and_isolates_failures(specs, folder, capsys):
     )
     assert [outcome.state for outcome in run_many(runs)] == ["done", "failed", "done"]
     told = capsys.readouterr().out.splitlines()
-    assert (
-        told[1].startswith("2/3 failed") and "x=2 fail=error: ValueError: no square of 2" in told[1]
-    )
+    assert told[1].startswith("2/3 failed")
+    assert "x=2 fail=error: ValueError: no square of 2" in told[1]
     assert run_many(runs) == [] and [x for x, _ in started(folder)] == [1, 2, 3]
 
 

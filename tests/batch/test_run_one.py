@@ -52,9 +52,8 @@ def test_an_error_is_kept_with_its_last_lines_and_not_tried_again(spec, folder):
         == f"ValueError: no square of 3 (executed copy: {wrong.run.path('failed.ipynb')})"
     )
     told = wrong.run.json("failed.json")
-    assert told["last_lines"][-1] == "ValueError: no square of 3" and "\x1b" not in "".join(
-        told["last_lines"]
-    )
+    assert told["last_lines"][-1] == "ValueError: no square of 3"
+    assert "\x1b" not in "".join(told["last_lines"])
     assert '"output_type": "error"' in wrong.run.path("failed.ipynb").read_text()
     assert not wrong.run.path("done.json").exists() and not list(wrong.run.folder.glob("attempt-*"))
     assert forget_failure(wrong.run) and not forget_failure(wrong.run)
@@ -84,9 +83,8 @@ def test_a_kernel_killed_once_costs_nothing(spec, folder, monkeypatch):
 def test_a_cell_that_takes_too_long_fails(spec):
     slow = dataclasses.replace(spec("delay = 60.0"), cell_timeout=1)
     outcome = run_one(slow)
-    assert outcome.state == "failed" and outcome.message.startswith(
-        "TimeoutError: a cell took more than 1 s"
-    )
+    assert outcome.state == "failed"
+    assert outcome.message.startswith("TimeoutError: a cell took more than 1 s")
 
 
 def test_code_that_is_not_the_plans_is_refused(spec, folder):
@@ -162,9 +160,8 @@ def test_a_disk_that_is_really_full(specs, small_disk):
             pass
     with pytest.raises(UserError, match="the disk of '.*disk/runs' is full"):
         run_one(runs[1])
-    assert (
-        not runs[1].run.path("done.json").exists() and not runs[1].run.path("failed.json").exists()
-    )
+    assert not runs[1].run.path("done.json").exists()
+    assert not runs[1].run.path("failed.json").exists()
     ballast.unlink()
     assert [run_one(spec).state for spec in runs] == ["found", "done", "done"]
 
@@ -192,11 +189,9 @@ finally:
 """
     command = [sys.executable, "-c", code, "sweep", "run-one", str(folder / "spec.json")]
     first = subprocess.run(command, capture_output=True, text=True, cwd="/")
-    assert (
-        first.returncode == 0
-        and first.stdout.startswith("done")
-        and str(planned.run.folder) in first.stdout
-    )
+    assert first.returncode == 0
+    assert first.stdout.startswith("done")
+    assert str(planned.run.folder) in first.stdout
     (folder / "wrong.json").write_text(json.dumps(spec('fail = "error"').asdict()))
     wrong = subprocess.run(
         [*command[:-1], str(folder / "wrong.json")], capture_output=True, text=True, cwd="/"

@@ -75,23 +75,11 @@ def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch)
     make, word = BAD[case]
     path, runs = tmp_path / "bad.zip", tmp_path / "runs"
     make(path)
-    code, err = run(
-        capsys,
-        monkeypatch,
-        "study",
-        "--dataset",
-        "brain_tumor",
-        "--data",
-        str(path),
-        "--profile",
-        "smoke",
-        "--runs-dir",
-        str(runs),
-    )
+    given = ["--dataset", "brain_tumor", "--data", str(path), "--profile", "smoke"]
+    code, err = run(capsys, monkeypatch, "study", *given, "--runs-dir", str(runs))
     assert code == 2 and word in err and err.startswith("kdnb: ") and "\n" not in err
-    assert not [
-        p for p in runs.rglob("*") if p.is_file() and p.suffix != ".lock"
-    ]  # nothing half-written
+    left = [p for p in runs.rglob("*") if p.is_file() and p.suffix != ".lock"]
+    assert not left  # nothing half-written
 
 
 @pytest.mark.parametrize(
@@ -120,22 +108,12 @@ def test_output_folder_that_cannot_be_written(tmp_path, capsys, monkeypatch):
 
 
 def test_real_process_shows_no_traceback(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "kdnb.cli",
-        "study",
-        "--set",
-        "temperature=0",
-        "--runs-dir",
-        str(tmp_path),
-    ]
+    kdnb = [sys.executable, "-m", "kdnb.cli"]
+    command = [*kdnb, "study", "--set", "temperature=0", "--runs-dir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert (
-        done.returncode == 2
-        and done.stderr.count("\n") == 1
-        and "temperature must be" in done.stderr
-    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "temperature must be" in done.stderr
 
 
 def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
@@ -166,9 +144,8 @@ def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monke
     code, error = run(
         capsys, monkeypatch, "explain", "x.png", "--run", "zz", "--runs-dir", str(tmp_path)
     )
-    assert code == 2 and error.startswith(
-        "kdnb: run must be the id of a student read in notebook 04"
-    )
+    assert code == 2
+    assert error.startswith("kdnb: run must be the id of a student read in notebook 04")
     analyse_layers(study)
     image, page = tmp_path / "a.png", tmp_path / "a.html"
     Image.fromarray(np.array(study.image_set.pixels[3])).save(image)

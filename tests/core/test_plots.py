@@ -171,10 +171,8 @@ def test_methods_without_a_quality_are_left_out():
 def test_bars_do_not_promise_intervals_that_nobody_knows():
     known, unknown = CHARTS["score_bars"][0], CHARTS["score_bars without an interval"][0]
     assert "(95 % intervals)" in known.figure.axes[0].get_xlabel()
-    assert (
-        "(no intervals, for too few" in unknown.figure.axes[0].get_xlabel()
-        and "with no intervals" in unknown.alt
-    )
+    assert "(no intervals, for too few" in unknown.figure.axes[0].get_xlabel()
+    assert "with no intervals" in unknown.alt
 
 
 def test_static_stepper_is_marked(study):
@@ -228,9 +226,8 @@ def test_names_of_equal_points_do_not_cover_each_other():
     figure = pareto(rows, "quality").figure
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert len(boxes) == 3 and not any(
-        a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]
-    )
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 @pytest.fixture
@@ -275,9 +272,9 @@ def test_what_an_earlier_study_left_is_removed(results, tmp_path):
     )
     publish(results, tmp_path / "figures")
     kept = read_json(tmp_path / "figures" / "manifest.json")
-    assert (
-        not old.exists() and "brain_tumor-grouped/01_old.csv" not in kept and "audit/a.csv" in kept
-    )
+    assert not old.exists()
+    assert "brain_tumor-grouped/01_old.csv" not in kept
+    assert "audit/a.csv" in kept
 
 
 def test_phantoms_are_published_whole(results, tmp_path):
@@ -334,6 +331,6 @@ def test_charts_of_layers_say_their_numbers(study):
 
 def test_live_ratios_are_of_what_both_models_can_explain():
     dots = cost_ratios_live(TIMES).data[0]
-    assert (
-        list(dots.x) == [3.0] and list(dots.y) == ["Grad-CAM"] and list(dots.error_x.array) == [0.5]
-    )
+    assert list(dots.x) == [3.0]
+    assert list(dots.y) == ["Grad-CAM"]
+    assert list(dots.error_x.array) == [0.5]

@@ -121,9 +121,8 @@ def test_large_tensors_get_memory_that_is_there_already():
         int(subprocess.check_output([sys.executable, "-c", FAULTS.format(first=first)]))
         for first in ("", "keep_freed_memory()")
     ]
-    assert (
-        faults[1] < faults[0] / 10
-    )  # page faults of five tensors of 64 MiB, by glibc's own rule and by ours
+    # page faults of five tensors of 64 MiB, by glibc's own rule and by ours
+    assert faults[1] < faults[0] / 10
 
 
 def test_live_only_where_a_person_sits(monkeypatch):
@@ -153,8 +152,6 @@ def test_every_seed_has_settings_of_its_own():
 
 
 def test_another_teacher_has_another_student():
-    assert (
-        Settings.checked({}).student_seed == 0
-        and Settings.checked({"teacher_seed": 2}).student_seed == 2
-    )
+    assert Settings.checked({}).student_seed == 0
+    assert Settings.checked({"teacher_seed": 2}).student_seed == 2
     assert Settings.checked({"teacher_seed": 2, "student_seed": 5}).student_seed == 5

@@ -46,9 +46,8 @@ def test_values_equal_scikit_learn(classes):
     assert table.loc["brier", "value"] == pytest.approx(
         ((softmax(logits) - onehot) ** 2).sum(1).mean()
     )
-    assert (table["low"] <= table["value"] + 1e-9).iloc[[0, 1, 2, 4]].all() and (
-        table["groups"] == 40
-    ).all()
+    assert (table["low"] <= table["value"] + 1e-9).iloc[[0, 1, 2, 4]].all()
+    assert (table["groups"] == 40).all()
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
@@ -132,9 +131,8 @@ def test_all_right_still_has_a_width():
     table = scores(logits, targets, groups)
     assert table.loc[["balanced_accuracy", "macro_f1"], ["low", "high"]].isna().all(axis=None)
     row = table.loc["accuracy"]
-    assert row["value"] == row["high"] == 1 and row["low"] == pytest.approx(
-        0.025 ** (1 / 40), abs=1e-6
-    )
+    assert row["value"] == row["high"] == 1
+    assert row["low"] == pytest.approx(0.025 ** (1 / 40), abs=1e-6)
 
 
 def test_paired_difference_of_equals_is_zero_and_antisymmetric():
@@ -166,10 +164,8 @@ def test_fidelity_equals_torch(seed):
 def test_confusion_counts_every_image():
     logits, targets, _ = data()
     matrix = confusion(logits, targets, tuple("abcd"))
-    assert (
-        matrix.to_numpy().sum() == 200
-        and matrix.sum(axis=1).tolist() == np.bincount(targets).tolist()
-    )
+    assert matrix.to_numpy().sum() == 200
+    assert matrix.sum(axis=1).tolist() == np.bincount(targets).tolist()
 
 
 def test_seed_interval_with_one_seed_is_the_group_bootstrap():
@@ -269,7 +265,8 @@ def test_fidelity_by_class_and_where_the_teacher_is_wrong():
     one_hot = np.eye(3)
     targets, teacher, student = np.array([0, 0, 1, 1]), one_hot[[0, 1, 1, 1]], one_hot[[0, 0, 1, 2]]
     table = fidelity_by(student, teacher, targets, ("a", "b", "c"))
-    assert table.loc["a"].tolist() == [2, 0.5, 1.0, 0.5] and table.loc["b"].tolist() == [
+    assert table.loc["a"].tolist() == [2, 0.5, 1.0, 0.5]
+    assert table.loc["b"].tolist() == [
         2,
         0.5,
         0.5,

@@ -58,9 +58,8 @@ def test_phantoms(tmp_path):
 def test_phantoms_with_a_planted_trap_are_data_sets_of_their_own(tmp_path, ending, planted):
     chosen = settings(tmp_path, dataset=f"phantom_fundus{ending}")
     plan, found = phantom_plan(chosen), load(chosen)
-    assert plan == phantoms.PhantomPlan(
-        "fundus", 24, 2, 0, **planted
-    ) and found.classes == phantoms.classes("fundus")
+    assert plan == phantoms.PhantomPlan("fundus", 24, 2, 0, **planted)
+    assert found.classes == phantoms.classes("fundus")
     np.testing.assert_array_equal(
         found.pixels[5], phantoms.render(plan, found.table["image_id"][5], 32).image
     )
@@ -270,9 +269,8 @@ def test_too_many_broken_images(tmp_path, spoilt, message):
     spoil(draw_folder(tmp_path / "set"), spoilt)
     with pytest.raises(UserError, match=message):
         load(custom(tmp_path))
-    assert not list((tmp_path / "runs").rglob("*.csv")) and not list(
-        (tmp_path / "runs").rglob("*.npy")
-    )
+    assert not list((tmp_path / "runs").rglob("*.csv"))
+    assert not list((tmp_path / "runs").rglob("*.npy"))
 
 
 @pytest.mark.parametrize("classes", [["only"], [f"class {n}" for n in range(21)]])

@@ -146,10 +146,8 @@ def test_medmnist_file_is_read_with_its_own_parts(tmp_path, flag, shape, classes
     (tmp_path / "sets" / f"{flag}_64.npz").write_bytes(content)
     for data in ("sets", f"sets/{flag}_64.npz"):
         found = load(settings(tmp_path, flag, data=str(tmp_path / data)))
-        assert (
-            found.classes == tuple(sorted(medmnist.INFO[flag]["label"].values()))
-            and len(found.classes) == classes
-        )
+        assert found.classes == tuple(sorted(medmnist.INFO[flag]["label"].values()))
+        assert len(found.classes) == classes
         assert found.table["part"].value_counts().to_dict() == {"train": 30, "val": 30, "test": 30}
         row = found.rows("test")[7]
         image = arrays["test_images"][7]
@@ -199,10 +197,8 @@ def test_medmnist_sets_that_cannot_be_used_are_named(tmp_path, flag):
 
 
 def test_what_is_known_of_a_set_is_told():
-    assert (
-        about("medmnist:breastmnist")["licence"].startswith("CC BY")
-        and "zenodo" in about("medmnist:breastmnist")["url"]
-    )
+    assert about("medmnist:breastmnist")["licence"].startswith("CC BY")
+    assert "zenodo" in about("medmnist:breastmnist")["url"]
     assert about("phantom_brain")["licence"] == "MIT" and "own data" in about("custom")["licence"]
     assert "Nickparvar" in about("brain_tumor")["citation"]
 
@@ -214,9 +210,8 @@ def test_medmnist_bad_files_are_one_line(tmp_path, monkeypatch):
         UserError, match="is no complete file of breastmnist .*delete it and run again"
     ):
         load(settings(tmp_path))
-    (tmp_path / "sets" / "breastmnist_64.npz").write_bytes(
-        npz((64, 64), 5)[0]
-    )  # labels of another set
+    of_another_set, _ = npz((64, 64), 5)  # more labels
+    (tmp_path / "sets" / "breastmnist_64.npz").write_bytes(of_another_set)
     with pytest.raises(UserError, match="is no complete file of breastmnist"):
         load(settings(tmp_path))
     with pytest.raises(UserError, match="does not exist: name the folder"):

@@ -55,7 +55,8 @@ def test_families_are_the_planted_ones():
     table, thumbs = phantom(duplicates=0.3)
     family = duplicates.find_families(table[["image_id"]], thumbs)
     truth = leakage.components(table, ["family"])
-    assert (family == truth).all() and set(table["copy_kind"]) == {
+    assert (family == truth).all()
+    assert set(table["copy_kind"]) == {
         "",
         "exact",
         "jpeg",
@@ -197,9 +198,8 @@ def test_ledger_lists_what_was_planted():
         .sum()
     )
     assert len(people.loc["train", "test"]) == shared
-    assert (ledger["similarity"] <= 1 + 1e-5).all() and (
-        ledger["label_a"] == ledger["label_b"]
-    ).all()
+    assert (ledger["similarity"] <= 1 + 1e-5).all()
+    assert (ledger["label_a"] == ledger["label_b"]).all()
     nothing = leakage.leak_ledger(table.assign(part="train"), thumbs)
     assert nothing.empty and list(nothing.columns) == list(ledger.columns)
 
@@ -208,7 +208,8 @@ def test_ledger_lists_what_was_planted():
 def test_nothing_crosses_the_grouped_split_of_leaky_phantoms(family):
     table, thumbs = phantom(family=family, duplicates=0.4, patient_leaks=0.25)
     table["part"] = make_split(table, "grouped", seed=0)
-    assert leakage.leak_ledger(table, thumbs).empty and set(table["part"]) == {
+    assert leakage.leak_ledger(table, thumbs).empty
+    assert set(table["part"]) == {
         "train",
         "val",
         "test",
@@ -231,9 +232,8 @@ def test_leak_meter_agrees_with_scikit_learn(seed):
     close = (thumbs[test] @ thumbs[train].T).max(axis=1)
     np.testing.assert_allclose(meter["similarity"], close, atol=1e-6)
     distinct = np.abs(np.sort(thumbs[test] @ thumbs[train].T, axis=1)[:, -2] - close) > 1e-6
-    assert (meter["predictions"] == model.predict(thumbs[test]))[
-        distinct
-    ].all() and distinct.mean() > 0.5
+    assert (meter["predictions"] == model.predict(thumbs[test]))[distinct].all()
+    assert distinct.mean() > 0.5
     assert meter["balanced_accuracy"] == pytest.approx(
         balanced_accuracy_score(targets[test], meter["predictions"])
     )

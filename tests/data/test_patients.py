@@ -55,27 +55,14 @@ def test_other_sets_stay_unknown():
     assert notes == ["1 of 2 images are of unknown patients: a person may cross the split"]
 
 
-EYES = table(
-    [
-        (f"dataset/{path}", path.split("/")[0])
-        for path in (
-            "dr/7_left.jpeg",
-            "dr/7_right.jpeg",
-            "normal/7_left.jpg",
-            "glaucoma/7_right.jpg",
-            "glaucoma/12_left.jpg",
-            "glaucoma/Glaucoma_001.png",
-            "glaucoma/_0_55.jpg",
-            "glaucoma/_1_56.jpg",
-            "glaucoma/_2_57.jpg",
-            "glaucoma/_1_58.jpg",
-            "cataract/9_left.jpg",
-            "cataract/cataract_001.png",
-            "cataract/_5_1.jpg",
-            "cataract/_5_2.jpg",
-        )
-    ]
-)
+EYE_FILES = """
+dr/7_left.jpeg dr/7_right.jpeg
+normal/7_left.jpg
+glaucoma/7_right.jpg glaucoma/12_left.jpg glaucoma/Glaucoma_001.png
+glaucoma/_0_55.jpg glaucoma/_1_56.jpg glaucoma/_2_57.jpg glaucoma/_1_58.jpg
+cataract/9_left.jpg cataract/cataract_001.png cataract/_5_1.jpg cataract/_5_2.jpg
+"""
+EYES = table([(f"dataset/{path}", path.split("/")[0]) for path in EYE_FILES.split()])
 
 
 def test_two_numberings_of_eyes():

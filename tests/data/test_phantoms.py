@@ -111,9 +111,8 @@ def test_copies_show_what_their_kind_says():
             same, likeness = bool((images[i] == images[j]).all()), float(thumbs[i] @ thumbs[j])
             assert same == (row.copy_kind == "exact")
             if row.copy_kind == "flip":
-                assert (images[i] == images[j][:, ::-1]).all() and (
-                    masks[i] == masks[j][:, ::-1]
-                ).all()
+                assert (images[i] == images[j][:, ::-1]).all()
+                assert (masks[i] == masks[j][:, ::-1]).all()
             assert (
                 likeness
                 > {"exact": 0.9999, "jpeg": 0.999, "flip": 0.5, "rescale": 0.9}[row.copy_kind]
@@ -131,10 +130,9 @@ def test_mask_covers_the_lesion_and_only_it(family):
         for label in set(classes(family)) - {HEALTHY[family], "cataract"}:
             image, mask = _draw(plan, row, label, 128)
             change = abs(image - healthy).max(axis=2)
+            # soft borders reach a little further
             allowed = binary_dilation(mask, iterations=12 if label == "glioma" else 3)
-            assert (
-                mask.any() and change[~allowed].max() < 0.1
-            )  # soft borders reach a little further
+            assert mask.any() and change[~allowed].max() < 0.1
             if label != "glaucoma":  # the middle of a wide cup looks like a normal cup
                 assert (change[mask] > 0.02).mean() > 0.85
 

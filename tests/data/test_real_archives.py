@@ -90,9 +90,8 @@ def test_brain_tumor(archive):
         "meningioma": 109,
         "pituitary": 5,
     }
-    assert (
-        abs(len(near_twins(table, thumbs)) - 456) <= 13
-    )  # the filter of the thumbnail decides over a few
+    # the filter of the thumbnail decides over a few
+    assert abs(len(near_twins(table, thumbs)) - 456) <= 13
     meter = leakage.leak_meter(table, thumbs)
     hit = meter["predictions"] == test["target"].to_numpy()
     for bound, expected in ((1.1, 0.959), (0.98, 0.934), (0.90, 0.853)):
@@ -111,7 +110,8 @@ def test_eye_disease(archive):
     found = archive("eye_disease")
     table = found.table.assign(name=found.table["path"].str.split("/").str[-1])
     copies = table[table["name"].str.startswith("_")]
-    assert len(table) == 4217 and copies["label"].value_counts().to_dict() == {
+    assert len(table) == 4217
+    assert copies["label"].value_counts().to_dict() == {
         "cataract": 640,
         "glaucoma": 600,
     }
@@ -122,26 +122,22 @@ def test_eye_disease(archive):
         == 1098
     )
     sides = table[table["patient"].str.startswith("jpeg")].groupby("patient").size()
-    assert set(sides) == {2} and not set(sides.index) & set(
-        table["patient"][table["source"] == "jpg eyes"]
-    )
+    assert set(sides) == {2}
+    assert not set(sides.index) & set(table["patient"][table["source"] == "jpg eyes"])
     assert table["name"].str.match(r"(?i)(cataract|glaucoma)_\d+\.png").sum() == 201
     contradictory = table[table.groupby("sha256")["label"].transform("nunique") > 1]
-    assert (
-        set(contradictory["name"]) == {"1415_right.jpg", "625_left.jpg"} and len(contradictory) == 4
-    )
+    assert set(contradictory["name"]) == {"1415_right.jpg", "625_left.jpg"}
+    assert len(contradictory) == 4
     thumbs, originals = duplicates.thumbnails(found.pixels), table[table["copy_of"] == ""]
     leaky = one_nn(table, thumbs, "random", flip_invariant=True)
-    assert leaky["accuracy"] == pytest.approx(0.855, abs=0.01) and leaky[
-        "glaucoma"
-    ] == pytest.approx(0.87, abs=0.03)
+    assert leaky["accuracy"] == pytest.approx(0.855, abs=0.01)
+    assert leaky["glaucoma"] == pytest.approx(0.87, abs=0.03)
     assert one_nn(originals, thumbs, "random", flip_invariant=True)["accuracy"] == pytest.approx(
         0.747, abs=0.01
     )
     honest = one_nn(originals, thumbs, "grouped", flip_invariant=True, seeds=8)
-    assert honest["accuracy"] == pytest.approx(0.729, abs=0.01) and honest[
-        "glaucoma"
-    ] == pytest.approx(0.31, abs=0.03)
+    assert honest["accuracy"] == pytest.approx(0.729, abs=0.01)
+    assert honest["glaucoma"] == pytest.approx(0.31, abs=0.03)
     for column in ("patient", "family"):
         known = table[table[column] != ""]
         assert (known.groupby(column)["part"].nunique() == 1).all()
@@ -166,14 +162,12 @@ def test_alzheimer(archive):
     thumbs = duplicates.thumbnails(found.pixels)
     assert one_nn(table, thumbs, "random", seeds=1)["accuracy"] == pytest.approx(0.9997, abs=0.01)
     people = one_nn(table, thumbs, "grouped", seeds=10)
-    assert people["accuracy"] == pytest.approx(0.486, abs=0.033) and people[
-        "balanced"
-    ] == pytest.approx(0.296, abs=0.033)
+    assert people["accuracy"] == pytest.approx(0.486, abs=0.033)
+    assert people["balanced"] == pytest.approx(0.296, abs=0.033)
     slices = found.pixels.astype(np.float32).mean(axis=(1, 2, 3))
     within = table.assign(mean=slices).groupby("patient")["mean"].std().mean()
-    assert (
-        within < slices.std()
-    )  # slices of one person look alike, so the people are not a random grouping
+    # slices of one person look alike, so the people are not a random grouping
+    assert within < slices.std()
 
 
 @pytest.mark.archives

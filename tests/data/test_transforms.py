@@ -53,9 +53,8 @@ def test_every_row_comes_once_and_epochs_differ(image_set):
         assert [len(b.targets) for b in shown] == [16, 16, 15] and all(b.view == -1 for b in shown)
         for b in shown:
             torch.testing.assert_close(b.images, to_tensor(image_set.pixels[b.rows]))
-            assert (
-                b.targets == b.rows % 4
-            ).all() and b.targets.dtype == b.rows.dtype == torch.int64
+            assert (b.targets == b.rows % 4).all()
+            assert b.targets.dtype == b.rows.dtype == torch.int64
     assert orders[0] == rows.tolist() and sorted(orders[1]) == sorted(orders[2]) == orders[0]
     assert orders[1] != orders[2] and orders[1] != orders[0]
 
@@ -86,11 +85,9 @@ def test_views_seeds_and_images_differ(image_set):
         next(batches(image_set, rows, 2, seed=seed, view=view)).images
         for seed, view in ((0, 0), (0, 1), (1, 0))
     )
-    assert (
-        torch.equal(*first)
-        and not torch.equal(first, other_view)
-        and not torch.equal(first, other_seed)
-    )
+    assert torch.equal(*first)
+    assert not torch.equal(first, other_view)
+    assert not torch.equal(first, other_seed)
     same = (
         torch.from_numpy(image_set.pixels[:1])
         .permute(0, 3, 1, 2)
@@ -126,9 +123,8 @@ def test_augment_agrees_with_torch_affine_grid(images, monkeypatch, mirror):
 
 
 def test_parameters_are_splitmix64():
-    z = np.array(
-        [6457827717110365317, 3203168211198807973, 9817491932198370423], np.uint64
-    )  # of seed 1234567
+    # of seed 1234567
+    z = np.array([6457827717110365317, 3203168211198807973, 9817491932198370423], np.uint64)
     expected = (z >> np.uint64(11)) * 2.0**-52 - 1
     np.testing.assert_array_equal(
         module._uniform(np.array([1234567], np.uint64), 3)[:, 0], expected

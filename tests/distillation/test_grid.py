@@ -27,7 +27,8 @@ def made(study):
 
 def test_every_cell_has_its_own_students(made):
     _, runs, table = made
-    assert list(runs) == [(1.0, 1.0), (0.4, 1.0), (0.4, 5.0)] and table["seeds"].tolist() == [
+    assert list(runs) == [(1.0, 1.0), (0.4, 1.0), (0.4, 5.0)]
+    assert table["seeds"].tolist() == [
         2,
         2,
         2,
@@ -92,10 +93,8 @@ def test_controls_stand_beside_teacher_and_labels(study):
     runs = train_controls(study.settings.model_copy(update=change), study.image_set, study.device)
     table = compare_students(runs, study.teacher, study.image_set, study.test_groups)
     assert table.index.tolist() == ["labels alone", "teacher", "shuffled", "random"]
-    assert (
-        table.loc["labels alone", "gain"] == 0
-        and len({run.id for of in runs.values() for run in of}) == 4
-    )
+    assert table.loc["labels alone", "gain"] == 0
+    assert len({run.id for of in runs.values() for run in of}) == 4
     random = runs["random"][0].json("spec.json")["upstream"][1]
     assert random != runs["teacher"][0].json("spec.json")["upstream"][1]
 

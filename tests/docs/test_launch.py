@@ -75,9 +75,9 @@ def test_badges_come_from_one_address(published):
     )
     readme = (published / "README.md").read_text()
     block = readme.partition("<!-- launch -->")[2].partition("<!-- /launch -->")[0]
-    assert (
-        block.count("some-body/kdnb") == 3 and len(alt_texts(block)) == 3 and all(alt_texts(block))
-    )
+    assert block.count("some-body/kdnb") == 3
+    assert len(alt_texts(block)) == 3
+    assert all(alt_texts(block))
     start = published / "notebooks/colab/start.ipynb"
     notebook = nbformat.read(start, 4)
     nbformat.validate(notebook)

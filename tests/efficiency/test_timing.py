@@ -69,9 +69,8 @@ def test_slow_calls_end_at_the_time_limit(monkeypatch):
         clock.call("B", 1.0),
         protocol=Protocol(repeats=30, seconds=30, warm_up=10),
     )
-    assert (
-        times.shape == (2, 5) and clock.order.count("A") == 6
-    )  # one warm-up took a tenth of the limit
+    assert times.shape == (2, 5)
+    assert clock.order.count("A") == 6  # one warm-up took a tenth of the limit
 
 
 def test_interval_equals_a_plain_bootstrap_and_covers_the_ratio():
@@ -96,11 +95,9 @@ def test_latency_has_both_batches_and_restores_the_mode():
         teacher, student, torch.randn(3, 3, 32, 32), Protocol(repeats=3, seconds=1, warm_up=1)
     )
     assert list(table.index) == [1, 32] and (table["ratio_low"] <= table["ratio_high"]).all()
-    assert (
-        (table["teacher_q25_ms"] <= table["teacher_ms"]).all()
-        and teacher.training
-        and not student.training
-    )
+    assert (table["teacher_q25_ms"] <= table["teacher_ms"]).all()
+    assert teacher.training
+    assert not student.training
 
 
 def test_interleaved_really_waits():

@@ -51,9 +51,8 @@ def channel_effects(model, images, tap, mean):
 
 
 def assert_effects_equal_full_forwards(model, images, tap, channels):
-    mean = (
-        channel_means(model, images)[tap] + 0.5
-    )  # far from what is there, so that effects are large
+    # far from what is there, so that effects are large
+    mean = channel_means(model, images)[tap] + 0.5
     effects = channel_effects(model, images, tap, mean)
     path, before = model.taps[tap], probability(model, images, TARGETS, model.taps[tap])
     for channel in channels:
@@ -221,10 +220,8 @@ def test_curve_equals_full_forwards_and_ends_in_one_point(student, images):
         groups=np.arange(6),
         seed=1,
     ).iloc[0]
-    assert (
-        wide.ranked_low < wide.ranked < wide.ranked_high
-        and wide.random_low < wide.random < wide.random_high
-    )
+    assert wide.ranked_low < wide.ranked < wide.ranked_high
+    assert wide.random_low < wide.random < wide.random_high
 
 
 def test_random_channels_are_seeded_and_as_random_as_ranked(student, images):

@@ -66,9 +66,8 @@ def test_equals_captum_at_every_tap(model):
     found = {method: cams(model, IMAGES, TARGETS, method) for method in CAMS}
     for name, module in modules_at(model).items():
         grad = LayerGradCam(model, module).attribute(IMAGES, TARGETS, relu_attributions=True)[:, 0]
-        product = (
-            LayerGradientXActivation(model, module).attribute(IMAGES, TARGETS).detach()
-        )  # (N, C, h, w)
+        # (N, C, h, w)
+        product = LayerGradientXActivation(model, module).attribute(IMAGES, TARGETS).detach()
         active = LayerActivation(model, module).attribute(IMAGES).detach()
         assert_same(found["gradcam"][name], grad.detach())
         assert_same(found["evidence"][name], product.sum(1))

@@ -60,9 +60,8 @@ def test_evidence_and_bias_add_up_to_the_logit_at_every_tap(model):
         np.testing.assert_allclose(
             account.supporting + account.opposing, account.evidence, atol=1e-4
         )
-    assert (
-        max(np.abs(a.bias).max() for a in ledger.accounts.values()) > 1e-2
-    )  # else the biases were not tested
+    largest = max(np.abs(account.bias).max() for account in ledger.accounts.values())
+    assert largest > 1e-2  # else the biases were not tested
 
 
 def test_bias_equals_a_forward_pass_with_frozen_gates():
@@ -111,11 +110,9 @@ def test_all_classes_equal_one_by_one_and_the_batch_does_not_matter():
 
 def test_table_has_a_row_per_image_and_tap():
     table = decision_ledger(lived_in(FiveConv(4, 0.25)), IMAGES, TARGETS).table()
-    assert (
-        len(table) == 6 * 5
-        and table["residual"].abs().max() < 1e-4
-        and table["bias_share"].between(0, 1).all()
-    )
+    assert len(table) == 6 * 5
+    assert table["residual"].abs().max() < 1e-4
+    assert table["bias_share"].between(0, 1).all()
     np.testing.assert_allclose(table["evidence"] + table["bias"], table["logit"], atol=1e-4)
 
 

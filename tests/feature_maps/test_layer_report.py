@@ -57,9 +57,8 @@ def test_every_network_has_its_rows(reading):
         "label-only student": 5,
         "teacher": 5,
     }
-    assert (
-        probes["untrained"].notna().sum() == 10
-    )  # the untrained student has the student's taps, not the teacher's
+    # the untrained student has the student's taps, not the teacher's
+    assert probes["untrained"].notna().sum() == 10
     assert probes[["accuracy", "control"]].stack().between(0, 1).all()
     assert len(cka) == 3 * 25 and cka["cka"].max() <= 1 + 1e-6
     same = cka[(cka["model"] == "label-only student") & (cka["tap"] == cka["other_tap"])].set_index(
@@ -70,9 +69,8 @@ def test_every_network_has_its_rows(reading):
 
 def test_the_ledger_adds_up_over_all_test_images(study, reading):
     table = reading.table("ledger")
-    assert table["largest_residual"].max() <= 1e-4 and table["images"].min() == len(
-        study.sample(SCORED)
-    )
+    assert table["largest_residual"].max() <= 1e-4
+    assert table["images"].min() == len(study.sample(SCORED))
     np.testing.assert_allclose(
         table["supporting"] + table["opposing"] + table["bias"], table["logit"], atol=1e-3
     )
@@ -237,10 +235,8 @@ def test_an_image_file_becomes_a_page(study, reading, tmp_path):
         reading, tmp_path / "scan.png", tmp_path / "page" / "scan.html", study.settings
     )
     page = (tmp_path / "page" / "scan.html").read_text()
-    assert (
-        all(sentence.replace("'", "&#x27;") in page for sentence in report.sentences)
-        and "kdnb-stepper" in page
-    )
+    assert all(sentence.replace("'", "&#x27;") in page for sentence in report.sentences)
+    assert "kdnb-stepper" in page
     assert "http://" not in page and "https://" not in page  # nothing is loaded
     for name, content, message in (
         ("no.png", None, "No such file"),

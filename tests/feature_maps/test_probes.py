@@ -61,16 +61,8 @@ def test_probes_equal_scikit_learn_by_hand():
 
 def test_table_tells_what_shows_from_what_hides():
     table = probe_table(examples(0), examples(1), untrained=(examples(2), examples(3)))
-    assert list(table.columns) == [
-        "accuracy",
-        "low",
-        "high",
-        "control",
-        "selectivity",
-        "untrained",
-        "untrained_low",
-        "untrained_high",
-    ]
+    names = "accuracy low high control selectivity untrained untrained_low untrained_high"
+    assert " ".join(table.columns) == names
     assert table.accuracy["shows"] > 0.9 and table.low["hides"] < 1 / 3 < table.high["hides"]
     assert (table.low <= table.accuracy).all() and (table.accuracy <= table.high).all()
     np.testing.assert_allclose(table.selectivity, table.accuracy - table.control)

@@ -25,18 +25,15 @@ def rebuilt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     shutil.copytree(ROOT / "figures" / COLLECTED, folder / COLLECTED)
     write_json(folder / "manifest.json", {})
-    build_tables(
-        PLAN, folder, partial=True
-    )  # what is missing is listed in missing.csv, which must be equal too
+    # what is missing is listed in missing.csv, which must be equal too
+    build_tables(PLAN, folder, partial=True)
     return folder
 
 
 def test_tables_are_made_again_byte_for_byte(rebuilt):
     made = {p.name: p.read_bytes() for p in (rebuilt / "results").glob("*.csv")}
-    assert (
-        made == {p.name: p.read_bytes() for p in (ROOT / "figures" / "results").glob("*.csv")}
-        and made
-    )
+    assert made == {p.name: p.read_bytes() for p in (ROOT / "figures" / "results").glob("*.csv")}
+    assert made
 
 
 def test_every_file_names_its_runs(rebuilt):

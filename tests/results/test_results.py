@@ -152,11 +152,9 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     assert rows["majority"].tolist() == pytest.approx([0.25] * 3)  # four classes of one size
     gain = tables["c_gains"].set_index("split").loc["random"]
     assert sorted(tables["c_gains"]["fraction"]) == [0.5, 1, 1]
-    assert (
-        gain["difference"] == pytest.approx(0.25)
-        and gain["difference_low"] <= 0.25
-        and gain["p"] < 0.001
-    )
+    assert gain["difference"] == pytest.approx(0.25)
+    assert gain["difference_low"] <= 0.25
+    assert gain["p"] < 0.001
     sizes = tables["d_sizes"].query("model == 'KD student'").set_index("fraction")
     assert sizes["agreement"].to_dict() == pytest.approx({0.5: 0.75, 1.0: 0.75})
     assert "b_grid" not in tables  # no run of that part
@@ -232,13 +230,10 @@ def test_more_teachers_are_drawn_with_their_own_students():
     assert gain["against"] == "labels alone"
     expected = {"teacher": 1 / 3, "KD student": (0.75 + 0.25 + 0.25) / 3, "label-only student": 0.5}
     assert rows["accuracy"].to_dict() == pytest.approx(expected)
-    assert set(rows["seeds"]) == set(rows["teachers"]) == {3} and set(rows["run"]) == {
-        "one two three"
-    }
-    assert (
-        gain["difference"] == pytest.approx(1.25 / 3 - 0.5)
-        and gain["seeds"] == gain["teachers"] == 3
-    )
+    assert set(rows["seeds"]) == set(rows["teachers"]) == {3}
+    assert set(rows["run"]) == {"one two three"}
+    assert gain["difference"] == pytest.approx(1.25 / 3 - 0.5)
+    assert gain["seeds"] == gain["teachers"] == 3
     with pytest.raises(
         UserError, match="one and two have other test images: give them the same seed"
     ):
@@ -276,9 +271,9 @@ def test_what_the_teacher_taught_stands_against_what_a_control_taught():
         }
     )
     against = rows.loc[("the teacher", "shuffled")]
-    assert (
-        against["run"] == "one control" and against["difference_low"] > 0 and against["seeds"] == 2
-    )
+    assert against["run"] == "one control"
+    assert against["difference_low"] > 0
+    assert against["seeds"] == 2
     assert ("the teacher", "shuffled") not in gains(controlled(seeds=(3, 4))).set_index(
         ["taught_by", "against"]
     ).index
@@ -401,37 +396,30 @@ def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_p
 def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan):
     whole = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
-    for spec in (read := read_plan(plan())).specs(tmp_path / "runs")[:2]:
+    read = read_plan(plan())
+    for spec in read.specs(tmp_path / "runs")[:2]:
         spec.run.path("done.json").unlink()
-    assert set(collect_runs(read, tmp_path / "runs", figures / COLLECTED)["runs"]["run"]) == set(
-        whole["runs"]["run"]
-    )
-    assert packed == {
-        p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()
-    }  # the plan's order, too
+    kept = collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    assert set(kept["runs"]["run"]) == set(whole["runs"]["run"])
+    packed_again = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    assert packed == packed_again  # the plan's order, too
     last = read.specs(tmp_path / "runs")[2].run
     answers = last.path("results") / "03_answers.csv"
     answers.write_text(answers.read_text().replace("group,", "family,", 1))
-    changed = collect_runs(read, tmp_path / "runs", figures / COLLECTED)[
-        "03_answers"
-    ]  # what is finished here replaces
+    records = collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    changed = records["03_answers"]  # what is finished here replaces
     assert (changed["model"] == "family").sum() == 1 and len(changed) == len(whole["03_answers"])
     assert changed.loc[changed["model"] == "family", "run"].tolist() == [last.id]
     fewer = plan()
     fewer.write_text(fewer.read_text().replace(', "random"', ""))
-    left = collect_runs(
-        read_plan(fewer), tmp_path / "runs", figures / COLLECTED
-    )  # what the plan no longer has goes
-    assert (
-        left["runs"]["part"].tolist() == ["paper", "size"]
-        and left["03_answers"]["run"].nunique() == 2
-    )
-    (figures / COLLECTED / "05_quality.csv.gz").write_bytes(
-        gzip.compress(b"run,method\ngone,gradcam\n")
-    )
-    assert "05_quality" not in collect_runs(
-        read_plan(fewer), tmp_path / "runs", figures / COLLECTED
-    )  # no row is left
+    # what the plan no longer has goes
+    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)
+    assert left["runs"]["part"].tolist() == ["paper", "size"]
+    assert left["03_answers"]["run"].nunique() == 2
+    gone = gzip.compress(b"run,method\ngone,gradcam\n")
+    (figures / COLLECTED / "05_quality.csv.gz").write_bytes(gone)
+    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)
+    assert "05_quality" not in left  # no row is left
 
 
 def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
@@ -518,14 +506,10 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
         "Above memory.",
     ]
     assert "eye -0.185 [-0.185, -0.185]" in lines[0]
-    assert (
-        "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1]
-        and "eye +0.250 [+0.250, +0.250]" in lines[2]
-    )
-    assert (
-        "(one seed)" not in lines[2]
-        and "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]
-    )
+    assert "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1]
+    assert "eye +0.250 [+0.250, +0.250]" in lines[2]
+    assert "(one seed)" not in lines[2]
+    assert "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- findings -->\nold\n<!-- /findings -->\nB\n")
     write_findings(tables, readme)
@@ -551,10 +535,8 @@ def test_answers_are_those_of_the_models(study):
     )
     mirrored = (table["1-NN mirrored"] == table["target"]).mean()
     assert mirrored == pytest.approx(study.memory["1-NN mirrored"]["accuracy"])
-    assert (
-        rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}"
-        and rows["kdnb"].nunique() == 1
-    )
+    assert rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}"
+    assert rows["kdnb"].nunique() == 1
 
 
 def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study):
@@ -571,7 +553,8 @@ def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study)
 def test_one_run_is_read_whole(finished, figures, tmp_path):
     records = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     one = answered(records, "size")[0]
-    assert one.parameters["fraction"] == 0.5 and one.cells[1.0, 1.0] == [
+    assert one.parameters["fraction"] == 0.5
+    assert one.cells[1.0, 1.0] == [
         "labels alone, seed 0",
         "labels alone, seed 1",
     ]
@@ -605,9 +588,8 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
         )
     ]
     chosen = by_size(pd.DataFrame(rows))
-    assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3 and set(chosen["model"]) == {
-        "KD student"
-    }
+    assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3
+    assert set(chosen["model"]) == {"KD student"}
     line = findings({"d_explained": chosen})[0]
     assert line.endswith(
         ". average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; "

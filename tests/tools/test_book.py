@@ -109,12 +109,10 @@ def test_status_tells_times_versions_and_whether_the_code_is_the_same(site):
 
     page = (site / "docs/book/status.html").read_text()
     cells = [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<td.*?</td>", page, re.DOTALL)]
-    assert (
-        cells[0] == "00_start_here"
-        and int(cells[2]) > 0
-        and cells[3] == "smoke"
-        and cells[5] == "yes"
-    )
+    assert cells[0] == "00_start_here"
+    assert int(cells[2]) > 0
+    assert cells[3] == "smoke"
+    assert cells[5] == "yes"
     assert cells[cells.index("torch") + 1] == torch.__version__.partition("+")[0]
 
 
@@ -138,9 +136,8 @@ class TestInChromium:
             page.wait_for_timeout(300)  # the theme fades in its colours
             assert page.evaluate("document.documentElement.dataset.theme") == scheme
             assert not errors, name
-            accessible(
-                page, "html"
-            )  # errors from here on are of axe: it asks for style sheets, which file:// denies
+            # errors from here on are of axe: it asks for style sheets, which file:// denies
+            accessible(page, "html")
             levels = page.evaluate(
                 "[...document.querySelectorAll('article :is(h1, h2, h3)')].map(h => +h.tagName[1])"
             )

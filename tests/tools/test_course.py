@@ -64,9 +64,8 @@ def test_student_copies_hold_stubs_and_folded_checks_and_no_notes(built):
             assert "# BEGIN SOLUTION\n" in solution and "None  # your turn" in source_of(answer)
             hidden = solution.partition("# BEGIN SOLUTION\n")[2].partition("# END")[0]
             assert not [line for line in hidden.splitlines() if len(line) > 12 and line in text]
-            assert (
-                check["metadata"]["jupyter"]["source_hidden"] and not check["metadata"]["editable"]
-            )
+            assert check["metadata"]["jupyter"]["source_hidden"]
+            assert not check["metadata"]["editable"]
             ast.parse(source_of(answer))
 
 

@@ -51,9 +51,8 @@ def test_missing_and_old_packages(found, monkeypatch):
         metadata, "requires", lambda name: [*real(name), "nobody-has-this>=2", "numpy<1"]
     )
     told = [f.told for f in found()["packages"] if f.state == "error"]
-    assert told[0] == "nobody-has-this is missing, accepted is >=2" and told[1].endswith(
-        "accepted is <1"
-    )
+    assert told[0] == "nobody-has-this is missing, accepted is >=2"
+    assert told[1].endswith("accepted is <1")
 
 
 def test_other_versions_than_the_pinned_ones(found, monkeypatch, tmp_path):
@@ -168,11 +167,9 @@ def test_command_line(tmp_path):
     (tmp_path / "file").write_text("x")
     bad = doctor(tmp_path / "file/runs")
     assert good.returncode == 0, good.stdout
-    assert (
-        bad.returncode == 1
-        and "error    runs" in bad.stdout
-        and "to mend: choose another one" in bad.stdout
-    )
+    assert bad.returncode == 1
+    assert "error    runs" in bad.stdout
+    assert "to mend: choose another one" in bad.stdout
 
 
 def test_a_finding_is_one_line():

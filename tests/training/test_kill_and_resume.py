@@ -49,9 +49,8 @@ def train(folder):
 
 @pytest.fixture(scope="module")
 def context():
-    context = multiprocessing.get_context(
-        "forkserver"
-    )  # a child that has torch loaded starts in milliseconds
+    # a child that has torch loaded starts in milliseconds
+    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["kdnb.training.fit"])
     return context
 

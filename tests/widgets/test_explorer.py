@@ -102,9 +102,8 @@ def test_colours_have_zero_in_the_middle_of_a_signed_map_and_at_the_start_of_an_
         data, state(("SHAP deep", "student"), ("layercam", "student"))
     ).views
     limit = np.quantile(np.abs(signed.raw), CUT)
-    assert (signed.low, signed.high) == pytest.approx(
-        (-limit, limit)
-    ) and amount.low == 0 < amount.high
+    assert (signed.low, signed.high) == pytest.approx((-limit, limit))
+    assert amount.low == 0 < amount.high
     assert amount.high == amount.raw.max() and amount.indices.max() == 255
     for raw, index in zip(signed.raw.ravel(), signed.indices.ravel(), strict=True):
         assert index == 128 or (index > 128) == (raw > 0)
@@ -136,16 +135,12 @@ def test_given_maps_are_not_computed_again(inputs):
 def test_a_refused_map_is_a_sentence_with_its_number(data):
     shown = explorer_panel(data, state(("SHAP deep", "student"), ("SHAP deep", "teacher")))
     refused = shown.views[1]
-    assert (
-        refused.raw is None
-        and refused.lines == ()
-        and np.isnan(list(shown.agreement.values())).all()
-    )
+    assert refused.raw is None
+    assert refused.lines == ()
+    assert np.isnan(list(shown.agreement.values())).all()
     assert "Deep SHAP is refused on" in refused.refusal and "miss the logit by" in refused.refusal
-    assert (
-        refused.refusal in shown.sentence
-        and "A and B agree: unknown, a map is missing" in shown.sentence
-    )
+    assert refused.refusal in shown.sentence
+    assert "A and B agree: unknown, a map is missing" in shown.sentence
     assert np.isfinite(refused.numbers["p"]) and np.isnan(refused.numbers["highest"])
 
 
@@ -167,19 +162,16 @@ def test_a_constant_map_says_so_and_agrees_with_nothing(inputs):
     flat = explorer_data(**inputs | {"models": {"blank": Blank(0.5), "zero": Blank(0.0)}})
     shown = explorer_panel(flat, state(("average map", "blank"), ("evidence", "zero")))
     constant, zero = shown.views
-    assert ("values", "0.500 everywhere") in constant.lines and (constant.low, constant.high) == (
+    assert ("values", "0.500 everywhere") in constant.lines
+    assert (constant.low, constant.high) == (
         0,
         0.5,
     )
-    assert (
-        (constant.indices == 255).all()
-        and (zero.indices == 128).all()
-        and ("values", "0 everywhere") in zero.lines
-    )
-    assert (
-        np.isnan(list(shown.agreement.values())).all()
-        and "unknown, a map is constant" in shown.sentence
-    )
+    assert (constant.indices == 255).all()
+    assert (zero.indices == 128).all()
+    assert ("values", "0 everywhere") in zero.lines
+    assert np.isnan(list(shown.agreement.values())).all()
+    assert "unknown, a map is constant" in shown.sentence
     plt.close(static_explorer(flat, [state(("average map", "blank"), ("evidence", "zero"))]).figure)
 
 
@@ -189,7 +181,8 @@ def test_a_map_that_is_not_finite_is_refused(inputs):
     assert [v.raw for v in shown.views] == [
         None,
         None,
-    ] and "the map is not finite" in shown.sentence
+    ]
+    assert "the map is not finite" in shown.sentence
 
 
 def test_an_image_without_a_mask_has_no_energy(inputs, data):
@@ -204,9 +197,8 @@ def test_an_image_without_a_mask_has_no_energy(inputs, data):
     unmasked = explorer_panel(
         explorer_data(**inputs | {"masks": None}), state(("evidence", "student"))
     ).views[0]
-    assert np.isnan(unmasked.numbers["energy in mask"]) and "energy in mask" not in dict(
-        unmasked.lines
-    )
+    assert np.isnan(unmasked.numbers["energy in mask"])
+    assert "energy in mask" not in dict(unmasked.lines)
 
 
 def test_data_that_do_not_belong_together_are_named(inputs):
@@ -262,10 +254,8 @@ def test_the_widget_answers_with_what_python_computes(inputs):
     assert message["to"] == question and message["sentence"] == shown.sentence
     assert message["views"][0]["high"] == number(shown.views[0].high)
     assert message["views"][1]["refusal"] == shown.views[1].refusal != ""
-    assert (
-        buffers[0] == inputs["pixels"][1].tobytes()
-        and buffers[2] == shown.views[0].indices.tobytes()
-    )
+    assert buffers[0] == inputs["pixels"][1].tobytes()
+    assert buffers[2] == shown.views[0].indices.tobytes()
     assert buffers[1] == inputs["masks"][1].tobytes() and len(buffers[3]) == 0
     widget._answer(widget, question, [])
     assert len(sent) == 4, "now it is known: no waiting"

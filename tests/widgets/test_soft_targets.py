@@ -65,10 +65,8 @@ def test_the_widget_computes_each_step_and_checks_it():
         for name, value in change.items():
             setattr(widget, name, value)
         expected = soft_target_panel(ANSWERS, widget.state)
-        assert (
-            widget.panel["sentence"] == expected.sentence
-            and widget.panel["soft"] == expected.soft.tolist()
-        )
+        assert widget.panel["sentence"] == expected.sentence
+        assert widget.panel["soft"] == expected.soft.tolist()
     for name, value, message in [
         ("alpha", 1.4, "alpha must lie between 0 and 1, got 1.4"),
         ("image", 9, "image must lie between 0 and 4"),

@@ -31,10 +31,9 @@ from kdnb.widgets.stepper_numbers import StepperState, stepper_panel
 
 CLASSES, N = ("round", "square", "none"), 5
 STATES = [
-    StepperState(i, layer, kind, t, v, scale)
-    for i, layer, kind, (t, v), scale in product(
-        (0, 4), (1, 5), layers.MAP_KINDS, ((0, -1), (2, 1)), render.SCALES
-    )
+    StepperState(image, layer, kind, target, versus, scale)
+    for image, layer, kind, scale in product((0, 4), (1, 5), layers.MAP_KINDS, render.SCALES)
+    for target, versus in ((0, -1), (2, 1))
 ]
 
 
@@ -157,9 +156,8 @@ def test_a_pointed_cell_sees_its_receptive_field(data):
         row = fields.iloc[layer - 1]
         centre = row.start + pane.cell[0] * row.jump
         top, _, bottom, right = pane.sees
-        assert top == max(0, centre - (row.field - 1) / 2) and bottom == min(
-            32, centre + (row.field + 1) / 2
-        )
+        assert top == max(0, centre - (row.field - 1) / 2)
+        assert bottom == min(32, centre + (row.field + 1) / 2)
         assert top <= 17 < bottom and right == 32
         assert f"cell at row {pane.cell[0] + 1}, column {pane.cell[1] + 1}" in pane.sentence
 
@@ -204,9 +202,8 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(inputs):
         StepperState(quiz="revealed", guess=g, point=p) for g, p in ((0, (12, 12)), (2, (0, 0)))
     )
     said = [stepper_panel(data, state).sentence for state in states]
-    assert (
-        said[0].startswith("you said round: right; the student says") and "lies inside" in said[0]
-    )
+    assert said[0].startswith("you said round: right; the student says")
+    assert "lies inside" in said[0]
     assert said[1].startswith("you said none: it is round") and "lies outside" in said[1]
     assert "you said" not in stepper_panel(data, StepperState(quiz="revealed")).sentence, (
         "nobody has guessed"
@@ -257,9 +254,8 @@ def test_panel_shows_the_raw_map_in_its_range(data, state):
             assert pane.low == -pane.high and ((numbers - 128) * np.sign(raw) >= 0).all()
             assert pane.peak is None or abs(raw[pane.peak]) == np.abs(raw).max()
         elif pane.peak:
-            assert raw[pane.peak] == raw.max() and (
-                state.scale != "map" or numbers[pane.peak] == 255
-            )
+            assert raw[pane.peak] == raw.max()
+            assert state.scale != "map" or numbers[pane.peak] == 255
 
 
 def test_scales_widen_and_only_the_last_joins_the_models(data):
@@ -300,9 +296,8 @@ def test_a_dead_layer_is_shown_without_dividing_by_zero(inputs):
     with np.errstate(all="raise"):
         for kind, signed in ("average", False), ("gradcam", False), ("evidence", True):
             (pane,) = stepper_panel(dead, StepperState(layer=4, kind=kind)).panes
-            assert (pane.low, pane.high, pane.peak) == (0, 0, None) and (
-                pane.indices == 128 * signed
-            ).all()
+            assert (pane.low, pane.high, pane.peak) == (0, 0, None)
+            assert (pane.indices == 128 * signed).all()
             assert "the same value 0 everywhere" in pane.sentence
 
 
@@ -315,11 +310,9 @@ def test_a_frozen_model_is_explained_and_left_as_it_was(inputs):
     student = FiveConv(3, 0.25).requires_grad_(False).train()
     frozen = stepper_data(**inputs | {"student": student})
     assert np.abs(frozen.models[0].maps[0][:, frozen.row("evidence")]).max() > 0
-    assert (
-        student.training
-        and all(p.grad is None for p in student.parameters())
-        and not inputs["images"].requires_grad
-    )
+    assert student.training
+    assert all(p.grad is None for p in student.parameters())
+    assert not inputs["images"].requires_grad
 
 
 def _broken(**taps):
@@ -411,10 +404,8 @@ def test_an_image_travels_as_a_message_and_is_not_saved(data, monkeypatch):
     for question in asked, *unknown:
         widget._answer(widget, question, [])
     ((content, (pixels, values, tiles)),) = sent
-    kinds, rows = (
-        product(("contributions", "means"), data.models),
-        [0, 1, 2, 3, 4, *range(8, 14)],
-    )  # no HiResCAM
+    kinds = product(("contributions", "means"), data.models)
+    rows = [0, 1, 2, 3, 4, *range(8, 14)]  # no HiResCAM
     expected = [tap[3][rows].ravel() for m in data.models for tap in m.maps]
     expected += [tap[3].ravel() for kind, m in kinds for tap in getattr(m, kind)]
     assert content == {"to": asked, "inside": None} and pixels == data.pixels[3].tobytes()

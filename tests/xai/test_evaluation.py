@@ -163,11 +163,9 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
     )
     assert answer.loc["accuracy", "difference"] == 0
     cka = answer.loc["CKA, last tap"]
-    assert (
-        cka["difference"] == pytest.approx(0.1)
-        and cka["low"] < 0.1 < cka["high"]
-        and (answer["seeds"] == 3).all()
-    )
+    assert cka["difference"] == pytest.approx(0.1)
+    assert cka["low"] < 0.1 < cka["high"]
+    assert (answer["seeds"] == 3).all()
 
 
 def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_table():
@@ -179,7 +177,8 @@ def test_quality_is_the_energy_in_the_mask_or_road_under_the_names_of_the_cost_t
         ]
     )
     found = explanation_quality(grades)
-    assert found.index.names == ["method", "model"] and list(found) == [
+    assert found.index.names == ["method", "model"]
+    assert list(found) == [
         "energy in mask",
         "low",
         "high",
@@ -247,9 +246,8 @@ def test_every_explanation_of_every_model_is_graded_once(study):
     alike = agreement_with_teacher(study)
     assert agreement_table(study, alike).shape == (2 * 12 * 3, 6)
     above = margins(study)
-    assert set(above.index) == {key for key in expected if key[1] not in BASELINES} and set(
-        above
-    ) == set(AGAINST)
+    assert set(above.index) == {key for key in expected if key[1] not in BASELINES}
+    assert set(above) == set(AGAINST)
     assert verdicts(grades, above).shape == (len(expected), 7)
     assert np.isfinite(kd_question(study, alike).loc["accuracy", "difference"])
 
@@ -263,10 +261,8 @@ def test_explanations_reveal_the_cheat_and_a_class_blind_map_the_distractor(stud
         > value.loc["cheating", "mark says nothing"] + 0.2
     )
     assert energy.loc["integrated gradients", "reveals"] == 1
-    assert (
-        energy.loc[list(BASELINES), "reveals"].sum() == 0
-        and (energy.loc[list(BASELINES), "difference"] == 0).all()
-    )
+    assert energy.loc[list(BASELINES), "reveals"].sum() == 0
+    assert (energy.loc[list(BASELINES), "difference"] == 0).all()
     lured = distractor_test(study, train_lured(study))
     assert lured.loc["average map", "share"] > lured.loc["class evidence", "share"]
 

@@ -46,17 +46,14 @@ def test_every_method_has_one_signature_and_is_bit_equal_again(student, method):
     drawn = torch.get_rng_state(), np.random.get_state()[1].copy()
     first, again = (explain(method, student, IMAGES, TARGETS, CONTEXT) for _ in range(2))
     assert np.array_equal(first.values, again.values)
-    assert (
-        first.maps.shape == (3, 32, 32)
-        and np.isfinite(first.values).all()
-        and np.ptp(first.maps) > 0
-    )
+    assert first.maps.shape == (3, 32, 32)
+    assert np.isfinite(first.values).all()
+    assert np.ptp(first.maps) > 0
     assert first.delta.shape == first.repeatability.shape == (3,)
     assert all(module.training for module in student.modules()), "modes come back"
     assert all(torch.equal(value, state[name]) for name, value in student.state_dict().items())
-    assert torch.equal(drawn[0], torch.get_rng_state()) and np.array_equal(
-        drawn[1], np.random.get_state()[1]
-    )
+    assert torch.equal(drawn[0], torch.get_rng_state())
+    assert np.array_equal(drawn[1], np.random.get_state()[1])
     if method in ADDITIVE:
         assert first.delta.max() <= AXIOM
 
