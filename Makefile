@@ -19,7 +19,7 @@ REPO ?=
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 
-.PHONY: install study sweep lab book house doctor badges test test-fast lint figures course grade times clean
+.PHONY: install study sweep lab book house doctor badges test test-fast lint figures publish course grade times clean
 
 install: $(VENV)/installed
 
@@ -71,6 +71,10 @@ lint: install
 
 figures: install
 	$(BIN)/kdnb figures --partial
+
+publish: install
+	@$(BIN)/python -m tools.publish --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" \
+		--seed "$(SEED)" --split "$(SPLIT)" --runs-dir "$(RUNS)"
 
 course: $(VENV)/installed-course
 	@$(BIN)/python -m tools.course --executed "$(EXECUTED)"

@@ -131,44 +131,6 @@ def download(name: str) -> None:
 
 
 @app.command()
-def report(
-    dataset: Dataset = "phantom_brain",
-    data: Data = "",
-    profile: ProfileName = "quick",
-    seed: Seed = 0,
-    split: Split = "grouped",
-    runs_dir: RunsDir = "",
-    set_: Sets = None,
-) -> None:
-    """Write the HTML report again from the tables and pictures that the notebooks left."""
-    from kdnb.core.report import write_report
-    from kdnb.study.study import Study
-
-    found = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_))
-    print(write_report(found.results))
-
-
-@app.command()
-def publish(
-    dataset: Dataset = "phantom_brain",
-    data: Data = "",
-    profile: ProfileName = "quick",
-    seed: Seed = 0,
-    split: Split = "grouped",
-    runs_dir: RunsDir = "",
-    set_: Sets = None,
-) -> None:
-    """Copy a finished study's tables and pictures into figures/ (of real data: no pixels)."""
-    from kdnb.core.report import publish as publish_results
-    from kdnb.study.study import Study
-
-    found = Study(_settings(dataset, data, profile, seed, split, runs_dir, set_))
-    folder = project_root() / "figures"
-    published = publish_results(found.results, folder)
-    print(f"{len(published)} files in {folder}")
-
-
-@app.command()
 def figures(
     collect: Annotated[
         bool, typer.Option("--collect", help="first collect the finished runs of the plan")

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.cli.commands import app
 from kdnb.core.errors import UserError
 from kdnb.efficiency.cost_tables import cost_tables, measure_costs
 from kdnb.study.study import MODELS, Study
@@ -170,12 +169,10 @@ def test_the_ladder_trains_its_teacher_first(fresh):
     assert np.isfinite(table["accuracy"]).all() and study.teacher.finished
 
 
-def test_commands_that_name_the_results_train_nothing(tmp_path, monkeypatch, no_training):
-    from typer.testing import CliRunner
+def test_publishing_names_the_results_and_trains_nothing(tmp_path, monkeypatch, no_training):
+    from tools.publish import main as publish_study
 
     monkeypatch.setenv("KDNB_ROOT", str(tmp_path))  # nothing is written into the real figures/
-    given = ["--profile", "smoke", "--runs-dir", str(tmp_path / "runs"), "--set", "patients=24"]
-    for command in ("report", "publish"):
-        outcome = CliRunner().invoke(app, [command, *given])
-        assert outcome.exception is None or isinstance(outcome.exception, UserError)
-        assert made(tmp_path / "runs") == []
+    with pytest.raises(UserError):  # no results yet, or no data/registry.toml there
+        publish_study(profile="smoke", runs_dir=str(tmp_path / "runs"))
+    assert made(tmp_path / "runs") == []
