@@ -252,7 +252,10 @@ def test_plans_of_the_project_are_valid(path):
 
 def test_a_typo_is_told_before_torch_loads(write):
     path = write("[grid]\nalhpa = [0.4]\n", head=STUDY)
-    code = "import sys, kdnb.cli\ntry:\n    kdnb.cli.main()\nfinally:\n    assert 'torch' not in sys.modules"
+    code = (
+        "import sys, kdnb.cli\n"
+        "try:\n    kdnb.cli.main()\nfinally:\n    assert 'torch' not in sys.modules"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "sweep", "plan", str(path)], capture_output=True, text=True
     )

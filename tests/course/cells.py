@@ -1,9 +1,12 @@
-"""What the exercises of a notebook need, run in this process: no kernel, and nothing that they do not depend on."""
+"""What the exercises of a notebook need, run in this process.
+
+No kernel, and nothing that they do not depend on.
+"""
 
 import ast
 
-from kdnb.course import checks
 from kdnb.core.notebook_files import load_json, source_of, tags_of
+from kdnb.course import checks
 from tools.exercises import exercises
 
 
@@ -26,7 +29,7 @@ def prepared(tree):
 
 
 def needed_cells(notebook):
-    """Sources of the cells that answers and checks depend on, and of answers and checks, both in order."""
+    """Sources in order of the cells that answers and checks depend on, and of these themselves."""
     own = {cell["id"] for pair in exercises(notebook).values() for cell in pair}
     names, before, within = set(), [], []
     for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
@@ -39,9 +42,10 @@ def needed_cells(notebook):
 
 
 def replay(path, settings, check, monkeypatch):
-    """Run a notebook's exercises with ``check`` in place of the real one: as committed, then as students get them.
+    """Run a notebook's exercises with ``check`` in place of the real one.
 
-    Yields "solutions", then "stubs", each after its cells have run.
+    First as committed, then as students get them. Yields "solutions", then "stubs", each after its
+    cells have run.
     """
     from tools.copies import student_copy  # needs nbgrader
 

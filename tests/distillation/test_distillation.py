@@ -88,7 +88,7 @@ def test_liveness(name, temperature):
 
 
 def dkd_reference(student, teacher, targets, temperature):
-    """Independent: numpy, float64, probabilities written out (arXiv 2203.08679, equations 2 to 7)."""
+    """Independent: numpy, float64, probabilities written out (arXiv 2203.08679, eq. 2 to 7)."""
     total = 0.0
     for s, t, y in zip(student / temperature, teacher / temperature, targets, strict=True):
         p_s, p_t = (np.exp(z) / np.exp(z).sum() for z in (s, t))

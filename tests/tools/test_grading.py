@@ -28,7 +28,7 @@ def given(tmp_path_factory):
 
 
 def solved(given, **states):
-    """A submission: states such as ``passed`` for ``e1``, ``e2``, ``e3``; the others were never run."""
+    """A submission: states such as ``passed`` for ``e1``, ``e2``, ``e3``; others were never run."""
     notebook = copy.deepcopy(given)
     for place, (name, (answer, check)) in enumerate(exercises(notebook).items(), 1):
         if state := states.get(f"e{place}"):
@@ -140,7 +140,7 @@ def test_tampering_is_told(given, tmp_path):
 
 
 def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
-    """New cell ids, text in one string, a missing stamp, a check that stopped, a formula where text belongs."""
+    """New cell ids, text in one string, no stamp, a check that stopped, a formula for text."""
     moved, stopped, formula = (
         solved(given, e1="passed", e2="passed", e3="passed") for _ in range(3)
     )

@@ -15,7 +15,7 @@ PLAN = Schedule(epochs=3, batch_size=16, learning_rate=2e-3, views=2, seed=0)
 
 
 def train(study, folder, stop_after=None):
-    """Train a quarter-width student in ``folder``; optionally break off in the epoch after ``stop_after``."""
+    """Train a quarter-width student in ``folder``; break off in the epoch after ``stop_after``."""
     folder.mkdir(exist_ok=True)
     epochs = {"seen": 0}
 

@@ -1,4 +1,4 @@
-"""A training that is killed at any moment goes on from its last checkpoint and ends bit-equal to an unbroken one."""
+"""A killed training goes on from its last checkpoint and ends bit-equal to an unbroken one."""
 
 from __future__ import annotations
 
