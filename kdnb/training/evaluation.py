@@ -33,11 +33,12 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.Da
     predictions = logits.argmax(1)
     probabilities = softmax(logits)
     labels = np.arange(logits.shape[1])
-    right = predictions == targets
-    squared = ((probabilities - np.eye(len(labels))[targets]) ** 2).sum(1)
+    correct = predictions == targets
+    one_hot = np.eye(len(labels))[targets]
+    squared_errors = ((probabilities - one_hot) ** 2).sum(1)
 
     def balanced_accuracy(rows: np.ndarray) -> float:
-        return pd.Series(right[rows]).groupby(targets[rows]).mean().mean()
+        return pd.Series(correct[rows]).groupby(targets[rows]).mean().mean()
 
     def macro_f1(rows: np.ndarray) -> float:
         return f1_score(
@@ -45,11 +46,11 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.Da
         )
 
     statistics: dict[str, Statistic] = {
-        "accuracy": lambda rows: right[rows].mean(),
+        "accuracy": lambda rows: correct[rows].mean(),
         "balanced_accuracy": balanced_accuracy,
         "macro_f1": macro_f1,
         "ece": lambda rows: ece(probabilities[rows], targets[rows]),
-        "brier": lambda rows: squared[rows].mean(),
+        "brier": lambda rows: squared_errors[rows].mean(),
     }
     intervals = {
         name: group_bootstrap(statistic, groups, repeats=400)

@@ -146,7 +146,7 @@ def _train_epoch(
     """One pass over the training part; its row of the history, but for epoch and validation."""
     rows = image_set.rows("train")
     steps = math.ceil(len(rows) / schedule.batch_size)
-    shown = batches(
+    shuffled = batches(
         image_set,
         rows,
         schedule.batch_size,
@@ -158,7 +158,7 @@ def _train_epoch(
     total_loss = right = seen = 0.0
     start = time.perf_counter()
     model.train()
-    for step, batch in enumerate(track(shown, f"epoch {epoch + 1}", steps)):
+    for step, batch in enumerate(track(shuffled, f"epoch {epoch + 1}", steps)):
         if len(batch.rows) < 2:
             continue  # batch norm needs two values per channel
         rate = schedule.rate((epoch * steps + step) / (schedule.epochs * steps))
@@ -257,9 +257,9 @@ def predict(
     views.
     """
     # without gradients, twice as many fit into memory
-    shown = batches(image_set, rows, 2 * batch_size, seed=seed, view=view)
+    in_order = batches(image_set, rows, 2 * batch_size, seed=seed, view=view)
     with evaluating(model), torch.inference_mode():
-        logits = [model(batch.images.to(device)).float().cpu() for batch in shown]
+        logits = [model(batch.images.to(device)).float().cpu() for batch in in_order]
     return torch.cat(logits).numpy()
 
 

@@ -16,13 +16,13 @@ __all__ = ["confusion_heatmap", "learning_curves", "reliability"]
 
 def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
     """Loss and accuracy per epoch of each training; solid is validation, dashed is training."""
-    figure, both = plt.subplots(1, 2, figsize=(9, 3.2))
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.2))
     said = []
     for i, (name, history) in enumerate(histories.items()):
         epochs = history["epoch"] + 1
         validation = {"color": PALETTE[i], "marker": "o", "ms": 3, "label": f"{name}, validation"}
         training = {"color": PALETTE[i], "ls": "--", "lw": 1, "label": f"{name}, training"}
-        for axes, what in zip(both, ("loss", "accuracy"), strict=True):
+        for axes, what in zip(panels, ("loss", "accuracy"), strict=True):
             axes.plot(epochs, history[f"val_{what}"], **validation)
             axes.plot(epochs, history[f"train_{what}"], **training)
             axes.set(xlabel="epoch", ylabel=what)
@@ -32,8 +32,8 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
             f"{name} ends at validation loss {loss:.3f}, accuracy {accuracy:.3f} "
             f"after {len(history)} epochs"
         )
-    both[0].set_yscale("log")
-    both[1].legend(frameon=False, fontsize=8)
+    panels[0].set_yscale("log")
+    panels[1].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     return Picture(figure, f"Two line charts, loss and accuracy by epoch: {'; '.join(said)}.")
 

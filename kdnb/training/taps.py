@@ -30,15 +30,15 @@ def capture(model: nn.Module, taps: Mapping[str, str] | None = None) -> Iterator
         Tap → activations (N, C, h, w) of the latest forward pass, in order of depth, attached to
         the autograd graph.
     """
-    seen: dict[str, Tensor] = {}
+    activations: dict[str, Tensor] = {}
 
     def keep(tap: str, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        seen[tap] = output
+        activations[tap] = output
 
     with ExitStack() as hooks:
         for tap, module in modules_at(model, taps).items():
             hooks.enter_context(module.register_forward_hook(partial(keep, tap)))
-        yield seen
+        yield activations
 
 
 def logits_and_taps(
@@ -53,14 +53,14 @@ def logits_and_taps(
         raise UserError(
             f"images must have shape (N, 3, height, width), N at least 1, got {tuple(images.shape)}"
         )
-    with evaluating(model), capture(model, taps) as seen:
+    with evaluating(model), capture(model, taps) as activations:
         logits = model(images)
     if not torch.isfinite(logits).all():
         raise UserError(
             "the model's logits are not finite for these images: "
             "check the weights and the input range"
         )
-    return logits, seen
+    return logits, activations
 
 
 def check_targets(targets: Tensor, classes: int, count: int) -> Tensor:
@@ -82,13 +82,13 @@ def gradients_at_taps(
     (activations, gradients), each (N, C, h, w); all detached.
     """
     with torch.enable_grad():
-        logits, seen = logits_and_taps(model, images, taps)
+        logits, activations = logits_and_taps(model, images, taps)
         targets = check_targets(targets, logits.shape[1], len(images)).to(logits.device)
         chosen = logits.gather(1, targets[:, None]).sum()
-        gradients = torch.autograd.grad(chosen, list(seen.values()))
+        gradients = torch.autograd.grad(chosen, list(activations.values()))
     pairs = {}
-    for tap, gradient in zip(seen, gradients, strict=True):
-        pairs[tap] = (seen[tap].detach(), gradient)
+    for tap, gradient in zip(activations, gradients, strict=True):
+        pairs[tap] = (activations[tap].detach(), gradient)
     return logits.detach(), pairs
 
 
@@ -99,9 +99,11 @@ def features(model: nn.Module, images: Tensor, *, batch: int = 64) -> dict[str, 
     """
     parts = []
     with torch.inference_mode():
-        for some in images.split(batch):
-            _, seen = logits_and_taps(model, some)
-            means = {tap: a.mean(dim=(2, 3)).float().cpu().numpy() for tap, a in seen.items()}
+        for chunk in images.split(batch):
+            _, activations = logits_and_taps(model, chunk)
+            means = {}
+            for tap, values in activations.items():
+                means[tap] = values.mean(dim=(2, 3)).float().cpu().numpy()
             parts.append(means)
     found = {}
     for tap in parts[0]:
