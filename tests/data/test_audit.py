@@ -14,7 +14,7 @@ from kdnb.data.phantoms.render import render
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes with published parts; five test images are planted in train: three as they are, two mirrored."""
+    """Two classes with published parts; of the test part three lie in train, two more mirrored."""
     plan = PhantomPlan("brain", patients=80, slices=1)
     rows = table(plan)
     for label in ("glioma", "pituitary"):

@@ -1,4 +1,4 @@
-"""From settings to an image set: manifest, pixels and split, made once, and nothing left behind by an error."""
+"""From settings to an image set: all is made once, and no error leaves anything behind."""
 
 import os
 

@@ -22,7 +22,10 @@ BRAIN = registered()["brain_tumor"]
 
 @contextmanager
 def served(answers):
-    """A server on the loopback: path ending → (status, type, bytes); yields its address and the requests it got."""
+    """A server on the loopback: path ending → (status, type, bytes).
+
+    Yields its address and the requests it got.
+    """
     seen = []
 
     class Handler(BaseHTTPRequestHandler):

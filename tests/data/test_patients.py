@@ -14,7 +14,7 @@ def table(rows):
 
 
 def alzheimer_names(people, in_test):
-    """Names as published: slices 27-32 and, of the people `in_test`, 26 in test; the rest numbered in train."""
+    """Names as published: slices 27-32 in test, 26 of the people `in_test`; others in train."""
     order = sorted(range(1, people + 1), key=lambda k: f"X ({k}).jpg" if k > 1 else "X.jpg")
     rows, truth = [], []
     for piece in range(1, SLICES + 1):

@@ -1,4 +1,4 @@
-"""The three published archives, where the folder KDNB_DATA holds them: counts, people and copies."""
+"""The published archives, where the folder KDNB_DATA holds them: counts, people and copies."""
 
 import io
 import os
@@ -27,7 +27,8 @@ def archive(tmp_path_factory):
     def get(name, **others):
         if not (HOME / registered()[name]["archive"]).is_file():
             pytest.skip(
-                f"needs {registered()[name]['archive']} in the folder of the environment variable KDNB_DATA"
+                f"needs {registered()[name]['archive']} in the folder of the environment "
+                "variable KDNB_DATA"
             )
         return load(
             Settings.checked({"dataset": name, "image_size": 64, "runs_dir": str(runs)} | others)
@@ -37,7 +38,7 @@ def archive(tmp_path_factory):
 
 
 def near_twins(table, thumbs):
-    """Labels of the published test images with a published training image at a correlation above 0.999."""
+    """Labels of published test images that correlate above 0.999 with a training image."""
     pairs, train = leakage.near_duplicates(thumbs), (table["published_split"] == "train").to_numpy()
     across = pairs[train[pairs[:, 0]] != train[pairs[:, 1]]]
     return table["label"][sorted(set(across.ravel()) - set(np.flatnonzero(train)))]
@@ -52,7 +53,7 @@ def lanczos(table):
 
 
 def one_nn(table, thumbs, mode, flip_invariant=False, seeds=3):
-    """Accuracy, balanced accuracy and recall by class name of the leak meter, averaged over seeds of a split."""
+    """The leak meter, mean over seeds of a split: accuracy, balanced accuracy, recall by class."""
     rows, thumbs = [], thumbs[table.index]
     table = table.reset_index(drop=True)
     names = table.groupby("target")["label"].first()

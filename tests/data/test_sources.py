@@ -237,7 +237,9 @@ def test_identity_follows_the_content(tmp_path):
 
 def test_csv(tmp_path):
     make_folder(tmp_path, ["one.jpg", "two.jpg"], data=b"bytes")
-    text = "\ufeffpath,label,patient,split,more\none.jpg,None, p1 ,Training,x\nsub/../two.jpg,NA,,val,x\n"
+    lines = ["path,label,patient,split,more", "one.jpg,None, p1 ,Training,x"]
+    lines.append("sub/../two.jpg,NA,,val,x")
+    text = "\ufeff" + "".join(f"{line}\n" for line in lines)
     (tmp_path / "list.CSV").write_text(text, encoding="utf-8")
     source = custom(tmp_path / "list.CSV")
     assert [entry[2:5] for entry in source.entries] == [("None", "train", "p1"), ("NA", "val", "")]

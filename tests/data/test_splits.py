@@ -11,7 +11,7 @@ from kdnb.data.splits import image_keys, make_split, subset
 
 
 def manifest(seed: int, size: int = 300, patients: int = 80) -> pd.DataFrame:
-    """Images of patients with one class each, but for a few; some patients and most families unknown."""
+    """Patients with one class each, but for a few; some patients, most families are unknown."""
     rng = np.random.default_rng(seed)
     patient = rng.integers(0, patients, size)
     label = np.where(rng.random(size) < 0.03, rng.integers(0, 3, size), patient % 3)

@@ -1,5 +1,4 @@
 import hashlib
-import importlib
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,15 +10,15 @@ import torch
 from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms.functional import normalize
 
+from kdnb.data import transforms as module
 from kdnb.data.transforms import MEAN, STD, augment, batches, to_tensor
-
-module = importlib.import_module("kdnb.data.transforms")  # the package has a function of this name
 
 DIGEST = """
 import hashlib, numpy as np, torch
 from kdnb.data.transforms import augment
 images = torch.from_numpy(np.random.default_rng(0).random((32, 3, 40, 40), np.float32))
-print(hashlib.sha256(augment(images, np.arange(32, dtype=np.uint64)).contiguous().numpy().tobytes()).hexdigest())
+views = augment(images, np.arange(32, dtype=np.uint64)).contiguous()
+print(hashlib.sha256(views.numpy().tobytes()).hexdigest())
 """
 
 

@@ -26,7 +26,7 @@ TARGETS, GROUPS = torch.tensor([0, 1, 3]), np.arange(3)
 
 
 def probability(model, images, targets, path=None, channels=(), mean=None):
-    """Reference: a full forward pass, in which a hook overwrites channels of one module's output."""
+    """Reference: a full forward pass in which a hook overwrites channels of a module's output."""
 
     def overwrite(_module, _inputs, output):
         output = output.clone()

@@ -26,7 +26,7 @@ def model(request):
 
 
 def assert_same(ours, theirs):
-    """Equal to 1e-5 of the largest value; no map is stretched, so that the scale is compared too."""
+    """Equal to 1e-5 of the largest value; no map is stretched: the scale is compared too."""
     scale = theirs.abs().max().clamp_min(1e-12)
     assert ((ours - theirs) / scale).abs().max() <= 1e-5
 
@@ -50,7 +50,7 @@ def test_equals_pytorch_grad_cam_at_every_tap(model, method):
 
 
 def test_eigen_cam_equals_pytorch_grad_cam_but_for_the_sign_of_the_axis(model):
-    """Theirs keeps the sign that the decomposition happens to return; a tap of one cell has no axis at all."""
+    """Theirs keeps the sign that the decomposition returns; a tap of one cell has no axis."""
     ours = cams(model, IMAGES, TARGETS, "eigencam")
     for name, module in modules_at(model).items():
         both = of_grad_cam(model, module, "eigencam")
@@ -76,7 +76,7 @@ def test_equals_captum_at_every_tap(model):
 
 
 def test_last_tap_is_class_activation_mapping():
-    """With a global-average-pooling head the map is the classifier's weights times activations, divided by the area."""
+    """With a GAP head the map is the classifier's weights times activations, over the area."""
     student = make_student(4, seed=2).eval()
     _, pairs = gradients_at_taps(student, IMAGES, TARGETS)
     activation, _ = pairs["conv5"]

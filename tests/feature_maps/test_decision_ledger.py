@@ -1,4 +1,4 @@
-"""The ledger adds up, agrees with a decomposition written without hooks, and refuses what it cannot account for."""
+"""The ledger adds up, agrees with one made without hooks, and refuses what it cannot do."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_evidence_and_bias_add_up_to_the_logit_at_every_tap(model):
 
 
 def test_bias_equals_a_forward_pass_with_frozen_gates():
-    """Independent: with the gates of one image kept, the network run on zeros after a tap gives the bias."""
+    """Independent: with an image's gates kept, zeros put through what follows give the bias."""
     student = lived_in(FiveConv(4, 0.25)).double()
     x = IMAGES[:1].double()
     ledger = decision_ledger(student, x, [2])

@@ -20,8 +20,8 @@ def fields(model, size, taps):
 def support(model, shape, images=2):
     """Per tap: a cell in the middle, and the rows of the image that change it, by autograd.
 
-    Positive weights, so that nothing cancels; float64, since a far pixel weighs 1e-40; noise, so that max-pooling
-    chooses other places in other channels and images.
+    Positive weights, so that nothing cancels; float64, since a far pixel weighs 1e-40; noise, so
+    that max-pooling chooses other places in other channels and images.
     """
     torch.manual_seed(0)
     model = model.double().eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What is committed in figures/results is what its record makes, and prose repeats it without a typed number."""
+"""What lies in figures/results is what its record makes; prose repeats it, nothing is typed."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
 
 
 def several_teachers(target_of_two=TARGET):
-    """The record of three runs, each with a teacher and its students; how many of every four images each has right."""
+    """Three runs, each a teacher and its students; how many of every four images each has right."""
     alike = {
         "dataset": "brain_tumor",
         "split": "grouped",
@@ -239,7 +239,7 @@ def test_more_teachers_are_drawn_with_their_own_students():
 
 
 def controlled(seeds=(0, 1)):
-    """The record of a run with a teacher, and of one with a control in its place whose students have these seeds."""
+    """A run with a teacher, and one with a control in its place whose students have these seeds."""
     records = several_teachers()
     of_one = {name: table[table["run"] == "one"] for name, table in records.items()}
     again = {name: table.assign(run="control") for name, table in of_one.items()}
@@ -598,7 +598,8 @@ def test_average_maps_are_told_beside_maps_that_explain_nothing():
     }
     line = findings({"d_explained": chosen})[0]
     assert line.endswith(
-        ". average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; Sobel 0.300 [0.200, 0.400]."
+        ". average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; "
+        "Sobel 0.300 [0.200, 0.400]."
     )
     assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
     asked = {

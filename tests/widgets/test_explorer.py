@@ -1,4 +1,4 @@
-"""The explanation explorer without a browser: maps, agreement, refusals, traits, messages, the static twin."""
+"""The explanation explorer without a browser: maps, refusals, traits, messages, static twin."""
 
 from dataclasses import replace
 

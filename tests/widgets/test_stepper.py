@@ -1,4 +1,4 @@
-"""The layer stepper without a browser: maps, colours, words, the widget's traits and messages, the static twin."""
+"""The layer stepper without a browser: maps, colours, words, traits, messages, static twin."""
 
 import json
 from dataclasses import replace
@@ -284,7 +284,8 @@ def test_the_sentence_names_layer_map_peak_and_probability(data):
         f"against {render.number(bar.opposing)}, bias {render.plus(bar.bias)}"
     )
     assert stepper_panel(data, state).sentence == (
-        f"student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest {'+' * int(value > 0)}"
+        "student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, "
+        f"strongest {'+' if value > 0 else ''}"
         f"{render.number(float(value))} at row {pane.peak[0] + 1}, column {pane.peak[1] + 1}; "
         f"p(none) {data.models[0].probabilities[1, 2]:.2f}; {ledger}"
     )

@@ -51,7 +51,7 @@ def test_share_of_hits_at_both_ends_and_with_unknown_images():
 
 
 def test_a_brightness_filter_peaks_on_the_distractor_and_evidence_need_not():
-    """The first layer copies brightness; the class is the mean brightness outside, so evidence for class 1 is minus."""
+    """The first layer copies brightness; the class is the brightness outside: evidence is minus."""
 
     class Bright(nn.Module):
         taps = {"first": "relu"}
