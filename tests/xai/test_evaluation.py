@@ -113,6 +113,14 @@ def test_wide_intervals_pass_nothing_and_unknown_is_not_failed(baselines):
     )
 
 
+def test_metrics_know_which_scores_are_good():
+    scores = pd.Series([-0.5, 0.2])
+    assert METRICS["stability"].turned(scores).tolist() == [-0.5, 0.2]
+    assert METRICS["deletion, blur"].turned(scores).tolist() == [0.5, -0.2]
+    assert METRICS["randomisation"].turned(scores).tolist() == [-0.5, -0.2]
+    assert {METRICS[metric].good for metric in AGAINST} == {"large"}, "margins count upwards"
+
+
 def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
     images = np.random.default_rng(0).normal(size=40)  # some are easy for every map
     lead = dict.fromkeys(BASELINES, 0.0) | {"centre": 0.3}
