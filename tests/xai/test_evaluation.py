@@ -28,8 +28,8 @@ from kdnb.xai.verdicts import (
     TIMED,
     explanation_quality,
     explanation_scores,
+    explanation_verdicts,
     margins,
-    verdicts,
 )
 
 GOOD = {
@@ -83,7 +83,7 @@ def above(spread, **explanations):
 
 def judged(spread, above_by=None, **explanations):
     given = {name: v for name, v in explanations.items() if name not in BASELINES}
-    rows = verdicts(
+    rows = explanation_verdicts(
         table(spread, **explanations), above(spread if above_by is None else above_by, **given)
     )
     return rows.loc["student"]
@@ -256,7 +256,7 @@ def test_every_explanation_of_every_model_is_graded_once(study):
     above = margins(study)
     assert set(above.index) == {key for key in expected if key[1] not in BASELINES}
     assert set(above) == set(AGAINST)
-    assert verdicts(grades, above).shape == (len(expected), 7)
+    assert explanation_verdicts(grades, above).shape == (len(expected), 7)
     assert np.isfinite(kd_question(study, alike).loc["accuracy", "difference"])
 
 
