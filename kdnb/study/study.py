@@ -274,6 +274,8 @@ class Study(StudyImages):
         ``KDNB_STUDY`` names another one, so that all notebooks of a batch run write into the same.
         """
         values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads")}
+        if not values["sizes_of"]:  # folders keep the names that they had before it was there
+            del values["sizes_of"]
         told = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
         own = f"{told}-{digest(values)[:6]}".replace(":", "-")
         name = os.environ.get("KDNB_STUDY") or own
