@@ -1,4 +1,4 @@
-"""Origins: turned and mirrored copies with known originals, and what follows for splits and leaks."""
+"""Origins: turned and mirrored copies with known originals, and what follows for splits."""
 
 import dataclasses
 import io
