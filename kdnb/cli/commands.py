@@ -34,7 +34,7 @@ Data = Annotated[
 ]
 ProfileName = Annotated[str, typer.Option(help="smoke, quick, standard or paper")]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
-Split = Annotated[str, typer.Option(help="grouped, random, published or deduplicated")]
+Split = Annotated[str, typer.Option(help="grouped, random, published, deduplicated or patients")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")
 ]
@@ -119,7 +119,29 @@ def audit(
     print(results.load("summary").round(3).to_string(index=False))
     print(f"report: {Path(out).absolute() / 'report.html'}")
     if publish:
-        publish_results(results, project_root() / "figures", "audit")
+        publish_results(results, project_root() / "figures", "audit", replace=False)
+
+
+@data_app.command()
+def origins(
+    dataset: Annotated[str, typer.Argument(help="the data set whose images come from another")],
+    originals: Annotated[str, typer.Argument(help="the data set that they may come from")],
+    data: Data = "",
+    out: Annotated[str, typer.Option(help="folder for the table of matches")] = "origins",
+    publish: Annotated[
+        bool, typer.Option("--publish", help="copy the table of matches into figures/audit/")
+    ] = False,
+    runs_dir: RunsDir = "",
+) -> None:
+    """Match a data set with the one that its images were made from, turned or mirrored."""
+    from kdnb.core.report import publish as publish_results
+    from kdnb.data.origin_counts import write_origins
+
+    settings = Settings.checked({"dataset": dataset, "data": data, "runs_dir": runs_dir})
+    results, lines = write_origins(settings, originals, Path(out))
+    print(*lines, sep="\n")
+    if publish:
+        publish_results(results, project_root() / "figures", "audit", replace=False)
 
 
 @data_app.command()

@@ -101,16 +101,17 @@ def html_table(title: str, table: pd.DataFrame) -> dict:
     return {"title": title, "html": html}
 
 
-def publish(results: Results, folder: Path, name: str = "") -> list[Path]:
+def publish(results: Results, folder: Path, name: str = "", *, replace: bool = True) -> list[Path]:
     """Copy tables and pictures to ``folder/name/`` and list them in ``folder/manifest.json``.
 
-    What an earlier study left there and this one does not make is removed. Pictures that show
+    Pictures that show
     pixels are published for phantoms only: nobody's images leave the runs folder.
 
     Args:
         results: What to publish.
         folder: The project's ``figures/``.
         name: Empty: ``<data set>-<split>``.
+        replace: Whether what is there and was not made this time is removed.
 
     Returns:
         The published files.
@@ -129,7 +130,7 @@ def publish(results: Results, folder: Path, name: str = "") -> list[Path]:
     known = read_json(path) if path.is_file() else {}
     for key in list(known):
         place, _, file = key.rpartition("/")
-        if place == name and file not in chosen:
+        if replace and place == name and file not in chosen:
             (folder / key).unlink(missing_ok=True)
             del known[key]
     for file, facts in chosen.items():

@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 PARAMETERS_MARK = "# What to run"  # first line of a notebook's parameters cell
-SPLITS = ("grouped", "random", "published", "deduplicated")
 CONTROLS = ("", "shuffled", "random", "smoothing", "early")
 LOSS_NAMES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
 TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
+SPLITS = ("grouped", "random", "published", "deduplicated", "patients")
 Temperature = Annotated[float, Field(gt=0, le=1000)]
 Width = Annotated[float, Field(ge=0.125, le=4)]
 
@@ -92,6 +92,9 @@ class Settings(BaseModel):
         "", description="the path of an archive, a folder or a CSV; '' for the default place"
     )
     split: Literal[SPLITS] = Field("grouped", description=f"one of {', '.join(SPLITS)}")
+    sizes_of: Literal["", "patients"] = Field(
+        "", description="patients, for parts of that split's sizes under random or grouped, or ''"
+    )
     profile: Literal[tuple(PROFILES)] = Field("quick", description=f"one of {', '.join(PROFILES)}")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
     image_size: int = Field(

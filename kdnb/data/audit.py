@@ -16,13 +16,15 @@ from kdnb.core.results_folder import Results
 from kdnb.core.runs import atomic_path, digest
 from kdnb.core.settings import SPLITS, Settings, project_root
 from kdnb.data import duplicates, leakage
-from kdnb.data.dataset import BASE, ImageSet, load
+from kdnb.data.dataset import BASE, ImageSet, find_origins, load
+from kdnb.data.origins import add_origins
 from kdnb.data.plots import leak_dots
 from kdnb.data.registry import registered
 
 __all__ = ["Audit", "against_paper", "audit_splits", "published_against_paper", "write_audit"]
 
-LEAK_KINDS = ("exact", "near", "family", "patient")  # of a crossing; the first that holds counts
+COPIES = ("exact", "near", "mirrored copy", "family")  # of a crossing; the first that holds counts
+LEAK_KINDS = (*COPIES, "same origin", "patient")
 
 
 class Audit(NamedTuple):
@@ -33,7 +35,9 @@ class Audit(NamedTuple):
             how many test images have among the seen ones an identical file (``exact``), nearly the
             same pixels (``near``), a copy of another kind, such as a mirrored one (``family``), or
             their patient (``patient``); and the leak meter, plain, balanced over the classes, and
-            with the test image mirrored too.
+            with the test image mirrored too. Where it is known what the images were made from, two
+            more: the same original in another orientation (``mirrored copy``), and in any
+            (``same origin``).
         ledger: Every crossing, with a column ``split``.
         notes: Those of the data set.
         data: Its hash.
@@ -48,6 +52,8 @@ class Audit(NamedTuple):
 def audit_splits(settings: Settings) -> Audit:
     """What leaks under every split that the data set allows.
 
+    The split ``patients`` is there where folds are known; elsewhere ``grouped`` is as strict.
+
     Raises:
         UserError: If the data set cannot be read.
     """
@@ -56,22 +62,30 @@ def audit_splits(settings: Settings) -> Audit:
     notes: list[str] = []
     hashes = []
     thumbs = None
+    origins = find_origins(settings)
     for split in SPLITS:
         try:
             found = load(settings.model_copy(update={"split": split, "image_size": BASE}))
         except UserError:
-            if split == "published" and rows:  # this set has no published split
+            # a set may have no published split, and no known patients
+            if split in ("published", "patients") and rows:
                 continue
             raise
+        table = found.table
+        if split == "patients" and "fold" not in table:
+            continue
+        if origins is not None:
+            table = add_origins(table, origins)
         if thumbs is None:  # all splits have the same images
             thumbs = duplicates.thumbnails(found.pixels)
-        ledgers[split] = leakage.leak_ledger(found.table, thumbs)
-        rows[split] = _summary_row(found, ledgers[split], thumbs)
+        ledgers[split] = leakage.leak_ledger(table, thumbs)
+        rows[split] = _summary_row(found, ledgers[split], thumbs, origins is not None)
         notes += found.notes
         hashes.append(found.hash)
-    whole_numbers = dict.fromkeys(["seen", "test", *LEAK_KINDS], int)
+    summary = pd.DataFrame(rows).T.rename_axis("split")
+    whole_numbers = [name for name in ("seen", "test", *LEAK_KINDS) if name in summary]
     return Audit(
-        summary=pd.DataFrame(rows).T.rename_axis("split").astype(whole_numbers),
+        summary=summary.astype(dict.fromkeys(whole_numbers, int)),
         ledger=pd.concat(ledgers, names=["split"]).reset_index("split"),
         notes=tuple(dict.fromkeys(notes)),  # each once, in order
         data=digest(hashes),
@@ -79,7 +93,7 @@ def audit_splits(settings: Settings) -> Audit:
 
 
 def _summary_row(
-    found: ImageSet, ledger: pd.DataFrame, thumbs: np.ndarray
+    found: ImageSet, ledger: pd.DataFrame, thumbs: np.ndarray, with_origins: bool
 ) -> dict[str, int | float]:
     """One row of ``Audit.summary``."""
     plain = leakage.leak_meter(found.table, thumbs)
@@ -87,21 +101,29 @@ def _summary_row(
     return {
         "seen": len(found.rows("train", "val")),
         "test": len(found.rows("test")),
-        **_crossings(ledger),
+        **_crossings(ledger, with_origins),
         "1-NN": plain["accuracy"],
         "1-NN balanced": plain["balanced_accuracy"],
         "1-NN mirrored": mirrored["accuracy"],
     }
 
 
-def _crossings(ledger: pd.DataFrame) -> dict[str, int]:
-    """Test images that a seen image leaks to: copies under the first kind that holds, patients."""
+def _crossings(ledger: pd.DataFrame, with_origins: bool) -> dict[str, int]:
+    """Test images that a seen image leaks to: copies under the first kind that holds, then others.
+
+    The kinds that go by the original are left out where nothing is known of it.
+    """
     rows = ledger[ledger["part_b"] == "test"]
-    of_patients = rows["kind"] == "patient"
-    copies = rows[~of_patients].groupby("id_b")["kind"]
-    first_kind = copies.agg(lambda kinds: min(kinds, key=LEAK_KINDS.index))
-    counts = {kind: int((first_kind == kind).sum()) for kind in LEAK_KINDS if kind != "patient"}
-    counts["patient"] = rows[of_patients]["id_b"].nunique()
+    copies = rows[rows["kind"].isin(COPIES)].groupby("id_b")["kind"]
+    first_kind = copies.agg(lambda kinds: min(kinds, key=COPIES.index))
+    counts = {}
+    for kind in LEAK_KINDS:
+        if kind in COPIES:
+            counts[kind] = int((first_kind == kind).sum())
+        else:
+            counts[kind] = rows.loc[rows["kind"] == kind, "id_b"].nunique()
+    if not with_origins:
+        del counts["mirrored copy"], counts["same origin"]
     return counts
 
 
@@ -164,6 +186,9 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     summaries = {name: audited.summary for name, audited in found.items()}
     ledgers = {name: audited.ledger for name, audited in found.items()}
     summary = pd.concat(summaries, names=["dataset"])
+    for kind in ("mirrored copy", "same origin"):  # some sets may not have these columns
+        if kind in summary:
+            summary[kind] = summary[kind].astype("Int64")
     ledger = pd.concat(ledgers, names=["dataset"]).reset_index("dataset")
     parameters = {"dataset": ", ".join(found), "seed": settings[0].seed}
     results = Results(folder, parameters, digest([audited.data for audited in found.values()]))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,15 @@ from kdnb.core.settings import Settings
 from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
 from kdnb.data.decode import decode
+from kdnb.data.origin_runs import add_number_runs, keep_origins
+from kdnb.data.origins import OriginTable, add_origins
+from kdnb.data.patient_split import TEST_FOLD
 from kdnb.data.patients import link_copies, name_patients
-from kdnb.data.registry import open_source
+from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
-from kdnb.data.splits import make_split, subset
+from kdnb.data.splits import make_split, sizes_of, subset
 
-__all__ = ["ImageSet", "load"]
+__all__ = ["ImageSet", "find_origins", "load"]
 
 BASE = 64  # px at which every image is read once, checked, and compared with the others
 MAX_BROKEN = 0.01
@@ -49,6 +53,7 @@ class ImageSet:
         hash: Of manifest, split and size.
         broken: Path and reason of each image that was skipped.
         notes: What a reader of any score should know.
+        group_widening: What half-widths of intervals over runs of numbers are to be multiplied by.
     """
 
     name: str
@@ -61,6 +66,7 @@ class ImageSet:
     hash: str
     broken: pd.DataFrame
     notes: tuple[str, ...] = ()
+    group_widening: float = 1.0
 
     def rows(self, *parts: str) -> np.ndarray:
         """Rows of one or more parts in ascending order, (M,) int64."""
@@ -82,8 +88,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     mode = settings.split
     seed = settings.seed
     keep = partial(get_or_make, root=settings.runs)
-    named = {"dataset": settings.dataset, "source": source.identity}
-    made = keep("manifest", named, partial(_make_manifest, source, settings.dataset, size))
+    made = _read_once(settings, source)
     facts = made.json("summary.json")
     manifest = _read(made, "manifest").astype({"width": int, "height": int})
     content = {"manifest": facts["hash"]}
@@ -91,8 +96,12 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     pixels = keep("pixels", content | {"size": size}, make_pixels)
     if _ahead(made, size).is_file():  # these pixels were there before this manifest was made
         _ahead(made, size).unlink(missing_ok=True)
-    make_parts = partial(_make_split, manifest, mode, seed)
-    parted = keep("split", content | {"mode": mode, "seed": seed}, make_parts)
+    known, origins, drawn = _what_decides(settings, source, manifest)
+    parted = keep("split", content | drawn, partial(_make_split, known, drawn))
+    if mode == "patients":
+        manifest, widening, notes = add_number_runs(settings.dataset, known, origins)
+    else:
+        manifest, widening, notes = add_number_runs(settings.dataset, manifest, None)
     classes = tuple(facts["classes"])
     table = manifest.assign(
         target=pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64),
@@ -113,8 +122,68 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         split=mode,
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
-        notes=(*facts["notes"], *parted.json("notes.json")),
+        notes=(*facts["notes"], *parted.json("notes.json"), *notes),
+        group_widening=widening,
     )
+
+
+def _what_decides(
+    settings: Settings, source: Source, manifest: pd.DataFrame
+) -> tuple[pd.DataFrame, OriginTable | None, dict[str, Any]]:
+    """What a split is drawn from: the manifest with what it needs, origins, and its parameters.
+
+    Only ``patients``, or a split of its sizes, depends on origins and folds.
+    """
+    drawn = {"mode": settings.split, "seed": settings.seed}
+    if settings.sizes_of:
+        drawn["sizes_of"] = settings.sizes_of
+    if "patients" not in drawn.values():
+        return manifest, None, drawn
+    origins = find_origins(settings, source)
+    drawn["fold"] = getattr(settings, "fold", TEST_FOLD)
+    drawn["origins"] = "" if origins is None else origins.id
+    if origins is None:
+        return manifest, None, drawn
+    return add_origins(manifest, origins), origins, drawn
+
+
+def find_origins(
+    settings: Settings, source: Source | None = None, name: str = ""
+) -> OriginTable | None:
+    """What the images of a data set were made from, matched once and kept.
+
+    Args:
+        settings: Of the data set.
+        source: Other images than those of `settings.dataset`.
+        name: The data set of the originals; "" for the one that the registry names.
+
+    Returns:
+        None where the registry names none, it is not at hand, or no image comes from it.
+
+    Raises:
+        UserError: One of both is refused; a set that is given by `name` is not at hand or does not
+            fit.
+    """
+    others = name or registered().get(settings.dataset, {}).get("origins", "")
+    if not others or (not name and not at_hand(others)):
+        return None
+    update = {"dataset": others, "data": "", "image_size": BASE}
+    images = _read_once(settings, source or open_source(settings))
+    originals = _read_once(settings.model_copy(update=update))
+    try:
+        return keep_origins(images, originals, settings.runs, others)
+    except UserError:  # the sets do not fit
+        if name:
+            raise
+        return None
+
+
+def _read_once(settings: Settings, source: Source | None = None) -> Run:
+    """The manifest of a data set, with its pixels at `BASE`."""
+    source = source or open_source(settings)
+    named = {"dataset": settings.dataset, "source": source.identity}
+    make = partial(_make_manifest, source, settings.dataset, settings.image_size)
+    return get_or_make("manifest", named, make, root=settings.runs)
 
 
 def _check_parts(part: pd.Series, mode: str) -> None:
@@ -252,8 +321,13 @@ def _read_images(source: Source, paths: pd.Series, arrays: Sequence[np.ndarray])
     return pd.DataFrame(found, columns=["reason", "width", "height", "sha256"])
 
 
-def _make_split(manifest: pd.DataFrame, mode: str, seed: int, run: Run) -> None:
-    part = make_split(manifest, mode, seed=seed)
+def _make_split(manifest: pd.DataFrame, drawn: dict[str, Any], run: Run) -> None:
+    """Draw the split of mode and seed, with a test fold and the sizes of another where given."""
+    draw = partial(make_split, manifest, seed=drawn["seed"], fold=drawn.get("fold", TEST_FOLD))
+    sizes = None
+    if "sizes_of" in drawn:
+        sizes = sizes_of(manifest, draw(drawn["sizes_of"]))
+    part = draw(drawn["mode"], sizes=sizes)
     _write(manifest[["image_id", "family"]].assign(part=part), run, "split")
     write_json(run.path("notes.json"), part.attrs.get("notes", []))
 

@@ -9,10 +9,11 @@ import pandas as pd
 
 from kdnb.data.duplicates import components, correlations, near_duplicates, pair_correlation
 
-__all__ = ["MEMORY", "groups", "leak_ledger", "leak_meter", "skill"]
+__all__ = ["MEMORY", "groups", "interval_groups", "leak_ledger", "leak_meter", "skill"]
 
 # memory alone: name -> whether mirrored images match, too
 MEMORY = {"1-NN": False, "1-NN mirrored": True}
+ALWAYS_LISTED = ("same origin", "patient")  # kinds of a crossing beside its kind of copy
 CROSSINGS = (("train", "test"), ("val", "test"), ("train", "val"))
 BLOCK = 2048  # test images compared with the others at a time: bounds the memory
 
@@ -22,12 +23,23 @@ def groups(manifest: pd.DataFrame) -> pd.Series:
     return components(manifest, ["patient", "family", "sha256"])
 
 
+def interval_groups(table: pd.DataFrame) -> pd.Series:
+    """Group id per row, what intervals resample: `groups`, joined by runs of numbers.
+
+    Where folds are known but no patients, the run of the publisher's numbers stands for the patient
+    (`kdnb.data.origins.approximate_groups`). No split goes by these groups.
+    """
+    return components(table, ["patient", "family", "sha256", "number_run"])
+
+
 def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
     """Every crossing of a split: an image b whose twin or patient is in an earlier part, too.
 
     One row per kind, image b and earlier part (train and val to test, train to val). A copy is
-    listed under the first kind that holds: exact (same bytes), near (`near_duplicates`), family; a
-    patient always. `table` is a manifest with ``part``, `thumbs` (N, D) come from `thumbnails`.
+    listed under the first kind that holds: exact (same bytes), near (`near_duplicates`), mirrored
+    copy (of the same original, in another orientation), family; same origin and patient always.
+    `table` is a manifest with ``part``, and with origin and orientation where they are known;
+    `thumbs` (N, D) come from `thumbnails`.
 
     Returns:
         Columns kind, part_a, part_b, id_a, id_b, label_a, label_b, similarity (correlation, 1 for
@@ -60,11 +72,15 @@ def _crossing(
     kinds = {
         "exact": _sharing(table["sha256"], in_a, in_b),
         "near": near.groupby("b")["a"].agg(a="first", count="size").reset_index(),
-        "family": _sharing(table["family"], in_a, in_b),
-        "patient": _sharing(table["patient"], in_a, in_b),
     }
+    if "origin" in table:
+        kinds["mirrored copy"] = _mirrored(table, in_a, in_b)
+    kinds["family"] = _sharing(table["family"], in_a, in_b)
+    if "origin" in table:
+        kinds["same origin"] = _sharing(table["origin"], in_a, in_b)
+    kinds["patient"] = _sharing(table["patient"], in_a, in_b)
     rows = pd.concat(kinds, names=["kind"]).reset_index("kind")
-    return rows[~rows["b"].duplicated() | (rows["kind"] == "patient")]
+    return rows[~rows["b"].duplicated() | rows["kind"].isin(ALWAYS_LISTED)]
 
 
 def _sharing(values: pd.Series, in_a: np.ndarray, in_b: np.ndarray) -> pd.DataFrame:
@@ -132,3 +148,14 @@ def skill(accuracy: float, one_nn: float) -> float:
     if one_nn >= 1:
         return float("nan")
     return (accuracy - one_nn) / (1 - one_nn)
+
+
+def _mirrored(table: pd.DataFrame, in_a: np.ndarray, in_b: np.ndarray) -> pd.DataFrame:
+    """Columns a, b, count: rows b whose original rows a show in another orientation."""
+    rows = table[["origin", "orientation"]].reset_index(drop=True)
+    rows["row"] = np.arange(len(rows))
+    known = rows[in_a & (rows["origin"] != "")]
+    pairs = rows[in_b].merge(known, on="origin", suffixes=("_b", "_a"))
+    pairs = pairs[pairs["orientation_a"] != pairs["orientation_b"]]
+    first = pairs.groupby("row_b")["row_a"].agg(a="min", count="size")
+    return first.rename_axis("b").reset_index()[["a", "b", "count"]]

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.plots import PALETTE, Picture, legend_once, outline
+from kdnb.data.origin_counts import FOUND_IN_TRAINING
 
-__all__ = ["class_balance", "leak_dots", "sample_grid"]
+__all__ = ["class_balance", "leak_dots", "origin_bars", "sample_grid"]
 
-HATCHES = ("", "//", "..", "xx")
+HATCHES = ("", "//", "..", "xx", "\\\\", "--")
 
 
 def class_balance(table: pd.DataFrame) -> Picture:
@@ -82,6 +83,37 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
     axes.invert_yaxis()
     return Picture(
         figure, f"Accuracy of the nearest training image under each split: {'; '.join(said)}."
+    )
+
+
+def origin_bars(counts: pd.DataFrame) -> Picture:
+    """What the training folder holds of each published test image, as stacked bars by class.
+
+    ``counts`` is `kdnb.data.origin_counts.published_test_origins`.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 0.6 * len(counts) + 1.5))
+    left = counts.cumsum(axis=1) - counts
+    said = []
+    for i, (kind, name) in enumerate(FOUND_IN_TRAINING.items()):
+        axes.barh(
+            counts.index,
+            counts[kind],
+            left=left[kind],
+            label=name,
+            color=PALETTE[i],
+            hatch=HATCHES[i],
+            edgecolor="white",
+        )
+    for label, row in counts.iterrows():
+        numbers = ", ".join(f"{name} {row[kind]}" for kind, name in FOUND_IN_TRAINING.items())
+        said.append(f"{label}: {numbers}")
+    axes.set_xlabel("published test images")
+    axes.invert_yaxis()
+    legend_once(axes, columns=3)
+    return Picture(
+        figure,
+        "Bar chart of what the training folder holds of each published test image, by class. "
+        f"{'; '.join(said)}.",
     )
 
 

@@ -16,6 +16,7 @@ from kdnb.data.sources import Source, csv_source, folder_source, phantom_source,
 
 __all__ = [
     "about",
+    "at_hand",
     "dataset_names",
     "download",
     "locate",
@@ -164,6 +165,17 @@ def locate(name: str, known: dict[str, Any], data: str) -> Path:
     if found is None:
         raise UserError(lost)
     return found.absolute()
+
+
+def at_hand(name: str) -> bool:
+    """Whether a registered data set lies where `locate` looks for it."""
+    if name not in registered():
+        return False
+    try:
+        locate(name, registered()[name], "")
+    except UserError:
+        return False
+    return True
 
 
 def _registered_places(known: dict[str, Any], homes: Iterable[Path]) -> list[Path]:

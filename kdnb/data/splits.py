@@ -1,4 +1,4 @@
-"""Splits: four ways to part a manifest into train, val and test, and nested subsets (01-07)."""
+"""Splits: five ways to part a manifest into train, val and test, and nested subsets (01-07)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from kdnb.core.errors import UserError
 from kdnb.core.settings import SPLITS
 from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
+from kdnb.data.patient_split import TEST_FOLD, decide
 
-__all__ = ["image_keys", "make_split", "subset"]
+__all__ = ["image_keys", "make_split", "sizes_of", "subset"]
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
+FOLD_SHARES = np.array([0.6, 0.2, 0.2])  # of PARTS, as five folds have them
 VAL_OF_TRAIN = np.array([7 / 8, 0, 1 / 8])  # of PARTS, where a published split has no val
 
 
@@ -31,7 +33,14 @@ def image_keys(ids: Iterable[str], *salts: int) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
+def make_split(
+    manifest: pd.DataFrame,
+    mode: str,
+    *,
+    seed: int,
+    fold: int = TEST_FOLD,
+    sizes: pd.DataFrame | None = None,
+) -> pd.Series:
     """The part of every row: "train" (70 %), "val" (10 %), "test" (20 %), "unused".
 
     It is the same for any order of the rows.
@@ -45,14 +54,30 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
       down, each to the part that is furthest behind its share of the group's classes. A class with
       fewer groups than 1 / (smallest share) first gives one group to train, one to test, one to
       val, in this order, as far as its groups reach.
+    - ``patients``: no publisher's fold and no known patient crosses
+      (`kdnb.data.patient_split.decide`). Where folds are known, one is test, the one before it
+      val. What no fold decides is dealt like ``grouped``, in the shares of five folds if there are
+      any.
+
+    Args:
+        manifest: With image_id, label, patient, family, sha256, published_split, and maybe fold.
+        mode: One of these.
+        seed: Another seed, another order of images and groups; it never moves a fold.
+        fold: The test fold of ``patients``.
+        sizes: From `sizes_of`: how many images of each class a part of ``random`` or ``grouped``
+            shall have; the rest is unused. Whole groups may leave a part short: a note tells.
 
     Returns:
         Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part
         lacks.
 
     Raises:
-        UserError: unknown mode, or ``published`` on a set without train and test folders.
+        UserError: unknown mode, sizes for another mode, ``published`` on a set without train and
+            test folders, or ``patients`` on a set of which no patient is known.
     """
+    if sizes is not None:
+        return _of_sizes(manifest, mode, sizes, seed)
+    notes = []
     part = pd.Series("unused", index=manifest.index, dtype=object, name="part")
     if mode == "grouped":
         part.update(_deal(manifest, groups(manifest), SHARES, seed))
@@ -63,9 +88,39 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
         part.update(_deal(kept, kept["image_id"], SHARES, seed))
     elif mode == "published":
         part.update(_published(manifest, seed))
+    elif mode == "patients":
+        decided = decide(manifest, fold)
+        notes = decided.notes
+        part.update(decided.part[decided.part != ""])
+        rest = manifest[decided.part == ""]
+        shares = FOLD_SHARES if decided.by_fold else SHARES
+        if len(rest):
+            part.update(_deal(rest, decided.group[rest.index], shares, seed))
     else:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {mode!r}")
-    part.attrs["notes"] = _notes(manifest["label"], part)
+    part.attrs["notes"] = notes + _notes(manifest["label"], part)
+    return part.astype("str")
+
+
+def sizes_of(manifest: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
+    """How many images each class has in train, test and val: index classes, columns parts."""
+    return pd.crosstab(manifest["label"], part).reindex(columns=PARTS, fill_value=0)
+
+
+def _of_sizes(manifest: pd.DataFrame, mode: str, sizes: pd.DataFrame, seed: int) -> pd.Series:
+    """A ``random`` or ``grouped`` split whose parts have as many images per class as another's."""
+    of_mode = {"random": manifest["image_id"], "grouped": groups(manifest)}
+    if mode not in of_mode:
+        raise UserError(
+            f"the sizes of another split are for splits random and grouped, got {mode!r}: "
+            "set sizes_of to ''"
+        )
+    part = _deal_to_sizes(manifest, of_mode[mode], sizes, seed)
+    notes = []
+    for label, short in (sizes - sizes_of(manifest, part)).iterrows():
+        for name in short[short > 0].index:
+            notes.append(f"class {label}: {name} lacks {short[name]} images of the size asked for")
+    part.attrs["notes"] = notes + _notes(manifest["label"], part)
     return part.astype("str")
 
 
@@ -168,3 +223,37 @@ def _deal(manifest: pd.DataFrame, group: pd.Series, share: np.ndarray, seed: int
         give(number, parts[behind.argmin()])
     names = np.array(PARTS, dtype=object)[part_of]
     return pd.Series(names[counts.index.get_indexer(group)], index=manifest.index)
+
+
+def _deal_to_sizes(
+    manifest: pd.DataFrame, group: pd.Series, sizes: pd.DataFrame, seed: int
+) -> pd.Series:
+    """Whole groups, the largest first, to the part that lacks most; what is too much is unused.
+
+    Args:
+        manifest: Its labels are the classes.
+        group: The group of every row.
+        sizes: From `sizes_of`.
+        seed: The order of groups of one size, and of the images that are too much.
+
+    Returns:
+        The part of every row.
+    """
+    counts = pd.crosstab(group, manifest["label"])
+    size = counts.to_numpy()  # (groups, classes) images
+    wanted = sizes.reindex(index=counts.columns, columns=PARTS, fill_value=0).T.to_numpy(float)
+    lacking = wanted.copy()  # (parts, classes)
+    part_of = np.full(len(size), len(PARTS))  # of each group; the last means unused
+    for number in np.lexsort((image_keys(counts.index, seed), -size.sum(axis=1))):
+        lack = lacking.clip(min=0) / wanted.clip(min=1) @ size[number]
+        if lack.any():
+            part_of[number] = lack.argmax()
+            lacking[part_of[number]] -= size[number]
+    names = np.array([*PARTS, "unused"], dtype=object)[part_of]
+    part = pd.Series(names[counts.index.get_indexer(group)], index=manifest.index, name="part")
+    order = part.index[np.argsort(image_keys(manifest["image_id"], seed), kind="stable")]
+    cells = pd.DataFrame({"label": manifest["label"], "part": part}).loc[order]
+    place = cells.groupby(["label", "part"]).cumcount()
+    limit = sizes.stack().reindex(pd.MultiIndex.from_frame(cells), fill_value=0).to_numpy()
+    part[place.index[place.to_numpy() >= limit]] = "unused"
+    return part

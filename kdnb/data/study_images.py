@@ -92,7 +92,7 @@ class StudyImages:
 
     def groups(self, rows: np.ndarray) -> np.ndarray:
         """(M,) patient or family of some rows."""
-        return leakage.groups(self.image_set.table).to_numpy()[rows]
+        return leakage.interval_groups(self.image_set.table).to_numpy()[rows]
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """(M, S, S, 3) uint8 of some rows: the images as people see them."""

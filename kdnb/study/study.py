@@ -279,6 +279,8 @@ class Study(StudyImages):
         values = dict(self.settings)
         for name in ("runs_dir", "threads"):  # neither changes a result
             del values[name]
+        if not values["sizes_of"]:  # folders keep the names that they had before it was there
+            del values["sizes_of"]
         readable = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
         own_name = f"{readable}-{digest(values)[:6]}".replace(":", "-")
         name = os.environ.get("KDNB_STUDY") or own_name

@@ -237,3 +237,15 @@ def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch)
     )
     code, said = run(capsys, monkeypatch, *arguments)
     assert code == 2 and "\n" not in said and "cannot be read" in said
+
+
+@pytest.mark.parametrize(
+    ("others", "word"),
+    [("nowhere", "'nowhere' is not known"), ("brain_tumor", "'brain_tumor' twice")],
+)
+def test_origins_command_says_what_is_wrong(others, word, tmp_path, capsys, monkeypatch):
+    path = archive(tmp_path / "good.zip")
+    given = ["--data", str(path), "--out", str(tmp_path / "out"), "--runs-dir", str(tmp_path)]
+    code, error = run(capsys, monkeypatch, "data", "origins", "brain_tumor", others, *given)
+    assert code == 2 and word in error and "\n" not in error
+    assert not (tmp_path / "out").exists()

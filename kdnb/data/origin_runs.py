@@ -1,0 +1,123 @@
+"""Origins that are matched once and kept, and the groups of intervals that follow (01_data)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kdnb.core.errors import UserError
+from kdnb.core.runs import Run, get_or_make, write_json
+from kdnb.data.duplicates import thumbnails
+from kdnb.data.origins import (
+    OriginTable,
+    approximate_groups,
+    group_widening,
+    origin_table,
+    original_names,
+)
+from kdnb.data.registry import at_hand, registered
+
+__all__ = ["add_number_runs", "keep_origins"]
+
+
+def keep_origins(images: Run, originals: Run, root: Path, source: str) -> OriginTable:
+    """Match two sets, or find them matched.
+
+    Args:
+        images: The manifest run of the set, which holds its pixels at 64 px.
+        originals: That of the set that the images may come from.
+        root: The folder of all runs.
+        source: Name of the data set of the originals.
+
+    Raises:
+        UserError: The two sets do not fit. That is kept, too: they would not fit the next time.
+    """
+    hashes = {
+        "images": images.json("summary.json")["hash"],
+        "originals": originals.json("summary.json")["hash"],
+    }
+    run = get_or_make("origins", hashes, partial(_make_origins, images, originals), root=root)
+    summary = run.json("summary.json")
+    if summary["refused"]:
+        raise UserError(summary["refused"])
+    low, high = summary["gap"]
+    return OriginTable(
+        table=_read(run, "origins").astype({"similarity": float}),
+        originals=_read(run, "originals"),
+        threshold=summary["threshold"],
+        gap=(low, high),
+        source=source,
+        id=run.id,
+    )
+
+
+def _make_origins(images: Run, originals: Run, run: Run) -> None:
+    try:
+        found = origin_table(
+            _read(images, "manifest"),
+            _thumbs(images),
+            _read(originals, "manifest"),
+            _thumbs(originals),
+        )
+    except UserError as error:
+        write_json(run.path("summary.json"), {"refused": str(error)})
+        return
+    _write(found.table, run, "origins")
+    _write(found.originals, run, "originals")
+    summary = {"refused": "", "threshold": found.threshold, "gap": list(found.gap)}
+    write_json(run.path("summary.json"), summary)
+
+
+def add_number_runs(
+    name: str, manifest: pd.DataFrame, origins: OriginTable | None
+) -> tuple[pd.DataFrame, float, list[str]]:
+    """What stands for patients in intervals where a set tells only their folds.
+
+    Args:
+        name: The data set.
+        manifest: Its manifest, as `kdnb.data.origins.add_origins` gives it where there are origins.
+        origins: What its images were made from, if that is used.
+
+    Returns:
+        The manifest with a column number_run where runs of numbers are needed, the factor by which
+        half-widths of intervals over them should be wider, and what a reader should know.
+    """
+    known = registered().get(name, {})
+    others = known.get("origins", "")
+    if others and not at_hand(others):
+        note = f"what the images were made from is unknown: '{others}' is not at hand"
+        return manifest, 1.0, [note]
+    if origins is not None:
+        patients = registered().get(origins.source, {}).get("patients", 0)
+    elif "fold" in manifest and "patients" in known:
+        patients = known["patients"]
+        own = manifest.assign(origin=original_names(manifest))
+        manifest = manifest.assign(number_run=approximate_groups(own))
+    else:
+        return manifest, 1.0, []
+    count = manifest["number_run"][manifest["number_run"] != ""].nunique()
+    if not count:
+        return manifest, 1.0, []
+    widening = group_widening(count, patients)
+    note = (
+        f"intervals are approximate: {count} runs of numbers stand for "
+        f"{patients or 'an unknown number of'} patients, so half-widths should be "
+        f"{widening:.2f} times as wide"
+    )
+    return manifest, widening, [note]
+
+
+def _thumbs(run: Run) -> np.ndarray:
+    return thumbnails(np.load(run.path("pixels.npy"), mmap_mode="r"))
+
+
+def _write(table: pd.DataFrame, run: Run, name: str) -> None:
+    table.to_csv(run.path(f"{name}.csv"), index=False, lineterminator="\n")
+
+
+def _read(run: Run, name: str) -> pd.DataFrame:
+    path = run.path(f"{name}.csv")
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
