@@ -125,7 +125,8 @@ def published_test_origins(
 
     Returns:
         Images by class (index) and kind (columns `FOUND_IN_TRAINING`); each image counts once,
-        under the first kind that holds. A neighbouring slice has a number in the same run of one class and fold.
+        under the first kind that holds. A neighbouring slice has a number in the same run of
+        one class and fold.
     """
     table = add_origins(manifest, origins)
     train = (table["published_split"] == "train").to_numpy()
