@@ -21,15 +21,17 @@ from kdnb.core.settings import Settings
 from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
 from kdnb.data.decode import decode
+from kdnb.data.masks import Masks, check_masks, open_masks, pack, write_masks
 from kdnb.data.patients import link_copies, name_patients
 from kdnb.data.registry import open_source
 from kdnb.data.sources import Source, file_hash
-from kdnb.data.splits import make_split, subset
+from kdnb.data.splits import make_split, subset, uses_folds
 
 __all__ = ["ImageSet", "load"]
 
 BASE = 64  # px at which every image is read once, checked, and compared with the others
 MAX_BROKEN = 0.01
+OPTIONAL = ("fold", "mask")  # columns that a manifest has only where its source tells them
 CHUNK = 256  # images copied at a time
 
 
@@ -43,12 +45,21 @@ class ImageSet:
         pd.DataFrame
     )  # manifest, 'target' (int64 class), 'part' ("train", "val", "test", "unused")
     pixels: np.ndarray  # (N, S, S, 3) uint8, memory-mapped; row i belongs to row i of the table
-    masks: np.ndarray | None  # (N, S, S) bool, what defines the class; phantoms only
+    masks: Masks | np.ndarray | None  # (N, S, S) bool, what defines the class; indexed by rows
     size: int  # S, px
     split: str
     hash: str  # of manifest, split and size
     broken: pd.DataFrame  # path and reason of each image that was skipped
     notes: tuple[str, ...] = ()  # what a reader of any score should know
+
+    @property
+    def has_mask(self) -> np.ndarray:
+        """(N,) bool, which images have a mask that marks anything."""
+        if self.masks is None:
+            return np.zeros(len(self.table), bool)
+        if isinstance(self.masks, Masks):
+            return self.masks.inside()
+        return self.masks.any(axis=(1, 2))
 
     def rows(self, *parts: str) -> np.ndarray:
         """Rows of one or more parts in ascending order, (M,) int64."""
@@ -75,12 +86,17 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     facts = made.json("summary.json")
     manifest = _read(made, "manifest").astype({"width": int, "height": int})
     content = {"manifest": facts["hash"]}
+    if "masks" in facts:
+        content["masks"] = facts["masks"]
     make_pixels = partial(_make_pixels, source, manifest, size, made)
     pixels = keep("pixels", content | {"size": size}, make_pixels)
     if _ahead(made, size).is_file():  # these pixels were there before this manifest was made
         _ahead(made, size).unlink(missing_ok=True)
-    make_parts = partial(_make_split, manifest, mode, seed)
-    parted = keep("split", content | {"mode": mode, "seed": seed}, make_parts)
+    drawn = {"mode": mode, "seed": seed}
+    if uses_folds(manifest, mode):
+        drawn["fold"] = settings.fold
+    make_parts = partial(_make_split, manifest, mode, seed, settings.fold)
+    parted = keep("split", content | drawn, make_parts)
     classes = tuple(facts["classes"])
     table = manifest.assign(
         target=pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64),
@@ -90,18 +106,23 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     train = np.flatnonzero(table["part"] == "train")
     left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
     table.loc[table.index[left_out], "part"] = "unused"
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in pixels.folder.glob("*.npy")}
+    masks = None
+    if pixels.path("masks.npy").is_file():
+        masks = open_masks(pixels.path("masks.npy"), size)
+    mask_notes = []
+    if pixels.path("mask_notes.json").is_file():
+        mask_notes = pixels.json("mask_notes.json")
     return ImageSet(
         name=settings.dataset,
         classes=classes,
         table=table,
-        pixels=arrays["pixels"],
-        masks=arrays.get("masks"),
+        pixels=np.load(pixels.path("pixels.npy"), mmap_mode="r"),
+        masks=masks,
         size=size,
         split=mode,
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
-        notes=(*facts["notes"], *parted.json("notes.json")),
+        notes=(*facts["notes"], *mask_notes, *parted.json("notes.json")),
     )
 
 
@@ -121,8 +142,7 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     """
     for remains in run.folder.glob("*.npy"):  # of an interrupted making, perhaps for another size
         remains.unlink()
-    entries = pd.DataFrame(source.entries, columns=Entry._fields)
-    entries, notes = name_patients(name, entries)
+    entries, notes = _entries(source, name)
     classes = sorted(set(entries["label"]))
     if not 2 <= len(classes) <= 20:
         raise UserError(
@@ -154,12 +174,24 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
             f"{len(twofold)} images have the same bytes as an image of another class: "
             f"{', '.join(twofold[:4])}"
         )
+    summary = {"classes": classes, "notes": notes, "contradictory": twofold}
+    if source.read_mask is not None and _any_mask(table):  # the manifest has only their paths
+        table["mask"], summary["masks"], mask_notes = check_masks(source.read_mask, table)
+        notes += mask_notes
     np.save(run.path("pixels.npy"), pixels)
     _write(broken, run, "broken")
     _write(table, run, "manifest")
-    summary = {"classes": classes, "notes": notes, "contradictory": twofold}
     summary["hash"] = file_hash(run.path("manifest.csv"))[:16]
     write_json(run.path("summary.json"), summary)
+
+
+def _entries(source: Source, name: str) -> tuple[pd.DataFrame, list[str]]:
+    """What a source tells of each image and who is shown, broken images included, and notes."""
+    entries = pd.DataFrame(source.entries, columns=Entry._fields)
+    if (entries[list(OPTIONAL)] == "").all(axis=None):
+        entries = entries.drop(columns=list(OPTIONAL))
+    entries, notes = name_patients(name, entries)
+    return entries, [*notes, *source.notes]
 
 
 def _contradictory(table: pd.DataFrame) -> list[str]:
@@ -207,7 +239,7 @@ def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, r
     if source.draw is not None:
         images, masks = source.draw(size)
         np.save(path, images)
-        np.save(run.path("masks.npy"), masks)
+        np.save(run.path("masks.npy"), pack(masks))
     elif size == BASE:
         shutil.copyfile(made.path("pixels.npy"), path)
     elif ahead.is_file():
@@ -216,7 +248,30 @@ def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, r
         pixels = _create(path, len(manifest), size)
         found = _read_images(source, manifest["path"], [pixels])
         if not found["sha256"].equals(manifest["sha256"]):
-            raise UserError(f"'{source.name}' has changed while it was read: run again")
+            raise UserError(_changed(source))
+    _make_masks(source, manifest, size, made, run)
+
+
+def _make_masks(source: Source, manifest: pd.DataFrame, size: int, made: Run, run: Run) -> None:
+    """The masks of images that are read, where any has one; those of phantoms are drawn."""
+    if source.read_mask is None or not _any_mask(manifest):
+        return
+    path = run.path("masks.npy")
+    try:
+        found, notes = write_masks(path, source.read_mask, manifest["mask"], size)
+    except (ValueError, OSError):
+        raise UserError(_changed(source)) from None
+    if found != made.json("summary.json")["masks"]:
+        raise UserError(_changed(source))
+    write_json(run.path("mask_notes.json"), notes)
+
+
+def _any_mask(table: pd.DataFrame) -> bool:
+    return "mask" in table and bool((table["mask"] != "").any())
+
+
+def _changed(source: Source) -> str:
+    return f"'{source.name}' has changed while it was read: run again"
 
 
 def _read_images(source: Source, paths: pd.Series, arrays: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -242,8 +297,8 @@ def _read_images(source: Source, paths: pd.Series, arrays: Sequence[np.ndarray])
     return pd.DataFrame(found, columns=["reason", "width", "height", "sha256"])
 
 
-def _make_split(manifest: pd.DataFrame, mode: str, seed: int, run: Run) -> None:
-    part = make_split(manifest, mode, seed=seed)
+def _make_split(manifest: pd.DataFrame, mode: str, seed: int, fold: int, run: Run) -> None:
+    part = make_split(manifest, mode, seed=seed, fold=fold)
     _write(manifest[["image_id", "family"]].assign(part=part), run, "split")
     write_json(run.path("notes.json"), part.attrs.get("notes", []))
 

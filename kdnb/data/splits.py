@@ -13,7 +13,7 @@ from kdnb.core.settings import SPLITS
 from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
 
-__all__ = ["image_keys", "make_split", "subset"]
+__all__ = ["image_keys", "make_split", "subset", "uses_folds"]
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
@@ -31,7 +31,7 @@ def image_keys(ids: Iterable[str], *salts: int) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
+def make_split(manifest: pd.DataFrame, mode: str, *, seed: int, fold: int = 5) -> pd.Series:
     """The part of every row: "train" (70 %), "val" (10 %), "test" (20 %), "unused".
 
     It is the same for any order of the rows.
@@ -40,18 +40,26 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
     - ``deduplicated``: one image per family, an original before its copies, parted like ``random``;
       the rest is unused.
     - ``published``: the set's own folders; where they have no validation part, 1/8 of train
-      (stratified) becomes it.
+      (stratified) becomes it. A set without train and test folders may have a publisher's folds
+      (`uses_folds`): one is test, the one before it val, the others train, whatever the seed.
     - ``grouped``: no group (`kdnb.data.leakage.groups`) crosses. Groups are dealt from the largest down,
       each to the part that is furthest behind its share of the group's classes. A class with fewer
       groups than 1 / (smallest share) first gives one group to train, one to test, one to val, in
       this order, as far as its groups reach.
 
+    Args:
+        manifest: The images.
+        mode: One of the above.
+        seed: Another seed, another split.
+        fold: The fold that is test, where ``published`` uses folds.
+
     Returns:
         Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part
-        lacks.
+        lacks, and the folds.
 
     Raises:
-        UserError: unknown mode, or ``published`` on a set without train and test folders.
+        UserError: unknown mode, ``published`` on a set without train and test folders and folds,
+            or a fold that the set does not have.
     """
     part = pd.Series("unused", index=manifest.index, dtype=object, name="part")
     if mode == "grouped":
@@ -61,12 +69,23 @@ def make_split(manifest: pd.DataFrame, mode: str, *, seed: int) -> pd.Series:
     elif mode == "deduplicated":
         kept = _one_per_family(manifest)
         part.update(_deal(kept, kept["image_id"], SHARES, seed))
+    elif uses_folds(manifest, mode):
+        part.update(_folds(manifest["fold"], fold))
     elif mode == "published":
         part.update(_published(manifest, seed))
     else:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {mode!r}")
     part.attrs["notes"] = _notes(manifest["label"], part)
+    if uses_folds(manifest, mode):
+        part.attrs["notes"] += _notes_on_folds(manifest["fold"], part)
     return part.astype("str")
+
+
+def uses_folds(manifest: pd.DataFrame, mode: str) -> bool:
+    """Whether a split goes by the publisher's folds: ``published``, of a set without folders."""
+    if mode != "published" or "fold" not in manifest or (manifest["fold"] == "").all():
+        return False
+    return not {"train", "test"} <= set(manifest["published_split"])
 
 
 def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
@@ -112,6 +131,40 @@ def _published(manifest: pd.DataFrame, seed: int) -> pd.Series:
         train = manifest[part == "train"]
         part.update(_deal(train, train["image_id"], VAL_OF_TRAIN, seed))
     return part
+
+
+def _folds(folds: pd.Series, test: int) -> pd.Series:
+    """Fold `test` is test, the one before it (of the first, the last) is val, the others train.
+
+    An image without a fold is "unused".
+    """
+    numbers = pd.to_numeric(folds.where(folds != ""), errors="coerce")
+    wrong = folds[(folds != "") & numbers.isna()]
+    if len(wrong):
+        raise UserError(
+            f"fold '{wrong.iloc[0]}' is not a number: mend the column fold, or set split to grouped"
+        )
+    known = sorted(numbers.dropna().unique())
+    if test not in known:
+        found = ", ".join(f"{number:g}" for number in known)
+        raise UserError(f"fold {test} has no image: accepted for this set are {found}")
+    part = numbers.map(dict.fromkeys(known, "train")).astype(object)
+    part[numbers == known[known.index(test) - 1]] = "val"
+    part[numbers == test] = "test"
+    return part.fillna("unused")
+
+
+def _notes_on_folds(folds: pd.Series, part: pd.Series) -> list[str]:
+    """Which of the publisher's folds each part is, and how many images are in none."""
+    told = []
+    for name in ("train", "val", "test"):
+        own = sorted(set(folds[part == name]), key=float)
+        told.append(f"{name} {', '.join(own)}")
+    notes = [f"the parts are the publisher's folds: {'; '.join(told)}"]
+    unknown = (folds == "").sum()
+    if unknown:
+        notes.append(f"{unknown:,} of {len(folds):,} images are in no fold and unused")
+    return notes
 
 
 def _notes(label: pd.Series, part: pd.Series) -> list[str]:

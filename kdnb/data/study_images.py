@@ -98,6 +98,13 @@ class StudyImages:
         """(M, 3, S, S) normalised tensors of some rows."""
         return to_tensor(self.image_set.pixels[rows]).to(self.device)
 
+    def masks(self, rows: np.ndarray) -> np.ndarray | None:
+        """(M, S, S) bool of some rows, all False for an image without; None where none has one."""
+        if self.image_set.masks is None:
+            return None
+        found = self.image_set.masks[rows]
+        return found if found.any() else None
+
     def targets(self, rows: np.ndarray) -> Tensor:
         """(M,) true class index of some rows."""
         return torch.as_tensor(self.image_set.table["target"].to_numpy(np.int64)[rows])

@@ -16,6 +16,7 @@ from kdnb.core.runs import Run, digest, get_or_make
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import Interval, share_interval, softmax
 from kdnb.data import leakage
+from kdnb.data.splits import uses_folds
 from kdnb.data.study_images import StudyImages
 from kdnb.distillation.fidelity import fidelity
 from kdnb.distillation.teacher_logits import (
@@ -273,7 +274,10 @@ class Study(StudyImages):
 
         ``KDNB_STUDY`` names another one, so that all notebooks of a batch run write into the same.
         """
-        values = {k: v for k, v in self.settings if k not in ("runs_dir", "threads")}
+        left_out = {"runs_dir", "threads"}
+        if not uses_folds(self.image_set.table, self.settings.split):
+            left_out.add("fold")
+        values = {name: value for name, value in self.settings if name not in left_out}
         told = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
         own = f"{told}-{digest(values)[:6]}".replace(":", "-")
         name = os.environ.get("KDNB_STUDY") or own

@@ -130,13 +130,12 @@ def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[st
     checked = min(max(1, len(rows) // 4), CHECKED)
 
     def make(made: Run) -> None:
-        masks = None if study.image_set.masks is None else study.image_set.masks[rows]
         given = (
             explainer(study, name),
             model_of(study, kind, run),
             study.images(rows),
             study.targets(rows),
-            masks,
+            study.masks(rows),
         )
         try:
             found = explanation_metrics(*given, steps=STEPS, checked=checked)
