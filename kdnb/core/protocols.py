@@ -27,7 +27,8 @@ class Images(Protocol):
     classes: tuple[str, ...]
     table: pd.DataFrame
     pixels: np.ndarray
-    masks: np.ndarray | None
+    masks: Any | None  # rows of it are (M, S, S) bool
+    has_mask: np.ndarray
     size: int
     hash: str
 
@@ -51,6 +52,9 @@ class ImagesOfStudy(Protocol):
 
     def images(self, rows: np.ndarray) -> Tensor:
         """Normalised tensors (M, 3, S, S) of rows (M,)."""
+
+    def masks(self, rows: np.ndarray) -> np.ndarray | None:
+        """Masks (M, S, S) bool of rows (M,), or None where none of them has one."""
 
     def targets(self, rows: np.ndarray) -> Tensor:
         """True class numbers (M,) of rows (M,)."""

@@ -95,6 +95,9 @@ class Settings(BaseModel):
     sizes_of: Literal["", "patients"] = Field(
         "", description="patients, for parts of that split's sizes under random or grouped, or ''"
     )
+    fold: int = Field(
+        5, ge=1, le=5, description="a whole number in [1, 5], the test fold of a set with folds"
+    )
     profile: Literal[tuple(PROFILES)] = Field("quick", description=f"one of {', '.join(PROFILES)}")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")
     image_size: int = Field(

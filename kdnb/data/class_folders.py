@@ -9,10 +9,21 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from kdnb.core.errors import UserError
+from kdnb.core.runs import digest
 
-__all__ = ["Entry", "PART_NAMES", "class_folders", "is_junk", "key"]
+__all__ = [
+    "Entry",
+    "PART_NAMES",
+    "class_folders",
+    "entries_digest",
+    "is_junk",
+    "key",
+    "masks_beside",
+    "patient_in_two_folds",
+]
 
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+MASK_ENDING = "_mask.png"  # of the file beside an image that marks what defines the class
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 PART_NAMES = {  # a folder's name, as `key` gives it, → the part of the split that it holds
     "training": "train",
@@ -36,6 +47,31 @@ class Entry(NamedTuple):
     family: str = ""  #: images that are copies of each other share it
     source: str = ""  #: which collection of the data set it comes from
     copy_of: str = ""  #: image_id of its original
+    fold: str = ""  #: the publisher's fold that its patient is in
+    mask: str = ""  #: where the source finds its mask
+
+
+def entries_digest(entries: Sequence[Entry]) -> str:
+    """Digest of entries; fields that only some sets have count where they are filled."""
+    optional = len(Entry._fields) - len(("fold", "mask"))
+    told = [entry if entry.fold or entry.mask else entry[:optional] for entry in entries]
+    return digest(told)
+
+
+def patient_in_two_folds(entries: Sequence[Entry]) -> tuple[str, str, str] | None:
+    """A patient whose images are in two folds, and these folds; None where there is none.
+
+    >>> images = [Entry("a", "a", "cat", patient="p", fold=fold) for fold in "12"]
+    >>> patient_in_two_folds(images), patient_in_two_folds(images[:1])
+    (('p', '1', '2'), None)
+    """
+    fold_of: dict[str, str] = {}
+    for entry in entries:
+        if entry.patient and entry.fold:
+            first = fold_of.setdefault(entry.patient, entry.fold)
+            if first != entry.fold:
+                return entry.patient, first, entry.fold
+    return None
 
 
 @cache
@@ -68,7 +104,9 @@ def class_folders(names: Sequence[str], origin: str, known: Mapping[str, Any]) -
     Raises:
         UserError: no images, a class folder that is missing or empty, an image in no class folder.
     """
-    names = [name for name in names if not is_junk(name)]
+    masks, alone = masks_beside(names)
+    no_images = {*masks.values(), *alone}
+    names = [name for name in names if not is_junk(name) and name not in no_images]
     images = [name for name in names if name.casefold().endswith(IMAGE_ENDINGS)]
     if not images:
         accepted = ", ".join(IMAGE_ENDINGS)
@@ -77,7 +115,32 @@ def class_folders(names: Sequence[str], origin: str, known: Mapping[str, Any]) -
     different = {entry.image_id for entry in entries}
     if len(different) < len(entries):  # the same tree lies there twice
         entries = [entry._replace(image_id=_clean(entry.path)) for entry in entries]
-    return sorted(entries)
+    return sorted(entry._replace(mask=masks.get(entry.path, "")) for entry in entries)
+
+
+def masks_beside(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Masks ``<name>_mask.png`` beside images ``<name>.<ending>``.
+
+    Returns:
+        Image → its mask, and the masks that have no image beside them.
+
+    >>> masks_beside(["a/1.jpg", "a/1_mask.png", "a/2_mask.png", "a/3.png"])
+    ({'a/1.jpg': 'a/1_mask.png'}, ['a/2_mask.png'])
+    """
+    images = [name for name in names if not is_junk(name)]
+    images = [name for name in images if name.casefold().endswith(IMAGE_ENDINGS)]
+    mask_of = {}  # an image's path without its ending → its mask
+    for name in images:
+        if name.casefold().endswith(MASK_ENDING):
+            mask_of[name[: -len(MASK_ENDING)]] = name
+    masks = set(mask_of.values())
+    found = {}
+    for name in images:
+        mask = mask_of.get(name.rpartition(".")[0])
+        if mask is not None and name not in masks:
+            found[name] = mask
+    alone = masks - set(found.values())
+    return found, sorted(alone)
 
 
 def _registered(images: Sequence[str], origin: str, known: Mapping[str, Any]) -> list[Entry]:

@@ -22,18 +22,20 @@ from kdnb.core.settings import Settings
 from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
 from kdnb.data.decode import decode
+from kdnb.data.masks import Masks, check_masks, open_masks, pack, write_masks
 from kdnb.data.origin_runs import add_number_runs, keep_origins
 from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
 from kdnb.data.patients import link_copies, name_patients
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
-from kdnb.data.splits import make_split, sizes_of, subset
+from kdnb.data.splits import make_split, sizes_of, subset, uses_folds
 
 __all__ = ["ImageSet", "find_origins", "load"]
 
 BASE = 64  # px at which every image is read once, checked, and compared with the others
 MAX_BROKEN = 0.01
+OPTIONAL = ("fold", "mask")  # columns that a manifest has only where its source tells them
 CHUNK = 256  # images copied at a time
 
 
@@ -60,13 +62,22 @@ class ImageSet:
     classes: tuple[str, ...]
     table: pd.DataFrame
     pixels: np.ndarray
-    masks: np.ndarray | None
+    masks: Masks | np.ndarray | None
     size: int
     split: str
     hash: str
     broken: pd.DataFrame
     notes: tuple[str, ...] = ()
     group_widening: float = 1.0
+
+    @property
+    def has_mask(self) -> np.ndarray:
+        """(N,) bool, which images have a mask that marks anything."""
+        if self.masks is None:
+            return np.zeros(len(self.table), bool)
+        if isinstance(self.masks, Masks):
+            return self.masks.inside()
+        return self.masks.any(axis=(1, 2))
 
     def rows(self, *parts: str) -> np.ndarray:
         """Rows of one or more parts in ascending order, (M,) int64."""
@@ -92,6 +103,8 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     facts = made.json("summary.json")
     manifest = _read(made, "manifest").astype({"width": int, "height": int})
     content = {"manifest": facts["hash"]}
+    if "masks" in facts:
+        content["masks"] = facts["masks"]
     make_pixels = partial(_make_pixels, source, manifest, size, made)
     pixels = keep("pixels", content | {"size": size}, make_pixels)
     if _ahead(made, size).is_file():  # these pixels were there before this manifest was made
@@ -111,18 +124,23 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     train = np.flatnonzero(table["part"] == "train")
     left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
     table.loc[table.index[left_out], "part"] = "unused"
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in pixels.folder.glob("*.npy")}
+    masks = None
+    if pixels.path("masks.npy").is_file():
+        masks = open_masks(pixels.path("masks.npy"), size)
+    mask_notes = []
+    if pixels.path("mask_notes.json").is_file():
+        mask_notes = pixels.json("mask_notes.json")
     return ImageSet(
         name=settings.dataset,
         classes=classes,
         table=table,
-        pixels=arrays["pixels"],
-        masks=arrays.get("masks"),
+        pixels=np.load(pixels.path("pixels.npy"), mmap_mode="r"),
+        masks=masks,
         size=size,
         split=mode,
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
-        notes=(*facts["notes"], *parted.json("notes.json"), *notes),
+        notes=(*facts["notes"], *mask_notes, *parted.json("notes.json"), *notes),
         group_widening=widening,
     )
 
@@ -137,10 +155,12 @@ def _what_decides(
     drawn = {"mode": settings.split, "seed": settings.seed}
     if settings.sizes_of:
         drawn["sizes_of"] = settings.sizes_of
+    if uses_folds(manifest, settings.split):
+        drawn["fold"] = settings.fold
     if "patients" not in drawn.values():
         return manifest, None, drawn
     origins = find_origins(settings, source)
-    drawn["fold"] = getattr(settings, "fold", TEST_FOLD)
+    drawn["fold"] = settings.fold
     drawn["origins"] = "" if origins is None else origins.id
     if origins is None:
         return manifest, None, drawn
@@ -203,7 +223,10 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     for remains in run.folder.glob("*.npy"):  # of an interrupted making, perhaps for another size
         remains.unlink()
     entries = pd.DataFrame(source.entries, columns=Entry._fields)
+    if (entries[list(OPTIONAL)] == "").all(axis=None):
+        entries = entries.drop(columns=list(OPTIONAL))
     entries, notes = name_patients(name, entries)
+    notes += source.notes
     classes = sorted(set(entries["label"]))
     if not 2 <= len(classes) <= 20:
         raise UserError(
@@ -233,11 +256,17 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
             f"{len(twofold)} images have the same bytes as an image of another class: "
             f"{', '.join(twofold[:4])}"
         )
+    masks = None
+    if source.read_mask is not None and _any_mask(table):
+        table["mask"], masks, mask_notes = check_masks(source.read_mask, table)
+        notes += mask_notes
     np.save(run.path("pixels.npy"), pixels)
     _write(broken, run, "broken")
     _write(table, run, "manifest")
     summary = {"classes": classes, "notes": notes, "contradictory": twofold}
     summary["hash"] = file_hash(run.path("manifest.csv"))[:16]
+    if masks is not None:
+        summary["masks"] = masks  # the manifest has only their paths
     write_json(run.path("summary.json"), summary)
 
 
@@ -286,7 +315,7 @@ def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, r
     if source.draw is not None:
         images, masks = source.draw(size)
         np.save(path, images)
-        np.save(run.path("masks.npy"), masks)
+        np.save(run.path("masks.npy"), pack(masks))
     elif size == BASE:
         shutil.copyfile(made.path("pixels.npy"), path)
     elif ahead.is_file():
@@ -295,7 +324,30 @@ def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, r
         pixels = _create(path, len(manifest), size)
         found = _read_images(source, manifest["path"], [pixels])
         if not found["sha256"].equals(manifest["sha256"]):
-            raise UserError(f"'{source.name}' has changed while it was read: run again")
+            raise UserError(_changed(source))
+    _make_masks(source, manifest, size, made, run)
+
+
+def _make_masks(source: Source, manifest: pd.DataFrame, size: int, made: Run, run: Run) -> None:
+    """The masks of images that are read, where any has one; those of phantoms are drawn."""
+    if source.read_mask is None or not _any_mask(manifest):
+        return
+    path = run.path("masks.npy")
+    try:
+        found, notes = write_masks(path, source.read_mask, manifest["mask"], size)
+    except (ValueError, OSError):
+        raise UserError(_changed(source)) from None
+    if found != made.json("summary.json")["masks"]:
+        raise UserError(_changed(source))
+    write_json(run.path("mask_notes.json"), notes)
+
+
+def _any_mask(table: pd.DataFrame) -> bool:
+    return "mask" in table and bool((table["mask"] != "").any())
+
+
+def _changed(source: Source) -> str:
+    return f"'{source.name}' has changed while it was read: run again"
 
 
 def _read_images(source: Source, paths: pd.Series, arrays: Sequence[np.ndarray]) -> pd.DataFrame:

@@ -29,6 +29,8 @@ def name_patients(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[st
     if not unknown:
         return table, []
     note = f"{unknown:,} of {len(table):,} images are of unknown patients"
+    if "fold" in table and (table["fold"] != "").all():
+        return table, [f"{note}: a person may cross a split that does not keep to the folds"]
     return table, [f"{note}: a person may cross the split"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings, project_root
+from kdnb.data.figshare import figshare_source
 from kdnb.data.medmnist import PREFIX, medmnist_about, medmnist_source
 from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan
 from kdnb.data.sources import Source, csv_source, folder_source, phantom_source, zip_source
@@ -93,6 +94,8 @@ def open_source(settings: Settings) -> Source:
         raise UserError(f"dataset {name!r} is not known: accepted are {accepted}")
     path = locate(name, known, settings.data)
     try:
+        if known.get("reader") == "figshare":
+            return figshare_source(path, known)
         if path.is_dir():
             return folder_source(path, known)
         if path.suffix.casefold() == ".csv":
@@ -117,10 +120,11 @@ def _open_medmnist(settings: Settings) -> Source:
 
 def download(name: str) -> Path:
     """Fetch a registered set with the user's own Kaggle token; returns its folder."""
-    if name not in registered():
-        accepted = ", ".join(registered())
+    handles = {one: known["kaggle"] for one, known in registered().items() if "kaggle" in known}
+    if name not in handles:
+        accepted = ", ".join(handles)
         raise UserError(f"dataset {name!r} cannot be downloaded: accepted are {accepted}")
-    handle = registered()[name]["kaggle"]
+    handle = handles[name]
     os.environ["KAGGLEHUB_CACHE"] = str(_kaggle_folder())
     try:
         import kagglehub  # optional: only a download needs it
@@ -158,9 +162,10 @@ def locate(name: str, known: dict[str, Any], data: str) -> Path:
         homes = [*seen(os.environ.get("KDNB_DATA") or "data"), project_root() / "data"]
         found = _first_there(_registered_places(known, homes))
         searched = " or ".join(sorted({str(home) for home in homes}))
+        wanted = f"Kaggle's '{known['kaggle']}'" if "kaggle" in known else f"it from {known['url']}"
         lost = (
             f"'{known['archive']}' of dataset '{name}' is not in {searched}: "
-            f"get Kaggle's '{known['kaggle']}' and name the file with data (DATA=path)"
+            f"get {wanted} and name the file with data (DATA=path)"
         )
     if found is None:
         raise UserError(lost)
@@ -183,6 +188,8 @@ def _registered_places(known: dict[str, Any], homes: Iterable[Path]) -> list[Pat
     places = []
     for home in homes:
         places += [home / known["archive"], home / Path(known["archive"]).stem]
+    if "kaggle" not in known:
+        return places
     versions = (_kaggle_folder() / "datasets" / known["kaggle"] / "versions").glob("*")
     newest_first = sorted(versions, key=lambda folder: -folder.stat().st_mtime)
     return places + newest_first

@@ -18,10 +18,31 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
 from kdnb.data import phantoms
-from kdnb.data.class_folders import PART_NAMES, Entry, class_folders, is_junk, key
+from kdnb.data.class_folders import (
+    PART_NAMES,
+    Entry,
+    class_folders,
+    entries_digest,
+    is_junk,
+    key,
+    masks_beside,
+    patient_in_two_folds,
+)
 
-__all__ = ["Source", "csv_source", "file_hash", "folder_source", "phantom_source", "zip_source"]
+__all__ = [
+    "Source",
+    "csv_source",
+    "digest_of_stats",
+    "file_hash",
+    "files_in",
+    "folder_source",
+    "open_zip",
+    "phantom_source",
+    "read_file",
+    "zip_source",
+]
 
+OPTIONAL = ("patient", "split", "fold", "mask")  # columns of a CSV of images
 MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 # bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
@@ -38,6 +59,8 @@ class Source:
         entries: All images.
         read: Path → bytes of the file; ValueError or OSError where that fails.
         draw: Of phantoms only: size, px → pixels and masks of all images.
+        read_mask: Like ``read``, for the masks of the entries; None where there are none.
+        notes: What a reader of any score should know.
     """
 
     name: str
@@ -45,10 +68,30 @@ class Source:
     entries: list[Entry]
     read: Callable[[str], bytes]
     draw: Callable[[int], tuple[np.ndarray, np.ndarray]] | None = None
+    read_mask: Callable[[str], bytes] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def zip_source(path: Path, known: Mapping[str, Any]) -> Source:
     """Class folders in a zip archive that is safe to use; images are read in place."""
+    names, read = open_zip(path)
+    entries = class_folders(names, path.name, known)
+    return Source(
+        name=path.name,
+        identity=file_hash(path) + entries_digest(entries),  # the registry has a say in the entries
+        entries=entries,
+        read=read,
+        read_mask=read,
+        notes=_lone_masks(names),
+    )
+
+
+def open_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    """Names in a zip archive that is safe to use, and how to read one.
+
+    Raises:
+        UserError: no zip archive, a member that is not a plain file inside it, or a zip bomb.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -74,13 +117,26 @@ def zip_source(path: Path, known: Mapping[str, Any]) -> Source:
         except Exception as error:  # zlib, CRC and codec errors share no base class
             raise ValueError(f"cannot be unpacked ({error})") from None
 
-    entries = class_folders(list(members), path.name, known)
-    identity = file_hash(path) + digest(entries)  # the registry has a say in the entries
-    return Source(name=path.name, identity=identity, entries=entries, read=read)
+    return list(members), read
 
 
 def folder_source(path: Path, known: Mapping[str, Any]) -> Source:
     """Class folders on disk; links are passed over. Identity: paths, sizes, modification times."""
+    names = files_in(path)
+    entries = class_folders(names, str(path), known)
+    read = partial(read_file, path)
+    return Source(
+        name=str(path),
+        identity=digest_of_stats(path, names) + entries_digest(entries),
+        entries=entries,
+        read=read,
+        read_mask=read,
+        notes=_lone_masks(names),
+    )
+
+
+def files_in(path: Path) -> list[str]:
+    """Paths below a folder, sorted, without links and junk; a folder's path ends with "/"."""
     names: list[str] = []
     for parent, folders, files in os.walk(path):
         for child in folders + files:
@@ -89,15 +145,51 @@ def folder_source(path: Path, known: Mapping[str, Any]) -> Source:
                 name = place.relative_to(path).as_posix()
                 names.append(f"{name}/" if place.is_dir() else name)
         _check_count(len(names), path)
-    names = sorted(name for name in names if not is_junk(name))
-    entries = class_folders(names, str(path), known)
-    identity = _digest_of_stats(path, names) + digest(entries)
-    read = partial(_read_file, path)
-    return Source(name=str(path), identity=identity, entries=entries, read=read)
+    return sorted(name for name in names if not is_junk(name))
 
 
 def csv_source(path: Path) -> Source:
-    """Images in a CSV with columns path, label, maybe patient, split; paths start at its folder."""
+    """Images in a CSV with the columns path and label; paths start at its folder.
+
+    It may also tell patient, split, fold (a publisher's, that keeps patients apart) and mask (the
+    path of an image's mask).
+
+    Raises:
+        UserError: no such CSV, or a row that says what it should not.
+    """
+    table = _read_csv(path)
+    entries = [
+        Entry(
+            image_id=row.path,
+            path=row.path,
+            label=row.label,
+            published_split=PART_NAMES.get(key(row.split), ""),
+            patient=row.patient,
+            fold=row.fold,
+            mask=row.mask,
+        )
+        for row in table.itertuples(index=False)
+    ]
+    crossing = patient_in_two_folds(entries)
+    if crossing is not None:
+        patient, first, second = crossing
+        raise UserError(
+            f"'{path}' has patient '{patient}' in fold '{first}' and in fold '{second}': "
+            "a fold keeps patients apart, so mend the column patient or fold"
+        )
+    masks = table["mask"][table["mask"] != ""]
+    read = partial(read_file, path.parent)
+    return Source(
+        name=path.name,
+        identity=file_hash(path) + digest_of_stats(path.parent, [*table["path"], *masks]),
+        entries=sorted(entries),
+        read=read,
+        read_mask=read,
+    )
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """The rows of a CSV of images, str: path, label and the columns of ``OPTIONAL``."""
     try:
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
@@ -110,9 +202,9 @@ def csv_source(path: Path) -> Source:
     if lacking:
         raise UserError(
             f"'{path}' lacks the column {', '.join(lacking)}: found {', '.join(table.columns)}; "
-            "accepted are path, label and optionally patient, split"
+            f"accepted are path, label and optionally {', '.join(OPTIONAL)}"
         )
-    columns = ["path", "label", "patient", "split"]
+    columns = ["path", "label", *OPTIONAL]
     table = table.reindex(columns=columns, fill_value="").map(str.strip)
     problems = {
         "lacks a path or a label": (table["path"] == "") | (table["label"] == ""),
@@ -123,22 +215,7 @@ def csv_source(path: Path) -> Source:
         if rows.any():
             line = rows.idxmax() + 2  # lines count from 1, and the first is the header
             raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
-    entries = [
-        Entry(
-            image_id=row.path,
-            path=row.path,
-            label=row.label,
-            published_split=PART_NAMES.get(key(row.split), ""),
-            patient=row.patient,
-        )
-        for row in table.itertuples(index=False)
-    ]
-    return Source(
-        name=path.name,
-        identity=file_hash(path) + _digest_of_stats(path.parent, table["path"]),
-        entries=sorted(entries),
-        read=partial(_read_file, path.parent),
-    )
+    return table
 
 
 def phantom_source(plan: phantoms.PhantomPlan) -> Source:
@@ -147,7 +224,7 @@ def phantom_source(plan: phantoms.PhantomPlan) -> Source:
     table = table.assign(path=table["image_id"])
     row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
     draw = cache(lambda size: phantoms.render_all(plan, size))
-    fields = table[list(Entry._fields)]
+    fields = table.reindex(columns=Entry._fields, fill_value="")  # masks are drawn with the images
     entries = [Entry._make(values) for values in fields.itertuples(index=False)]
 
     def read(name: str) -> bytes:
@@ -192,13 +269,23 @@ def _check_size(size: int) -> None:
         raise ValueError(f"larger than {MAX_IMAGE_BYTES // 2**20} MB")
 
 
-def _read_file(folder: Path, name: str) -> bytes:
+def _lone_masks(names: Sequence[str]) -> tuple[str, ...]:
+    """One note that names masks without an image beside them, or none."""
+    _, alone = masks_beside(names)
+    if not alone:
+        return ()
+    some = ", ".join(alone[:3])
+    return (f"masks without an image beside them, which are left out: {len(alone)} ({some})",)
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """The bytes of a file below a folder; ValueError where it is too large, or OSError."""
     path = folder / name
     _check_size(path.stat().st_size)
     return path.read_bytes()
 
 
-def _digest_of_stats(folder: Path, names: Sequence[str]) -> str:
+def digest_of_stats(folder: Path, names: Sequence[str]) -> str:
     """Hash over name, size and modification time of the files among `names`."""
     found = []
     for name in names:

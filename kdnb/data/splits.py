@@ -14,7 +14,7 @@ from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
 from kdnb.data.patient_split import TEST_FOLD, decide
 
-__all__ = ["image_keys", "make_split", "sizes_of", "subset"]
+__all__ = ["image_keys", "make_split", "sizes_of", "subset", "uses_folds"]
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
@@ -49,7 +49,8 @@ def make_split(
     - ``deduplicated``: one image per family, an original before its copies, parted like ``random``;
       the rest is unused.
     - ``published``: the set's own folders; where they have no validation part, 1/8 of train
-      (stratified) becomes it.
+      (stratified) becomes it. A set without train and test folders may have a publisher's folds
+      (`uses_folds`): one is test, the one before it val, the others train, whatever the seed.
     - ``grouped``: no group (`kdnb.data.leakage.groups`) crosses. Groups are dealt from the largest
       down, each to the part that is furthest behind its share of the group's classes. A class with
       fewer groups than 1 / (smallest share) first gives one group to train, one to test, one to
@@ -63,17 +64,18 @@ def make_split(
         manifest: With image_id, label, patient, family, sha256, published_split, and maybe fold.
         mode: One of these.
         seed: Another seed, another order of images and groups; it never moves a fold.
-        fold: The test fold of ``patients``.
+        fold: The test fold of ``patients``, and of ``published`` where it uses folds.
         sizes: From `sizes_of`: how many images of each class a part of ``random`` or ``grouped``
             shall have; the rest is unused. Whole groups may leave a part short: a note tells.
 
     Returns:
         Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part
-        lacks.
+        lacks, and the folds.
 
     Raises:
         UserError: unknown mode, sizes for another mode, ``published`` on a set without train and
-            test folders, or ``patients`` on a set of which no patient is known.
+            test folders and folds, a fold that the set does not have, or ``patients`` on a set of
+            which no patient is known.
     """
     if sizes is not None:
         return _of_sizes(manifest, mode, sizes, seed)
@@ -86,6 +88,8 @@ def make_split(
     elif mode == "deduplicated":
         kept = _one_per_family(manifest)
         part.update(_deal(kept, kept["image_id"], SHARES, seed))
+    elif uses_folds(manifest, mode):
+        part.update(_folds(manifest["fold"], fold))
     elif mode == "published":
         part.update(_published(manifest, seed))
     elif mode == "patients":
@@ -99,6 +103,8 @@ def make_split(
     else:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {mode!r}")
     part.attrs["notes"] = notes + _notes(manifest["label"], part)
+    if uses_folds(manifest, mode):
+        part.attrs["notes"] += _notes_on_folds(manifest["fold"], part)
     return part.astype("str")
 
 
@@ -124,6 +130,13 @@ def _of_sizes(manifest: pd.DataFrame, mode: str, sizes: pd.DataFrame, seed: int)
     return part.astype("str")
 
 
+def uses_folds(manifest: pd.DataFrame, mode: str) -> bool:
+    """Whether a split goes by the publisher's folds: ``published``, of a set without folders."""
+    if mode != "published" or "fold" not in manifest or (manifest["fold"] == "").all():
+        return False
+    return not {"train", "test"} <= set(manifest["published_split"])
+
+
 def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
     """About `fraction` of each class in whole groups, at least one group of each.
 
@@ -147,7 +160,9 @@ def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) ->
     cells = cells.iloc[np.lexsort((cells["label"], image_keys(cells["group"], seed)))]
     of_label = cells.groupby("label")["size"]
     end = of_label.cumsum()  # images of the class up to and with this group
-    middle = end - cells["size"] / 2  # grows along the order: a prefix of each class is kept
+    middle = (
+        end - cells["size"] / 2
+    )  # grows along the order: what is kept is a prefix of each class
     first = end == cells["size"]
     keep = (middle <= fraction * of_label.transform("sum")) | first
     return np.asarray(rows)[group.isin(cells.loc[keep, "group"]).to_numpy()]
@@ -165,6 +180,40 @@ def _published(manifest: pd.DataFrame, seed: int) -> pd.Series:
         train = manifest[part == "train"]
         part.update(_deal(train, train["image_id"], VAL_OF_TRAIN, seed))
     return part
+
+
+def _folds(folds: pd.Series, test: int) -> pd.Series:
+    """Fold `test` is test, the one before it (of the first, the last) is val, the others train.
+
+    An image without a fold is "unused".
+    """
+    numbers = pd.to_numeric(folds.where(folds != ""), errors="coerce")
+    wrong = folds[(folds != "") & numbers.isna()]
+    if len(wrong):
+        raise UserError(
+            f"fold '{wrong.iloc[0]}' is not a number: mend the column fold, or set split to grouped"
+        )
+    known = sorted(numbers.dropna().unique())
+    if test not in known:
+        found = ", ".join(f"{number:g}" for number in known)
+        raise UserError(f"fold {test} has no image: accepted for this set are {found}")
+    part = numbers.map(dict.fromkeys(known, "train")).astype(object)
+    part[numbers == known[known.index(test) - 1]] = "val"
+    part[numbers == test] = "test"
+    return part.fillna("unused")
+
+
+def _notes_on_folds(folds: pd.Series, part: pd.Series) -> list[str]:
+    """Which of the publisher's folds each part is, and how many images are in none."""
+    told = []
+    for name in ("train", "val", "test"):
+        own = sorted(set(folds[part == name]), key=float)
+        told.append(f"{name} {', '.join(own)}")
+    notes = [f"the parts are the publisher's folds: {'; '.join(told)}"]
+    unknown = (folds == "").sum()
+    if unknown:
+        notes.append(f"{unknown:,} of {len(folds):,} images are in no fold and unused")
+    return notes
 
 
 def _notes(label: pd.Series, part: pd.Series) -> list[str]:

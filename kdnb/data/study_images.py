@@ -98,11 +98,6 @@ class StudyImages:
         """(M, S, S, 3) uint8 of some rows: the images as people see them."""
         return self.image_set.pixels[rows]
 
-    def masks(self, rows: np.ndarray) -> np.ndarray | None:
-        """(M, S, S) bool of some rows: what defines the class; None where nobody has drawn it."""
-        masks = self.image_set.masks
-        return None if masks is None else masks[rows]
-
     def labels(self, rows: np.ndarray) -> list[str]:
         """M names of the classes of some rows."""
         return self.image_set.table["label"].iloc[rows].tolist()
@@ -110,6 +105,13 @@ class StudyImages:
     def images(self, rows: np.ndarray) -> Tensor:
         """(M, 3, S, S) normalised tensors of some rows."""
         return to_tensor(self.image_set.pixels[rows]).to(self.device)
+
+    def masks(self, rows: np.ndarray) -> np.ndarray | None:
+        """(M, S, S) bool of some rows, all False for an image without; None where none has one."""
+        if self.image_set.masks is None:
+            return None
+        found = self.image_set.masks[rows]
+        return found if found.any() else None
 
     def targets(self, rows: np.ndarray) -> Tensor:
         """(M,) true class index of some rows."""

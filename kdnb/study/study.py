@@ -16,6 +16,7 @@ from kdnb.core.runs import Run, digest, get_or_make
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import Interval, share_interval, softmax
 from kdnb.data import leakage
+from kdnb.data.splits import uses_folds
 from kdnb.data.study_images import StudyImages
 from kdnb.distillation.fidelity import fidelity
 from kdnb.distillation.teacher_logits import (
@@ -281,6 +282,9 @@ class Study(StudyImages):
             del values[name]
         if not values["sizes_of"]:  # folders keep the names that they had before it was there
             del values["sizes_of"]
+        by_folds = uses_folds(self.image_set.table, self.settings.split)
+        if not by_folds and self.settings.split != "patients":
+            del values["fold"]
         readable = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
         own_name = f"{readable}-{digest(values)[:6]}".replace(":", "-")
         name = os.environ.get("KDNB_STUDY") or own_name

@@ -180,8 +180,7 @@ def _evaluate(
     """The metrics of an explanation on the images in rows (N,); NaN where it is refused."""
     images = study.images(rows)
     targets = study.targets(rows)
-    masks = study.image_set.masks
-    masks = None if masks is None else masks[rows]
+    masks = study.masks(rows)
     try:
         return explanation_metrics(
             explain_with, model, images, targets, masks, steps=STEPS, checked=checked

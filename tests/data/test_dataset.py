@@ -14,6 +14,7 @@ from kdnb.data.dataset import load
 from kdnb.data.decode import decode
 from kdnb.data.registry import open_source, phantom_plan
 from kdnb.data.sources import phantom_source
+from kdnb.study.study import Study
 
 
 def settings(tmp_path, **others):
@@ -45,6 +46,7 @@ def test_phantoms(tmp_path):
     image, mask, *_ = phantoms.render(plan, found.table["image_id"][7], 32)
     np.testing.assert_array_equal(found.pixels[7], image)
     np.testing.assert_array_equal(found.masks[7], mask)
+    np.testing.assert_array_equal(found.has_mask, found.table["label"] != "notumor")
     assert found.table["patient"].nunique() == 24 and len(found.broken) == 0
     assert sorted(np.concatenate([found.rows(part) for part in ("train", "val", "test")])) == list(
         range(48)
@@ -311,6 +313,39 @@ def test_csv_with_patients_and_split(tmp_path):
     found = load(given)
     assert set(found.table["patient"]) == {"p0", "p1", "p2"} and found.notes == ()
     assert (found.table["published_split"] == "test").sum() == len(found.rows("test")) == 4
+
+
+def ids(runs, kind):
+    return {path.parent.name for path in (runs / kind).glob("*/done.json")}
+
+
+def test_the_test_fold_counts_where_the_split_goes_by_folds(tmp_path):
+    draw_folder(tmp_path, per_class=10)
+    rows = [
+        f"{label}/{n:03d}.png,{label},{n % 5 + 1}" for label in ("cat", "dog") for n in range(10)
+    ]
+    (tmp_path / "set.csv").write_text("path,label,fold\n" + "\n".join(rows))
+    named = {"dataset": "custom", "data": str(tmp_path / "set.csv")}
+    runs = tmp_path / "runs"
+    found = {
+        fold: load(settings(tmp_path, **named, split="published", fold=fold)) for fold in (5, 2)
+    }
+    assert found[5].hash != found[2].hash and len(ids(runs, "split")) == 2
+    for fold, part in ((5, "test"), (4, "val"), (1, "train")):
+        assert (found[5].table["part"][found[5].table["fold"] == str(fold)] == part).all()
+    assert set(found[2].table["fold"][found[2].rows("test")]) == {"2"}
+    assert found[5].masks is None and len(ids(runs, "pixels")) == 1
+    random = [load(settings(tmp_path, **named, split="random", fold=fold)) for fold in (5, 2)]
+    assert random[0].hash == random[1].hash and len(ids(runs, "split")) == 3
+
+
+def test_the_test_fold_is_no_matter_to_a_set_without_folds(tmp_path):
+    first, second = (Study(settings(tmp_path, split="published", fold=fold)) for fold in (5, 2))
+    assert first.image_set.hash == second.image_set.hash
+    assert first.results.folder == second.results.folder
+    assert "fold" not in first.results.parameters
+    assert len(ids(tmp_path / "runs", "split")) == 1
+    assert not {"fold", "mask"} & set(first.image_set.table)
 
 
 def test_a_file_that_changes_meanwhile(tmp_path):

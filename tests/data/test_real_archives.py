@@ -1,4 +1,4 @@
-"""The three published archives, where KDNB_DATA holds them: counts, people and copies."""
+"""The published archives, where the folder KDNB_DATA holds them: counts, people and copies."""
 
 import io
 import os
@@ -172,7 +172,33 @@ def test_alzheimer(archive):
 
 @pytest.mark.archives
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["brain_tumor", "eye_disease", "alzheimer"])
+def test_figshare_brain(archive):
+    found = archive("figshare_brain", split="published", image_size=256)
+    table = found.table
+    assert table["label"].value_counts().to_dict() == {
+        "glioma": 1426,
+        "pituitary": 930,
+        "meningioma": 708,
+    }
+    assert len(found.broken) == 0 and found.has_mask.all() and found.masks.shape[0] == 3064
+    shares = np.array([found.masks[row].mean() for row in range(len(table))])
+    print(
+        f"a mask covers {shares.mean():.4f} of its image, {shares.min():.4f} to {shares.max():.4f}"
+    )
+    assert shares.mean() == pytest.approx(0.0171, abs=0.0002)
+    assert set(table["fold"]) == {"1", "2", "3", "4", "5"}
+    assert (table.groupby("image_id")["fold"].nunique() == 1).all()
+    assert sorted(table["image_id"].astype(int)) == list(range(1, 3065))
+    parts = table.groupby("part")["fold"].unique().map(sorted).to_dict()
+    assert parts == {"train": ["1", "2", "3"], "val": ["4"], "test": ["5"]}
+    inside = [found.pixels[row][found.masks[row]].mean() for row in range(0, 3064, 50)]
+    around = [found.pixels[row][~found.masks[row]].mean() for row in range(0, 3064, 50)]
+    assert np.mean(np.array(inside) > np.array(around)) > 0.9, "tumours are no background"
+
+
+@pytest.mark.archives
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["brain_tumor", "eye_disease", "alzheimer", "figshare_brain"])
 def test_nothing_crosses_the_grouped_split(archive, name):
     found = archive(name)
     assert leakage.leak_ledger(found.table, duplicates.thumbnails(found.pixels)).empty

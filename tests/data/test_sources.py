@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from kdnb.core.errors import UserError
+from kdnb.core.runs import digest
 from kdnb.core.settings import Settings
 from kdnb.data import sources
+from kdnb.data.class_folders import Entry, entries_digest
 from kdnb.data.registry import download, open_source, registered
 
 BRAIN = registered()["brain_tumor"]
@@ -248,6 +250,51 @@ def test_csv(tmp_path):
     assert custom(tmp_path / "list.CSV").entries[0].path == "one.jpg"
 
 
+def test_csv_with_folds_and_masks(tmp_path):
+    text = "path,label,fold,mask\na.jpg,cat, 1 ,borders/a.png\nb.jpg,dog,2,\n"
+    (tmp_path / "list.csv").write_text(text)
+    make_folder(tmp_path, ["borders/a.png"], data=b"mask")
+    source = custom(tmp_path / "list.csv")
+    assert [(entry.fold, entry.mask) for entry in source.entries] == [
+        ("1", "borders/a.png"),
+        ("2", ""),
+    ]
+    assert source.read_mask("borders/a.png") == b"mask"
+    (tmp_path / "borders" / "a.png").write_bytes(b"another")
+    assert custom(tmp_path / "list.csv").identity != source.identity
+
+
+def test_fields_that_only_some_sets_have_are_no_news_to_the_others():
+    plain = [Entry("a", "a.jpg", "cat"), Entry("b", "b.jpg", "dog", patient="p")]
+    of_before = [
+        ["a", "a.jpg", "cat", "", "", "", "", ""],
+        ["b", "b.jpg", "dog", "", "p", "", "", ""],
+    ]
+    assert entries_digest(plain) == digest(of_before)
+    for change in ({"fold": "1"}, {"mask": "a.png"}):
+        assert entries_digest([plain[0]._replace(**change), plain[1]]) != entries_digest(plain)
+
+
+@BOTH
+def test_masks_are_no_images_of_a_class(tmp_path, make):
+    names = ["a/1.jpg", "a/1_mask.png", "a/1_mask.jpg", "b/2.png", "b/2_MASK.PNG", "b/3_mask.png"]
+    source = custom(make(tmp_path / "set", names))
+    assert {entry.path: entry.mask for entry in source.entries} == {
+        "a/1.jpg": "a/1_mask.png",
+        "a/1_mask.jpg": "",
+        "b/2.png": "b/2_MASK.PNG",
+    }
+    assert source.notes == (
+        "masks without an image beside them, which are left out: 1 (b/3_mask.png)",
+    )
+    assert custom(make(tmp_path / "other", ["a/1.jpg", "b/1.jpg"])).notes == ()
+
+
+def test_a_class_folder_of_masks_alone_is_empty(tmp_path):
+    with pytest.raises(UserError, match="class folder 'c' .*is empty"):
+        custom(make_folder(tmp_path / "set", ["a/1.jpg", "b/1.jpg", "c/1_mask.png"]))
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -255,6 +302,10 @@ def test_csv(tmp_path):
         ("path,label\nx.jpg,a\nx.jpg,b\n", "line 3 .*second time"),
         ("path,label\nx.jpg,\n", "line 2 .*lacks a path or a label"),
         ("path,label,split\nx.jpg,a,holdout\n", "line 2 .*split other than"),
+        (
+            "path,label,patient,fold\nx.jpg,a,p,1\ny.jpg,a,,2\nz.jpg,a,p,2\n",
+            "patient 'p' in fold '1' and in fold '2': a fold keeps patients apart",
+        ),
         ("", "no readable CSV"),
         ("path,label\n\xff\xfe,a\n", "no readable CSV"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kdnb.core.errors import UserError
 from kdnb.core.settings import SPLITS
 from kdnb.data.leakage import groups
-from kdnb.data.splits import image_keys, make_split, subset
+from kdnb.data.splits import image_keys, make_split, subset, uses_folds
 
 
 def manifest(seed: int, size: int = 300, patients: int = 80) -> pd.DataFrame:
@@ -90,6 +90,59 @@ def test_published_keeps_the_folders_and_takes_validation_from_train():
     assert (part == "val").sum() == pytest.approx((part != "test").sum() / 8, abs=2)
     with pytest.raises(UserError, match="no published train and test folders"):
         make_split(table.assign(published_split=""), "published", seed=0)
+
+
+def with_folds(folds: int = 5) -> pd.DataFrame:
+    table = manifest(5).assign(published_split="")
+    return table.assign(fold=(np.arange(len(table)) % folds + 1).astype(str))
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
+def test_folds_are_the_published_parts_and_no_seed_moves_them(fold):
+    table = with_folds()
+    part = make_split(table, "published", seed=0, fold=fold)
+    before = 5 if fold == 1 else fold - 1
+    assert set(table["fold"][part == "test"]) == {str(fold)}
+    assert set(table["fold"][part == "val"]) == {str(before)}
+    rest = {"1", "2", "3", "4", "5"} - {str(fold), str(before)}
+    assert set(table["fold"][part == "train"]) == rest
+    pd.testing.assert_series_equal(make_split(table, "published", seed=7, fold=fold), part)
+    told = f"the parts are the publisher's folds: train {', '.join(sorted(rest))}; val {before}"
+    assert part.attrs["notes"] == [f"{told}; test {fold}"]
+
+
+def test_images_without_a_fold_are_unused_and_told():
+    table = with_folds()
+    table.loc[:9, "fold"] = ""
+    part = make_split(table, "published", seed=0)
+    assert (part[:10] == "unused").all() and (part[10:] != "unused").all()
+    assert part.attrs["notes"][-1] == "10 of 300 images are in no fold and unused"
+
+
+def test_folds_that_cannot_be_used_are_named():
+    with pytest.raises(UserError, match="fold 5 has no image: accepted for this set are 1, 2, 3"):
+        make_split(with_folds(3), "published", seed=0)
+    table = with_folds()
+    table.loc[4, "fold"] = "five"
+    with pytest.raises(UserError, match="fold 'five' is not a number"):
+        make_split(table, "published", seed=0)
+
+
+def test_folds_are_only_used_where_nothing_else_is_published():
+    table = with_folds()
+    assert uses_folds(table, "published")
+    for mode in SPLITS:
+        if mode != "published":
+            assert not uses_folds(table, mode)
+            plain = make_split(table.drop(columns="fold"), mode, seed=0)
+            if mode in ("random", "grouped", "deduplicated"):
+                pd.testing.assert_series_equal(make_split(table, mode, seed=0, fold=2), plain)
+    assert not uses_folds(table.assign(fold=""), "published")
+    folders = manifest(5).assign(fold=table["fold"])
+    assert not uses_folds(folders, "published")
+    pd.testing.assert_series_equal(
+        make_split(folders, "published", seed=0), make_split(manifest(5), "published", seed=0)
+    )
 
 
 @given(st.integers(0, 10**6))
