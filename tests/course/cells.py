@@ -5,8 +5,8 @@ No kernel, and nothing that they do not depend on.
 
 import ast
 
+import kdnb.course
 from kdnb.core.notebook_files import load_json, source_of, tags_of
-from kdnb.course import checks
 from tools.exercises import exercises
 
 
@@ -52,7 +52,7 @@ def replay(path, settings, check, monkeypatch):
 
     notebook, space = load_json(path), {"In": [], "Out": {}, "display": print}
     before, within = needed_cells(notebook)
-    monkeypatch.setattr(checks, "check", check)
+    monkeypatch.setattr(kdnb.course, "check", check)
     for number, source in enumerate(before):
         space["In"].append(source)
         exec(source, space)
