@@ -1,6 +1,6 @@
 """Images in, audited and parted: sources, duplicates, leakage, splits, phantoms (notebook 01)."""
 
-from kdnb.data.audit import against_paper, published_against_paper, write_audit
+from kdnb.data.audit import against_paper, audit_splits, published_against_paper, write_audit
 from kdnb.data.dataset import ImageSet, load
 from kdnb.data.leakage import MEMORY, leak_meter, skill
 from kdnb.data.plots import class_balance, leak_dots, sample_grid
@@ -16,6 +16,7 @@ __all__ = [
     "StudyImages",
     "about",
     "against_paper",
+    "audit_splits",
     "batches",
     "class_balance",
     "dataset_names",

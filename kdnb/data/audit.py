@@ -20,7 +20,7 @@ from kdnb.data.dataset import BASE, ImageSet, load
 from kdnb.data.plots import leak_dots
 from kdnb.data.registry import registered
 
-__all__ = ["Audit", "against_paper", "audit", "published_against_paper", "write_audit"]
+__all__ = ["Audit", "against_paper", "audit_splits", "published_against_paper", "write_audit"]
 
 LEAK_KINDS = ("exact", "near", "family", "patient")  # of a crossing; the first that holds counts
 
@@ -45,7 +45,7 @@ class Audit(NamedTuple):
     data: str
 
 
-def audit(settings: Settings) -> Audit:
+def audit_splits(settings: Settings) -> Audit:
     """What leaks under every split that the data set allows.
 
     Raises:
@@ -110,7 +110,7 @@ def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         dataset: Name of the data set.
-        summary: That of `audit`.
+        summary: That of `audit_splits`.
 
     Returns:
         One row per model: paper, 1-NN and skill under ``protocol`` (the split), 1-NN grouped. Empty
@@ -160,7 +160,7 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     """
     names = _names(settings)
     _check_writable(folder)
-    found = {name: audit(one) for name, one in zip(names, settings, strict=True)}
+    found = {name: audit_splits(one) for name, one in zip(names, settings, strict=True)}
     summaries = {name: audited.summary for name, audited in found.items()}
     ledgers = {name: audited.ledger for name, audited in found.items()}
     summary = pd.concat(summaries, names=["dataset"])

@@ -1,7 +1,7 @@
 """What models and explanations cost: time, memory, work, the ONNX file (notebook 06)."""
 
 from kdnb.efficiency.claims import check_claims
-from kdnb.efficiency.cost_tables import measure_costs, timing_protocol
+from kdnb.efficiency.costs import cost_tables, measure_costs, timing_protocol
 from kdnb.efficiency.explanation_cost import both_factors
 from kdnb.efficiency.onnx_export import export_onnx
 from kdnb.efficiency.plots import cost_ratios_live, pareto_live
@@ -10,6 +10,7 @@ __all__ = [
     "both_factors",
     "check_claims",
     "cost_ratios_live",
+    "cost_tables",
     "export_onnx",
     "measure_costs",
     "pareto_live",

@@ -23,8 +23,8 @@ from kdnb.core.progress import track
 from kdnb.data.transforms import to_tensor
 from kdnb.efficiency.memory import peak_memory
 from kdnb.efficiency.timing import Protocol, forward_of, quartiles_ms, ratio_interval, timed
-from kdnb.feature_maps.average_maps import average_maps, to_size
 from kdnb.feature_maps.cam import CAMS, cams
+from kdnb.feature_maps.maps import average_maps, to_size
 from kdnb.training.model_cost import flops_of, macs
 from kdnb.training.modules import evaluating
 from kdnb.xai.attribution import Context, Raw

@@ -1,10 +1,8 @@
 """What each layer shows and how it decides: maps, CAMs, ledger, probes, CKA (notebook 04)."""
 
 from kdnb.feature_maps.ablation import channel_means, probabilities_without
-from kdnb.feature_maps.average_maps import average_map, to_size
 from kdnb.feature_maps.cam import CAMS, cams
 from kdnb.feature_maps.cka import gram_cka, grams
-from kdnb.feature_maps.decision_ledger import ledgers
 from kdnb.feature_maps.layer_analysis import (
     COMPARED,
     LayerAnalysis,
@@ -12,6 +10,8 @@ from kdnb.feature_maps.layer_analysis import (
     find_layer_analysis,
 )
 from kdnb.feature_maps.layer_report import ImageReport, class_report, image_report
+from kdnb.feature_maps.ledger import decision_ledger, ledgers
+from kdnb.feature_maps.maps import average_map, average_maps, to_size
 from kdnb.feature_maps.plots import (
     ablation_curves,
     cka_heatmaps,
@@ -30,10 +30,12 @@ __all__ = [
     "ablation_curves",
     "analyse_layers",
     "average_map",
+    "average_maps",
     "cams",
     "channel_means",
     "cka_heatmaps",
     "class_report",
+    "decision_ledger",
     "early_decisions",
     "field_box",
     "find_layer_analysis",

@@ -15,9 +15,9 @@ from kdnb.core.errors import UserError
 from kdnb.core.number_text import number, plus
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import probabilities_without
-from kdnb.feature_maps.average_maps import average_map
-from kdnb.feature_maps.decision_ledger import decision_ledger
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
+from kdnb.feature_maps.ledger import decision_ledger
+from kdnb.feature_maps.maps import average_map
 from kdnb.feature_maps.probes import early_decisions
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import gradients_at_taps, logits_and_taps

@@ -17,7 +17,7 @@ from kdnb.core.protocols import TrainedStudy
 from kdnb.core.statistics import seed_interval
 from kdnb.feature_maps.ablation import channel_means, top_k_curve
 from kdnb.feature_maps.cka import gram_cka, grams
-from kdnb.feature_maps.decision_ledger import decision_ledger
+from kdnb.feature_maps.ledger import decision_ledger
 from kdnb.feature_maps.probes import Examples, early_decisions, probe_predictions, probe_table
 from kdnb.training.taps import features, gradients_at_taps
 

@@ -17,7 +17,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import channel_means
 from kdnb.feature_maps.cam import CAMS
-from kdnb.feature_maps.decision_ledger import ledgers
+from kdnb.feature_maps.ledger import ledgers
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.modules import evaluating
 from kdnb.training.taps import gradients_at_taps

@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from kdnb.core.errors import UserError
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import probabilities_without
-from kdnb.feature_maps.decision_ledger import ledgers
+from kdnb.feature_maps.ledger import ledgers
 from kdnb.training.taps import logits_and_taps
 from kdnb.widgets.layer_maps import ModelMaps, StepperData, probabilities_of
 from kdnb.widgets.stepper_numbers import patch

@@ -24,7 +24,7 @@ from kdnb.xai.teacher_agreement import (
     cka_with_teacher,
     kd_question,
 )
-from kdnb.xai.verdicts import explanation_quality, explanation_scores, margins
+from kdnb.xai.verdicts import explanation_quality, explanation_scores, explanation_verdicts, margins
 
 __all__ = [
     "AGREEMENTS",
@@ -46,6 +46,7 @@ __all__ = [
     "explain",
     "explanation_quality",
     "explanation_scores",
+    "explanation_verdicts",
     "kd_question",
     "margins",
     "randomisation",

@@ -104,7 +104,7 @@ def distractor_shares(
         models: Students of several seeds.
         images: (N, 3, H, W).
         targets: (N,) class numbers.
-        distractors: (N, H, W) bool, see :class:`kdnb.data.phantoms.render.Phantom`.
+        distractors: (N, H, W) bool, see :class:`kdnb.data.phantoms.drawing.Phantom`.
         groups: (N,) patient of each image.
         tap: Number of the tap, 0 is the first.
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.feature_maps.average_maps import average_map, to_size
 from kdnb.feature_maps.cam import CAMS, cams
+from kdnb.feature_maps.maps import average_map, to_size
 from kdnb.training.modules import evaluating, modules_at
 from kdnb.training.taps import check_targets, logits_and_taps
 from kdnb.xai.attribution import Attribution, Context, Promise, Raw, checked_targets, require

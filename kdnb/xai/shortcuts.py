@@ -14,8 +14,8 @@ from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run
 from kdnb.core.statistics import Interval, seed_interval, share_interval
 from kdnb.data.dataset import ImageSet, load
+from kdnb.data.phantoms.drawing import render
 from kdnb.data.phantoms.plan import PhantomPlan
-from kdnb.data.phantoms.render import render
 from kdnb.data.registry import phantom_plan
 from kdnb.data.sources import phantom_source
 from kdnb.data.study_images import StudyImages

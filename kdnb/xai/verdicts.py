@@ -27,7 +27,7 @@ from kdnb.xai.evaluation import (
 )
 from kdnb.xai.metrics import METRICS
 
-__all__ = ["explanation_quality", "explanation_scores", "margins", "verdicts"]
+__all__ = ["explanation_quality", "explanation_scores", "margins", "explanation_verdicts"]
 
 TIMED = {  # method in notebook 06's table of costs -> the explanation whose grade stands for it
     "average_map": "average map, middle",
@@ -117,7 +117,7 @@ def margins(study: TrainedStudy) -> pd.DataFrame:
     return table.unstack("metric", sort=False)
 
 
-def verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
+def explanation_verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     """What each explanation passes, with its whole interval on the right side of the line.
 
     - points at the lesion: more energy in the mask than each baseline;

@@ -7,9 +7,9 @@ from PIL import Image
 
 from kdnb.core.errors import UserError
 from kdnb.core.settings import SPLITS, Settings
-from kdnb.data.audit import against_paper, audit, published_against_paper, write_audit
+from kdnb.data.audit import against_paper, audit_splits, published_against_paper, write_audit
+from kdnb.data.phantoms.drawing import render
 from kdnb.data.phantoms.plan import PhantomPlan, table
-from kdnb.data.phantoms.render import render
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def settings(folder):
 
 
 def test_planted_copies_are_counted_and_the_grouped_split_has_none(folder):
-    found = audit(settings(folder))
+    found = audit_splits(settings(folder))
     summary = found.summary
     assert summary.loc["published", ["exact", "near", "family"]].tolist() == [3, 0, 2]
     assert summary.loc["grouped", ["exact", "near", "family", "patient"]].tolist() == [0, 0, 0, 0]
@@ -104,7 +104,7 @@ def test_bad_places_are_one_clear_line(folder):
     with pytest.raises(UserError, match="cannot be written .*--out"):
         write_audit([settings(folder)], folder / "file" / "out")
     with pytest.raises(UserError, match="does not exist"):
-        audit(
+        audit_splits(
             Settings.checked(
                 {"dataset": "custom", "data": str(folder / "nowhere"), "runs_dir": str(folder)}
             )

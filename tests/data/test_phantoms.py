@@ -13,8 +13,8 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from kdnb.core.errors import UserError
+from kdnb.data.phantoms.drawing import _draw, _rows, render, render_all
 from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan, classes, table
-from kdnb.data.phantoms.render import _draw, _rows, render, render_all
 
 HEALTHY = {"brain": "notumor", "fundus": "normal"}
 SMALL = PhantomPlan(patients=8, slices=3)

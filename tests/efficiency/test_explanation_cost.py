@@ -20,8 +20,8 @@ from kdnb.efficiency.explanation_cost import (
     explanation_work,
 )
 from kdnb.efficiency.timing import Protocol
-from kdnb.feature_maps.average_maps import to_size
 from kdnb.feature_maps.cam import CAMS, cams
+from kdnb.feature_maps.maps import to_size
 from kdnb.training.model_cost import macs
 from kdnb.training.students import FiveConv
 from kdnb.training.teachers import TappedDenseNet121

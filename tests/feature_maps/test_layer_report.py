@@ -14,7 +14,6 @@ from kdnb.core.runs import Run
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps import layer_tables
 from kdnb.feature_maps.ablation import channel_means
-from kdnb.feature_maps.decision_ledger import decision_ledger
 from kdnb.feature_maps.layer_analysis import (
     FITTED,
     KS,
@@ -25,6 +24,7 @@ from kdnb.feature_maps.layer_analysis import (
 )
 from kdnb.feature_maps.layer_report import class_report, image_report
 from kdnb.feature_maps.layer_tables import ledger_table
+from kdnb.feature_maps.ledger import decision_ledger
 from kdnb.feature_maps.probes import early_decisions, fit_probes
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import features

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from kdnb.core.errors import UserError
-from kdnb.feature_maps.average_maps import average_maps
+from kdnb.feature_maps.maps import average_maps
 from kdnb.feature_maps.probes import (
     Examples,
     control_task,

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from kdnb.core.errors import UserError
-from kdnb.efficiency.cost_tables import cost_tables, measure_costs
+from kdnb.efficiency.costs import cost_tables, measure_costs
 from kdnb.study.study import MODELS, Study
 from kdnb.training import teachers
 
 # modules that have the name of a function which their room hands on
 training = import_module("kdnb.training.train_teacher")
 students = import_module("kdnb.distillation.train_student")
-measuring = import_module("kdnb.efficiency.cost_tables")
+measuring = import_module("kdnb.efficiency.costs")
 
 TRAINED_KINDS = ("teacher", "student", "teacher_logits", "costs")
 NOT_TRAINED = "the {0} of these settings is not trained yet: study.train('{0}') does that"

@@ -16,9 +16,9 @@ from kdnb.core.errors import UserError
 from kdnb.core.statistics import softmax
 from kdnb.data.transforms import to_tensor
 from kdnb.feature_maps.ablation import channel_means
-from kdnb.feature_maps.average_maps import average_maps
 from kdnb.feature_maps.cam import cams
-from kdnb.feature_maps.decision_ledger import decision_ledger
+from kdnb.feature_maps.ledger import decision_ledger
+from kdnb.feature_maps.maps import average_maps
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.students import FiveConv
 from kdnb.training.teachers import make_teacher

@@ -28,8 +28,8 @@ from kdnb.xai.verdicts import (
     TIMED,
     explanation_quality,
     explanation_scores,
+    explanation_verdicts,
     margins,
-    verdicts,
 )
 
 GOOD = {
@@ -83,7 +83,7 @@ def above(spread, **explanations):
 
 def judged(spread, above_by=None, **explanations):
     given = {name: v for name, v in explanations.items() if name not in BASELINES}
-    rows = verdicts(
+    rows = explanation_verdicts(
         table(spread, **explanations), above(spread if above_by is None else above_by, **given)
     )
     return rows.loc["student"]
@@ -111,6 +111,14 @@ def test_wide_intervals_pass_nothing_and_unknown_is_not_failed(baselines):
     assert without_ends.drop(["passed", "seeds"]).isna().all(), (
         "no interval: not known, and not failed"
     )
+
+
+def test_metrics_know_which_scores_are_good():
+    scores = pd.Series([-0.5, 0.2])
+    assert METRICS["stability"].turned(scores).tolist() == [-0.5, 0.2]
+    assert METRICS["deletion, blur"].turned(scores).tolist() == [0.5, -0.2]
+    assert METRICS["randomisation"].turned(scores).tolist() == [-0.5, -0.2]
+    assert {METRICS[metric].good for metric in AGAINST} == {"large"}, "margins count upwards"
 
 
 def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
@@ -248,7 +256,7 @@ def test_every_explanation_of_every_model_is_graded_once(study):
     above = margins(study)
     assert set(above.index) == {key for key in expected if key[1] not in BASELINES}
     assert set(above) == set(AGAINST)
-    assert verdicts(grades, above).shape == (len(expected), 7)
+    assert explanation_verdicts(grades, above).shape == (len(expected), 7)
     assert np.isfinite(kd_question(study, alike).loc["accuracy", "difference"])
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import linear, max_pool2d, relu
 
 from kdnb.core.errors import UserError
 from kdnb.feature_maps.cam import cams
-from kdnb.feature_maps.decision_ledger import decision_ledger, ledgers
+from kdnb.feature_maps.ledger import decision_ledger, ledgers
 from kdnb.training.students import FiveConv, make_student
 from kdnb.training.teachers import make_teacher
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kdnb.core.errors import UserError
-from kdnb.feature_maps.average_maps import average_maps, to_size
+from kdnb.feature_maps.maps import average_maps, to_size
 from kdnb.training.students import make_student
 from kdnb.training.taps import capture
 from kdnb.training.teachers import make_teacher
