@@ -20,6 +20,11 @@ from kdnb.distillation.losses import (
     standardised_loss,
     usable_losses,
 )
+from kdnb.distillation.predictions import (
+    predicted_classes,
+    training_histories,
+    training_records,
+)
 from kdnb.distillation.teacher_logits import (
     cache_logits,
     controlled_logits,
@@ -46,6 +51,7 @@ __all__ = [
     "grid_answer",
     "grid_table",
     "kd_loss",
+    "predicted_classes",
     "soft_gradient",
     "soft_loss",
     "standardised_loss",
@@ -53,5 +59,7 @@ __all__ = [
     "train_grid",
     "train_student",
     "train_teacher_or_control",
+    "training_histories",
+    "training_records",
     "usable_losses",
 ]

@@ -15,6 +15,7 @@ import zipfile
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -82,9 +83,12 @@ def test_names_come_from_the_room_that_offers_them(path):
         for node in ast.walk(ast.parse(cell.source)):
             if not isinstance(node, ast.ImportFrom) or not node.module.startswith("kdnb."):
                 continue
+            names = [alias.name for alias in node.names]
+            found = [getattr(import_module(node.module), name) for name in names]
+            assert not any(isinstance(value, ModuleType) for value in found), names
             room = import_module(".".join(node.module.split(".")[:2]))
             if node.module != room.__name__:
-                assert not {alias.name for alias in node.names} & set(getattr(room, "__all__", ()))
+                assert not set(names) & set(getattr(room, "__all__", ())), names
 
 
 @each
