@@ -135,7 +135,7 @@ def test_ctrl_c_stops_and_the_next_call_goes_on(workers, write, folder):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://here"])
 def test_a_scheduler_that_does_not_answer_is_one_line(address, specs, monkeypatch, folder):
-    monkeypatch.setattr("kdnb.batch.run_many.PATIENCE", 1)
+    monkeypatch.setattr("kdnb.batch.run_many.CONNECT_TIMEOUT", 1)
     with pytest.raises(UserError, match=f"no Dask scheduler answers at '{address}'") as caught:
         run_many(specs("[grid]\nx = [1, 2]"), scheduler=address)
     assert "\n" not in str(caught.value) and not (folder / "runs").exists()
