@@ -115,7 +115,7 @@ def test_a_notebook(copy):
     follow("Add a notebook", copy)
     python("", copy, "-m", "ruff", "format", "-q", "notebooks/08_patients.ipynb")
     lint = copy / "tests/notebooks/test_notebooks.py"
-    lint.write_text(lint.read_text().replace('07_results"\n', '07_results 08_patients"\n'))
+    lint.write_text(lint.read_text().replace('"07_results",\n', '"07_results", "08_patients",\n'))
     for command in recipe("Add a notebook")[-1][1].splitlines():
         tool, *arguments = command.split()
         if tool == "papermill":
