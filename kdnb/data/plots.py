@@ -21,18 +21,8 @@ def class_balance(table: pd.DataFrame) -> Picture:
     """Images per class and part, from a table with columns ``label`` and ``part``."""
     parts = [part for part in ("train", "val", "test", "unused") if (table["part"] == part).any()]
     counts = table.groupby(["label", "part"]).size().unstack(fill_value=0)[parts]
-    left = counts.cumsum(axis=1) - counts
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(counts) + 1.2))
-    for i, part in enumerate(parts):
-        axes.barh(
-            counts.index,
-            counts[part],
-            left=left[part],
-            label=part,
-            color=PALETTE[i],
-            hatch=HATCHES[i],
-            edgecolor="white",
-        )
+    _stacked_bars(axes, counts, {part: part for part in parts})
     axes.set_xlabel("images")
     axes.invert_yaxis()
     axes.legend(frameon=False, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 1))
@@ -41,6 +31,21 @@ def class_balance(table: pd.DataFrame) -> Picture:
         numbers = ", ".join(f"{row[part]} {part}" for part in parts)
         said.append(f"{label}: {numbers}")
     return Picture(figure, f"Bar chart of images per class and part. {'; '.join(said)}.")
+
+
+def _stacked_bars(axes: plt.Axes, counts: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """One bar per row of ``counts``, a piece per column; ``names`` gives each column's label."""
+    left = counts.cumsum(axis=1) - counts
+    for i, (column, name) in enumerate(names.items()):
+        axes.barh(
+            counts.index,
+            counts[column],
+            left=left[column],
+            label=name,
+            color=PALETTE[i],
+            hatch=HATCHES[i],
+            edgecolor="white",
+        )
 
 
 def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture:
@@ -92,18 +97,8 @@ def origin_bars(counts: pd.DataFrame) -> Picture:
     ``counts`` is `kdnb.data.origin_counts.published_test_origins`.
     """
     figure, axes = plt.subplots(figsize=(7.5, 0.6 * len(counts) + 1.5))
-    left = counts.cumsum(axis=1) - counts
+    _stacked_bars(axes, counts, FOUND_IN_TRAINING)
     said = []
-    for i, (kind, name) in enumerate(FOUND_IN_TRAINING.items()):
-        axes.barh(
-            counts.index,
-            counts[kind],
-            left=left[kind],
-            label=name,
-            color=PALETTE[i],
-            hatch=HATCHES[i],
-            edgecolor="white",
-        )
     for label, row in counts.iterrows():
         numbers = ", ".join(f"{name} {row[kind]}" for kind, name in FOUND_IN_TRAINING.items())
         said.append(f"{label}: {numbers}")
