@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import Notebook, code_cells, notebooks, source_of, tags_of
 from kdnb.core.runs import read_json
@@ -190,23 +191,15 @@ def main(
     executed: Annotated[
         str, typer.Option(help="folder of a finished study; empty: that of the settings")
     ] = "",
-    dataset: Annotated[str, typer.Option(help="phantom_brain, … or custom")] = "phantom_brain",
-    data: Annotated[str, typer.Option(help="path of an archive, a folder or a CSV")] = "",
-    profile: Annotated[str, typer.Option(help="smoke, quick, standard or paper")] = "quick",
-    seed: Annotated[int, typer.Option(help="seed of everything random")] = 0,
-    split: Annotated[str, typer.Option(help="grouped, random, …")] = "grouped",
-    runs_dir: Annotated[str, typer.Option(help="folder for everything computed")] = "",
+    dataset: Dataset = "phantom_brain",
+    data: Data = "",
+    profile: ProfileName = "quick",
+    seed: Seed = 0,
+    split: Split = "grouped",
+    runs_dir: RunsDir = "",
 ) -> None:
     """Build the book of a study's executed notebooks; where there are none, the study runs."""
-    given = {
-        "dataset": dataset,
-        "data": data,
-        "profile": profile,
-        "seed": seed,
-        "split": split,
-        "runs_dir": runs_dir,
-    }
-    settings = Settings.checked(given)
+    settings = Settings.checked(study_values(dataset, data, profile, seed, split, runs_dir))
     folder = _executed_folder(Path(executed)) if executed else executed_study(settings)
     print(f"book: {build_book(folder, settings.runs / 'book' / folder.name)}")
 

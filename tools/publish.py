@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
+from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.core.report import publish
 from kdnb.core.settings import Settings, project_root
 from kdnb.study import Study
@@ -15,24 +12,15 @@ __all__ = ["main"]
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help="the data set of the study")] = "phantom_brain",
-    data: Annotated[str, typer.Option(help="its archive, folder or CSV, if it was given")] = "",
-    profile: Annotated[str, typer.Option(help="smoke, quick, standard or paper")] = "quick",
-    seed: Annotated[int, typer.Option(help="seed of the study")] = 0,
-    split: Annotated[str, typer.Option(help="its split")] = "grouped",
-    runs_dir: Annotated[str, typer.Option(help="folder of all runs; empty: runs/")] = "",
+    dataset: Dataset = "phantom_brain",
+    data: Data = "",
+    profile: ProfileName = "quick",
+    seed: Seed = 0,
+    split: Split = "grouped",
+    runs_dir: RunsDir = "",
 ) -> None:
     """Copy what a study left; of real data no picture that shows pixels."""
-    settings = Settings.checked(
-        {
-            "dataset": dataset,
-            "data": data,
-            "profile": profile,
-            "seed": seed,
-            "split": split,
-            "runs_dir": runs_dir,
-        }
-    )
+    settings = Settings.checked(study_values(dataset, data, profile, seed, split, runs_dir))
     folder = project_root() / "figures"
     published = publish(Study(settings).results, folder)
     print(f"{len(published)} files in {folder}")

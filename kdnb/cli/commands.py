@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from kdnb.cli.sweep import RunsDir, sweep_app
+from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
+from kdnb.cli.sweep import sweep_app
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings, project_root
 
@@ -28,13 +29,6 @@ data_app = typer.Typer(help="Look at a data set before anything is trained.", no
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
 
-Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
-Data = Annotated[
-    str, typer.Option(help="path of an archive, a folder or a CSV; empty: the default place")
-]
-ProfileName = Annotated[str, typer.Option(help="smoke, quick, standard or paper")]
-Seed = Annotated[int, typer.Option(help="seed of everything random")]
-Split = Annotated[str, typer.Option(help="grouped, random, published, deduplicated or patients")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")
 ]
@@ -52,10 +46,12 @@ def study(
 ) -> None:
     """Run all notebooks in order and write the report; what is done already is reused."""
     start = time.perf_counter()
-    settings = _settings(dataset, data, profile, seed, split, runs_dir, set_)
+    values = study_values(dataset, data, profile, seed, split, runs_dir)
+    sets = _parse_sets(set_)
+    settings = Settings.checked({**values, **sets})
     from kdnb.study.whole_study import run_notebooks
 
-    report, summary = run_notebooks(settings, _parse_sets(set_))
+    report, summary = run_notebooks(settings, sets)
     print(f"\n{summary.to_string(index=False)}\n\nreport: {report}")
     print(f"study finished in {time.perf_counter() - start:.0f} s")
 
@@ -70,9 +66,11 @@ def show(
     runs_dir: RunsDir = "",
 ) -> None:
     """Read a data set and say what it holds, how it is split, and what leaks."""
+    values = study_values(dataset, data, profile, seed, split, runs_dir)
+    settings = Settings.checked(values)
     from kdnb.data.study_images import StudyImages
 
-    study_images = StudyImages(_settings(dataset, data, profile, seed, split, runs_dir, None))
+    study_images = StudyImages(settings)
     images = study_images.image_set
     print(images.table.groupby(["label", "part"]).size().unstack(fill_value=0).to_string())
     print(f"{len(images.table)} images, {len(images.broken)} skipped, split '{images.split}'")
@@ -251,27 +249,6 @@ def _parse_value(name: str, text: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         raise UserError(f"--set {name} takes a number, a text or a list, got '{text}'") from None
-
-
-def _settings(
-    dataset: str,
-    data: str,
-    profile: str,
-    seed: int,
-    split: str,
-    runs_dir: str,
-    sets: list[str] | None,
-) -> Settings:
-    """Checked settings from the options that commands share; ``--set`` overrides them."""
-    given = {
-        "dataset": dataset,
-        "data": data,
-        "profile": profile,
-        "seed": seed,
-        "split": split,
-        "runs_dir": runs_dir,
-    }
-    return Settings.checked({**given, **_parse_sets(sets)})
 
 
 def main() -> None:

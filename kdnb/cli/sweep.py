@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kdnb.batch.run_spec import SweepSpec, read_spec
+from kdnb.cli.options import RunsDir
 from kdnb.core.runs import atomic_path, write_json
 from kdnb.core.settings import Settings
 
@@ -22,9 +23,6 @@ sweep_app = typer.Typer(
 )
 
 PlanFile = Annotated[Path, typer.Argument(help="a plan, such as sweeps/grid.toml")]
-RunsDir = Annotated[
-    str, typer.Option(help="folder for everything computed; empty: runs/ of the project")
-]
 Workers = Annotated[int, typer.Option(min=1, help="processes on this machine; several need Dask")]
 Scheduler = Annotated[
     str, typer.Option(help="address of a Dask scheduler, such as tcp://127.0.0.1:8786")
