@@ -45,6 +45,19 @@ def one(study, reading):
     return image_report(reading, study.images(rows), target=int(study.targets(rows)[0]))
 
 
+def stepper_data_of(study, reading, rows):
+    """What the stepper shows of some images of the study, each titled by its row."""
+    return analysed_stepper_data(
+        reading,
+        study.student_model,
+        study.teacher_model,
+        study.images(rows),
+        study.image_set.pixels[rows],
+        study.targets(rows),
+        [str(row) for row in rows],
+    )
+
+
 def test_it_is_measured_once(study, reading):
     assert analyse_layers(study).run.reused and analyse_layers(study).run.id == reading.run.id
     assert find_layer_analysis(study.settings, study.student.id[:6]).run.id == reading.run.id
@@ -155,16 +168,7 @@ def test_the_words_hold_the_numbers_of_the_table(one):
 
 
 def test_the_report_holds_the_numbers_of_the_stepper(study, reading, one):
-    rows = study.sample(1)
-    data = analysed_stepper_data(
-        reading,
-        study.student_model,
-        study.teacher_model,
-        study.images(rows),
-        study.image_set.pixels[rows],
-        study.targets(rows),
-        ["one"],
-    )
+    data = stepper_data_of(study, reading, study.sample(1))
     answer = int(data.models[0].logits[0].argmax())
     for layer, row in enumerate(one.table.to_dict("records"), start=1):
         pane = stepper_panel(data, StepperState(layer=layer, target=answer)).panes[0]
@@ -211,15 +215,7 @@ def test_a_class_is_read_over_its_test_images(study, reading):
 
 def test_the_stepper_knows_what_the_reading_knows(study, reading):
     rows = study.sample(3)
-    data = analysed_stepper_data(
-        reading,
-        study.student_model,
-        study.teacher_model,
-        study.images(rows),
-        study.image_set.pixels[rows],
-        study.targets(rows),
-        list("abc"),
-    )
+    data = stepper_data_of(study, reading, rows)
     probes = reading.table("probes")
     for m, name in zip(data.models, ("KD student", "teacher"), strict=True):
         assert m.readings["probe"].tolist() == probes[probes["model"] == name]["accuracy"].tolist()
