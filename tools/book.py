@@ -194,7 +194,7 @@ def main(
     data: Annotated[str, typer.Option(help="path of an archive, a folder or a CSV")] = "",
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or paper")] = "quick",
     seed: Annotated[int, typer.Option(help="seed of everything random")] = 0,
-    split: Annotated[str, typer.Option(help="grouped, random, …")] = "grouped",
+    split: Annotated[str, typer.Option(help="grouped, random, …; empty: the set's default")] = "",
     runs_dir: Annotated[str, typer.Option(help="folder for everything computed")] = "",
 ) -> None:
     """Build the book of a study's executed notebooks; where there are none, the study runs."""

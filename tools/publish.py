@@ -19,7 +19,7 @@ def main(
     data: Annotated[str, typer.Option(help="its archive, folder or CSV, if it was given")] = "",
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or paper")] = "quick",
     seed: Annotated[int, typer.Option(help="seed of the study")] = 0,
-    split: Annotated[str, typer.Option(help="its split")] = "grouped",
+    split: Annotated[str, typer.Option(help="its split; empty: the set's default")] = "",
     runs_dir: Annotated[str, typer.Option(help="folder of all runs; empty: runs/")] = "",
 ) -> None:
     """Copy what a study left; of real data no picture that shows pixels."""

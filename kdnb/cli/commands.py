@@ -34,7 +34,13 @@ Data = Annotated[
 ]
 ProfileName = Annotated[str, typer.Option(help="smoke, quick, standard or paper")]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
-Split = Annotated[str, typer.Option(help="grouped, random, published, deduplicated or patients")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="grouped, random, published, deduplicated or patients; "
+        "empty: the data set's own default, grouped or patients"
+    ),
+]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")
 ]
@@ -46,7 +52,7 @@ def study(
     data: Data = "",
     profile: ProfileName = "quick",
     seed: Seed = 0,
-    split: Split = "grouped",
+    split: Split = "",
     runs_dir: RunsDir = "",
     set_: Sets = None,
 ) -> None:
@@ -66,7 +72,7 @@ def show(
     data: Data = "",
     profile: ProfileName = "quick",
     seed: Seed = 0,
-    split: Split = "grouped",
+    split: Split = "",
     runs_dir: RunsDir = "",
 ) -> None:
     """Read a data set and say what it holds, how it is split, and what leaks."""
