@@ -195,7 +195,7 @@ def main(
     data: Data = "",
     profile: ProfileName = "quick",
     seed: Seed = 0,
-    split: Split = "grouped",
+    split: Split = "",
     runs_dir: RunsDir = "",
 ) -> None:
     """Build the book of a study's executed notebooks; where there are none, the study runs."""

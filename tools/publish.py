@@ -16,7 +16,7 @@ def main(
     data: Data = "",
     profile: ProfileName = "quick",
     seed: Seed = 0,
-    split: Split = "grouped",
+    split: Split = "",
     runs_dir: RunsDir = "",
 ) -> None:
     """Copy what a study left; of real data no picture that shows pixels."""

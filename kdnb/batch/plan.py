@@ -236,11 +236,14 @@ def _part(keys: _PartKeys, folder: Path) -> Part:
     declared.pop("runs_dir", None)  # the folder of a sweep's runs is none of their parameters
     varied = _varied(keys, declared)
     runs = []
+    defaults: dict[tuple[str, str], str] = {}
     for chosen in _combinations(keys):
         values = {}
         for name, default in declared.items():
             values[name] = _cast(name, chosen.get(name, default), default)
-        _settings(values)  # raises what is out of range
+        settings = _settings(values)  # raises what is out of range
+        if "dataset" in values and values.get("split") == "":
+            values["split"] = _default_split(settings, defaults)
         runs.append(_located(values, folder))
     return Part(
         name=keys.name,
@@ -250,6 +253,21 @@ def _part(keys: _PartKeys, folder: Path) -> Part:
         named=(*keys.fixed, *varied),
         runs=tuple(runs),
     )
+
+
+def _default_split(settings: Settings, known: dict[tuple[str, str], str]) -> str:
+    """The split that the data set decides, so that every record of a run names it.
+
+    Args:
+        settings: Of the run.
+        known: What was found before, which this call adds to.
+    """
+    key = (settings.dataset, settings.sizes_of)
+    if key not in known:
+        from kdnb.data.default_split import resolve_split  # torch loads for seconds
+
+        known[key] = resolve_split(settings).split
+    return known[key]
 
 
 def _find(name: str, folder: Path) -> Path:

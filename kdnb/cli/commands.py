@@ -40,7 +40,7 @@ def study(
     data: Data = "",
     profile: ProfileName = "quick",
     seed: Seed = 0,
-    split: Split = "grouped",
+    split: Split = "",
     runs_dir: RunsDir = "",
     set_: Sets = None,
 ) -> None:
@@ -62,7 +62,7 @@ def show(
     data: Data = "",
     profile: ProfileName = "quick",
     seed: Seed = 0,
-    split: Split = "grouped",
+    split: Split = "",
     runs_dir: RunsDir = "",
 ) -> None:
     """Read a data set and say what it holds, how it is split, and what leaks."""

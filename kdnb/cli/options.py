@@ -14,7 +14,13 @@ Data = Annotated[
 ]
 ProfileName = Annotated[str, typer.Option(help="smoke, quick, standard or paper")]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
-Split = Annotated[str, typer.Option(help="grouped, random, published, deduplicated or patients")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="grouped, random, published, deduplicated or patients; "
+        "empty: the data set's own default, grouped or patients"
+    ),
+]
 RunsDir = Annotated[
     str, typer.Option(help="folder for everything computed; empty: runs/ of the project")
 ]

@@ -91,7 +91,9 @@ class Settings(BaseModel):
     data: str = Field(
         "", description="the path of an archive, a folder or a CSV; '' for the default place"
     )
-    split: Literal[SPLITS] = Field("grouped", description=f"one of {', '.join(SPLITS)}")
+    split: Literal["", *SPLITS] = Field(
+        "", description=f"one of {', '.join(SPLITS)}, or '' for the data set's own default"
+    )
     sizes_of: Literal["", "patients"] = Field(
         "", description="patients, for parts of that split's sizes under random or grouped, or ''"
     )

@@ -2,6 +2,7 @@
 
 from kdnb.data.audit import against_paper, audit_splits, published_against_paper, write_audit
 from kdnb.data.dataset import ImageSet, load
+from kdnb.data.default_split import resolve_split, split_note
 from kdnb.data.leakage import MEMORY, leak_meter, skill
 from kdnb.data.plots import class_balance, leak_dots, sample_grid
 from kdnb.data.registry import about, dataset_names, download, open_source, phantom_plan, registered
@@ -29,8 +30,10 @@ __all__ = [
     "phantom_source",
     "published_against_paper",
     "registered",
+    "resolve_split",
     "sample_grid",
     "skill",
+    "split_note",
     "to_tensor",
     "write_audit",
 ]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
-from kdnb.core.progress import track
 from kdnb.core.runs import Run, digest, get_or_make, write_json
 from kdnb.core.settings import Settings
 from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
-from kdnb.data.decode import decode
+from kdnb.data.decode import read_images
+from kdnb.data.default_split import resolve_split, split_note
 from kdnb.data.masks import Masks, check_masks, open_masks, pack, write_masks
 from kdnb.data.origin_runs import add_number_runs, keep_origins
 from kdnb.data.origins import OriginTable, add_origins
@@ -94,6 +91,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     Raises:
         UserError: If the source is refused, too many images are broken, or a part has no image.
     """
+    settings = resolve_split(settings)
     source = source or open_source(settings)
     size = settings.image_size
     mode = settings.split
@@ -140,7 +138,13 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         split=mode,
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
-        notes=(*facts["notes"], *mask_notes, *parted.json("notes.json"), *notes),
+        notes=(
+            *facts["notes"],
+            *mask_notes,
+            *split_note(settings),
+            *parted.json("notes.json"),
+            *notes,
+        ),
         group_widening=widening,
     )
 
@@ -236,7 +240,7 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     arrays = [pixels]
     if source.draw is None and size != BASE:
         arrays.append(_create(_ahead(run, size), len(entries), size))
-    facts = entries.join(_read_images(source, entries["path"], arrays))
+    facts = entries.join(read_images(source.read, source.name, entries["path"], arrays))
     fine = facts["reason"] == ""
     broken = facts.loc[~fine, ["path", "reason"]]
     table = facts[fine].drop(columns="reason").reset_index(drop=True)
@@ -322,7 +326,7 @@ def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, r
         shutil.move(ahead, path)
     else:
         pixels = _create(path, len(manifest), size)
-        found = _read_images(source, manifest["path"], [pixels])
+        found = read_images(source.read, source.name, manifest["path"], [pixels])
         if not found["sha256"].equals(manifest["sha256"]):
             raise UserError(_changed(source))
     _make_masks(source, manifest, size, made, run)
@@ -348,29 +352,6 @@ def _any_mask(table: pd.DataFrame) -> bool:
 
 def _changed(source: Source) -> str:
     return f"'{source.name}' has changed while it was read: run again"
-
-
-def _read_images(source: Source, paths: pd.Series, arrays: Sequence[np.ndarray]) -> pd.DataFrame:
-    """Fill arrays (N, S, S, 3) uint8, each of its own size S, from one decoding of each image.
-
-    Returns:
-        Reason ("" if read), width, height and SHA-256 of each image.
-    """
-    sizes = [pixels.shape[1] for pixels in arrays]
-
-    def read(row: int) -> tuple[str, int, int, str]:
-        try:
-            data = source.read(paths[row])
-            squares, width, height = decode(data, sizes)
-        except (ValueError, OSError) as error:
-            return str(error) or type(error).__name__, 0, 0, ""
-        for pixels, square in zip(arrays, squares, strict=True):
-            pixels[row] = square
-        return "", width, height, hashlib.sha256(data).hexdigest()
-
-    with ThreadPoolExecutor(2) as pool:  # Pillow and zlib work outside the interpreter's lock
-        found = list(track(pool.map(read, range(len(paths))), f"reading {source.name}", len(paths)))
-    return pd.DataFrame(found, columns=["reason", "width", "height", "sha256"])
 
 
 def _make_split(manifest: pd.DataFrame, drawn: dict[str, Any], run: Run) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 from PIL import ExifTags, Image, ImageOps
 
-__all__ = ["decode"]
+from kdnb.core.progress import track
+
+__all__ = ["decode", "read_images"]
 
 MAX_PIXELS = 64_000_000
 DRAFT = 1024  # px, twice the largest image_size that the settings accept
@@ -49,6 +54,37 @@ def decode(data: bytes, sizes: Sequence[int]) -> tuple[list[np.ndarray], int, in
         raise ValueError("not an image") from None
     except Exception as error:  # Pillow's readers raise a dozen unrelated types on damaged files
         raise ValueError(str(error)) from None
+
+
+def read_images(
+    read_file: Callable[[str], bytes], name: str, paths: pd.Series, arrays: Sequence[np.ndarray]
+) -> pd.DataFrame:
+    """Fill arrays (N, S, S, 3) uint8, each of its own size S, from one decoding of each image.
+
+    Args:
+        read_file: Path → bytes of the file; ValueError or OSError where that fails.
+        name: Of the source, for the progress.
+        paths: (N,).
+        arrays: To be filled.
+
+    Returns:
+        Reason ("" if read), width, height and SHA-256 of each image.
+    """
+    sizes = [pixels.shape[1] for pixels in arrays]
+
+    def read(row: int) -> tuple[str, int, int, str]:
+        try:
+            data = read_file(paths[row])
+            squares, width, height = decode(data, sizes)
+        except (ValueError, OSError) as error:
+            return str(error) or type(error).__name__, 0, 0, ""
+        for pixels, square in zip(arrays, squares, strict=True):
+            pixels[row] = square
+        return "", width, height, hashlib.sha256(data).hexdigest()
+
+    with ThreadPoolExecutor(2) as pool:  # Pillow and zlib work outside the interpreter's lock
+        found = list(track(pool.map(read, range(len(paths))), f"reading {name}", len(paths)))
+    return pd.DataFrame(found, columns=["reason", "width", "height", "sha256"])
 
 
 def _square(image: Image.Image, size: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import Tensor
 from kdnb.core.settings import Settings
 from kdnb.data import duplicates, leakage
 from kdnb.data.dataset import BASE, ImageSet, load
+from kdnb.data.default_split import resolve_split
 from kdnb.data.transforms import to_tensor
 
 __all__ = ["StudyImages"]
@@ -23,8 +24,8 @@ class StudyImages:
     """The images of one setting; each attribute is computed once and kept."""
 
     def __init__(self, settings: Settings) -> None:
-        """``settings`` decide everything."""
-        self.settings = settings
+        """``settings`` decide everything; where they name no split, the data set does."""
+        self.settings = resolve_split(settings)
         self.device = settings.activate()
 
     @cached_property

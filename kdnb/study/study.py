@@ -48,7 +48,7 @@ class Study(StudyImages):
     """
 
     def __init__(self, settings: Settings) -> None:
-        """``settings`` decide everything."""
+        """``settings`` decide everything; where they name no split, the data set does."""
         super().__init__(settings)
         self._runs: dict[str, Run] = {}  # name -> its finished run, as made or found
 

@@ -38,6 +38,7 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
 
     _require_taken(explicit)
     study = Study(settings)
+    settings = study.settings  # with a split that has a name
     image_set = study.image_set  # bad data ends here, before any notebook runs
     results = study.results
     say(

@@ -247,6 +247,13 @@ def test_plans_of_the_project_are_valid(path):
     assert len({digest(run) for run in runs}) == len(runs) > 1
 
 
+def test_a_split_that_a_plan_leaves_to_the_data_set_is_named_in_every_run(write):
+    text = '[fixed]\nprofile = "smoke"\n\n[grid]\ndataset = ["phantom_brain", "figshare_brain"]\n'
+    plan = read_plan(write(text, head=STUDY))
+    found = {run["dataset"]: run["split"] for run in plan.parts[0].runs}
+    assert found == {"phantom_brain": "grouped", "figshare_brain": "patients"}
+
+
 def test_a_typo_is_told_before_torch_loads(write):
     path = write("[grid]\nalhpa = [0.4]\n", head=STUDY)
     code = """

@@ -314,6 +314,20 @@ def test_without_the_older_set_all_is_as_before_and_a_note_says_so(two_sets):
         dataset.load(of_copies(two_sets, split="patients"))
 
 
+def test_by_default_the_split_is_by_patient_while_the_older_set_is_at_hand(two_sets):
+    registry = two_sets / "data" / "registry.toml"
+    text = registry.read_text().replace("[copies]\n", '[copies]\nsplit = "patients"\n')
+    registry.write_text(text)
+    found = dataset.load(of_copies(two_sets))
+    assert found.split == "patients"
+    assert found.hash == dataset.load(of_copies(two_sets, split="patients")).hash
+    [note] = [note for note in found.notes if "default" in note]
+    assert "'older' tells folds" in note
+    (two_sets / "data" / "older").rename(two_sets / "elsewhere")
+    found = dataset.load(of_copies(two_sets))
+    assert found.split == "grouped" and any("the default here" in note for note in found.notes)
+
+
 def test_splits_of_the_same_sizes(two_sets):
     wanted = dataset.load(of_copies(two_sets, split="patients")).table
     for split in ("random", "grouped"):
