@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +18,13 @@ from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
 from kdnb.data.decode import read_images
 from kdnb.data.default_split import resolve_split, split_note
-from kdnb.data.masks import Masks, check_masks, open_masks, pack, write_masks
+from kdnb.data.masks import Masks, check_masks, kept_masks, pack, write_masks
+from kdnb.data.origin_masks import keep_origin_masks
 from kdnb.data.origin_runs import add_number_runs, keep_origins
 from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
 from kdnb.data.patients import link_copies, name_patients
+from kdnb.data.pixel_files import create_pixels, keep_rows
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
 from kdnb.data.splits import make_split, sizes_of, subset, uses_folds
@@ -33,7 +34,6 @@ __all__ = ["ImageSet", "find_origins", "load"]
 BASE = 64  # px at which every image is read once, checked, and compared with the others
 MAX_BROKEN = 0.01
 OPTIONAL = ("fold", "mask")  # columns that a manifest has only where its source tells them
-CHUNK = 256  # images copied at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ImageSet:
         table: The manifest with ``target`` (class number, int64) and ``part`` ("train", "val",
             "test" or "unused").
         pixels: (N, S, S, 3) uint8, memory-mapped; row i belongs to row i of the table.
-        masks: (N, S, S) bool, what defines the class; phantoms only.
+        masks: (N, S, S) bool, what defines the class; all False for an image without one.
         size: S, px.
         split: How the images are parted.
         hash: Of manifest, split and size.
@@ -109,7 +109,10 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         _ahead(made, size).unlink(missing_ok=True)
     known, origins, drawn = _what_decides(settings, source, manifest)
     parted = keep("split", content | drawn, partial(_make_split, known, drawn))
+    with_masks = pixels
     if mode == "patients":
+        with_masks = _with_origin_masks(settings, manifest, origins, pixels) or pixels
+        content |= {} if with_masks is pixels else {"origin_masks": with_masks.id}
         manifest, widening, notes = add_number_runs(settings.dataset, known, origins)
     else:
         manifest, widening, notes = add_number_runs(settings.dataset, manifest, None)
@@ -122,12 +125,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     train = np.flatnonzero(table["part"] == "train")
     left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
     table.loc[table.index[left_out], "part"] = "unused"
-    masks = None
-    if pixels.path("masks.npy").is_file():
-        masks = open_masks(pixels.path("masks.npy"), size)
-    mask_notes = []
-    if pixels.path("mask_notes.json").is_file():
-        mask_notes = pixels.json("mask_notes.json")
+    masks, mask_notes = kept_masks(with_masks, size)
     return ImageSet(
         name=settings.dataset,
         classes=classes,
@@ -191,15 +189,30 @@ def find_origins(
     others = name or registered().get(settings.dataset, {}).get("origins", "")
     if not others or (not name and not at_hand(others)):
         return None
-    update = {"dataset": others, "data": "", "image_size": BASE}
-    images = _read_once(settings, source or open_source(settings))
-    originals = _read_once(settings.model_copy(update=update))
+    images = _read_once(settings, source)
+    originals = _read_once(_of_originals(settings, others))
     try:
         return keep_origins(images, originals, settings.runs, others)
     except UserError:  # the sets do not fit
         if name:
             raise
         return None
+
+
+def _of_originals(settings: Settings, name: str) -> Settings:
+    return settings.model_copy(update={"dataset": name, "data": "", "image_size": BASE})
+
+
+def _with_origin_masks(
+    settings: Settings, manifest: pd.DataFrame, origins: OriginTable | None, pixels: Run
+) -> Run | None:
+    """The run of masks that images take from their originals; None where there are none."""
+    if origins is None:
+        return None
+    older = _of_originals(settings, origins.source)
+    source = open_source(older)
+    places = {"size": settings.image_size, "root": settings.runs}
+    return keep_origin_masks(manifest, origins, source, _read_once(older, source), pixels, **places)
 
 
 def _read_once(settings: Settings, source: Source | None = None) -> Run:
@@ -239,7 +252,7 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     pixels = np.zeros((len(entries), BASE, BASE, 3), np.uint8)
     arrays = [pixels]
     if source.draw is None and size != BASE:
-        arrays.append(_create(_ahead(run, size), len(entries), size))
+        arrays.append(create_pixels(_ahead(run, size), len(entries), size))
     facts = entries.join(read_images(source.read, source.name, entries["path"], arrays))
     fine = facts["reason"] == ""
     broken = facts.loc[~fine, ["path", "reason"]]
@@ -247,7 +260,7 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     notes += _check_broken(broken, facts["label"], source.name)
     pixels = pixels[fine]
     if len(arrays) > 1 and len(broken):
-        _keep_rows(_ahead(run, size), np.flatnonzero(fine))
+        keep_rows(_ahead(run, size), np.flatnonzero(fine))
     if source.draw is None:  # the truth about phantoms needs no search
         thumbs = duplicates.thumbnails(pixels)
         table = link_copies(table, thumbs)
@@ -285,22 +298,6 @@ def _ahead(run: Run, size: int) -> Path:
     return run.path(f"pixels_{size}.npy")
 
 
-def _create(path: Path, count: int, size: int) -> np.ndarray:
-    """A new array (count, size, size, 3) uint8 on the disk."""
-    shape = (count, size, size, 3)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-
-
-def _keep_rows(path: Path, rows: np.ndarray) -> None:
-    """Leave only some rows of an array file (N, S, S, 3), a few at a time: it may exceed memory."""
-    whole = np.load(path, mmap_mode="r")
-    shorter = path.with_name("kept.npy")
-    kept = _create(shorter, len(rows), whole.shape[1])
-    for start in range(0, len(rows), CHUNK):
-        kept[start : start + CHUNK] = whole[rows[start : start + CHUNK]]
-    os.replace(shorter, path)
-
-
 def _check_broken(broken: pd.DataFrame, labels: pd.Series, origin: str) -> list[str]:
     gone = sorted(set(labels) - set(labels.drop(broken.index)))
     limit = f"accepted are {MAX_BROKEN:.0%}"
@@ -325,7 +322,7 @@ def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, r
     elif ahead.is_file():
         shutil.move(ahead, path)
     else:
-        pixels = _create(path, len(manifest), size)
+        pixels = create_pixels(path, len(manifest), size)
         found = read_images(source.read, source.name, manifest["path"], [pixels])
         if not found["sha256"].equals(manifest["sha256"]):
             raise UserError(_changed(source))

@@ -13,10 +13,18 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from kdnb.core.runs import digest
+from kdnb.core.runs import Run, digest
 from kdnb.data.decode import FORMATS, MAX_PIXELS
 
-__all__ = ["Masks", "check_masks", "decode_mask", "open_masks", "pack", "write_masks"]
+__all__ = [
+    "Masks",
+    "check_masks",
+    "decode_mask",
+    "kept_masks",
+    "open_masks",
+    "pack",
+    "write_masks",
+]
 
 LOSSLESS = tuple(name for name in FORMATS if name != "JPEG")  # JPEG leaves traces beside an edge
 CHUNK = 256  # masks looked at together
@@ -69,6 +77,14 @@ def open_masks(path: Path, size: int) -> Masks | np.ndarray:
     """The masks (N, size, size) in a file of bits; a file of bool is what runs had before."""
     kept = np.load(path, mmap_mode="r")
     return kept if kept.dtype == bool else Masks(kept, size)
+
+
+def kept_masks(run: Run, size: int) -> tuple[Masks | np.ndarray | None, list[str]]:
+    """The masks (N, size, size) that a run keeps, None where it keeps none, and its notes."""
+    path = run.path("masks.npy")
+    notes = run.path("mask_notes.json")
+    masks = open_masks(path, size) if path.is_file() else None
+    return masks, run.json(notes.name) if notes.is_file() else []
 
 
 def decode_mask(data: bytes, size: int) -> tuple[np.ndarray, int, int]:

@@ -243,7 +243,7 @@ def test_a_few_broken_images_are_named_and_skipped(tmp_path):
 def test_broken_images_are_left_out_of_both_sizes(tmp_path, monkeypatch, decoded):
     folder = draw_folder(tmp_path / "set", per_class=100)
     spoil(folder, ["cat/000.png", "dog/003.png"])
-    monkeypatch.setattr("kdnb.data.dataset.CHUNK", 7)
+    monkeypatch.setattr("kdnb.data.pixel_files.CHUNK", 7)
     wanted = load(custom(tmp_path, image_size=48))
     base = load(custom(tmp_path, image_size=64))
     assert len(decoded) == 200

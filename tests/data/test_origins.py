@@ -302,6 +302,29 @@ def test_origins_are_a_run_of_their_own_that_only_patients_depends_on(two_sets):
     )
 
 
+def test_masks_come_from_the_originals_turned_as_the_images_are(two_sets):
+    plain = dataset.load(of_copies(two_sets, split="patients"))
+    assert plain.masks is None
+    grouped = dataset.load(of_copies(two_sets)).hash
+    bright = 100
+    for path in sorted((two_sets / "data" / "older").rglob("*.png")):
+        inside = np.asarray(Image.open(path)).mean(axis=2) > bright
+        mask = Image.fromarray(inside.astype(np.uint8) * 255)
+        mask.save(path.with_name(f"{path.stem}_mask.png"))
+    found = dataset.load(of_copies(two_sets, split="patients"))
+    known = (found.table["origin"] != "").to_numpy()
+    assert found.has_mask.tolist() == known.tolist() and 0 < known.sum() < len(known)
+    assert len(set(found.table["orientation"][known])) == len(ORIENTATIONS)
+    inside = found.pixels[known].mean(axis=3) > bright  # but for the noise of the copies
+    masks = found.masks[np.flatnonzero(known)]
+    iou = (inside & masks).sum((1, 2)) / (inside | masks).sum((1, 2))
+    assert iou.mean() > 0.95
+    assert any("120 of 168 images have a mask" in note for note in found.notes)
+    assert found.hash != plain.hash, "what is graded has changed"
+    alone = dataset.load(of_copies(two_sets))
+    assert alone.hash == grouped and alone.masks is None
+
+
 def test_without_the_older_set_all_is_as_before_and_a_note_says_so(two_sets):
     with_it = dataset.load(of_copies(two_sets))
     (two_sets / "data" / "older").rename(two_sets / "elsewhere")
