@@ -280,8 +280,9 @@ class Study(StudyImages):
         values = dict(self.settings)
         for name in ("runs_dir", "threads"):  # neither changes a result
             del values[name]
-        if not values["sizes_of"]:  # folders keep the names that they had before it was there
-            del values["sizes_of"]
+        for name in ("sizes_of", "mixup", "teacher_precision"):
+            if not values[name]:  # folders keep the names that they had before it was there
+                del values[name]
         by_folds = uses_folds(self.image_set.table, self.settings.split)
         if not by_folds and self.settings.split != "patients":
             del values["fold"]
