@@ -137,6 +137,9 @@ class Settings(BaseModel):
     )
     alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
     temperature: Temperature = Field(10.0, description="a number in (0, 1000]")
+    mixup: bool = Field(
+        False, description="True or False: whether a student learns from images mixed in pairs"
+    )
     explained_images: int = Field(0, ge=1, le=512, description="a whole number in [1, 512], or 0")
     graded_images: int = Field(0, ge=2, le=10_000, description="a whole number in [2, 10000], or 0")
     shap_samples: int = Field(
@@ -151,6 +154,9 @@ class Settings(BaseModel):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="one of auto, float32, bfloat16"
+    )
+    teacher_precision: Literal["", "auto", "float32", "bfloat16"] = Field(
+        "", description="one of auto, float32, bfloat16, or '' for that of precision"
     )
     threads: int = Field(
         0,
@@ -220,6 +226,17 @@ class Settings(BaseModel):
                 raise UserError(
                     "control 'smoothing' sets the size of logits, which 'standardised' forgets: "
                     "use 'kd'"
+                )
+        if self.mixup and self.loss in ("dkd", "as_coded"):
+            raise UserError(
+                f"loss '{self.loss}' needs one class per image: it can't be used with mixup, "
+                "set loss to kd or standardised"
+            )
+        for control in (self.control, *self.controls):
+            if self.mixup and control in ("shuffled", "smoothing"):
+                raise UserError(
+                    f"control '{control}' goes by the class of an image, and a mixed image has "
+                    "two: set mixup to False"
                 )
         if self.loss == "attention" and len(self.temperatures) > 1:
             raise UserError(

@@ -1,4 +1,7 @@
-"""Batches: normalised, channels-last tensors, with augmented views that can be replayed (01-06)."""
+"""Batches: normalised, channels-last tensors, with augmented views that can be replayed (01-06).
+
+A view may also be a mixture of two images (mixup), which is replayed in the same way.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,22 @@ __all__ = ["Batch", "MEAN", "STD", "augment", "batches", "to_tensor"]
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet: red, green, blue
 STD = (0.229, 0.224, 0.225)
+AUGMENTED_BY = 7  # random numbers behind a view
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of images: what a network sees, and which rows of the set it came from."""
+    """A batch of images: what a network sees, and which rows of the set it came from.
+
+    Where images are mixed, each holds ``share`` of its own row and the rest of a partner's.
+    """
 
     images: Tensor  # (B, 3, S, S) float32, ImageNet-normalised, channels_last
     targets: Tensor  # (B,) int64
     rows: Tensor  # (B,) int64, rows of the ImageSet
     view: int  # number of the augmented view, -1 = not augmented
+    share: Tensor | None = None  # (B,) float32 in [0.5, 1), None = not mixed
+    partner_targets: Tensor | None = None  # (B,) int64
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -54,7 +63,7 @@ def augment(images: Tensor, keys: np.ndarray) -> Tensor:
     Returns:
         (B, 3, S, S) float32 in [0, 1]; what lies outside the image repeats its border.
     """
-    turn, right, down, zoom, mirror, bright, contrast = _uniform(keys, 7)
+    turn, right, down, zoom, mirror, bright, contrast = _uniform(keys, AUGMENTED_BY)
     angle = turn * math.pi / 18
     scale = 1 / (1 + 0.1 * zoom)
     cosine = np.cos(angle) * scale
@@ -80,8 +89,13 @@ def batches(
     epoch: int | None = None,
     view: int = -1,
     order: int = 0,
+    mixup: bool = False,
 ) -> Iterator[Batch]:
     """The given rows of a set as batches, the last one possibly shorter.
+
+    Mixed views are as in mixup with shares drawn evenly (arXiv 1710.09412, with alpha = 1). Each
+    image's partner and share are drawn from (seed, image_id, view) among the given rows, and never
+    from the order: so a teacher's answers to mixed views can be replayed (arXiv 2106.05237).
 
     Args:
         image_set: pixels and targets.
@@ -93,25 +107,55 @@ def batches(
         view: -1 for the plain images, else the number of the view, augmented from
             (seed, image_id, view).
         order: another number, another order; the views stay.
+        mixup: whether augmented views are mixed with those of partners.
     """
     rows = np.asarray(rows, dtype=np.int64)
+    pool = np.sort(rows)
     if epoch is not None:
         rows = np.random.default_rng((seed, epoch, order)).permutation(rows)
-    targets = torch.from_numpy(image_set.table["target"].to_numpy(np.int64)[rows])
-    augmented = view >= 0
-    if augmented:
-        keys = image_keys(image_set.table["image_id"].iloc[rows], seed, view)
+    targets = image_set.table["target"].to_numpy(np.int64)
     for start in range(0, len(rows), batch_size):
-        part = slice(start, start + batch_size)
-        images = _to_unit_range(image_set.pixels[rows[part]])
-        if augmented:
-            images = augment(images, keys[part])
+        some = rows[start : start + batch_size]
+        images = _view(image_set, some, seed, view)
+        mixture = {}
+        if mixup and view >= 0:
+            partners, share = _partners(image_set, some, seed, view, pool)
+            others = _view(image_set, partners, seed, view)
+            images = torch.lerp(others, images, share[:, None, None, None])
+            partner_targets = torch.from_numpy(targets[partners])
+            mixture = {"share": share, "partner_targets": partner_targets}
         yield Batch(
             images=_normalise(images),
-            targets=targets[part],
-            rows=torch.from_numpy(rows[part].copy()),
+            targets=torch.from_numpy(targets[some]),
+            rows=torch.from_numpy(some.copy()),
             view=view,
+            **mixture,
         )
+
+
+def _view(image_set: ImageSet, rows: np.ndarray, seed: int, view: int) -> Tensor:
+    """(B, 3, S, S) float32 in [0, 1]: the plain images of rows (B,), or one view of each."""
+    images = _to_unit_range(image_set.pixels[rows])
+    if view < 0:
+        return images
+    return augment(images, _keys(image_set, rows, seed, view))
+
+
+def _partners(
+    image_set: ImageSet, rows: np.ndarray, seed: int, view: int, pool: np.ndarray
+) -> tuple[np.ndarray, Tensor]:
+    """A partner (B,) of the pool for every row (B,), and the share (B,) of the row itself.
+
+    Shares lie in [0.5, 1): a smaller one is the same mixture seen from the partner.
+    """
+    place, own = _uniform(_keys(image_set, rows, seed, view), AUGMENTED_BY + 2)[AUGMENTED_BY:]
+    partners = pool[((place + 1) / 2 * len(pool)).astype(np.int64)]
+    return partners, torch.from_numpy((0.75 + own / 4).astype(np.float32))
+
+
+def _keys(image_set: ImageSet, rows: np.ndarray, seed: int, view: int) -> np.ndarray:
+    """(B,) uint64: what the views of rows (B,) are drawn from."""
+    return image_keys(image_set.table["image_id"].iloc[rows], seed, view)
 
 
 def _to_unit_range(pixels: np.ndarray) -> Tensor:

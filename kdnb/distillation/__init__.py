@@ -32,6 +32,7 @@ from kdnb.distillation.teacher_logits import (
     find_teacher_or_control,
     train_teacher_or_control,
 )
+from kdnb.distillation.teacher_worth import error_transfer, teacher_worth, worth_sentence
 from kdnb.distillation.train_student import find_student, train_student
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "compare_students",
     "controlled_logits",
     "dkd_loss",
+    "error_transfer",
     "fidelity",
     "fidelity_by",
     "find_logits",
@@ -55,6 +57,7 @@ __all__ = [
     "soft_gradient",
     "soft_loss",
     "standardised_loss",
+    "teacher_worth",
     "train_controls",
     "train_grid",
     "train_student",
@@ -62,4 +65,5 @@ __all__ = [
     "training_histories",
     "training_records",
     "usable_losses",
+    "worth_sentence",
 ]

@@ -42,18 +42,28 @@ def predicted_classes(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -
         grid: Of `kdnb.distillation.grid.train_grid`.
 
     Returns:
-        One row per test image, whole numbers only: group, target, 1-NN, 1-NN mirrored, teacher, and
-        a column per student, such as ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups
-        are numbered.
+        One row per test image, whole numbers only: group, target, known, 1-NN, 1-NN mirrored,
+        teacher, and a column per student, such as ``labels alone, seed 0`` or
+        ``alpha 0.4, T 5, seed 0``. Groups are numbered. known is 1 where the image's patient is
+        known, or a fold that keeps its patient apart.
     """
     _, groups = np.unique(study.test_groups, return_inverse=True)
-    columns = {"group": groups, "target": study.test_targets}
+    columns = {"group": groups, "target": study.test_targets, "known": _known(study)}
     for name, nearest_neighbour in study.memory.items():
         columns[name] = nearest_neighbour["predictions"]
     columns["teacher"] = saved_logits(study.teacher).argmax(1)
     for student in _students(study, grid):
         columns[student.name] = saved_logits(student.run).argmax(1)
     return pd.DataFrame(columns)
+
+
+def _known(study: TrainedStudy) -> np.ndarray:
+    """(N,) 1 where the patient of a test image, or a publisher's fold of it, is known, else 0."""
+    table = study.image_set.table.iloc[study.image_set.rows("test")]
+    known = table["patient"] != ""
+    if "fold" in table:
+        known |= table["fold"] != ""
+    return known.to_numpy(np.int64)
 
 
 def training_records(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:

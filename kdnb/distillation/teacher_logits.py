@@ -75,7 +75,14 @@ def cache_logits(
         logits = np.full(shape, np.nan, dtype=np.float32)
         for view in track(range(settings.views), "teacher logits"):
             logits[view, rows] = predict(
-                model, image_set, rows, settings.batch_size, device, seed=settings.seed, view=view
+                model,
+                image_set,
+                rows,
+                settings.batch_size,
+                device,
+                seed=settings.seed,
+                view=view,
+                mixup=settings.mixup,
             )
             say(f"  teacher logits: view {view + 1}/{settings.views}")
         with atomic_path(run.path("logits.npy")) as path, path.open("wb") as file:
@@ -87,7 +94,9 @@ def cache_logits(
 
 def logits_spec(settings: Settings, image_set: ImageSet, teacher: Run) -> Spec:
     """What identifies the run of `cache_logits`."""
-    parameters = {"views": settings.views, "seed": settings.seed}
+    parameters: dict[str, object] = {"views": settings.views, "seed": settings.seed}
+    if settings.mixup:
+        parameters["mixup"] = True
     upstream = (image_set.hash, teacher.id)
     return Spec(kind="teacher_logits", parameters=parameters, upstream=upstream)
 

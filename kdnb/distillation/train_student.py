@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from kdnb.data.dataset import ImageSet
 from kdnb.data.transforms import Batch
 from kdnb.distillation.losses import LOSSES, attention_loss
 from kdnb.distillation.teacher_logits import cache_logits, controlled_logits, logits_spec
-from kdnb.training.fit import Loss, Schedule, finish, fit, label_loss
+from kdnb.training.fit import Loss, Schedule, finish, fit, label_loss, labels
 from kdnb.training.students import make_student
 from kdnb.training.taps import capture
 from kdnb.training.train_teacher import load_teacher, schedule_of
@@ -48,7 +49,7 @@ def train_student(
     """
     settings = _with_alpha(settings, alpha)
     online = online or settings.loss == "attention"
-    schedule = schedule_of(settings, settings.student_epochs, device)
+    schedule = _schedule(settings, device)
     _check_teacher(settings, image_set, teacher)
     settings.check_together(online)
     cached = None
@@ -88,10 +89,16 @@ def find_student(
     """
     settings = _with_alpha(settings, alpha)
     online = online or settings.loss == "attention"
-    schedule = schedule_of(settings, settings.student_epochs, device)
+    schedule = _schedule(settings, device)
     _check_teacher(settings, image_set, teacher)
     spec = _student_spec(settings, image_set, teacher, schedule, online=online)
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
+
+
+def _schedule(settings: Settings, device: torch.device) -> Schedule:
+    """That of the settings; only students learn from mixed images."""
+    schedule = schedule_of(settings, settings.student_epochs, device)
+    return replace(schedule, mixup=settings.mixup)
 
 
 def _with_alpha(settings: Settings, alpha: float | None) -> Settings:
@@ -138,7 +145,7 @@ def _student_spec(
     parameters = {
         "model": _architecture(settings, image_set),
         **loss,
-        "schedule": vars(schedule),
+        "schedule": schedule.parameters,
         "student_seed": settings.student_seed,
     }
     return Spec(kind="student", parameters=parameters, upstream=upstream)
@@ -215,7 +222,7 @@ def _logits_loss(settings: Settings, teacher_logits: Callable[[Batch], Tensor]) 
     def loss(student: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad():
             teacher = teacher_logits(batch).to(student.device)
-        targets = batch.targets.to(student.device)
+        targets = labels(batch, student.shape[1]).to(student.device)
         return loss_of(student, teacher, targets, settings.alpha, settings.temperature)
 
     return loss

@@ -26,6 +26,7 @@ __all__ = ["Answered", "accuracy", "answered", "drawn", "larger"]
 MODERATE = "ModerateDemented"
 MILD = "MildDemented"
 ALL = "all classes"
+NO_CLASS = ("group", "known")  # columns of the answers that hold no class numbers
 # our models in the order of a table's rows -> the registry's name of the paper's
 MODELS = {
     "teacher": "teacher",
@@ -207,7 +208,7 @@ def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
 
     merged = {}
     for name, values in one.values.items():
-        merged[name] = values if name == "group" else np.where(values == moderate, mild, values)
+        merged[name] = values if name in NO_CLASS else np.where(values == moderate, mild, values)
     yield "three classes", replace(one, values=merged)
 
     is_moderate = one.values["target"] == moderate

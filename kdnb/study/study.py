@@ -24,6 +24,7 @@ from kdnb.distillation.teacher_logits import (
     find_teacher_or_control,
     train_teacher_or_control,
 )
+from kdnb.distillation.teacher_worth import error_transfer, teacher_worth
 from kdnb.distillation.train_student import find_student, train_student
 from kdnb.training.evaluation import paired_difference, scores
 from kdnb.training.fit import saved_logits
@@ -206,6 +207,26 @@ class Study(StudyImages):
         )
 
     @cached_property
+    def teacher_worth(self) -> pd.DataFrame:
+        """The teacher's accuracy minus that of memory and of the student on labels alone."""
+        memory = max(self.memory.values(), key=lambda meter: meter["accuracy"])
+        rivals = {
+            "memory": memory["predictions"],
+            "a student on labels alone": self.test_logits(LABEL_ONLY).argmax(1),
+        }
+        says = self.test_logits(TEACHER).argmax(1)
+        return teacher_worth(says, rivals, self.test_targets, self.test_groups)
+
+    @cached_property
+    def error_transfer(self) -> pd.DataFrame:
+        """How often each student errs in the same way as the teacher, against chance."""
+        students = {}
+        for model in (KD_STUDENT, LABEL_ONLY):
+            students[model] = self.test_logits(model).argmax(1)
+        says = self.test_logits(TEACHER).argmax(1)
+        return error_transfer(students, says, self.test_targets, self.test_groups)
+
+    @cached_property
     def fidelity(self) -> pd.DataFrame:
         """Agreement with the teacher and KL, for both students."""
         teacher = self.test_logits(TEACHER)
@@ -280,8 +301,9 @@ class Study(StudyImages):
         values = dict(self.settings)
         for name in ("runs_dir", "threads"):  # neither changes a result
             del values[name]
-        if not values["sizes_of"]:  # folders keep the names that they had before it was there
-            del values["sizes_of"]
+        for name in ("sizes_of", "mixup", "teacher_precision"):
+            if not values[name]:  # folders keep the names that they had before it was there
+                del values[name]
         by_folds = uses_folds(self.image_set.table, self.settings.split)
         if not by_folds and self.settings.split != "patients":
             del values["fold"]

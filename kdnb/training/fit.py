@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from kdnb.core.errors import UserError
 from kdnb.core.progress import say, track
@@ -27,7 +27,16 @@ from kdnb.data.transforms import Batch, batches
 from kdnb.training.modules import evaluating, load_weights, save_weights
 from kdnb.training.precision import autocast
 
-__all__ = ["Loss", "Schedule", "finish", "fit", "label_loss", "predict", "saved_logits"]
+__all__ = [
+    "Loss",
+    "Schedule",
+    "finish",
+    "fit",
+    "label_loss",
+    "labels",
+    "predict",
+    "saved_logits",
+]
 
 Loss = Callable[[Tensor, Batch], Tensor]  # logits (B, K) and their batch -> scalar
 LATEST_CHECKPOINT = "checkpoint.pt"
@@ -47,6 +56,18 @@ class Schedule:
     seed: int
     precision: str = "float32"  #: or "bfloat16": of the forward pass in training
     weight_decay: float = 0.02
+    pretrained_rate: float = 1.0  #: learning rate of pretrained layers, as a share of the others'
+    mixup: bool = False  #: whether views are mixed in pairs
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What identifies a run; the options of later versions where they are used."""
+        chosen = vars(self).copy()
+        if self.pretrained_rate == 1:
+            del chosen["pretrained_rate"]
+        if not self.mixup:
+            del chosen["mixup"]
+        return chosen
 
     def rate(self, progress: float) -> float:
         """Learning rate at a share of all steps in [0, 1]: linear warm-up, then cosine to zero.
@@ -62,8 +83,16 @@ class Schedule:
 
 
 def label_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy with the labels."""
-    return cross_entropy(logits, batch.targets.to(logits.device))
+    """Cross-entropy with the labels; of a mixed image with both of its labels, by their shares."""
+    return cross_entropy(logits, labels(batch, logits.shape[1]).to(logits.device))
+
+
+def labels(batch: Batch, classes: int) -> Tensor:
+    """Class numbers (B,) int64, or of mixed images the share of every class, (B, K) float32."""
+    if batch.share is None:
+        return batch.targets
+    own = one_hot(batch.targets, classes) * batch.share[:, None]
+    return own + one_hot(batch.partner_targets, classes) * (1 - batch.share[:, None])
 
 
 def fit(
@@ -75,6 +104,7 @@ def fit(
     device: torch.device,
     *,
     order: int = 0,
+    pretrained: Collection[str] = (),
 ) -> pd.DataFrame:
     """Train ``model`` in place; it ends with the weights of its best validation loss, in eval mode.
 
@@ -90,6 +120,8 @@ def fit(
         run: Where files go.
         device: Where to train.
         order: Another one shows the same views in another order.
+        pretrained: Names of the parameters that were trained on other images before; they learn at
+            ``schedule.pretrained_rate`` of the learning rate.
 
     Returns:
         One row per epoch: epoch, learning_rate, train_loss, train_accuracy, val_loss, val_accuracy,
@@ -100,7 +132,9 @@ def fit(
     """
     model.to(device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        _parameter_groups(model, schedule, pretrained),
+        lr=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
     )
     history = _resume(run, model, optimizer)
     for epoch in track(range(len(history), schedule.epochs), f"{run.kind} epochs"):
@@ -132,6 +166,18 @@ def fit(
     return table
 
 
+def _parameter_groups(
+    model: nn.Module, schedule: Schedule, pretrained: Collection[str]
+) -> list[dict[str, Any]]:
+    """New and pretrained parameters, each with its ``share`` of the learning rate."""
+    new = []
+    old = []
+    for name, parameter in model.named_parameters():
+        (old if name in pretrained else new).append(parameter)
+    groups = [{"params": new, "share": 1.0}, {"params": old, "share": schedule.pretrained_rate}]
+    return [group for group in groups if group["params"]]
+
+
 def _train_epoch(
     model: nn.Module,
     image_set: ImageSet,
@@ -154,6 +200,7 @@ def _train_epoch(
         epoch=epoch,
         view=epoch % schedule.views,
         order=order,
+        mixup=schedule.mixup,
     )
     total_loss = right = seen = 0.0
     start = time.perf_counter()
@@ -163,7 +210,7 @@ def _train_epoch(
             continue  # batch norm needs two values per channel
         rate = schedule.rate((epoch * steps + step) / (schedule.epochs * steps))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         with autocast(schedule.precision, device):
             logits = model(batch.images.to(device))  # (B, K)
         value = loss(logits.float(), batch)
@@ -250,14 +297,15 @@ def predict(
     *,
     seed: int = 0,
     view: int = -1,
+    mixup: bool = False,
 ) -> np.ndarray:
     """Logits (N, K) float32 of rows (N,), in their order.
 
     ``view`` is the number of an augmented view, -1 for the plain images; ``seed`` is that of the
-    views.
+    views; with ``mixup``, they are mixed in pairs.
     """
     # without gradients, twice as many fit into memory
-    in_order = batches(image_set, rows, 2 * batch_size, seed=seed, view=view)
+    in_order = batches(image_set, rows, 2 * batch_size, seed=seed, view=view, mixup=mixup)
     with evaluating(model), torch.inference_mode():
         logits = [model(batch.images.to(device)).float().cpu() for batch in in_order]
     return torch.cat(logits).numpy()

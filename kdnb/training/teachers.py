@@ -99,6 +99,8 @@ def make_teacher(
 ) -> nn.Module:
     """A teacher in channels-last memory format, with ``taps``; nothing in it works in place.
 
+    Its attribute ``pretrained`` holds the names of the parameters that come with ImageNet weights.
+
     Args:
         num_classes: Number of classes, at least 2.
         name: One of ``TEACHERS``; all but the first are torchvision's own networks (VGG-16 with
@@ -118,6 +120,7 @@ def make_teacher(
         model = get_model(name, num_classes=num_classes)
         model.taps = dict(OTHER_TAPS[name])
         _leave_nothing_in_place(model)
+    model.pretrained = frozenset()
     if weights == "imagenet":
         own = model.state_dict()
         fitting = {
@@ -126,6 +129,7 @@ def make_teacher(
             if key in own and value.shape == own[key].shape
         }
         model.load_state_dict(fitting, strict=False)
+        model.pretrained = frozenset(fitting)
     return model.to(memory_format=torch.channels_last)
 
 

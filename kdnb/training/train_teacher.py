@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -27,6 +29,10 @@ __all__ = [
 ]
 
 
+# of the learning rate, for layers that come with ImageNet weights
+PRETRAINED_RATE = 0.1
+
+
 def schedule_of(settings: Settings, epochs: int, device: torch.device) -> Schedule:
     """The schedule that the settings ask for, on this device."""
     return Schedule(
@@ -44,14 +50,23 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
 
     ImageNet weights by the rule of ``settings.weights``.
     """
-    schedule = schedule_of(settings, settings.teacher_epochs, device)
     weights = resolve_weights(settings.weights, settings.teacher)
+    schedule = _schedule(settings, settings.teacher_epochs, weights, device)
     seed = settings.seed + settings.teacher_seed
 
     def make(run: Run) -> None:
         classes = len(image_set.classes)
         model = make_teacher(classes, name=settings.teacher, seed=seed, weights=weights)
-        fit(model, image_set, label_loss, schedule, run, device, order=settings.teacher_seed)
+        fit(
+            model,
+            image_set,
+            label_loss,
+            schedule,
+            run,
+            device,
+            order=settings.teacher_seed,
+            pretrained=model.pretrained,
+        )
         finish(model.to(device), image_set, schedule, run, device)
 
     spec = _teacher_spec(settings, image_set, schedule, weights)
@@ -60,15 +75,15 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
 
 def find_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run | None:
     """The finished run that `train_teacher` would find, or None; nothing is trained or fetched."""
-    schedule = schedule_of(settings, settings.teacher_epochs, device)
     weights = resolve_weights_offline(settings.weights, settings.teacher)
+    schedule = _schedule(settings, settings.teacher_epochs, weights, device)
     spec = _teacher_spec(settings, image_set, schedule, weights)
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
 
 
 def make_untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The run of a teacher as it is initialised, never trained: a control. Made now, or found."""
-    schedule = schedule_of(settings, 0, device)
+    schedule = _schedule(settings, 0, "none", device)
     seed = settings.seed + settings.teacher_seed
 
     def make(run: Run) -> None:
@@ -85,16 +100,24 @@ def find_untrained_teacher(
     settings: Settings, image_set: ImageSet, device: torch.device
 ) -> Run | None:
     """The finished run that `make_untrained_teacher` would find, or None; nothing is made."""
-    schedule = schedule_of(settings, 0, device)
+    schedule = _schedule(settings, 0, "none", device)
     spec = _teacher_spec(settings, image_set, schedule, "untrained")
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
+
+
+def _schedule(settings: Settings, epochs: int, weights: str, device: torch.device) -> Schedule:
+    """That of the settings; layers with ImageNet weights learn more slowly than a new head."""
+    precision = settings.teacher_precision or settings.precision
+    own = settings.model_copy(update={"precision": precision})
+    rate = PRETRAINED_RATE if weights == "imagenet" else 1.0
+    return replace(schedule_of(own, epochs, device), pretrained_rate=rate)
 
 
 def _teacher_spec(
     settings: Settings, image_set: ImageSet, schedule: Schedule, weights: str
 ) -> Spec:
     """What identifies a teacher's run; ``weights`` are "imagenet", "none" or "untrained"."""
-    parameters = {"model": settings.teacher, "weights": weights, "schedule": vars(schedule)}
+    parameters = {"model": settings.teacher, "weights": weights, "schedule": schedule.parameters}
     if settings.teacher_seed:  # another initialisation and order; the split is that of the seed
         parameters["teacher_seed"] = settings.teacher_seed
     return Spec(kind="teacher", parameters=parameters, upstream=(image_set.hash,))

@@ -69,6 +69,33 @@ def test_a_view_is_bit_equal_in_any_order_and_batch_size(image_set, size):
             assert b.images.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("size", [7, 50])
+def test_a_mixed_view_is_the_mixture_of_two_views_in_any_order(image_set, size):
+    rows = np.arange(10, 50)
+    plain = next(batches(image_set, np.arange(50), 50, seed=1, view=2)).images
+    whole = next(batches(image_set, rows, 50, seed=1, view=2, mixup=True))
+    assert ((whole.share >= 0.5) & (whole.share < 1)).all()
+    partners = find_partners(image_set, rows)
+    assert set(partners) <= set(rows) and len(set(partners)) > 20
+    assert (whole.partner_targets == torch.from_numpy(partners % 4)).all()
+    share = whole.share[:, None, None, None]
+    expected = share * plain[rows] + (1 - share) * plain[partners]
+    torch.testing.assert_close(whole.images, expected, atol=1e-5, rtol=0, check_stride=False)
+    for b in batches(image_set, rows, size, seed=1, epoch=3, view=2, order=9, mixup=True):
+        assert torch.equal(b.images, whole.images[b.rows - 10])
+        assert torch.equal(b.share, whole.share[b.rows - 10])
+
+
+def find_partners(image_set, rows):
+    return module._partners(image_set, rows, 1, 2, np.sort(rows))[0]
+
+
+def test_plain_images_are_never_mixed(image_set):
+    [batch] = batches(image_set, np.arange(5), 5, mixup=True)
+    assert batch.share is None
+    torch.testing.assert_close(batch.images, to_tensor(image_set.pixels[:5]))
+
+
 def test_a_view_is_bit_equal_in_another_process_and_memory_format(images):
     keys = np.arange(32, dtype=np.uint64)
     view = augment(images, keys)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import softmax
+from kdnb.data.transforms import batches
 from kdnb.distillation.losses import (
     LOSSES,
     attention_loss,
@@ -25,7 +26,6 @@ from kdnb.distillation.teacher_logits import (
     train_teacher_or_control,
 )
 from kdnb.distillation.train_student import train_student
-from kdnb.training.fit import predict
 from kdnb.training.train_teacher import load_teacher
 
 
@@ -134,6 +134,8 @@ def test_losses_that_two_classes_would_silence_are_refused(name):
             "'shuffled' changes cached answers",
         ),
         ({"loss": "attention", "temperatures": [1.0, 5.0]}, "'attention' has no temperature"),
+        ({"mixup": True, "loss": "dkd"}, "'dkd' needs one class per image"),
+        ({"mixup": True, "control": "smoothing"}, "'smoothing' goes by the class of an image"),
     ],
 )
 def test_combinations_without_a_meaning_are_refused(study, change, message):
@@ -233,16 +235,19 @@ def test_bad_arguments(change, message):
         kd_loss(**{**good, **change})
 
 
-def test_cached_logits_equal_the_teacher_online(study):
-    cache = cache_logits(study.settings, study.image_set, study.teacher, study.device)
+@pytest.mark.parametrize("mixup", [False, True])
+def test_cached_logits_equal_the_teacher_online(study, mixup):
+    settings = study.settings.model_copy(update={"mixup": mixup})
+    cache = cache_logits(settings, study.image_set, study.teacher, study.device)
     stored = np.load(cache.path("logits.npy"))
-    rows = study.image_set.rows("train")[::3]
+    rows = study.image_set.rows("train")
     teacher = load_teacher(study.teacher, 4, study.device)
-    for view in range(study.settings.views):
-        online = predict(
-            teacher, study.image_set, rows, 4, study.device, seed=study.settings.seed, view=view
-        )
-        assert np.abs(stored[view, rows] - online).max() <= 1e-4
+    for view in range(settings.views):
+        shown = batches(study.image_set, rows, 4, seed=0, epoch=3, view=view, mixup=mixup)
+        for batch in shown:
+            with torch.inference_mode():
+                online = teacher(batch.images)
+            assert np.abs(stored[view, batch.rows] - online.numpy()).max() <= 1e-4
     assert np.isnan(stored[:, study.image_set.rows("test")]).all()
     assert not np.allclose(stored[0, rows], stored[1, rows])
 
@@ -307,6 +312,7 @@ def test_temperature_reaches_the_student_unless_the_loss_is_dead(study, loss, sa
         {"control": "early", "teacher_epochs": 8},
         {"student": "as_coded"},
         {"width": 0.25},
+        {"mixup": True},
     ],
     ids=str,
 )

@@ -526,7 +526,7 @@ def test_answers_are_those_of_the_models(study):
     grid = train_grid(study.settings, study.image_set, study.teacher, study.device)
     table = predicted_classes(study, grid)
     rows = training_records(study, grid)
-    assert list(table.columns[4:]) == list(rows.index) and len(table) == len(study.test_targets)
+    assert list(table.columns[5:]) == list(rows.index) and len(table) == len(study.test_targets)
     shares = (table[rows.index].to_numpy() == table[["target"]].to_numpy()).mean(0)
     assert shares[0] == study.scores.loc[("teacher", "accuracy"), "value"]
     assert shares[-1] == study.scores.loc[("KD student", "accuracy"), "value"]
@@ -536,6 +536,7 @@ def test_answers_are_those_of_the_models(study):
     mirrored = (table["1-NN mirrored"] == table["target"]).mean()
     assert mirrored == pytest.approx(study.memory["1-NN mirrored"]["accuracy"])
     assert rows.loc["teacher", "training"] == f"teacher/{study.teacher.id}"
+    assert table["known"].all()  # who is who among phantoms is known
     assert rows["kdnb"].nunique() == 1
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
-from kdnb.training.fit import Schedule, fit, label_loss, predict, saved_logits
+from kdnb.data.transforms import Batch
+from kdnb.training.fit import Schedule, fit, label_loss, labels, predict, saved_logits
 from kdnb.training.students import make_student
 from kdnb.training.train_teacher import train_teacher
 
@@ -38,6 +42,44 @@ def test_learns_and_leaves_history_and_best_weights(study, tmp_path, capsys):
     assert len(pd.read_csv(tmp_path / "a" / "history.csv")) == 3
     assert not model.training
     assert capsys.readouterr().out.count("student epoch") == 3  # one line per epoch in a log
+
+
+def test_a_mixed_image_has_both_labels_by_their_shares():
+    logits = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 3.0]])
+    batch = Batch(
+        images=torch.zeros(2, 3, 8, 8),
+        targets=torch.tensor([0, 1]),
+        rows=torch.tensor([5, 6]),
+        view=0,
+        share=torch.tensor([0.75, 0.5]),
+        partner_targets=torch.tensor([2, 1]),
+    )
+    assert torch.equal(labels(batch, 3), torch.tensor([[0.75, 0, 0.25], [0, 1, 0]]))
+    own = cross_entropy(logits, batch.targets, reduction="none")
+    other = cross_entropy(logits, batch.partner_targets, reduction="none")
+    expected = (batch.share * own + (1 - batch.share) * other).mean()
+    torch.testing.assert_close(label_loss(logits, batch), expected)
+
+
+def test_pretrained_layers_move_less(study, tmp_path):
+    moved = {}
+    for rate in (1.0, 0.01):
+        plan = replace(PLAN, epochs=1, pretrained_rate=rate, weight_decay=0.0)
+        model = make_student(4, seed=0, width=0.25)
+        before = model.block1.conv.weight.detach().clone()
+        folder = tmp_path / f"{rate}"
+        folder.mkdir()
+        run = Run("teacher", "x", folder)
+        pretrained = ["block1.conv.weight"]
+        fit(model, study.image_set, label_loss, plan, run, CPU, pretrained=pretrained)
+        moved[rate] = (model.block1.conv.weight - before).abs().mean().item()
+    assert 0 < moved[0.01] < 0.1 * moved[1.0]
+
+
+def test_options_of_later_versions_enter_ids_where_they_are_used():
+    assert "mixup" not in PLAN.parameters and "pretrained_rate" not in PLAN.parameters
+    used = replace(PLAN, mixup=True, pretrained_rate=0.1).parameters
+    assert used == PLAN.parameters | {"mixup": True, "pretrained_rate": 0.1}
 
 
 def test_resumed_training_ends_bit_equal(study, tmp_path):
