@@ -94,8 +94,6 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     settings = resolve_split(settings)
     source = source or open_source(settings)
     size = settings.image_size
-    mode = settings.split
-    seed = settings.seed
     keep = partial(get_or_make, root=settings.runs)
     made = _read_once(settings, source)
     facts = made.json("summary.json")
@@ -110,21 +108,14 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     known, origins, drawn = _what_decides(settings, source, manifest)
     parted = keep("split", content | drawn, partial(_make_split, known, drawn))
     with_masks = pixels
-    if mode == "patients":
+    if settings.split == "patients":
         with_masks = _with_origin_masks(settings, manifest, origins, pixels) or pixels
         content |= {} if with_masks is pixels else {"origin_masks": with_masks.id}
         manifest, widening, notes = add_number_runs(settings.dataset, known, origins)
     else:
         manifest, widening, notes = add_number_runs(settings.dataset, manifest, None)
     classes = tuple(facts["classes"])
-    table = manifest.assign(
-        target=pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64),
-        part=_read(parted, "split")["part"],
-    )
-    _check_parts(table["part"], mode)
-    train = np.flatnonzero(table["part"] == "train")
-    left_out = np.setdiff1d(train, subset(train, table, settings.fraction, seed))
-    table.loc[table.index[left_out], "part"] = "unused"
+    table = _table(manifest, classes, _read(parted, "split")["part"], settings)
     masks, mask_notes = kept_masks(with_masks, size)
     return ImageSet(
         name=settings.dataset,
@@ -133,7 +124,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         pixels=np.load(pixels.path("pixels.npy"), mmap_mode="r"),
         masks=masks,
         size=size,
-        split=mode,
+        split=settings.split,
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
         notes=(
@@ -145,6 +136,19 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         ),
         group_widening=widening,
     )
+
+
+def _table(
+    manifest: pd.DataFrame, classes: tuple[str, ...], part: pd.Series, settings: Settings
+) -> pd.DataFrame:
+    """The manifest with class numbers and parts, and of training patients the share asked for."""
+    _check_parts(part, settings.split)
+    target = pd.Index(classes).get_indexer(manifest["label"]).astype(np.int64)
+    table = manifest.assign(target=target, part=part)
+    train = np.flatnonzero(part == "train")
+    left_out = np.setdiff1d(train, subset(train, table, settings.fraction, settings.seed))
+    table.loc[table.index[left_out], "part"] = "unused"
+    return table
 
 
 def _what_decides(

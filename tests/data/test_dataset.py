@@ -111,7 +111,7 @@ def decoded(monkeypatch):
         calls.append((data, list(sizes)))
         return decode(data, sizes)
 
-    monkeypatch.setattr("kdnb.data.dataset.decode", counting)
+    monkeypatch.setattr("kdnb.data.decode.decode", counting)
     return calls
 
 

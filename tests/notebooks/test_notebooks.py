@@ -140,7 +140,7 @@ def test_what_is_trained_is_said_right_after_the_configuration(path):
     if not any(".train(" in source for source in sources):
         assert not any("run_ids" in source for source in sources)
         return
-    configured = next(n for n, source in enumerate(sources) if "study = Study(settings)" in source)
+    configured = next(n for n, source in enumerate(sources) if "study = Study(" in source)
     assert "study.train(" in sources[configured + 1]
     assert "`study.train(" in cells(path, "markdown")[0].source  # and said before that, in words
     if any("costs[" in source for source in sources):
