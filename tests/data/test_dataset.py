@@ -209,7 +209,7 @@ def test_a_part_without_an_image_is_refused(tmp_path):
 def test_the_second_time_nothing_is_read_or_split(tmp_path, monkeypatch):
     draw_folder(tmp_path / "set")
     first = load(custom(tmp_path))
-    monkeypatch.setattr("kdnb.data.dataset.decode", None)
+    monkeypatch.setattr("kdnb.data.decode.decode", None)
     monkeypatch.setattr("kdnb.data.dataset.make_split", None)
     second = load(custom(tmp_path))
     assert first.hash == second.hash
