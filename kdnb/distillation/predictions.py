@@ -46,7 +46,7 @@ def predicted_classes(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -
         a column per student, such as ``labels alone, seed 0`` or ``alpha 0.4, T 5, seed 0``. Groups
         are numbered.
     """
-    _, groups = np.unique(study.test_groups, return_inverse=True)
+    _, groups = np.unique(study.test_groups.names, return_inverse=True)
     columns = {"group": groups, "target": study.test_targets}
     for name, nearest_neighbour in study.memory.items():
         columns[name] = nearest_neighbour["predictions"]
@@ -62,7 +62,8 @@ def training_records(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) ->
     Returns:
         Index model (the columns of `predicted_classes`); alpha, temperature, seed, training (its
         run), val_accuracy, images (of the training part), seconds, precision, parameters, macs,
-        data (hash), kdnb, commit, processor.
+        data (hash), kdnb, commit, processor; and the widening of the groups of the test images,
+        where it is not 1.
     """
     no_cell = Cell(alpha=np.nan, temperature=np.nan)
     seed = study.settings.seed
@@ -114,7 +115,7 @@ def _record(
     """A row of `training_records`."""
     model = load_model(run, len(study.image_set.classes), study.device)
     environment = run.json("env.json")
-    return {
+    row = {
         "alpha": cell.alpha,
         "temperature": cell.temperature,
         "seed": seed,
@@ -130,3 +131,6 @@ def _record(
         "commit": environment["commit"],
         "processor": environment["processor"],
     }
+    if study.test_groups.widening != 1:
+        row["widening"] = study.test_groups.widening
+    return row
