@@ -23,7 +23,7 @@ from kdnb.data.masks import Masks, check_masks, open_masks, pack, write_masks
 from kdnb.data.origin_runs import add_number_runs, keep_origins
 from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
-from kdnb.data.patients import link_copies, name_patients
+from kdnb.data.patients import UNKNOWN, link_copies, name_patients
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
 from kdnb.data.splits import make_split, sizes_of, subset, uses_folds
@@ -52,7 +52,8 @@ class ImageSet:
         hash: Of manifest, split and size.
         broken: Path and reason of each image that was skipped.
         notes: What a reader of any score should know.
-        group_widening: What half-widths of intervals over runs of numbers are to be multiplied by.
+        group_widening: What half-widths of intervals over its groups are multiplied by, see
+            `kdnb.core.statistics.Groups`.
     """
 
     name: str
@@ -125,9 +126,6 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     masks = None
     if pixels.path("masks.npy").is_file():
         masks = open_masks(pixels.path("masks.npy"), size)
-    mask_notes = []
-    if pixels.path("mask_notes.json").is_file():
-        mask_notes = pixels.json("mask_notes.json")
     return ImageSet(
         name=settings.dataset,
         classes=classes,
@@ -138,15 +136,19 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         split=mode,
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
-        notes=(
-            *facts["notes"],
-            *mask_notes,
-            *split_note(settings),
-            *parted.json("notes.json"),
-            *notes,
-        ),
+        notes=(*_kept_notes(settings, made, pixels, parted), *notes),
         group_widening=widening,
     )
+
+
+def _kept_notes(settings: Settings, made: Run, pixels: Run, parted: Run) -> list[str]:
+    """What was noted when the manifest, the pixels and the split were made, and on the default."""
+    notes = made.json("summary.json")["notes"]
+    if settings.split == "patients":  # whose own note says what is unknown, and what that means
+        notes = [note for note in notes if UNKNOWN not in note]
+    if pixels.path("mask_notes.json").is_file():
+        notes = notes + pixels.json("mask_notes.json")
+    return notes + split_note(settings) + parted.json("notes.json")
 
 
 def _what_decides(

@@ -111,7 +111,7 @@ def decoded(monkeypatch):
         calls.append((data, list(sizes)))
         return decode(data, sizes)
 
-    monkeypatch.setattr("kdnb.data.dataset.decode", counting)
+    monkeypatch.setattr("kdnb.data.decode.decode", counting)
     return calls
 
 
@@ -209,7 +209,7 @@ def test_a_part_without_an_image_is_refused(tmp_path):
 def test_the_second_time_nothing_is_read_or_split(tmp_path, monkeypatch):
     draw_folder(tmp_path / "set")
     first = load(custom(tmp_path))
-    monkeypatch.setattr("kdnb.data.dataset.decode", None)
+    monkeypatch.setattr("kdnb.data.decode.decode", None)
     monkeypatch.setattr("kdnb.data.dataset.make_split", None)
     second = load(custom(tmp_path))
     assert first.hash == second.hash
@@ -311,7 +311,10 @@ def test_csv_with_patients_and_split(tmp_path):
     (tmp_path / "set.csv").write_text("path,label,patient,split\n" + "\n".join(rows))
     given = settings(tmp_path, dataset="custom", data=str(tmp_path / "set.csv"), split="published")
     found = load(given)
-    assert set(found.table["patient"]) == {"p0", "p1", "p2"} and found.notes == ()
+    assert set(found.table["patient"]) == {"p0", "p1", "p2"}
+    assert [note.partition(" (")[0] for note in found.notes] == [
+        "3 of 3 patients are in several classes"
+    ]
     assert (found.table["published_split"] == "test").sum() == len(found.rows("test")) == 4
 
 
