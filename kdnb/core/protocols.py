@@ -13,6 +13,7 @@ import pandas as pd
 
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
+from kdnb.core.statistics import Groups
 
 if TYPE_CHECKING:  # torch loads for seconds
     import torch
@@ -44,7 +45,7 @@ class ImagesOfStudy(Protocol):
     image_set: Images
     memory: Mapping[str, Mapping[str, Any]]
     test_targets: np.ndarray
-    test_groups: np.ndarray
+    test_groups: Groups
     background: Tensor
 
     def sample(self, count: int, part: str = "test") -> np.ndarray:
@@ -59,7 +60,7 @@ class ImagesOfStudy(Protocol):
     def targets(self, rows: np.ndarray) -> Tensor:
         """True class numbers (M,) of rows (M,)."""
 
-    def groups(self, rows: np.ndarray) -> np.ndarray:
+    def groups(self, rows: np.ndarray) -> Groups:
         """Patient or family (M,) of rows (M,)."""
 
 

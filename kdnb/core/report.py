@@ -45,12 +45,18 @@ def write_report(results: Results) -> Path:
         if section["tables"] or section["pictures"]:
             sections.append(section)
     settings = results.parameters
+    intervals = "Intervals are 95 % bootstrap intervals over patients or families"
+    if "widening" in settings:
+        intervals += (
+            f", made {settings['widening']:.2f} times as wide: runs of numbers stand for the "
+            "patients, and one patient may be in several"
+        )
     return write_page(
         results.folder / "report.html",
         title=f"Knowledge distillation and what it explains: {settings['dataset']}",
         lead=(
             f"Profile {settings['profile']}, split {settings['split']}, seed {settings['seed']}. "
-            "Intervals are 95 % bootstrap intervals over patients or families."
+            f"{intervals}."
         ),
         sections=sections,
         settings=settings,

@@ -1,12 +1,14 @@
 """Intervals and tests over groups of images and seeds, and softmax (notebooks 02-07).
 
 Intervals resample *groups* (patients or families), since images of one patient are not independent.
-A percentile bootstrap of few groups is too narrow: its ends are taken further out (`_tail`).
+A percentile bootstrap of few groups is too narrow: its ends are taken further out (`_tail`). Where
+names only come near to patients, `Groups` says how much wider intervals must be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,8 +17,10 @@ from scipy import special, stats
 
 __all__ = [
     "FEW",
+    "Groups",
     "Interval",
     "Statistic",
+    "certain_end",
     "group_bootstrap",
     "interval_table",
     "paired_test",
@@ -30,6 +34,34 @@ FEW = 5  # groups that an interval over groups needs at least
 LEVEL = 0.95  # coverage of every interval
 
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What intervals resample; arrays of names (N,) are taken as groups of widening 1.
+
+    Attributes:
+        names: (N,) the patient or family of each image.
+        widening: Factor, 1 or more, by which groups lengthen their intervals' half-widths: 1 where
+            they are independent, more where several of them may be of one patient.
+    """
+
+    names: np.ndarray
+    widening: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, rows: np.ndarray) -> Groups:
+        return replace(self, names=self.names[rows])
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.names, dtype=dtype, copy=copy)
+
+    @classmethod
+    def of(cls, groups: Groups | np.ndarray) -> Groups:
+        """The same groups, or names as groups."""
+        return groups if isinstance(groups, cls) else cls(np.asarray(groups))
 
 
 class Interval(tuple):
@@ -66,7 +98,12 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def group_bootstrap(
-    statistic: Statistic, groups: np.ndarray, *, repeats: int = 1000, seed: int = 0
+    statistic: Statistic,
+    groups: Groups | np.ndarray,
+    *,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    repeats: int = 1000,
+    seed: int = 0,
 ) -> Interval:
     """A statistic with its expanded percentile bootstrap interval.
 
@@ -77,10 +114,12 @@ def group_bootstrap(
         statistic: Computes the number from an int array of row numbers, in which a row may come
             twice.
         groups: (N,) the patient or family of each row.
+        bounds: Between which the statistic can lie, and so a widened interval.
         repeats: Number of draws.
         seed: Of the draws.
     """
-    _, codes = np.unique(groups, return_inverse=True)
+    groups = Groups.of(groups)
+    _, codes = np.unique(groups.names, return_inverse=True)
     members = [np.flatnonzero(codes == group) for group in range(codes.max() + 1)]
     rng = np.random.default_rng(seed)
     value = float(statistic(np.arange(len(codes))))
@@ -92,7 +131,21 @@ def group_bootstrap(
         draws.append(statistic(np.concatenate([members[group] for group in drawn])))
     tail = _tail(len(members))
     low, high = np.quantile(draws, [tail, 1 - tail])
-    return Interval((value, float(low), float(high)))
+    return _widened(Interval((value, float(low), float(high))), groups.widening, bounds)
+
+
+def _widened(interval: Interval, factor: float, bounds: tuple[float, float]) -> Interval:
+    """Both ends as many times as far from the value, within bounds; an end beyond it stays.
+
+    >>> print(_widened(Interval((0.9, 0.8, 0.95)), 1.5, (0, 1)))
+    0.900 [0.750, 0.975]
+    """
+    if factor == 1:
+        return interval
+    value, low, high = interval
+    low = min(low, value - factor * (value - low))
+    high = max(high, value + factor * (high - value))
+    return Interval((value, max(low, bounds[0]), min(high, bounds[1])))
 
 
 def _tail(groups: int) -> float:
@@ -131,17 +184,17 @@ def unpaired_difference(first: Interval, second: Interval) -> Interval:
 
 def seed_interval(
     values: np.ndarray,
-    groups: np.ndarray,
+    groups: Groups | np.ndarray,
     *,
     bounds: tuple[float, float] = (-np.inf, np.inf),
     seed: int = 0,
 ) -> Interval:
     """Mean over seeds and images with its 95 % interval: what new seeds and new groups would move.
 
-    The groups' part is their bootstrap, the seeds' part Student's t on the means of the seeds
-    (3 seeds: t = 4.3); the two half-widths are added as squares. With one seed the seeds' part is
-    unknown and left out. Fewer than ``FEW`` groups give no interval (NaN), unless there is one
-    number per seed (N = 1): then the seeds' part stands alone.
+    The groups' part is their bootstrap, times their widening, the seeds' part Student's t on the
+    means of the seeds (3 seeds: t = 4.3); the two half-widths are added as squares. With one seed
+    the seeds' part is unknown and left out. Fewer than ``FEW`` groups give no interval (NaN),
+    unless there is one number per seed (N = 1): then the seeds' part stands alone.
 
     Args:
         values: (S, N), for example a gain per seed and image; images that are NaN for a seed are
@@ -157,13 +210,14 @@ def seed_interval(
         return Interval((np.nan, np.nan, np.nan))
     values = values[:, known]
     value = float(np.mean(values))
-    sums, sizes = _group_sums(values, np.asarray(groups)[known])
+    groups = Groups.of(groups)[known]
+    sums, sizes = _group_sums(values, groups.names)
     if len(sizes) < FEW and not one_number_per_seed:
         return Interval((value, np.nan, np.nan))
     weights = _weights(len(sizes), seed)
     draws = weights @ sums.mean(0) / (weights @ sizes)
     tail = 0.0 if one_number_per_seed else _tail(len(sizes))
-    of_groups = value - np.quantile(draws, [tail, 1 - tail])
+    of_groups = groups.widening * (value - np.quantile(draws, [tail, 1 - tail]))
     of_seeds = 0.0
     if seeds > 1:
         deviation = np.std(np.mean(values, 1), ddof=1)
@@ -181,32 +235,46 @@ def _weights(groups: int, seed: int) -> np.ndarray:
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=repeats).astype(float)
 
 
-def share_interval(hits: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:
+def share_interval(hits: np.ndarray, groups: Groups | np.ndarray, *, seed: int = 0) -> Interval:
     """Share of hits (S, N) over seeds and images with its 95 % interval, in [0, 1].
 
-    As `seed_interval`. Where nothing or everything hits, the interval is Clopper-Pearson's for as
-    many trials as there are groups.
+    As `seed_interval`. Where nothing or everything hits, the interval is Clopper-Pearson's, see
+    `certain_end`.
 
     >>> print(share_interval(np.zeros((3, 5)), np.arange(5)))
     0.000 [0.000, 0.522]
     """
     known = ~np.isnan(hits).any(axis=0)
-    count = len(np.unique(np.asarray(groups)[known]))
+    of_known = Groups.of(groups)[known]
+    count = len(np.unique(of_known.names))
     if count >= FEW and np.ptp(hits[:, known]) == 0:
-        end = float(stats.beta.ppf(0.025, count, 1))
+        end = certain_end(of_known)
         if hits[:, known].all():
             return Interval((1.0, end, 1.0))
         return Interval((0.0, 0.0, 1 - end))
     return seed_interval(hits, groups, bounds=(0, 1), seed=seed)
 
 
+def certain_end(groups: Groups | np.ndarray) -> float:
+    """Lower end of the 95 % interval of a share of which every hit is one: Clopper-Pearson's.
+
+    For as many trials as there are groups, divided by the square of their widening.
+
+    >>> round(certain_end(np.arange(5)), 3), round(certain_end(Groups(np.arange(20), 2.0)), 3)
+    (0.478, 0.478)
+    """
+    groups = Groups.of(groups)
+    trials = len(np.unique(groups.names)) / groups.widening**2
+    return float(stats.beta.ppf((1 - LEVEL) / 2, trials, 1))
+
+
 def paired_test(
-    differences: np.ndarray, groups: np.ndarray, *, repeats: int = 10_000, seed: int = 0
+    differences: np.ndarray, groups: Groups | np.ndarray, *, repeats: int = 10_000, seed: int = 0
 ) -> float:
     """Two-sided p of "no difference" between these very models.
 
     A sign-flip permutation test over groups. It speaks of other patients, not of other seeds; the
-    mean over the given seeds is tested.
+    mean over the given seeds is tested. What chance gives is multiplied by the groups' widening.
 
     Args:
         differences: (S, N) scores of A minus scores of B per seed and image.
@@ -214,7 +282,8 @@ def paired_test(
         repeats: Number of random sign patterns.
         seed: Of the signs.
     """
-    sums, _ = _group_sums(differences, groups)
+    groups = Groups.of(groups)
+    sums, _ = _group_sums(differences, groups.names)
     sums = sums.sum(0)  # (G,)
     observed = abs(sums.sum()) - 1e-9  # as large, but for rounding
     rng = np.random.default_rng(seed)
@@ -222,7 +291,7 @@ def paired_test(
     for start in range(0, repeats, 500):  # in blocks: all signs at once may not fit into memory
         block = (min(500, repeats - start), len(sums))
         signs = 2.0 * rng.integers(0, 2, size=block, dtype=np.int8) - 1
-        as_large += int((np.abs(signs @ sums) >= observed).sum())
+        as_large += int((groups.widening * np.abs(signs @ sums) >= observed).sum())
     return (1 + as_large) / (1 + repeats)
 
 

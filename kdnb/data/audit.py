@@ -39,7 +39,7 @@ class Audit(NamedTuple):
             more: the same original in another orientation (``mirrored copy``), and in any
             (``same origin``).
         ledger: Every crossing, with a column ``split``.
-        notes: Those of the data set.
+        notes: Those of the data set; what is only said under some splits names them.
         data: Its hash.
     """
 
@@ -59,7 +59,7 @@ def audit_splits(settings: Settings) -> Audit:
     """
     rows = {}
     ledgers = {}
-    notes: list[str] = []
+    splits_of: dict[str, list[str]] = {}  # note → the splits under which it was made
     hashes = []
     thumbs = None
     origins = find_origins(settings)
@@ -80,16 +80,28 @@ def audit_splits(settings: Settings) -> Audit:
             thumbs = duplicates.thumbnails(found.pixels)
         ledgers[split] = leakage.leak_ledger(table, thumbs)
         rows[split] = _summary_row(found, ledgers[split], thumbs, origins is not None)
-        notes += found.notes
+        for note in found.notes:
+            splits_of.setdefault(note, []).append(split)
         hashes.append(found.hash)
     summary = pd.DataFrame(rows).T.rename_axis("split")
     whole_numbers = [name for name in ("seen", "test", *LEAK_KINDS) if name in summary]
     return Audit(
         summary=summary.astype(dict.fromkeys(whole_numbers, int)),
         ledger=pd.concat(ledgers, names=["split"]).reset_index("split"),
-        notes=tuple(dict.fromkeys(notes)),  # each once, in order
+        notes=tuple(_of_splits(note, splits, len(rows)) for note, splits in splits_of.items()),
         data=digest(hashes),
     )
+
+
+def _of_splits(note: str, splits: Sequence[str], count: int) -> str:
+    """A note once, after the splits that it is about where these are not all.
+
+    >>> _of_splits("2 images are broken", ["grouped", "random"], 2)
+    '2 images are broken'
+    >>> _of_splits("class a: train 1, val 0, test 0", ["grouped"], 2)
+    'grouped: class a: train 1, val 0, test 0'
+    """
+    return note if len(splits) == count else f"{', '.join(splits)}: {note}"
 
 
 def _summary_row(

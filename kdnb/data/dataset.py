@@ -23,7 +23,7 @@ from kdnb.data.origin_masks import keep_origin_masks
 from kdnb.data.origin_runs import add_number_runs, keep_origins
 from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
-from kdnb.data.patients import link_copies, name_patients
+from kdnb.data.patients import UNKNOWN, link_copies, name_patients
 from kdnb.data.pixel_files import create_pixels, keep_rows
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
@@ -52,7 +52,8 @@ class ImageSet:
         hash: Of manifest, split and size.
         broken: Path and reason of each image that was skipped.
         notes: What a reader of any score should know.
-        group_widening: What half-widths of intervals over runs of numbers are to be multiplied by.
+        group_widening: What half-widths of intervals over its groups are multiplied by, see
+            `kdnb.core.statistics.Groups`.
     """
 
     name: str
@@ -127,13 +128,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         split=settings.split,
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
-        notes=(
-            *facts["notes"],
-            *mask_notes,
-            *split_note(settings),
-            *parted.json("notes.json"),
-            *notes,
-        ),
+        notes=(*_kept_notes(settings, made, parted), *mask_notes, *notes),
         group_widening=widening,
     )
 
@@ -149,6 +144,14 @@ def _table(
     left_out = np.setdiff1d(train, subset(train, table, settings.fraction, settings.seed))
     table.loc[table.index[left_out], "part"] = "unused"
     return table
+
+
+def _kept_notes(settings: Settings, made: Run, parted: Run) -> list[str]:
+    """What was noted when the manifest and the split were made, and on the default split."""
+    notes = made.json("summary.json")["notes"]
+    if settings.split == "patients":  # whose own note says what is unknown, and what that means
+        notes = [note for note in notes if UNKNOWN not in note]
+    return notes + split_note(settings) + parted.json("notes.json")
 
 
 def _what_decides(

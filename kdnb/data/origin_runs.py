@@ -83,7 +83,7 @@ def add_number_runs(
 
     Returns:
         The manifest with a column number_run where runs of numbers are needed, the factor by which
-        half-widths of intervals over them should be wider, and what a reader should know.
+        intervals over them are widened, and what a reader should know.
     """
     known = registered().get(name, {})
     others = known.get("origins", "")
@@ -92,21 +92,24 @@ def add_number_runs(
         return manifest, 1.0, [note]
     if origins is not None:
         patients = registered().get(origins.source, {}).get("patients", 0)
+        runs = approximate_groups(
+            origins.originals
+        )  # of the whole set, whatever part of it is here
     elif "fold" in manifest and "patients" in known:
         patients = known["patients"]
-        own = manifest.assign(origin=original_names(manifest))
-        manifest = manifest.assign(number_run=approximate_groups(own))
+        runs = approximate_groups(manifest.assign(origin=original_names(manifest)))
+        manifest = manifest.assign(number_run=runs)
     else:
         return manifest, 1.0, []
-    count = manifest["number_run"][manifest["number_run"] != ""].nunique()
-    if not count:
+    if (manifest["number_run"] == "").all():
         return manifest, 1.0, []
+    count = runs[runs != ""].nunique()
     widening = group_widening(count, patients)
-    note = (
-        f"intervals are approximate: {count} runs of numbers stand for "
-        f"{patients or 'an unknown number of'} patients, so half-widths should be "
-        f"{widening:.2f} times as wide"
-    )
+    note = "intervals are approximate: they go by runs of numbers, which stand for patients"
+    if widening > 1:
+        note += (
+            f"; {count} runs of {patients} patients, so they are made {widening:.2f} times as wide"
+        )
     return manifest, widening, [note]
 
 

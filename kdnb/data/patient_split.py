@@ -75,10 +75,7 @@ def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:
     told = group[of_fold].str.removeprefix("fold ")
     part[of_fold] = told.map(lambda one: part_of_fold(one, test_fold))
     part[torn] = "unused"
-    notes = [
-        f"patients of {(fold != '').sum():,} of {len(fold):,} images are known by fold, "
-        f"of {named.sum():,} by name; all others are kept apart by family"
-    ]
+    notes = [_known(len(fold), (fold != "").sum(), named.sum())]
     if torn.any():
         notes.append(f"{torn.sum()} images resemble images of two folds or patients: unused")
     alike = group[~torn].groupby(family[~torn]).nunique()
@@ -88,6 +85,26 @@ def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:
             "a known fold or patient decides alone"
         )
     return Decided(part, group, bool((fold != "").any()), notes)
+
+
+def _known(count: int, by_fold: int, by_name: int) -> str:
+    """What is known of the patients of so many images, in one line.
+
+    >>> _known(7019, 4750, 0)
+    '4,750 of 7,019 images stay with the fold of their patient; the patients of 2,269 are unknown: \
+these are kept apart by family'
+    >>> _known(20, 0, 20)
+    '20 of 20 images stay with their patient'
+    """
+    known = [
+        f"{found:,} of {count:,} images stay with {what}"
+        for found, what in ((by_fold, "the fold of their patient"), (by_name, "their patient"))
+        if found
+    ]
+    unknown = count - by_fold - by_name
+    if unknown:
+        known.append(f"the patients of {unknown:,} are unknown: these are kept apart by family")
+    return "; ".join(known)
 
 
 def _anchors(fold: pd.Series, patient: pd.Series) -> pd.Series:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from kdnb.data.duplicates import components, correlations
 
-__all__ = ["link_copies", "name_patients"]
+__all__ = ["UNKNOWN", "link_copies", "name_patients"]
 
 SLICES = 32  # consecutive slices of each person in the Alzheimer set
+UNKNOWN = "images are of unknown patients"  # in the note that counts them
 
 
 def name_patients(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -28,7 +29,7 @@ def name_patients(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[st
     unknown = (table["patient"] == "").sum()
     if not unknown:
         return table, []
-    note = f"{unknown:,} of {len(table):,} images are of unknown patients"
+    note = f"{unknown:,} of {len(table):,} {UNKNOWN}"
     if "fold" in table and (table["fold"] != "").all():
         return table, [f"{note}: a person may cross a split that does not keep to the folds"]
     return table, [f"{note}: a person may cross the split"]

@@ -11,9 +11,10 @@ from typing import Any
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings, project_root
 from kdnb.data.figshare import figshare_source
+from kdnb.data.image_csv import csv_source
 from kdnb.data.medmnist import PREFIX, medmnist_about, medmnist_source
 from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan
-from kdnb.data.sources import Source, csv_source, folder_source, phantom_source, zip_source
+from kdnb.data.sources import Source, folder_source, phantom_source, zip_source
 
 __all__ = [
     "about",

@@ -1,4 +1,4 @@
-"""Sources of images: zip archive, folder, CSV, phantoms; checked before images are read (01)."""
+"""Sources of images: zip archive, folder, phantoms; checked before images are read (01_data)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
 from kdnb.data import phantoms
 from kdnb.data.class_folders import (
-    PART_NAMES,
     Entry,
     class_folders,
     entries_digest,
     is_junk,
-    key,
     masks_beside,
-    patient_in_two_folds,
 )
 
 __all__ = [
     "Source",
-    "csv_source",
     "digest_of_stats",
     "file_hash",
     "files_in",
@@ -42,7 +37,6 @@ __all__ = [
     "zip_source",
 ]
 
-OPTIONAL = ("patient", "split", "fold", "mask")  # columns of a CSV of images
 MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 # bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
@@ -146,76 +140,6 @@ def files_in(path: Path) -> list[str]:
                 names.append(f"{name}/" if place.is_dir() else name)
         _check_count(len(names), path)
     return sorted(name for name in names if not is_junk(name))
-
-
-def csv_source(path: Path) -> Source:
-    """Images in a CSV with the columns path and label; paths start at its folder.
-
-    It may also tell patient, split, fold (a publisher's, that keeps patients apart) and mask (the
-    path of an image's mask).
-
-    Raises:
-        UserError: no such CSV, or a row that says what it should not.
-    """
-    table = _read_csv(path)
-    entries = [
-        Entry(
-            image_id=row.path,
-            path=row.path,
-            label=row.label,
-            published_split=PART_NAMES.get(key(row.split), ""),
-            patient=row.patient,
-            fold=row.fold,
-            mask=row.mask,
-        )
-        for row in table.itertuples(index=False)
-    ]
-    crossing = patient_in_two_folds(entries)
-    if crossing is not None:
-        patient, first, second = crossing
-        raise UserError(
-            f"'{path}' has patient '{patient}' in fold '{first}' and in fold '{second}': "
-            "a fold keeps patients apart, so mend the column patient or fold"
-        )
-    masks = table["mask"][table["mask"] != ""]
-    read = partial(read_file, path.parent)
-    return Source(
-        name=path.name,
-        identity=file_hash(path) + digest_of_stats(path.parent, [*table["path"], *masks]),
-        entries=sorted(entries),
-        read=read,
-        read_mask=read,
-    )
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """The rows of a CSV of images, str: path, label and the columns of ``OPTIONAL``."""
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-        )
-    except ValueError as error:  # pandas' parser and decoding errors
-        raise UserError(
-            f"'{path}' is no readable CSV ({error}): accepted is UTF-8 with a header"
-        ) from None
-    lacking = [name for name in ("path", "label") if name not in table]
-    if lacking:
-        raise UserError(
-            f"'{path}' lacks the column {', '.join(lacking)}: found {', '.join(table.columns)}; "
-            f"accepted are path, label and optionally {', '.join(OPTIONAL)}"
-        )
-    columns = ["path", "label", *OPTIONAL]
-    table = table.reindex(columns=columns, fill_value="").map(str.strip)
-    problems = {
-        "lacks a path or a label": (table["path"] == "") | (table["label"] == ""),
-        "names an image for the second time": table["path"].duplicated(),
-        "has a split other than train, val, test": ~table["split"].map(key).isin([*PART_NAMES, ""]),
-    }
-    for problem, rows in problems.items():
-        if rows.any():
-            line = rows.idxmax() + 2  # lines count from 1, and the first is the header
-            raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
-    return table
 
 
 def phantom_source(plan: phantoms.PhantomPlan) -> Source:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdnb.core.settings import Settings
+from kdnb.core.statistics import Groups
 from kdnb.data import duplicates, leakage
 from kdnb.data.dataset import BASE, ImageSet, load
 from kdnb.data.default_split import resolve_split
@@ -74,8 +75,8 @@ class StudyImages:
         return self.image_set.table["target"].to_numpy(np.int64)[self.image_set.rows("test")]
 
     @cached_property
-    def test_groups(self) -> np.ndarray:
-        """(N,) patient or family of every test image: what intervals resample."""
+    def test_groups(self) -> Groups:
+        """Patient or family of every test image (N,): what intervals resample."""
         return self.groups(self.image_set.rows("test"))
 
     @cached_property
@@ -91,9 +92,10 @@ class StudyImages:
         turn = pd.Series(targets).groupby(targets).cumcount()  # how many of its class came before
         return rows[np.lexsort((targets, turn))][:count]
 
-    def groups(self, rows: np.ndarray) -> np.ndarray:
-        """(M,) patient or family of some rows."""
-        return leakage.interval_groups(self.image_set.table).to_numpy()[rows]
+    def groups(self, rows: np.ndarray) -> Groups:
+        """Patient or family of some rows (M,), and how far such groups widen an interval."""
+        names = leakage.interval_groups(self.image_set.table).to_numpy()
+        return Groups(names=names[rows], widening=self.image_set.group_widening)
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """(M, S, S, 3) uint8 of some rows: the images as people see them."""

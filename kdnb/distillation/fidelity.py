@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import group_bootstrap, interval_table, softmax
+from kdnb.core.statistics import Groups, group_bootstrap, interval_table, softmax
 
 __all__ = ["fidelity", "fidelity_by", "kl_divergence"]
 
@@ -17,7 +17,7 @@ def kl_divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return (p * np.log(p / q)).sum(1)
 
 
-def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+def fidelity(student: np.ndarray, teacher: np.ndarray, groups: Groups | np.ndarray) -> pd.DataFrame:
     """How alike student and teacher answer, with 95 % intervals.
 
     Top-1 agreement and KL(teacher ‖ student) in nats. ``student`` and ``teacher`` are (N, K)
@@ -26,8 +26,8 @@ def fidelity(student: np.ndarray, teacher: np.ndarray, groups: np.ndarray) -> pd
     same = student.argmax(1) == teacher.argmax(1)
     divergence = kl_divergence(softmax(teacher), softmax(student))
     intervals = {
-        "agreement": group_bootstrap(lambda rows: same[rows].mean(), groups),
-        "kl": group_bootstrap(lambda rows: divergence[rows].mean(), groups),
+        "agreement": group_bootstrap(lambda rows: same[rows].mean(), groups, bounds=(0, 1)),
+        "kl": group_bootstrap(lambda rows: divergence[rows].mean(), groups, bounds=(0, np.inf)),
     }
     return interval_table(intervals)
 

@@ -13,7 +13,14 @@ import torch
 from kdnb.core.progress import say
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import Interval, paired_test, seed_interval, share_interval, softmax
+from kdnb.core.statistics import (
+    Groups,
+    Interval,
+    paired_test,
+    seed_interval,
+    share_interval,
+    softmax,
+)
 from kdnb.data.dataset import ImageSet
 from kdnb.distillation.fidelity import kl_divergence
 from kdnb.distillation.teacher_logits import train_teacher_or_control
@@ -94,7 +101,7 @@ def compare_students(
     runs: Mapping[Hashable, Sequence[Run]],
     teacher: Run,
     image_set: ImageSet,
-    test_groups: np.ndarray,
+    test_groups: Groups | np.ndarray,
 ) -> pd.DataFrame:
     """Students of several kinds beside the first kind, which is the control of all others.
 
@@ -136,7 +143,10 @@ def compare_students(
 
 
 def grid_table(
-    runs: Mapping[Cell, Sequence[Run]], teacher: Run, image_set: ImageSet, test_groups: np.ndarray
+    runs: Mapping[Cell, Sequence[Run]],
+    teacher: Run,
+    image_set: ImageSet,
+    test_groups: Groups | np.ndarray,
 ) -> pd.DataFrame:
     """`compare_students` for the cells of `train_grid`, labels alone first.
 

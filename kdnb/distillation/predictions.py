@@ -47,7 +47,7 @@ def predicted_classes(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -
         ``alpha 0.4, T 5, seed 0``. Groups are numbered. known is 1 where the image's patient is
         known, or a fold that keeps its patient apart.
     """
-    _, groups = np.unique(study.test_groups, return_inverse=True)
+    _, groups = np.unique(study.test_groups.names, return_inverse=True)
     columns = {"group": groups, "target": study.test_targets, "known": _known(study)}
     for name, nearest_neighbour in study.memory.items():
         columns[name] = nearest_neighbour["predictions"]
@@ -72,7 +72,8 @@ def training_records(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) ->
     Returns:
         Index model (the columns of `predicted_classes`); alpha, temperature, seed, training (its
         run), val_accuracy, images (of the training part), seconds, precision, parameters, macs,
-        data (hash), kdnb, commit, processor.
+        data (hash), kdnb, commit, processor; and the widening of the groups of the test images,
+        where it is not 1.
     """
     no_cell = Cell(alpha=np.nan, temperature=np.nan)
     seed = study.settings.seed
@@ -124,7 +125,7 @@ def _record(
     """A row of `training_records`."""
     model = load_model(run, len(study.image_set.classes), study.device)
     environment = run.json("env.json")
-    return {
+    row = {
         "alpha": cell.alpha,
         "temperature": cell.temperature,
         "seed": seed,
@@ -140,3 +141,6 @@ def _record(
         "commit": environment["commit"],
         "processor": environment["processor"],
     }
+    if study.test_groups.widening != 1:
+        row["widening"] = study.test_groups.widening
+    return row

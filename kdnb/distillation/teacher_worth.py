@@ -7,13 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Interval, group_bootstrap
+from kdnb.core.statistics import Groups, Interval, group_bootstrap
 
 __all__ = ["error_transfer", "teacher_worth", "worth_sentence"]
 
 
 def teacher_worth(
-    teacher: np.ndarray, rivals: Mapping[str, np.ndarray], targets: np.ndarray, groups: np.ndarray
+    teacher: np.ndarray,
+    rivals: Mapping[str, np.ndarray],
+    targets: np.ndarray,
+    groups: Groups | np.ndarray,
 ) -> pd.DataFrame:
     """The teacher's accuracy minus that of each rival, on the same test images.
 
@@ -69,7 +72,10 @@ def worth_sentence(worth: pd.DataFrame) -> str:
 
 
 def error_transfer(
-    students: Mapping[str, np.ndarray], teacher: np.ndarray, targets: np.ndarray, groups: np.ndarray
+    students: Mapping[str, np.ndarray],
+    teacher: np.ndarray,
+    targets: np.ndarray,
+    groups: Groups | np.ndarray,
 ) -> pd.DataFrame:
     """Of the images that the teacher gets wrong: how often does a student err in the same way?
 

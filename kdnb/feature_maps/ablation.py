@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import seed_interval
+from kdnb.core.statistics import Groups, seed_interval
 from kdnb.training.modules import evaluating, modules_at
 from kdnb.training.taps import check_targets, features, logits_and_taps
 
@@ -167,7 +167,7 @@ def top_k_curve(
     ks: Sequence[int],
     *,
     mean: Tensor,
-    groups: np.ndarray,
+    groups: Groups | np.ndarray,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Drop of the target's probability when channels are replaced by their means.

@@ -141,6 +141,8 @@ def analyse_layers(study: TrainedStudy) -> LayerAnalysis:
         "ks": KS,
         "seed": study.settings.seed,
     }
+    if study.test_groups.widening != 1:
+        parameters["widening"] = study.test_groups.widening
 
     def make(run: Run) -> None:
         _measure(study, run)

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import Interval, share_interval
+from kdnb.core.statistics import Groups, Interval, share_interval
 
 __all__ = [
     "Examples",
@@ -31,7 +31,7 @@ class Examples(NamedTuple):
 
     features: Features
     targets: np.ndarray  #: (N,) class numbers
-    groups: np.ndarray  #: (N,) patient or family
+    groups: Groups | np.ndarray  #: (N,) patient or family
 
 
 def fit_probes(train: Features, targets: np.ndarray) -> dict[str, Pipeline]:
@@ -122,7 +122,7 @@ def _accuracy(train: Examples, test: Examples, tap: str, seed: int) -> Interval:
 
 
 def control_task(
-    targets: np.ndarray, groups: np.ndarray, seed: int
+    targets: np.ndarray, groups: Groups | np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels without meaning: the groups' classes, handed out anew; and which images to score.
 
@@ -141,7 +141,7 @@ def control_task(
     (True, 2)
     """
     rng = np.random.default_rng(seed)
-    _, codes = np.unique(groups, return_inverse=True)
+    _, codes = np.unique(Groups.of(groups).names, return_inverse=True)
     class_of_group = pd.Series(targets).groupby(codes).agg(lambda t: t.mode()[0]).to_numpy()
     shuffled = pd.Series(rng.permutation(len(codes)))
     place = shuffled.groupby(codes).rank().to_numpy()  # of each image in its group, from 1

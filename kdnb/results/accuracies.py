@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.metrics import f1_score
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import seed_interval, share_interval
+from kdnb.core.statistics import Groups, seed_interval, share_interval
 from kdnb.data.leakage import MEMORY, skill
 from kdnb.data.registry import registered
 from kdnb.distillation.grid import LABELS_ALONE
@@ -78,6 +78,16 @@ class Answered:
             kind = "label-only student" if cell == LABELS_ALONE else "KD student"
             named[kind] = students
         return named
+
+    @property
+    def groups(self) -> Groups:
+        """What intervals over its test images resample."""
+        widening = 1.0
+        if (
+            "widening" in self.trainings
+        ):  # of all its rows the same, or none where another's is not 1
+            widening = self.trainings["widening"].astype(float).fillna(1).max()
+        return Groups(names=self.values["group"], widening=widening)
 
     def right(self, *models: str) -> np.ndarray:
         """(S, N) float64: whether each model names each image's class, 1 or 0."""
@@ -220,7 +230,7 @@ def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
 def _score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str, Any]:
     """One row of the table of accuracies: of the networks ``names``, which are all a ``model``."""
     target = one.values["target"]
-    groups = one.values["group"]
+    groups = one.groups
     right = one.right(*names)
     memory = one.right(one.memory)
     epochs = "teacher_epochs" if model == "teacher" else "student_epochs"
@@ -245,7 +255,7 @@ def _score(one: Answered, counted: str, model: str, names: list[str]) -> dict[st
         "seeds": len(names),
         "teachers": len(one.teachers),
         "images": len(target),
-        "groups": len(np.unique(groups)),
+        "groups": len(np.unique(groups.names)),
         "size_px": one.parameters["image_size"],
         "epochs": one.parameters[epochs],
         "run": one.run,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import paired_test, seed_interval, share_interval
+from kdnb.core.statistics import Groups, paired_test, seed_interval, share_interval
 from kdnb.distillation.grid import LABELS_ALONE
 from kdnb.results.accuracies import Answered, answered, drawn
 from kdnb.results.collected_runs import LARGER, Records
@@ -40,7 +40,7 @@ def grid(records: Records) -> pd.DataFrame:
 def _cell(one: Answered, cell: tuple[float, float], names: list[str]) -> dict[str, Any]:
     """One cell of the grid, without which one is chosen."""
     alpha, temperature = cell
-    groups = one.values["group"]
+    groups = one.groups
     right = one.right(*names)
     labels_alone = one.right(*one.cells[LABELS_ALONE])
     return {
@@ -143,7 +143,7 @@ def _gain(
         "against": against,
         "alpha": alpha,
         "temperature": temperature,
-        **_difference("difference", difference, one.values["group"]),
+        **_difference("difference", difference, one.groups),
         "seeds": len(difference),
         "teachers": len(one.teachers),
         "size_px": one.parameters["image_size"],
@@ -151,7 +151,7 @@ def _gain(
     }
 
 
-def _difference(name: str, values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+def _difference(name: str, values: np.ndarray, groups: Groups) -> dict[str, float]:
     """Mean of differences (S, N) with its 95 % interval as columns ``name…``, and p."""
     interval = seed_interval(values, groups, bounds=(-1, 1))
     return {**interval.named(name), "p": paired_test(values, groups)}
@@ -172,7 +172,7 @@ def sizes(records: Records) -> pd.DataFrame:
 
 def _of_size(one: Answered, kind: str, names: list[str]) -> dict[str, Any]:
     """One row of the table of sizes."""
-    groups = one.values["group"]
+    groups = one.groups
     agreement = np.stack([one.values[name] == one.values["teacher"] for name in names])
     agreement = agreement.astype(float)
     if kind == "teacher":

@@ -5,21 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from kdnb.core.statistics import FEW, Interval, Statistic, group_bootstrap, interval_table, softmax
+from kdnb.core.statistics import (
+    FEW,
+    Groups,
+    Interval,
+    Statistic,
+    certain_end,
+    group_bootstrap,
+    interval_table,
+    softmax,
+)
 
 __all__ = ["confusion", "ece", "paired_difference", "scores"]
 
 
-def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+BOUNDS = {"brier": (0.0, 2.0)}  # of scores that do not lie in [0, 1]
+
+
+def scores(logits: np.ndarray, targets: np.ndarray, groups: Groups | np.ndarray) -> pd.DataFrame:
     """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % intervals.
 
     The intervals are group bootstraps. Where every answer is right a bootstrap has no width;
-    accuracy's lower bound then is Clopper-Pearson's for as many trials as there are groups (at
-    least 95 % coverage if a group fails as a whole). Means over classes have none then.
+    accuracy's lower bound then is Clopper-Pearson's (`kdnb.core.statistics.certain_end`; at least
+    95 % coverage if a group fails as a whole). Means over classes have none then.
 
     Args:
         logits: (N, K).
@@ -53,12 +64,12 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> pd.Da
         "brier": lambda rows: squared_errors[rows].mean(),
     }
     intervals = {
-        name: group_bootstrap(statistic, groups, repeats=400)
+        name: group_bootstrap(statistic, groups, bounds=BOUNDS.get(name, (0.0, 1.0)), repeats=400)
         for name, statistic in statistics.items()
     }
-    count = len(np.unique(groups))
+    count = len(np.unique(Groups.of(groups).names))
     if intervals["accuracy"][0] == 1.0 and count >= FEW:
-        intervals["accuracy"] = Interval((1.0, stats.beta.ppf(0.025, count, 1), 1.0))
+        intervals["accuracy"] = Interval((1.0, certain_end(groups), 1.0))
         for name in ("balanced_accuracy", "macro_f1"):
             intervals[name] = Interval((1.0, np.nan, np.nan))
     return interval_table(intervals).assign(images=len(targets), groups=count)
@@ -79,7 +90,7 @@ def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def paired_difference(
-    a: np.ndarray, b: np.ndarray, targets: np.ndarray, groups: np.ndarray
+    a: np.ndarray, b: np.ndarray, targets: np.ndarray, groups: Groups | np.ndarray
 ) -> Interval:
     """Accuracy of logits A minus accuracy of logits B on the same images.
 
@@ -87,7 +98,7 @@ def paired_difference(
     indices, ``groups`` (N,) the patient or family of each row.
     """
     gain = (a.argmax(1) == targets).astype(float) - (b.argmax(1) == targets)
-    return group_bootstrap(lambda rows: gain[rows].mean(), groups)
+    return group_bootstrap(lambda rows: gain[rows].mean(), groups, bounds=(-1, 1))
 
 
 def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

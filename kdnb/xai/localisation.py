@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import share_interval
+from kdnb.core.statistics import Groups, share_interval
 from kdnb.xai.attribution import Context
 from kdnb.xai.methods import explain
 
@@ -92,7 +92,7 @@ def distractor_shares(
     images: Tensor,
     targets: Tensor,
     distractors: np.ndarray,
-    groups: np.ndarray,
+    groups: Groups | np.ndarray,
     *,
     tap: int = 0,
 ) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from kdnb.core.progress import say
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, get_or_make
-from kdnb.core.statistics import seed_interval
+from kdnb.core.statistics import Groups, seed_interval
 from kdnb.feature_maps.cka import gram_cka, grams
 from kdnb.feature_maps.layer_analysis import COMPARED
 from kdnb.training.fit import saved_logits
@@ -175,7 +175,9 @@ def _right(study: TrainedStudy, runs: Sequence[Run]) -> np.ndarray:
     return np.stack([saved_logits(run).argmax(1) == study.test_targets for run in runs])
 
 
-def _difference(distilled: np.ndarray, alone: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+def _difference(
+    distilled: np.ndarray, alone: np.ndarray, groups: Groups | np.ndarray
+) -> dict[str, float]:
     """A measure (S, N) of the KD students and the label-only ones, and what lies between them."""
     difference = distilled - alone
     value, low, high = seed_interval(difference, groups)

@@ -14,7 +14,7 @@ from kdnb.core.method_names import ATTRIBUTIONS
 from kdnb.core.progress import say
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run
-from kdnb.core.statistics import Interval, seed_interval, share_interval
+from kdnb.core.statistics import Groups, Interval, seed_interval, share_interval
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import (
     EXPLANATIONS,
@@ -81,7 +81,7 @@ def _by_seed(
     return values
 
 
-def _interval(metric: str, values: np.ndarray, groups: np.ndarray) -> Interval:
+def _interval(metric: str, values: np.ndarray, groups: Groups) -> Interval:
     """Mean of values (S, N) of a metric with its 95 % interval over seeds and groups (N,)."""
     about = METRICS[metric]
     if about.hits:

@@ -251,6 +251,12 @@ def test_report_holds_every_table_and_picture(results):
     assert page.count("data:image/png;base64,") == 2 and "0.85" in page and "brain_tumor" in page
 
 
+def test_report_says_that_intervals_are_widened(results):
+    assert "times as wide" not in write_report(results).read_text()
+    results.parameters["widening"] = 1.458
+    assert "made 1.46 times as wide" in write_report(results).read_text()
+
+
 def test_no_pixel_of_real_data_is_published(results, tmp_path):
     publish(results, tmp_path / "figures")
     there = {p.name for p in (tmp_path / "figures" / "brain_tumor-grouped").iterdir()}

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from kdnb.core.statistics import (
+    Groups,
     _tail,
     group_bootstrap,
     paired_test,
@@ -284,6 +285,69 @@ def test_softmax_equals_torchs(temperature, dtype):
     found = softmax(logits, temperature)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-12)
+
+
+def test_groups_of_widening_one_change_no_digit():
+    logits, targets, names = data()
+    other = data(seed=1)[0]
+    right = (logits.argmax(1) == targets).astype(float)[None]
+    for ask in (
+        lambda groups: scores(logits, targets, groups).to_csv(),
+        lambda groups: fidelity(logits, other, groups).to_csv(),
+        lambda groups: paired_difference(logits, other, targets, groups),
+        lambda groups: share_interval(right, groups),
+        lambda groups: share_interval(np.ones((1, 200)), groups),
+        lambda groups: paired_test(right - 0.7, groups),
+    ):
+        assert ask(names) == ask(Groups(names))
+    np.testing.assert_array_equal(np.unique(Groups(names)), np.unique(names))
+
+
+def test_widened_intervals_are_longer_and_stay_within_bounds():
+    logits, targets, names = data(skill=3.0)
+    wide = Groups(names, 2.0)
+    plain, widened = (scores(logits, targets, groups) for groups in (names, wide))
+    below = plain["value"] - plain["low"]
+    reached = (plain["value"] - 2 * below).clip(0)
+    inside = below > 0  # a bootstrap of calibration may lie above the value
+    np.testing.assert_allclose(widened["low"][inside], reached[inside])
+    assert (widened["high"] >= plain["high"]).all()
+    assert (widened.loc["accuracy":"ece", "high"] <= 1).all() and (widened["low"] >= 0).all()
+    assert (widened["value"] == plain["value"]).all()
+    nearly = np.ones((1, 200))
+    nearly[0, 0] = 0
+    assert share_interval(nearly, wide)[1] < share_interval(nearly, names)[1]
+    assert share_interval(nearly, wide)[2] == 1
+    assert share_interval(np.ones((1, 200)), wide)[1] == pytest.approx(0.025 ** (1 / 10))
+
+
+def test_widening_is_of_the_groups_and_not_of_the_seeds():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(4, 60)) + rng.normal(size=(4, 1))
+    names = np.arange(60) // 2
+    ends = [np.array(seed_interval(values, Groups(names, factor))) for factor in (1, 2, 3)]
+    squares = [(end[0] - end[1]) ** 2 for end in ends]
+    assert squares[2] - squares[0] == pytest.approx(8 / 3 * (squares[1] - squares[0]))
+
+
+def test_widened_groups_hold_the_truth_where_each_patient_is_in_two_of_them():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(30), 4)
+    groups = np.arange(120) // 2  # two of each patient
+    held = {1.0: [], 2**0.5: []}
+    for _ in range(300):
+        values = (rng.normal(size=30)[patients] + 0.1 * rng.normal(size=120))[None]
+        for factor, found in held.items():
+            _, low, high = seed_interval(values, Groups(groups, factor))
+            found.append(low < 0 < high)
+    narrow, wide = (np.mean(found) for found in held.values())
+    assert narrow < 0.88 and 0.92 < wide < 0.98
+
+
+def test_paired_test_of_widened_groups_is_less_sure():
+    differences = np.random.default_rng(0).normal(0.2, 1, size=(1, 80))
+    plain, widened = (paired_test(differences, Groups(np.arange(80), f)) for f in (1.0, 1.5))
+    assert 1.5 * stats.norm.isf(widened / 2) == pytest.approx(stats.norm.isf(plain / 2), rel=0.1)
 
 
 def test_statistics_load_no_torch():

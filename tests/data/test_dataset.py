@@ -311,7 +311,10 @@ def test_csv_with_patients_and_split(tmp_path):
     (tmp_path / "set.csv").write_text("path,label,patient,split\n" + "\n".join(rows))
     given = settings(tmp_path, dataset="custom", data=str(tmp_path / "set.csv"), split="published")
     found = load(given)
-    assert set(found.table["patient"]) == {"p0", "p1", "p2"} and found.notes == ()
+    assert set(found.table["patient"]) == {"p0", "p1", "p2"}
+    assert [note.partition(" (")[0] for note in found.notes] == [
+        "3 of 3 patients are in several classes"
+    ]
     assert (found.table["published_split"] == "test").sum() == len(found.rows("test")) == 4
 
 

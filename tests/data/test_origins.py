@@ -182,7 +182,7 @@ def test_nothing_crosses_the_split_by_patients(matched):
     one, other = (make_split(table, "patients", seed=seed) for seed in (0, 1))
     assert (one == other)[table["fold"] != ""].all() and (one != other).any()
     [note, *_] = one.attrs["notes"]
-    assert note.startswith(f"patients of {found.known.sum()} of {len(table)} images are known by")
+    assert note.startswith(f"{found.known.sum()} of {len(table)} images stay with the fold of")
 
 
 def test_kinds_of_leaks_go_by_the_original_where_it_is_known(matched):
@@ -285,8 +285,11 @@ def test_origins_are_a_run_of_their_own_that_only_patients_depends_on(two_sets):
     assert found.table.groupby("fold")["part"].nunique()[list("12345")].max() == 1
     runs = found.table["number_run"][found.table["number_run"] != ""].nunique()
     assert found.group_widening == pytest.approx(max(1, (runs / 40) ** 0.5))
-    assert any(f"{runs} runs of numbers stand for 40 patients" in note for note in found.notes)
-    assert any("patients of 120 of 168 images are known by fold" in note for note in found.notes)
+    told = [note for note in found.notes if note.startswith("intervals are approximate")]
+    assert len(told) == 1 and (f"{runs} runs of 40 patients" in told[0]) == (runs > 40)
+    [note] = [note for note in found.notes if "unknown" in note]
+    assert note.startswith("120 of 168 images stay with the fold of their patient; the patients of")
+    assert "48 are unknown: these are kept apart by family" in note
     assert len(list((two_sets / "runs" / "origins").glob("*/done.json"))) == 1
     for split in SPLITS[:4]:
         again = dataset.load(of_copies(two_sets, split=split))

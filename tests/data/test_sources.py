@@ -15,6 +15,7 @@ from kdnb.core.settings import Settings
 from kdnb.data import sources
 from kdnb.data.class_folders import Entry, entries_digest
 from kdnb.data.registry import download, open_source, registered
+from kdnb.data.sources import digest_of_stats, file_hash
 
 BRAIN = registered()["brain_tumor"]
 
@@ -248,6 +249,54 @@ def test_csv(tmp_path):
     assert source.read("one.jpg") == b"bytes"
     (tmp_path / "list.CSV").write_text("path,label\none.jpg,cat,\n")  # a comma too many is no index
     assert custom(tmp_path / "list.CSV").entries[0].path == "one.jpg"
+
+
+def csv_of_patients(tmp_path, names, column="patient", labels="ab"):
+    """The source of images with these patients, in two classes in turn."""
+    lines = [f"path,label,{column}"]
+    for number, name in enumerate(names):
+        lines.append(f"{number}.png,{labels[number % 2]},{name}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    return custom(tmp_path / "list.csv")
+
+
+def test_a_word_for_unknown_is_no_patient(tmp_path):
+    names = ["unknown", " N/A", "<NA>", "nan", "None", "null", "-", "?", "Unbekannt", "p1", "Naomi"]
+    source = csv_of_patients(tmp_path, names)
+    assert {entry.patient for entry in source.entries} == {"", "p1", "Naomi"}
+    [note] = source.notes
+    assert note.startswith("9 images name '-', '<NA>'") and "taken as unknown" in note
+    as_before = csv_of_patients(tmp_path, ["", "p1"])
+    path = tmp_path / "list.csv"
+    rows = [f"{number}.png" for number in range(2)]
+    assert as_before.identity == file_hash(path) + digest_of_stats(tmp_path, rows)
+    assert as_before.notes == ()
+
+
+@pytest.mark.parametrize("column", ["patient_id", "PatientID", "Patient", "subject", "case"])
+def test_another_name_of_the_column_patient(tmp_path, column):
+    source = csv_of_patients(tmp_path, ["p1", "p2"], column)
+    assert [entry.patient for entry in source.entries] == ["p1", "p2"]
+    assert source.notes == (f"the column '{column}' is taken as patient",)
+    named = csv_of_patients(tmp_path, ["x,p1", "x,p2"], f"{column},patient")
+    assert [entry.patient for entry in named.entries] == ["p1", "p2"] and named.notes == ()
+
+
+def test_two_columns_that_may_tell_the_patient_are_refused(tmp_path):
+    with pytest.raises(UserError, match="columns subject_id, case, and each may tell the patient"):
+        csv_of_patients(tmp_path, ["x,p1", "x,p2"], "subject_id,case")
+
+
+def test_patients_that_may_be_none_are_named(tmp_path):
+    singles = [f"p{number}" for number in range(8)]
+    assert csv_of_patients(tmp_path, ["0"] * 4 + singles, labels="aa").notes == ()  # not 5 times 1
+    [large, crossing] = csv_of_patients(tmp_path, ["0"] * 5 + singles).notes
+    assert large.startswith("patient '0' holds 5 of 13 images")
+    assert crossing.startswith("1 of 9 patients are in several classes ('0')")
+    assert csv_of_patients(tmp_path, ["x"] * 9, labels="aa").notes == ()  # a small set
+    assert len(csv_of_patients(tmp_path, ["x"] * 10, labels="aa").notes) == 1
+    few = [name for name in "pqr" for _ in range(10)]
+    assert csv_of_patients(tmp_path, few, labels="aa").notes == ()
 
 
 def test_csv_with_folds_and_masks(tmp_path):

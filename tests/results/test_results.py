@@ -240,6 +240,25 @@ def test_more_teachers_are_drawn_with_their_own_students():
         accuracy(several_teachers(target_of_two=TARGET[::-1]))
 
 
+def test_widened_groups_are_carried_by_the_record():
+    """Where another run of the record has them, a run without keeps its intervals."""
+    records = {name: table[table["run"] == "one"] for name, table in several_teachers().items()}
+    answers = records["03_answers"].set_index("model")
+    answers.loc["group", "values"] = " ".join(map(str, range(len(TARGET))))
+    records["03_answers"] = answers.reset_index()
+    before = accuracy(records)
+    trainings = records["03_trainings"]
+    records["03_trainings"] = trainings.assign(widening=np.nan)
+    pd.testing.assert_frame_equal(accuracy(records), before)
+    records["03_trainings"] = trainings.assign(widening=2.0)
+    after = accuracy(records)
+    assert [one.groups.widening for one in answered(records, "paper")] == [2.0]
+    assert after["accuracy"].equals(before["accuracy"])
+    below = before["accuracy_low"] - after["accuracy_low"]
+    above = after["accuracy_high"] - before["accuracy_high"]
+    assert (below >= 0).all() and (above >= 0).all() and (below + above).sum() > 0.01
+
+
 def controlled(seeds=(0, 1)):
     """The record of a run with a teacher, and of one with a control in its place.
 

@@ -10,7 +10,11 @@ import pandas as pd
 import pytest
 
 from kdnb.core.errors import UserError
+from kdnb.core.statistics import Groups
+from kdnb.distillation.grid import LABELS_ALONE
+from kdnb.distillation.predictions import training_records
 from kdnb.efficiency.costs import cost_tables, measure_costs
+from kdnb.feature_maps.layer_analysis import analyse_layers
 from kdnb.study.study import MODELS, Study
 from kdnb.training import teachers
 
@@ -160,6 +164,32 @@ def test_where_nobody_has_drawn_a_mask_there_is_none(settings):
     study = Study(settings)
     study.image_set = replace(study.image_set, masks=None)
     assert study.masks(study.sample(2)) is None
+
+
+def test_a_study_of_widened_groups_says_so_and_has_wider_intervals(study, monkeypatch):
+    wide = Study(study.settings)
+    wide.image_set = replace(study.image_set, group_widening=1.5)
+    wide.train()
+    assert wide.groups(np.arange(3)).widening == wide.test_groups.widening == 1.5
+    ask = []
+    for one in (study, wide):
+        monkeypatch.setattr(one, "downstream", lambda kind, given, make, also: ask.append(given))
+        analyse_layers(one)
+    assert "widening" not in ask[0] and ask[1] == ask[0] | {"widening": 1.5}
+    plain = Study(study.settings)
+    for one in (plain, wide):  # too few patients for any interval: here every image is one
+        names = np.arange(len(study.test_targets))
+        one.test_groups = Groups(names=names, widening=one.test_groups.widening)
+    for table in ("scores", "fidelity"):
+        narrow, wider = getattr(plain, table), getattr(wide, table)
+        assert (wider["low"] <= narrow["low"]).all() and (wider["low"] < narrow["low"]).any()
+    value, low, high = plain.kd_gain
+    assert wide.kd_gain[0] == value and wide.kd_gain[2] - wide.kd_gain[1] > high - low
+    assert wide.results.folder == study.results.folder
+    assert wide.results.parameters == study.results.parameters | {"widening": 1.5}
+    runs = {LABELS_ALONE: [study.label_only]}
+    assert (training_records(wide, runs)["widening"] == 1.5).all()
+    assert "widening" not in training_records(study, runs)
 
 
 def test_the_ladder_trains_its_teacher_first(fresh):

@@ -1,0 +1,177 @@
+"""A CSV of images: its columns, and what it says of patients, taken with care (01_data)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kdnb.core.errors import UserError
+from kdnb.core.runs import digest
+from kdnb.data.class_folders import PART_NAMES, Entry, key, patient_in_two_folds
+from kdnb.data.sources import Source, digest_of_stats, file_hash, read_file
+
+__all__ = ["csv_source", "doubtful_patients"]
+
+OPTIONAL = ("patient", "split", "fold", "mask")  # columns beside path and label
+# other names of the column patient, as `key` gives them
+PATIENT_COLUMNS = ("patient", "patientid", "subject", "subjectid", "case", "caseid")
+UNKNOWN_WORDS = (  # instead of a patient, in small letters
+    {"unknown", "unk", "not known", "not available", "missing", "unbekannt", "inconnu"}
+    | {"anonymous", "anonymised", "anonymized"}
+    | {"n/a", "#n/a", "n.a.", "na", "nan", "none", "null", "nil", "k.a."}
+    | {"-", "--", "?", "??"}
+)
+FEW_IMAGES = 10  # of a set in which any share of a patient is plausible
+LARGE_SHARE = 0.2  # of the images that a patient may hold without a note
+LARGE_TIMES = 5  # and how many times as many as the median of the others
+
+
+def csv_source(path: Path) -> Source:
+    """Images in a CSV with the columns path and label; paths start at its folder.
+
+    It may also tell patient, split, fold (a publisher's, that keeps patients apart) and mask (the
+    path of an image's mask). What is guessed of patients, and what is doubtful, is in the notes.
+
+    Raises:
+        UserError: no such CSV, or a row that says what it should not.
+    """
+    table, notes = _read_csv(path)
+    entries = [
+        Entry(
+            image_id=row.path,
+            path=row.path,
+            label=row.label,
+            published_split=PART_NAMES.get(key(row.split), ""),
+            patient=row.patient,
+            fold=row.fold,
+            mask=row.mask,
+        )
+        for row in table.itertuples(index=False)
+    ]
+    crossing = patient_in_two_folds(entries)
+    if crossing is not None:
+        patient, first, second = crossing
+        raise UserError(
+            f"'{path}' has patient '{patient}' in fold '{first}' and in fold '{second}': "
+            "a fold keeps patients apart, so mend the column patient or fold"
+        )
+    masks = table["mask"][table["mask"] != ""]
+    read = partial(read_file, path.parent)
+    identity = file_hash(path) + digest_of_stats(path.parent, [*table["path"], *masks])
+    if notes:  # the patients are not what stands in a column of that name
+        identity += digest(table["patient"].tolist())
+    return Source(
+        name=path.name,
+        identity=identity,
+        entries=sorted(entries),
+        read=read,
+        read_mask=read,
+        notes=(*notes, *doubtful_patients(table)),
+    )
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of a CSV of images, str: path, label and the columns of ``OPTIONAL``; and notes."""
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+        )
+    except ValueError as error:  # pandas' parser and decoding errors
+        raise UserError(
+            f"'{path}' is no readable CSV ({error}): accepted is UTF-8 with a header"
+        ) from None
+    lacking = [name for name in ("path", "label") if name not in table]
+    if lacking:
+        raise UserError(
+            f"'{path}' lacks the column {', '.join(lacking)}: found {', '.join(table.columns)}; "
+            f"needed are path and label, accepted too {', '.join(OPTIONAL)}: rename the columns"
+        )
+    notes = []
+    chosen = _patient_column(table.columns, path)
+    if chosen:
+        table = table.rename(columns={chosen: "patient"})
+        notes.append(f"the column '{chosen}' is taken as patient")
+    columns = ["path", "label", *OPTIONAL]
+    table = table.reindex(columns=columns, fill_value="").map(str.strip)
+    problems = {
+        "lacks a path or a label": (table["path"] == "") | (table["label"] == ""),
+        "names an image for the second time": table["path"].duplicated(),
+        "has a split other than train, val, test": ~table["split"].map(key).isin([*PART_NAMES, ""]),
+    }
+    for problem, rows in problems.items():
+        if rows.any():
+            line = rows.idxmax() + 2  # lines count from 1, and the first is the header
+            raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
+    table, words = _patients_known(table)
+    return table, notes + words
+
+
+def _patient_column(columns: Sequence[str], path: Path) -> str:
+    """The column that tells the patient under another name; "" where one is named patient, or none.
+
+    Raises:
+        UserError: Two columns may tell it.
+    """
+    found = [name for name in columns if key(name) in PATIENT_COLUMNS]
+    if "patient" in found or not found:
+        return ""
+    if len(found) > 1:
+        raise UserError(
+            f"'{path}' has the columns {', '.join(found)}, and each may tell the patient: "
+            "rename the right one to patient"
+        )
+    return found[0]
+
+
+def _patients_known(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table with patients "" where a word says that nobody knows them, and a note of how many.
+
+    The words are those of `UNKNOWN_WORDS`, in any case, also in brackets or quotation marks.
+    """
+    word = table["patient"].str.strip("<>()[]{}'\" ").str.casefold()
+    unknown = word.isin(UNKNOWN_WORDS)
+    if not unknown.any():
+        return table, []
+    words = ", ".join(f"'{one}'" for one in sorted(set(table["patient"][unknown])))
+    note = f"{unknown.sum():,} images name {words} as their patient: it is taken as unknown"
+    return table.assign(patient=table["patient"].mask(unknown, "")), [note]
+
+
+def doubtful_patients(table: pd.DataFrame) -> list[str]:
+    """Notes on patients that may be none: with a large share of a set, or in several classes.
+
+    A share is large above 20 % of at least 10 images, if it is also five times the median of the
+    other patients.
+
+    Args:
+        table: Columns patient ("" is unknown) and label.
+
+    >>> rows = pd.DataFrame({"patient": ["x"] * 9 + ["p", "q", "r"], "label": "a"})
+    >>> doubtful_patients(rows)
+    ["patient 'x' holds 9 of 12 images: a patient that nobody knows is an empty cell"]
+    """
+    known = table[table["patient"] != ""]
+    counts = known["patient"].value_counts()
+    notes = []
+    large = counts[counts > LARGE_SHARE * len(table)]
+    for name, count in large.items():
+        others = counts.drop(name)
+        of_others = np.median(others) if len(others) else 0
+        if len(table) >= FEW_IMAGES and count >= LARGE_TIMES * of_others:
+            notes.append(
+                f"patient '{name}' holds {count:,} of {len(table):,} images: "
+                "a patient that nobody knows is an empty cell"
+            )
+    classes = known.groupby("patient")["label"].nunique()
+    several = classes.index[classes > 1]
+    if len(several):
+        some = ", ".join(f"'{name}'" for name in several[:3])
+        notes.append(
+            f"{len(several):,} of {len(classes):,} patients are in several classes ({some}): "
+            "the same name must mean the same person in each"
+        )
+    return notes
