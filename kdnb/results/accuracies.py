@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score
 
 from kdnb.core.errors import UserError
 from kdnb.core.statistics import Groups, seed_interval, share_interval
@@ -20,12 +19,14 @@ from kdnb.data.leakage import MEMORY, skill
 from kdnb.data.registry import registered
 from kdnb.distillation.grid import LABELS_ALONE
 from kdnb.results.collected_runs import LARGER, Records
+from kdnb.training.evaluation import macro_f1
 
 __all__ = ["Answered", "accuracy", "answered", "drawn", "larger"]
 
 MODERATE = "ModerateDemented"
 MILD = "MildDemented"
 ALL = "all classes"
+THREE = "three classes"
 NO_CLASS = ("group", "known")  # columns of the answers that hold no class numbers
 # our models in the order of a table's rows -> the registry's name of the paper's
 MODELS = {
@@ -170,7 +171,8 @@ def accuracy(records: Records) -> pd.DataFrame:
     """(a) The paper's accuracies beside ours, under its splits and under honest ones.
 
     One row per data set, split, way to count the classes, and model: paper, accuracy with its 95 %
-    interval over seeds and groups, macro_f1, majority (share of the largest class of the test
+    interval over seeds and groups, macro_f1 (and ``absent``, the classes without a test image that
+    it leaves out, where there are any), majority (share of the largest class of the test
     part), leak_meter (1-NN), leak_meter_mirrored (the same with mirrored images, and its interval),
     memory (the stronger of the two), accuracy ``above`` memory with interval, skill, seeds,
     teachers, images, groups, size_px, epochs, run.
@@ -190,7 +192,10 @@ def larger(records: Records) -> pd.DataFrame:
 
 
 def _scored(runs: list[Answered]) -> pd.DataFrame:
-    """One row per run, way to count the classes, and model, by place."""
+    """One row per run, way to count the classes, and model, by place.
+
+    The column ``absent`` is there only where some test part lacks a class.
+    """
     rows = []
     for one in runs:
         models = one.kinds
@@ -203,7 +208,10 @@ def _scored(runs: list[Answered]) -> pd.DataFrame:
     rows.sort(
         key=lambda row: (row["dataset"], row["split"], row["counted"], order.index(row["model"]))
     )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if "absent" in table and not table["absent"].any():
+        table = table.drop(columns="absent")
+    return table
 
 
 def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
@@ -219,7 +227,7 @@ def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
     merged = {}
     for name, values in one.values.items():
         merged[name] = values if name in NO_CLASS else np.where(values == moderate, mild, values)
-    yield "three classes", replace(one, values=merged)
+    yield THREE, replace(one, values=merged)
 
     is_moderate = one.values["target"] == moderate
     if is_moderate.any():
@@ -234,10 +242,12 @@ def _score(one: Answered, counted: str, model: str, names: list[str]) -> dict[st
     right = one.right(*names)
     memory = one.right(one.memory)
     epochs = "teacher_epochs" if model == "teacher" else "student_epochs"
-    macro_f1 = np.nan
+    mean_f1 = np.nan
     majority = np.nan
+    absent = ""
     if len(np.unique(target)) > 1:  # of one class alone they mean nothing
-        macro_f1 = np.mean([_macro_f1(target, one.values[name]) for name in names])
+        mean_f1 = np.mean([macro_f1(target, one.values[name]) for name in names])
+        absent = _absent(one, counted)
         majority = np.bincount(target).max() / len(target)
     return {
         **one.place,
@@ -245,7 +255,8 @@ def _score(one: Answered, counted: str, model: str, names: list[str]) -> dict[st
         "model": model,
         "paper": _claimed(one, counted, model),
         **share_interval(right, groups).named("accuracy"),
-        "macro_f1": macro_f1,
+        "macro_f1": mean_f1,
+        "absent": absent,
         "majority": majority,
         "leak_meter": one.right("1-NN").mean(),
         **share_interval(one.right("1-NN mirrored"), groups).named("leak_meter_mirrored"),
@@ -262,8 +273,18 @@ def _score(one: Answered, counted: str, model: str, names: list[str]) -> dict[st
     }
 
 
-def _macro_f1(target: np.ndarray, predictions: np.ndarray) -> float:
-    return f1_score(target, predictions, average="macro", zero_division=0.0)
+def _absent(one: Answered, counted: str) -> str:
+    """The classes that the networks know and no test image is of, in one text."""
+    names = registered().get(one.parameters["dataset"], {}).get("classes", [])
+    known = set(range(len(names)))
+    for column, values in one.values.items():
+        if column != "group":
+            known.update(values.tolist())
+    absent = known - set(one.values["target"].tolist())
+    if counted == THREE:  # that class is merged into another one
+        absent -= {number for number in absent if names[number].lower() == MODERATE.lower()}
+    named = dict(enumerate(names))
+    return ", ".join(named.get(number, str(number)) for number in sorted(absent))
 
 
 def _claimed(one: Answered, counted: str, model: str) -> float:

@@ -177,12 +177,17 @@ class Study(StudyImages):
         """Every score of every model with its interval: index (model, score)."""
         tables = {}
         for model in MODELS:
-            tables[model] = scores(self.test_logits(model), self.test_targets, self.test_groups)
+            logits = self.test_logits(model)
+            classes = self.image_set.classes
+            tables[model] = scores(logits, self.test_targets, self.test_groups, classes)
         return pd.concat(tables, names=["model"])
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row per model: accuracy and macro-F1 with intervals, memory alone, and the skill."""
+        """One row per model: accuracy and macro-F1 with intervals, memory alone, and the skill.
+
+        Classes without a test image are named beside the macro-F1, which leaves them out.
+        """
         memory = self.memory_alone
         rows = {}
         for model in MODELS:
@@ -190,6 +195,8 @@ class Study(StudyImages):
             row = {}
             for name in ("accuracy", "macro_f1"):
                 row[name] = str(Interval(part.loc[name, ["value", "low", "high"]]))
+            if "absent" in part:
+                row["macro_f1"] += f" without {part.loc['macro_f1', 'absent']}"
             row["memory"] = f"{memory:.3f}"
             skill = leakage.skill(part.loc["accuracy", "value"], memory)
             row["skill"] = f"{skill:.2f}"

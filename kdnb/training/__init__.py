@@ -1,6 +1,14 @@
 """Training: teachers, students, taps, the one fit loop, evaluation, model cost (notebook 02)."""
 
-from kdnb.training.evaluation import confusion, ece, paired_difference, scores
+from kdnb.training.evaluation import (
+    absent_classes,
+    balanced_accuracy,
+    confusion,
+    ece,
+    macro_f1,
+    paired_difference,
+    scores,
+)
 from kdnb.training.fit import Loss, Schedule, finish, fit, label_loss, predict, saved_logits
 from kdnb.training.model_cost import closed_form_macs, cost_table, flops_of, macs
 from kdnb.training.modules import (
@@ -37,7 +45,9 @@ __all__ = [
     "Loss",
     "Schedule",
     "TappedDenseNet121",
+    "absent_classes",
     "autocast",
+    "balanced_accuracy",
     "capture",
     "check_targets",
     "closed_form_macs",
@@ -61,6 +71,7 @@ __all__ = [
     "load_teacher",
     "load_weights",
     "logits_and_taps",
+    "macro_f1",
     "macs",
     "make_student",
     "make_teacher",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kdnb.core.statistics import (
@@ -19,47 +21,55 @@ from kdnb.core.statistics import (
     softmax,
 )
 
-__all__ = ["confusion", "ece", "paired_difference", "scores"]
+__all__ = [
+    "absent_classes",
+    "balanced_accuracy",
+    "confusion",
+    "ece",
+    "macro_f1",
+    "paired_difference",
+    "scores",
+]
 
-
+OVER_CLASSES = ("balanced_accuracy", "macro_f1")  # scores that are means over classes
 BOUNDS = {"brier": (0.0, 2.0)}  # of scores that do not lie in [0, 1]
 
 
-def scores(logits: np.ndarray, targets: np.ndarray, groups: Groups | np.ndarray) -> pd.DataFrame:
+def scores(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    groups: Groups | np.ndarray,
+    classes: Sequence[str] = (),
+) -> pd.DataFrame:
     """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % intervals.
 
     The intervals are group bootstraps. Where every answer is right a bootstrap has no width;
     accuracy's lower bound then is Clopper-Pearson's (`kdnb.core.statistics.certain_end`; at least
     95 % coverage if a group fails as a whole). Means over classes have none then.
 
+    Means over classes are over those with a true image, see `balanced_accuracy` and `macro_f1`. A
+    bootstrap draw that lacks one of them leaves it out.
+
     Args:
         logits: (N, K).
         targets: (N,) class indices.
         groups: (N,) the patient or family of each row.
+        classes: K names, for the column ``absent``; empty: the numbers stand for them.
 
     Returns:
         One row per score (index ``score``) with columns ``value, low, high, images, groups``; all
-        in [0, 1], the Brier score in [0, 2].
+        in [0, 1], the Brier score in [0, 2]. Only where a class has no image there is one more
+        column, ``absent``: beside the means over classes, the classes that they leave out.
     """
     predictions = logits.argmax(1)
     probabilities = softmax(logits)
-    labels = np.arange(logits.shape[1])
     correct = predictions == targets
-    one_hot = np.eye(len(labels))[targets]
+    one_hot = np.eye(logits.shape[1])[targets]
     squared_errors = ((probabilities - one_hot) ** 2).sum(1)
-
-    def balanced_accuracy(rows: np.ndarray) -> float:
-        return pd.Series(correct[rows]).groupby(targets[rows]).mean().mean()
-
-    def macro_f1(rows: np.ndarray) -> float:
-        return f1_score(
-            targets[rows], predictions[rows], labels=labels, average="macro", zero_division=0.0
-        )
-
     statistics: dict[str, Statistic] = {
         "accuracy": lambda rows: correct[rows].mean(),
-        "balanced_accuracy": balanced_accuracy,
-        "macro_f1": macro_f1,
+        "balanced_accuracy": lambda rows: balanced_accuracy(targets[rows], predictions[rows]),
+        "macro_f1": lambda rows: macro_f1(targets[rows], predictions[rows]),
         "ece": lambda rows: ece(probabilities[rows], targets[rows]),
         "brier": lambda rows: squared_errors[rows].mean(),
     }
@@ -70,9 +80,63 @@ def scores(logits: np.ndarray, targets: np.ndarray, groups: Groups | np.ndarray)
     count = len(np.unique(Groups.of(groups).names))
     if intervals["accuracy"][0] == 1.0 and count >= FEW:
         intervals["accuracy"] = Interval((1.0, certain_end(groups), 1.0))
-        for name in ("balanced_accuracy", "macro_f1"):
+        for name in OVER_CLASSES:
             intervals[name] = Interval((1.0, np.nan, np.nan))
-    return interval_table(intervals).assign(images=len(targets), groups=count)
+    table = interval_table(intervals).assign(images=len(targets), groups=count)
+    absent = absent_classes(targets, classes or range(logits.shape[1]))
+    if absent:
+        table["absent"] = [absent if name in OVER_CLASSES else "" for name in table.index]
+    return table
+
+
+def balanced_accuracy(targets: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean recall over the classes among the targets; both are (N,) class indices.
+
+    >>> balanced_accuracy(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1]))
+    0.75
+    """
+    images, _, hits = _counts(targets, predictions)
+    present = images > 0
+    return float(np.mean(hits[present] / images[present]))
+
+
+def macro_f1(targets: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean F1 score over the classes among the targets; both are (N,) class indices.
+
+    A class without a true image has no recall, so it has no F1 score either. An answer that names
+    such a class still lowers the recall of the true one.
+
+    >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2])), 3)
+    0.833
+    """
+    images, answers, hits = _counts(targets, predictions)
+    present = images > 0
+    f1 = 2 * hits[present] / (images[present] + answers[present])
+    return float(np.mean(f1))
+
+
+def _counts(
+    targets: np.ndarray, predictions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each class (K,): its true images, the answers that name it, and those that are right.
+
+    A bootstrap asks hundreds of times, so this is not scikit-learn's, which takes milliseconds.
+    """
+    classes = 1 + max(targets.max(), predictions.max())
+    images = np.bincount(targets, minlength=classes)
+    answers = np.bincount(predictions, minlength=classes)
+    hits = np.bincount(targets[targets == predictions], minlength=classes)
+    return images, answers, hits
+
+
+def absent_classes(targets: np.ndarray, classes: Sequence[object]) -> str:
+    """The classes of which no target (N,) is, in one text; empty where each has one.
+
+    >>> absent_classes(np.array([0, 2, 2]), ("glioma", "none", "pituitary", "meningioma"))
+    'none, meningioma'
+    """
+    present = set(targets.tolist())
+    return ", ".join(str(name) for number, name in enumerate(classes) if number not in present)
 
 
 def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:

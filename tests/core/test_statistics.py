@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
 from kdnb.core.statistics import (
     Groups,
@@ -21,7 +21,13 @@ from kdnb.core.statistics import (
     softmax,
 )
 from kdnb.distillation.fidelity import fidelity, fidelity_by
-from kdnb.training.evaluation import confusion, paired_difference, scores
+from kdnb.training.evaluation import (
+    balanced_accuracy,
+    confusion,
+    macro_f1,
+    paired_difference,
+    scores,
+)
 
 
 def data(n=200, classes=4, seed=0, skill=1.0):
@@ -49,6 +55,48 @@ def test_values_equal_scikit_learn(classes):
     )
     assert (table["low"] <= table["value"] + 1e-9).iloc[[0, 1, 2, 4]].all()
     assert (table["groups"] == 40).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(2, 6), st.integers(1, 40))
+def test_means_over_classes_are_scikit_learns_of_the_classes_with_a_true_image(data, classes, n):
+    numbers = st.lists(st.integers(0, classes - 1), min_size=n, max_size=n)
+    targets = np.array(data.draw(numbers))
+    answers = np.array(data.draw(numbers))
+    present = sorted(set(targets.tolist()))
+    theirs = f1_score(targets, answers, labels=present, average="macro")
+    assert macro_f1(targets, answers) == pytest.approx(theirs)
+    recall = recall_score(targets, answers, labels=present, average="macro")
+    assert balanced_accuracy(targets, answers) == pytest.approx(recall)
+    by_hand = [np.mean(answers[targets == k] == k) for k in present]
+    assert balanced_accuracy(targets, answers) == pytest.approx(np.mean(by_hand))
+
+
+@pytest.mark.parametrize("gone", [(), (3,), (0, 2)])
+def test_classes_without_a_true_image_are_named_beside_the_means_over_classes(gone):
+    logits, targets, groups = data(n=60)
+    kept = ~np.isin(targets, gone)
+    table = scores(logits[kept], targets[kept], groups[kept], tuple("abcd"))
+    present = sorted(set(range(4)) - set(gone))
+    theirs = f1_score(targets[kept], logits[kept].argmax(1), labels=present, average="macro")
+    assert table.loc["macro_f1", "value"] == pytest.approx(theirs)
+    if not gone:
+        assert "absent" not in table
+        return
+    names = ", ".join("abcd"[number] for number in gone)
+    assert table["absent"].tolist() == ["", names, names, "", ""]
+
+
+@pytest.mark.parametrize("classes", [3, 4, 9])
+def test_one_error_moves_the_means_over_classes_a_little(classes):
+    targets = np.array([0, 1, 2] * 20)
+    answers = targets.copy()
+    answers[0] = 1
+    perfect = scores(np.eye(classes)[targets], targets, np.arange(60) // 3)["value"]
+    one_wrong = scores(np.eye(classes)[answers], targets, np.arange(60) // 3)
+    means = ["balanced_accuracy", "macro_f1"]
+    assert (perfect[means] == 1).all() and (one_wrong.loc[means, "value"] > 0.98).all()
+    assert (one_wrong.loc[means, "low"] > 0.9).all(), "so do the draws of the bootstrap"
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():

@@ -346,6 +346,19 @@ def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
     )
 
 
+def test_classes_that_no_test_image_is_of_are_named_beside_the_macro_f1(
+    finished, figures, tmp_path
+):
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
+    assert "absent" not in make_tables(records)["a_accuracy"]
+    answers = records["03_answers"]
+    is_target = answers["model"] == "target"
+    merged = answers["values"].str.replace("3", "2")
+    records["03_answers"] = answers.assign(values=answers["values"].where(~is_target, merged))
+    table = make_tables(records)["a_accuracy"]
+    assert (table["absent"] == "3").all()
+
+
 def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
     place = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0, "profile": "quick"}
     parameters = [json.dumps(place | {"shap_samples": 100}), json.dumps(place)]
