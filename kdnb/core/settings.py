@@ -18,6 +18,7 @@ from kdnb.core.errors import UserError
 
 __all__ = [
     "CONTROLS",
+    "LITE0",
     "LOSS_NAMES",
     "PARAMETERS_MARK",
     "PROFILES",
@@ -25,6 +26,7 @@ __all__ = [
     "STUDENTS",
     "Settings",
     "TEACHERS",
+    "TIMM",
     "is_live",
     "project_root",
 ]
@@ -34,6 +36,9 @@ CONTROLS = ("", "shuffled", "random", "smoothing", "early")
 LOSS_NAMES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
 TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
+LITE0 = "timm:tf_efficientnet_lite0"  # with ImageNet weights where there is no network
+TIMM = "timm:"  # before the name of a model of timm; timm itself knows which there are
+TEACHER_FORM = rf"^({'|'.join(TEACHERS)}|{TIMM}\w[\w.]*)$"
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
 SPLITS = ("grouped", "random", "published", "deduplicated", "patients")
 Temperature = Annotated[float, Field(gt=0, le=1000)]
@@ -116,7 +121,11 @@ class Settings(BaseModel):
     learning_rate: float = Field(0.0, gt=0, le=1, description="a number in (0, 1], or 0")
     views: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
     fraction: float = Field(1.0, gt=0, le=1, description="a number in (0, 1]")
-    teacher: Literal[TEACHERS] = Field("densenet121", description=f"one of {', '.join(TEACHERS)}")
+    teacher: str = Field(
+        "densenet121",
+        pattern=TEACHER_FORM,
+        description=f"one of {', '.join(TEACHERS)}, or {TIMM}NAME, such as {LITE0}",
+    )
     student: Literal[STUDENTS] = Field("five_conv", description=f"one of {', '.join(STUDENTS)}")
     width: Width = Field(1.0, description="a number in [0.125, 4]")
     loss: Literal[LOSS_NAMES] = Field("kd", description=f"one of {', '.join(LOSS_NAMES)}")

@@ -10,6 +10,11 @@ from kdnb.training.evaluation import (
     scores,
 )
 from kdnb.training.fit import Loss, Schedule, finish, fit, label_loss, predict, saved_logits
+from kdnb.training.imagenet_weights import (
+    imagenet_state,
+    resolve_weights,
+    resolve_weights_offline,
+)
 from kdnb.training.model_cost import closed_form_macs, cost_table, flops_of, macs
 from kdnb.training.modules import (
     count_parameters,
@@ -22,13 +27,7 @@ from kdnb.training.modules import (
 from kdnb.training.precision import autocast, resolve_precision
 from kdnb.training.students import AsCodedNet, FiveConv, make_student
 from kdnb.training.taps import capture, check_targets, features, gradients_at_taps, logits_and_taps
-from kdnb.training.teachers import (
-    TappedDenseNet121,
-    imagenet_state,
-    make_teacher,
-    resolve_weights,
-    resolve_weights_offline,
-)
+from kdnb.training.teachers import TappedDenseNet121, make_teacher
 from kdnb.training.train_teacher import (
     find_teacher,
     find_untrained_teacher,

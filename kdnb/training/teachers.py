@@ -1,28 +1,19 @@
-"""The teachers: DenseNet121, and others of torchvision, with named taps (notebooks 02-06)."""
+"""The teachers: DenseNet121, others of torchvision, any of timm, with named taps (02-06)."""
 
 from __future__ import annotations
 
-import re
-import socket
-from pathlib import Path
-from urllib.parse import urlparse
-
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import get_model
 from torchvision.models.densenet import DenseNet
 
 from kdnb.core.errors import UserError
-from kdnb.core.progress import say
-from kdnb.core.settings import TEACHERS
+from kdnb.core.settings import LITE0, TEACHERS, TIMM
+from kdnb.training.imagenet_weights import load_imagenet
+from kdnb.training.renormalise import with_own_normalisation
+from kdnb.training.timm_models import make_timm, own_normalisation
 
-__all__ = [
-    "TappedDenseNet121",
-    "imagenet_state",
-    "make_teacher",
-    "resolve_weights",
-    "resolve_weights_offline",
-]
+__all__ = ["TappedDenseNet121", "make_teacher"]
 
 # one tap per halving of the side; after an activation, but in EfficientNet after a linear layer
 OTHER_TAPS = {
@@ -95,94 +86,48 @@ def _leave_nothing_in_place(model: nn.Module) -> None:
 
 
 def make_teacher(
-    num_classes: int, *, name: str = "densenet121", seed: int = 0, weights: str = "none"
+    num_classes: int,
+    *,
+    name: str = "densenet121",
+    seed: int = 0,
+    weights: str = "none",
+    image_size: int | None = None,
 ) -> nn.Module:
     """A teacher in channels-last memory format, with ``taps``; nothing in it works in place.
 
-    Its attribute ``pretrained`` holds the names of the parameters that come with ImageNet weights.
+    All take images that are normalised as the study does it. A network that was trained with
+    another normalisation has that as its first layer. The attribute ``pretrained`` holds the names
+    of the parameters that come with ImageNet weights.
 
     Args:
         num_classes: Number of classes, at least 2.
-        name: One of ``TEACHERS``; all but the first are torchvision's own networks (VGG-16 with
-            batch norm).
+        name: One of ``TEACHERS``, of which all but the first are torchvision's own networks (VGG-16
+            with batch norm); or ``timm:NAME`` for a model of timm.
         seed: Seeds the random initialisation.
         weights: ``"none"`` or ``"imagenet"`` (all but the head).
+        image_size: Side of the images that a model of timm must accept, px.
 
     Raises:
-        UserError: If there is no teacher of this name, or its ImageNet weights can't be had.
+        UserError: If there is no teacher of this name, its ImageNet weights can't be had, or it
+            does not fit the study.
     """
     torch.manual_seed(seed)
-    if name not in TEACHERS:
-        raise UserError(f"teacher must be one of {', '.join(TEACHERS)}, got {name!r}")
-    if name == "densenet121":
-        model = TappedDenseNet121(num_classes)
+    if name.startswith(TIMM):
+        network = make_timm(name, num_classes, image_size)
+    elif name == "densenet121":
+        network = TappedDenseNet121(num_classes)
+    elif name in TEACHERS:
+        network = get_model(name, num_classes=num_classes)
+        network.taps = dict(OTHER_TAPS[name])
+        _leave_nothing_in_place(network)
     else:
-        model = get_model(name, num_classes=num_classes)
-        model.taps = dict(OTHER_TAPS[name])
-        _leave_nothing_in_place(model)
-    model.pretrained = frozenset()
-    if weights == "imagenet":
-        own = model.state_dict()
-        fitting = {
-            key: value
-            for key, value in imagenet_state(name).items()
-            if key in own and value.shape == own[key].shape
-        }
-        model.load_state_dict(fitting, strict=False)
-        model.pretrained = frozenset(fitting)
-    return model.to(memory_format=torch.channels_last)
-
-
-def imagenet_state(name: str = "densenet121") -> dict[str, Tensor]:
-    """Torchvision's ImageNet weights of a teacher: from torch's cache, else downloaded.
-
-    Raises:
-        UserError: If they are neither in the cache nor to be downloaded.
-    """
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(15)  # seconds; the download itself sets no limit
-    try:
-        state = get_model_weights(name).DEFAULT.get_state_dict(
-            progress=False, check_hash=True, weights_only=True
-        )
-    except (OSError, RuntimeError) as error:
         raise UserError(
-            f"ImageNet weights can't be had here ({error}): use weights='none' to train from "
-            "scratch, or put torchvision's file into torch's hub cache"
-        ) from None
-    finally:
-        socket.setdefaulttimeout(before)
-    # DenseNet's file writes norm.1.weight for what the network calls norm1.weight
-    return {re.sub(r"(norm|conv)\.([12])\.", r"\1\2.", key): value for key, value in state.items()}
-
-
-def resolve_weights(wanted: str, teacher: str = "densenet121") -> str:
-    """``"imagenet"`` or ``"none"``; for ``"auto"``, ImageNet weights where they can be had.
-
-    Says so if they cannot.
-
-    Raises:
-        UserError: If ``"imagenet"`` is wanted and cannot be had.
-    """
-    if wanted == "none":
-        return wanted
-    try:
-        imagenet_state(teacher)
-    except UserError as error:
-        if wanted == "imagenet":
-            raise
-        say(f"no ImageNet weights, the teacher starts from scratch: {error}")
-        return "none"
-    return "imagenet"
-
-
-def resolve_weights_offline(wanted: str, teacher: str = "densenet121") -> str:
-    """What `resolve_weights` said when it was last asked: ``"auto"`` looks into torch's hub cache.
-
-    Weights that could be had are there since. Nothing is loaded or fetched.
-    """
-    if wanted != "auto":
-        return wanted
-    address = get_model_weights(teacher).DEFAULT.url
-    file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
-    return "imagenet" if file.is_file() else "none"
+            f"teacher must be one of {', '.join(TEACHERS)}, or {TIMM}NAME, such as {LITE0}, "
+            f"got {name!r}"
+        )
+    network.pretrained = frozenset()
+    if weights == "imagenet":
+        network.pretrained = load_imagenet(network, name, num_classes)
+    if name.startswith(TIMM):
+        network = with_own_normalisation(network, *own_normalisation(network))
+    return network.to(memory_format=torch.channels_last)

@@ -11,13 +11,10 @@ from kdnb.core.runs import Run, Spec, atomic_path, find_run, get_or_make
 from kdnb.core.settings import Settings
 from kdnb.data.dataset import ImageSet
 from kdnb.training.fit import Schedule, finish, fit, label_loss
+from kdnb.training.imagenet_weights import resolve_weights, resolve_weights_offline
 from kdnb.training.modules import load_weights, save_weights
 from kdnb.training.precision import resolve_precision
-from kdnb.training.teachers import (
-    make_teacher,
-    resolve_weights,
-    resolve_weights_offline,
-)
+from kdnb.training.teachers import make_teacher
 
 __all__ = [
     "find_teacher",
@@ -56,7 +53,13 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
 
     def make(run: Run) -> None:
         classes = len(image_set.classes)
-        model = make_teacher(classes, name=settings.teacher, seed=seed, weights=weights)
+        model = make_teacher(
+            classes,
+            name=settings.teacher,
+            seed=seed,
+            weights=weights,
+            image_size=settings.image_size,
+        )
         fit(
             model,
             image_set,

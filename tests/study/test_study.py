@@ -16,7 +16,7 @@ from kdnb.distillation.predictions import training_records
 from kdnb.efficiency.costs import cost_tables, measure_costs
 from kdnb.feature_maps.layer_analysis import analyse_layers
 from kdnb.study.study import MODELS, Study
-from kdnb.training import teachers
+from kdnb.training import imagenet_weights
 
 # modules that have the name of a function which their room hands on
 training = import_module("kdnb.training.train_teacher")
@@ -53,7 +53,7 @@ def no_training(monkeypatch):
 
     monkeypatch.setattr(training, "fit", refuse)
     monkeypatch.setattr(students, "fit", refuse)
-    monkeypatch.setattr(teachers, "imagenet_state", refuse)
+    monkeypatch.setattr(imagenet_weights, "imagenet_state", refuse)
     monkeypatch.setattr(measuring, "measure_all", refuse)
 
 

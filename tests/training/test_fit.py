@@ -130,36 +130,38 @@ def test_teacher_run_opens_the_test_part_once(study):
 
 def test_offline_imagenet_falls_back_and_says_so(monkeypatch, capsys):
     from kdnb.core.errors import UserError
-    from kdnb.training import teachers
+    from kdnb.training import imagenet_weights
 
     def gone(name):
         raise UserError("no network")
 
-    monkeypatch.setattr(teachers, "imagenet_state", gone)
-    assert teachers.resolve_weights("auto") == "none"
+    monkeypatch.setattr(imagenet_weights, "imagenet_state", gone)
+    assert imagenet_weights.resolve_weights("auto") == "none"
     assert "starts from scratch" in capsys.readouterr().out
     with pytest.raises(UserError):
-        teachers.resolve_weights("imagenet")
-    assert teachers.resolve_weights(Settings.checked({"profile": "smoke"}).weights) == "none"
+        imagenet_weights.resolve_weights("imagenet")
+    assert (
+        imagenet_weights.resolve_weights(Settings.checked({"profile": "smoke"}).weights) == "none"
+    )
 
 
 def test_weights_are_named_without_fetching_them(tmp_path, monkeypatch):
-    from kdnb.training import teachers
+    from kdnb.training import imagenet_weights
 
     def fetch(name):
         raise AssertionError("a name fetches weights")
 
-    monkeypatch.setattr(teachers, "imagenet_state", fetch)
+    monkeypatch.setattr(imagenet_weights, "imagenet_state", fetch)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert [teachers.resolve_weights_offline(w) for w in ("none", "imagenet", "auto")] == [
+    assert [imagenet_weights.resolve_weights_offline(w) for w in ("none", "imagenet", "auto")] == [
         "none",
         "imagenet",
         "none",
     ]
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "densenet121-a639ec97.pth").touch()  # torchvision's own name
-    assert teachers.resolve_weights_offline("auto") == "imagenet"
-    assert teachers.resolve_weights_offline("auto", "resnet50") == "none"
+    assert imagenet_weights.resolve_weights_offline("auto") == "imagenet"
+    assert imagenet_weights.resolve_weights_offline("auto", "resnet50") == "none"
 
 
 def test_a_finished_run_keeps_no_checkpoint(study):

@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.training.imagenet_weights import imagenet_state
 from kdnb.training.modules import (
     count_parameters,
     evaluating,
@@ -14,7 +15,7 @@ from kdnb.training.modules import (
     save_weights,
 )
 from kdnb.training.students import FiveConv, make_student
-from kdnb.training.teachers import TappedDenseNet121, imagenet_state, make_teacher
+from kdnb.training.teachers import TappedDenseNet121, make_teacher
 
 
 @pytest.mark.parametrize("size", [32, 64, 224])
