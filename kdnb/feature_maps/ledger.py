@@ -7,7 +7,8 @@ biases after the tap add:
     logit = Σ_cells Σ_channels gradient · activation  +  Σ_layers after it Σ_outputs gradient · bias
 
 It is the full-gradient decomposition (arXiv 1905.00780), here read at every tap instead of at the
-input.
+input. An activation that is cut off, as ReLU6 is at 6, adds the constant that it gives there: its
+gradient is 0, so that is a bias of this image.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
 from kdnb.training.modules import evaluating, modules_at
+from kdnb.training.renormalise import Renormalise
 from kdnb.training.taps import check_targets, logits_and_taps
 
 __all__ = ["Account", "Ledger", "decision_ledger", "ledgers"]
@@ -35,6 +37,8 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 OTHERS = (
     nn.ReLU,
     nn.LeakyReLU,
+    nn.PReLU,
+    nn.Hardtanh,  # ReLU6 is one
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
@@ -43,6 +47,7 @@ OTHERS = (
     nn.Identity,
     nn.modules.dropout._DropoutNd,
     nn.ZeroPad2d,
+    Renormalise,  # before every tap
 )
 
 
@@ -52,6 +57,7 @@ class _Event(NamedTuple):
     output: Tensor  # (N, C, h, w), or (N, C) of a layer
     tap: str | None = None  # the tap's name
     bias: Tensor | None = None  # (C,) float64, what the layer adds to each channel
+    cut: nn.Hardtanh | None = None  # the activation that is constant where it cuts off
 
 
 class Account(NamedTuple):
@@ -125,8 +131,8 @@ def decision_ledger(
     """The ledger of one logit per image, at all taps from one forward and one backward pass.
 
     Args:
-        model: Convolutions, batch norm, (leaky) ReLU, pooling and linear layers in float32 or
-            float64, with taps.
+        model: Convolutions, batch norm, (leaky) ReLU, ReLU6, pooling and linear layers in float32
+            or float64, with taps.
         images: (N, 3, H, W) normalised.
         targets: (N,) class numbers.
         batch: Images per pass; bounds the memory.
@@ -213,17 +219,25 @@ def _recorded(model: nn.Module, images: Tensor) -> tuple[Tensor, list[_Event]]:
     def record_bias(bias: Tensor, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
         events.append(_Event(output=output, bias=bias))
 
+    def record_cut(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        events.append(_Event(output=output, cut=module))
+
     def record_tap(tap: str, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
         events.append(_Event(output=output, tap=tap))
 
     with ExitStack() as hooks:
         for layer in model.modules():
-            if next(layer.children(), None) is not None:
+            parts = list(layer.children())
+            if parts and not isinstance(layer, NORMS):
                 continue  # its parts are layers
             _check_layer(model, layer)
+            # a norm with an activation inside: what the norm alone gives leaves its first part
+            place = parts[0] if parts else layer
             bias = _bias_of(layer)
             if bias is not None:
-                hooks.enter_context(layer.register_forward_hook(partial(record_bias, bias)))
+                hooks.enter_context(place.register_forward_hook(partial(record_bias, bias)))
+            if isinstance(layer, nn.Hardtanh):
+                hooks.enter_context(layer.register_forward_hook(record_cut))
         for tap, module in modules_at(model).items():
             hooks.enter_context(module.register_forward_hook(partial(record_tap, tap)))
         logits, _ = logits_and_taps(model, images)
@@ -233,6 +247,10 @@ def _recorded(model: nn.Module, images: Tensor) -> tuple[Tensor, list[_Event]]:
 def _check_layer(model: nn.Module, layer: nn.Module) -> None:
     name = type(layer).__name__
     exact = isinstance(layer, LINEAR + NORMS + OTHERS)
+    first_part = next(layer.children(), None)
+    if first_part is not None and not isinstance(first_part, nn.Identity):
+        name += f" with {type(first_part).__name__} inside"
+        exact = False
     if isinstance(layer, NORMS) and layer.running_mean is None:
         name += " without running statistics"
         exact = False
@@ -261,14 +279,23 @@ def _bias_of(layer: nn.Module) -> Tensor | None:
     return None
 
 
+def _added(event: _Event, gradient: Tensor) -> Tensor:
+    """(N,) float64: what a layer adds to the logit, Σ gradient · bias."""
+    if event.cut is None:
+        per_channel = gradient.reshape(*gradient.shape[:2], -1).sum(2)  # (N, C)
+        return per_channel.double() @ event.bias
+    values = event.output.detach()
+    constant = (values <= event.cut.min_val) | (values >= event.cut.max_val)
+    return torch.where(constant, gradient * values, 0).flatten(1).sum(1, dtype=torch.float64)
+
+
 def _balanced(logits: Tensor, events: Sequence[_Event], gradients: Sequence[Tensor]) -> Ledger:
     """Read the events from the logit backwards: the biases met so far are those after a tap."""
     bias = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
     accounts: list[tuple[str, Account]] = []  # the deepest tap first
     for event, gradient in zip(reversed(events), reversed(gradients), strict=True):
         if event.tap is None:
-            per_channel = gradient.reshape(*gradient.shape[:2], -1).sum(2)  # (N, C)
-            bias = bias + per_channel.double() @ event.bias
+            bias = bias + _added(event, gradient)
             continue
         if event.output.ndim != 4:
             shape = tuple(event.output.shape)

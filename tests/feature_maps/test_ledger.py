@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import linear, max_pool2d, relu
 
 from kdnb.core.errors import UserError
+from kdnb.core.settings import LITE0
 from kdnb.feature_maps.cam import cams
 from kdnb.feature_maps.ledger import decision_ledger, ledgers
 from kdnb.training.students import FiveConv, make_student
@@ -40,6 +41,7 @@ MODELS = {
     "as_coded": lambda: make_student(4, name="as_coded", image_size=32),
     "densenet121": lambda: make_teacher(4, seed=1),
     "resnet50": lambda: make_teacher(4, name="resnet50"),
+    "lite0": lambda: make_teacher(4, name=LITE0),  # ReLU6, norms with an activation inside
 }
 
 
@@ -108,6 +110,25 @@ def test_all_classes_equal_one_by_one_and_the_batch_does_not_matter():
             np.testing.assert_allclose(account.bias, alone.accounts[tap].bias, atol=1e-5)
 
 
+def test_what_relu6_cuts_off_is_a_bias_of_the_image():
+    """Independent: by hand, from what the convolution gives."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Linear(8, 4)).double().eval()
+    model.taps = {"conv": "0"}
+    images = 6 * IMAGES.double()
+    before = model[0](images)  # (N, 8, h, w)
+    cut = before >= 6
+    assert 0.01 < cut.double().mean() < 0.5
+    weight = model[4].weight[TARGETS]  # (N, 8)
+    constant = (weight * 6 * cut.double().mean((2, 3))).sum(1)
+    inside = torch.where((before > 0) & ~cut, before, 0).mean((2, 3))
+    account = decision_ledger(model, images, TARGETS).accounts["conv"]
+    bias = (constant + model[4].bias[TARGETS]).detach().numpy()
+    np.testing.assert_allclose(account.bias, bias, atol=1e-12)
+    np.testing.assert_allclose(account.evidence, (weight * inside).sum(1).detach(), atol=1e-6)
+
+
 def test_table_has_a_row_per_image_and_tap():
     table = decision_ledger(lived_in(FiveConv(4, 0.25)), IMAGES, TARGETS).table()
     assert len(table) == 6 * 5
@@ -154,6 +175,10 @@ def test_a_tap_that_does_not_carry_the_whole_signal_is_refused_with_the_number(s
         (
             lambda: make_teacher(4, name="efficientnet_b0"),
             "has a layer SiLU: the ledger is exact only for",
+        ),
+        (
+            lambda: make_teacher(4, name="timm:mobilenetv3_small_050"),
+            "has a layer Hardswish: the ledger is exact only for",
         ),
         (lambda: FiveConv(4, 0.25).half(), "needs a model in float32, got torch.float16"),
         (
