@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.settings import LITE0
 from kdnb.feature_maps.receptive_field import field_box, receptive_fields
 from kdnb.training.students import FiveConv, make_student
 from kdnb.training.taps import capture
@@ -55,6 +56,43 @@ def test_student():
 
 def test_resnet50():
     assert_rows_equal(make_teacher(4, name="resnet50"), (576, 32))
+
+
+def test_timm_s_padding_inside_layers_and_convnext():
+    lite0 = make_teacher(4, name=LITE0)
+    for module in lite0.modules():
+        if isinstance(getattr(module, "act", None), nn.ReLU6):
+            module.act = nn.ReLU()  # positive weights would drive it to 6, where no gradient is
+    lite0.taps = {tap: lite0.taps[tap] for tap in ("stage1", "stage2", "stage3")}
+    assert_rows_equal(lite0, (256, 32))
+    convnext = receptive_fields(make_teacher(4, name="timm:convnext_atto"), 64)
+    assert convnext.field.tolist() == [4, 52, 152, 736, 1136]  # 7 × 7 windows, strides 4 2 2 2
+    assert convnext.jump.tolist() == [4, 4, 8, 16, 32]
+
+
+class Looking(nn.Module):
+    """Each cell sees the mean of the image, by a function that no hook on a layer notices."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.end = nn.Identity()
+        self.taps = {"conv": "conv", "end": "end"}
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.end(x * torch.sigmoid(x.mean((2, 3), keepdim=True)))
+
+
+def test_a_function_that_sees_the_whole_image_is_found_out():
+    message = "'end' has no closed form: its cells see more than the 3 px"
+    with pytest.raises(UserError, match=message):
+        receptive_fields(Looking(), 16)
+
+
+def test_squeeze_and_excitation_with_a_function_sees_the_whole_image():
+    table = receptive_fields(make_teacher(4, name="timm:mobilenetv3_small_050"), 64)
+    assert table.field.tolist() == [3, *[float("inf")] * 4]
 
 
 @pytest.mark.slow
