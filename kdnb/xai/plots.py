@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import Picture, image_panels
+from kdnb.core.plots import PALETTE, Picture, error_bars, image_panels
 
-__all__ = ["attribution_grid", "tau_heatmap"]
+__all__ = ["attribution_grid", "pointing_curves", "tau_heatmap"]
+
+MARKS = "os^Dv"
 
 
 def tau_heatmap(tau: pd.DataFrame) -> Picture:
@@ -63,4 +65,43 @@ def attribution_grid(
         f"Explanations of {len(images)} images ({', '.join(titles)}) by {', '.join(maps)}. "
         "Red counts for the class, blue against it.",
         pixels=True,
+    )
+
+
+def pointing_curves(
+    table: pd.DataFrame, lines: Sequence[str], levels: Sequence[str], level_tap: str
+) -> Picture:
+    """How often the peak of a map lies inside the mask, layer by layer, with 95 % intervals.
+
+    Args:
+        table: Index (explanation, tap), columns value, low, high.
+        lines: Explanations that have a map at every layer.
+        levels: Explanations that come from no layer: dashed lines.
+        level_tap: What stands in place of their tap.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    taps = list(table.loc[lines[0]].index)
+    x = np.arange(len(taps))
+    said = []
+    for number, name in enumerate(lines):
+        rows = table.loc[name].loc[taps]
+        beside = x + 0.08 * (number - (len(lines) - 1) / 2)  # so that intervals do not hide others
+        style = {"marker": MARKS[number % len(MARKS)], "capsize": 3, "lw": 1.4, "ms": 6}
+        bars = error_bars(rows, "value")
+        axes.errorbar(beside, rows["value"], bars, color=PALETTE[number], label=name, **style)
+        said.append(f"{name} {', '.join(f'{value:.2f}' for value in rows['value'])}")
+    dashes = ((0, (6, 2)), (0, (2, 2)))
+    for number, name in enumerate(levels):
+        value = table.loc[(name, level_tap), "value"]
+        colour = PALETTE[len(lines) + number]
+        label = f"{name} {value:.2f}"
+        axes.axhline(value, color=colour, ls=dashes[number % 2], lw=1.4, label=label)
+        said.append(label)
+    axes.set(xticks=x, xticklabels=taps, ylim=(-0.02, 1.02))
+    axes.set(xlabel="layer", ylabel="share of images, peak inside")
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    return Picture(
+        figure,
+        f"Share of images in which a map's peak lies inside the mask, at {', '.join(taps)}: "
+        f"{'; '.join(said)}.",
     )
