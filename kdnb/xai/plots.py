@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 
 from kdnb.core.plots import PALETTE, Picture, error_bars, image_panels
+from kdnb.xai.tumour_localisation import BRIGHTNESS, COMPARED, INPUT, MEAN_MASK
 
 __all__ = ["attribution_grid", "pointing_curves", "tau_heatmap"]
 
@@ -69,16 +70,18 @@ def attribution_grid(
 
 
 def pointing_curves(
-    table: pd.DataFrame, lines: Sequence[str], levels: Sequence[str], level_tap: str
+    table: pd.DataFrame,
+    lines: Sequence[str] = COMPARED,
+    levels: Sequence[str] = (BRIGHTNESS, MEAN_MASK),
 ) -> Picture:
     """How often the peak of a map lies inside the mask, layer by layer, with 95 % intervals.
 
     Args:
-        table: Index (explanation, tap), columns value, low, high.
+        table: Of `kdnb.xai.tumour_tables.localisation_table`.
         lines: Explanations that have a map at every layer.
-        levels: Explanations that come from no layer: dashed lines.
-        level_tap: What stands in place of their tap.
+        levels: Those that come from no layer: dashed lines.
     """
+    table = table.xs("pointing game", level="metric")
     figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
     taps = list(table.loc[lines[0]].index)
     x = np.arange(len(taps))
@@ -92,7 +95,7 @@ def pointing_curves(
         said.append(f"{name} {', '.join(f'{value:.2f}' for value in rows['value'])}")
     dashes = ((0, (6, 2)), (0, (2, 2)))
     for number, name in enumerate(levels):
-        value = table.loc[(name, level_tap), "value"]
+        value = table.loc[(name, INPUT), "value"]
         colour = PALETTE[len(lines) + number]
         label = f"{name} {value:.2f}"
         axes.axhline(value, color=colour, ls=dashes[number % 2], lw=1.4, label=label)

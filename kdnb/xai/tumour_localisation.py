@@ -32,6 +32,9 @@ from kdnb.xai.methods import explain
 
 __all__ = [
     "BEST",
+    "BRIGHTNESS",
+    "COMPARED",
+    "DRAWN",
     "INPUT",
     "LAYER_MAPS",
     "MASKS",
@@ -50,6 +53,7 @@ LAYER_MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # activations, gr
     "Eigen-CAM": eigencam,
     "class evidence": evidence,
 }
+COMPARED = ("average map", "HiResCAM", "LayerCAM")  # of them, in the figure and the sentence
 COSTLY = ("integrated gradients", "SHAP gradient", "SHAP deep", "SHAP partition", "occlusion")
 BEST = "best possible"  # the mask itself, as coarse as the layer's maps
 MEAN_MASK = "mean training mask"
@@ -203,9 +207,9 @@ def _kept(
 def _layers(
     study: ImagesOfStudy, kind: str, run: Run, rows: np.ndarray
 ) -> dict[str, pd.DataFrame | np.ndarray]:
-    """Grades of the maps that cost one pass forward and one back, of what explains nothing, and
+    """Grades of the maps that cost one pass forward and one back, and of what explains nothing.
 
-    the answers with the share of their evidence inside.
+    Beside them the network's answers, and the share of their evidence that lies inside.
     """
     model = model_of(study, kind, run)
     usual = _mean_masks(study)

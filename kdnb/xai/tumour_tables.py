@@ -13,6 +13,7 @@ from kdnb.xai.localisation import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,
     BRIGHTNESS,
+    COMPARED,
     DRAWN,
     INPUT,
     LAYER_MAPS,
@@ -35,7 +36,6 @@ __all__ = [
 POINTING = "pointing game"
 SIZES = ("small", "medium", "large")  # thirds of the images by the area of their mask
 SHOWN = (BRIGHTNESS, MEAN_MASK, "centre", "Sobel", "random")  # baselines that a summary shows
-DRAWN_LINES = ("average map", "HiResCAM", "LayerCAM")
 
 
 def localisation_table(found: Sequence[Localisation], mask: str = DRAWN) -> pd.DataFrame:
@@ -123,7 +123,7 @@ def say_localisation(found: Sequence[Localisation], table: pd.DataFrame) -> str:
     """One sentence: how often each map's peak lies inside, at its best layer and without any."""
     pointing = table.xs(POINTING, level="metric")
     said = []
-    for name in DRAWN_LINES:
+    for name in COMPARED:
         best = pointing.loc[name]["value"].idxmax()
         said.append(f"{name} {_percent(pointing.loc[name, best])} ({best})")
     nothing = [f"{name} {_percent(pointing.loc[name, INPUT])}" for name in (BRIGHTNESS, MEAN_MASK)]
