@@ -15,9 +15,10 @@ from kdnb.core.errors import UserError
 from kdnb.core.number_text import number, plus
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import probabilities_without
+from kdnb.feature_maps.cam import hirescam
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
 from kdnb.feature_maps.ledger import decision_ledger
-from kdnb.feature_maps.maps import average_map
+from kdnb.feature_maps.maps import average_map, to_size
 from kdnb.feature_maps.probes import early_decisions
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import gradients_at_taps, logits_and_taps
@@ -42,6 +43,7 @@ def image_report(
     image: Tensor,
     *,
     target: int | None = None,
+    mask: np.ndarray | None = None,
     device: torch.device | None = None,
 ) -> ImageReport:
     """The report of one image (1, 3, S, S), normalised, by the student of an analysis.
@@ -50,6 +52,8 @@ def image_report(
         analysis: Measured tables of the student's layers, its probes and channel means.
         image: (1, 3, S, S) float32.
         target: The true class number, where known.
+        mask: (S, S) bool, what defines the class, where that is known; one that marks nothing, or
+            everything, tells of no place and is as none.
         device: Where the networks run; the CPU if omitted.
     """
     device = device or torch.device("cpu")
@@ -57,7 +61,9 @@ def image_report(
     image = image.to(device)
     logits, _ = logits_and_taps(student, image)
     answer = int(logits.argmax(1))
-    table = _layer_table(analysis, student, image, answer)
+    if mask is not None and (mask.all() or not mask.any()):
+        mask = None
+    table = _layer_table(analysis, student, image, answer, mask)
     decoded = analysis.decoded(student, image).argmax(2)  # (L, 1)
     early = int(early_decisions(decoded, np.array([answer]))[0])
     answers = {"student": _probabilities(student, image), "teacher": _probabilities(teacher, image)}
@@ -65,7 +71,8 @@ def image_report(
     name = analysis.facts["classes"][answer]
     paragraphs = []
     for layer, row in enumerate(table.to_dict("records"), start=1):
-        paragraphs.append(_paragraph(row, layer, name))
+        inside = "" if mask is None else _inside_said(row["inside"], mask.mean(), name)
+        paragraphs.append(_paragraph(row, layer, name) + inside)
     return ImageReport(table=table, sentences=(summary, *paragraphs))
 
 
@@ -76,7 +83,11 @@ def _probabilities(model: nn.Module, image: Tensor) -> np.ndarray:
 
 
 def _layer_table(
-    analysis: LayerAnalysis, student: nn.Module, image: Tensor, answer: int
+    analysis: LayerAnalysis,
+    student: nn.Module,
+    image: Tensor,
+    answer: int,
+    mask: np.ndarray | None,
 ) -> pd.DataFrame:
     """One row per tap: what the layer shows of the image when the student answers so."""
     inputs = image.clone().requires_grad_()  # so that a frozen model has gradients too
@@ -105,6 +116,7 @@ def _layer_table(
             "probe_accuracy": probes.loc[tap, "accuracy"],
             "untrained_accuracy": probes.loc[tap, "untrained"],
             **ledger[tap],
+            "inside": _inside(hirescam(activations, gradients), mask),
             "strongest": " ".join(map(str, strongest)),
             "drop": drop,
             "random_drop": random_drop,
@@ -119,6 +131,28 @@ def _peak(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     row, column = np.unravel_index(values.argmax(), values.shape)
     return int(row) + 1, int(column) + 1
+
+
+def _inside(maps: Tensor, mask: np.ndarray | None) -> float:
+    """Share of a map (1, h, w), nowhere negative, that lies inside a mask (S, S).
+
+    NaN where there is no mask, or nothing in the map.
+    """
+    if mask is None:
+        return float("nan")
+    values = to_size(maps, len(mask))[0].double().cpu().numpy()
+    total = values.sum()
+    return float(values[mask].sum() / total) if total > 0 else float("nan")
+
+
+def _inside_said(inside: float, area: float, name: str) -> str:
+    """How much of a layer's evidence lies inside the outline, in words."""
+    if isnan(inside):
+        return f" Nothing speaks for {name} here, so nothing lies inside the outline."
+    return (
+        f" Of what speaks for {name} here, {inside:.0%} lies inside the outline, which covers "
+        f"{area:.1%} of the image."
+    )
 
 
 def _fields(student: nn.Module, size: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Does a map point at what defines the class, or at a distractor? For drawn truth (04, 05)."""
+"""Does a map point at what defines the class, or at a distractor? Graded by masks (04, 05)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from kdnb.core.statistics import Groups, share_interval
 from kdnb.xai.attribution import Context
 from kdnb.xai.methods import explain
 
-__all__ = ["distractor_shares", "energy_in_mask", "overlap_with_mask", "peak_in_mask"]
+__all__ = [
+    "LOCALISATION",
+    "auc_of_mask",
+    "distractor_shares",
+    "energy_in_mask",
+    "overlap_with_mask",
+    "peak_in_mask",
+    "pointing_game",
+]
+
+TIE = 1e-6  # of a map's range; closer to the largest value is as large, but for rounding
 
 
 def _check(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +35,12 @@ def _check(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             "maps and masks must both be (N, height, width), "
             f"got {maps.shape} and {masks.shape}: "
             "bring the maps to the masks' size with feature_maps.to_size"
+        )
+    finite = np.isfinite(maps).all(axis=(1, 2))
+    if not finite.all():
+        raise UserError(
+            f"{(~finite).sum()} of {len(maps)} maps hold NaN or infinity, accepted are numbers: "
+            "grade no refused explanation, and explain in float32"
         )
     return maps, masks
 
@@ -54,7 +70,9 @@ def energy_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def peak_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Pointing game: whether the largest value lies inside the mask; NaN where the mask is empty.
+    """Whether the first of the largest values lies inside the mask; NaN where the mask is empty.
+
+    For maps whose largest value is one pixel, it is `pointing_game`, which shares ties.
 
     >>> peak_in_mask(np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])).tolist()
     [1.0]
@@ -64,6 +82,65 @@ def peak_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     peak = maps.reshape(len(maps), -1).argmax(1)
     hit = inside[np.arange(len(maps)), peak]
     return np.where(inside.any(1), hit, np.nan).astype(float)
+
+
+def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Share of the largest values that lie inside the mask; NaN where the mask is empty.
+
+    The pointing game (arXiv 1608.00507, section 4.1): 1 where a map's peak is inside, 0 where it is
+    outside. A constant map has no peak: all its pixels tie, and it scores the mask's share of the
+    image, as does a guess. Pixels within a millionth of the map's range tie.
+
+    Args:
+        maps: (N, H, W), any scale.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N,) in [0, 1].
+
+    >>> maps = np.array([[[3.0, 1.0]], [[2.0, 2.0]]])
+    >>> pointing_game(maps, np.array([[[True, False]], [[True, False]]])).tolist()
+    [1.0, 0.5]
+    """
+    maps, masks = _check(maps, masks)
+    flat = maps.reshape(len(maps), -1)
+    inside = masks.reshape(len(masks), -1).astype(bool)
+    highest = flat.max(axis=1, keepdims=True)
+    span = highest - flat.min(axis=1, keepdims=True)
+    tied = flat >= highest - TIE * span
+    share = (tied & inside).sum(1) / tied.sum(1)
+    return np.where(inside.any(1), share, np.nan)
+
+
+def auc_of_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """ROC AUC of the pixels: how often a pixel inside has a larger value than one outside.
+
+    Ties count one half, so a constant map scores 0.5. NaN where nothing is inside, or all is.
+
+    Args:
+        maps: (N, H, W), any scale.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N,) in [0, 1].
+
+    >>> auc_of_mask(np.array([[[3.0, 1.0, 2.0]]]), np.array([[[True, True, False]]])).tolist()
+    [0.5]
+    """
+    maps, masks = _check(maps, masks)
+    ordered = np.sort(maps.reshape(len(maps), -1), axis=1)
+    found = np.full(len(maps), np.nan)
+    for number, (of_map, mask) in enumerate(zip(maps, masks.astype(bool), strict=True)):
+        inside = of_map[mask]
+        outside = ordered.shape[1] - len(inside)
+        if not len(inside) or not outside:
+            continue
+        below = np.searchsorted(ordered[number], inside, "left")
+        not_above = np.searchsorted(ordered[number], inside, "right")
+        ranks = (below + not_above + 1) / 2  # from 1; ties share their mean
+        smallest = len(inside) * (len(inside) + 1) / 2
+        found[number] = (ranks.sum() - smallest) / (len(inside) * outside)
+    return found
 
 
 def overlap_with_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -85,6 +162,15 @@ def overlap_with_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     top = flat >= cut
     overlap = (top & inside).sum(1) / np.maximum((top | inside).sum(1), 1)
     return np.where(count > 0, overlap, np.nan)
+
+
+# what a map is graded by where a mask is known; of all, large is good
+LOCALISATION = {
+    "pointing game": pointing_game,
+    "ROC AUC": auc_of_mask,
+    "energy in mask": energy_in_mask,
+    "IoU with mask": overlap_with_mask,
+}
 
 
 def distractor_shares(

@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import Picture, image_panels
+from kdnb.core.plots import PALETTE, Picture, error_bars, image_panels
+from kdnb.xai.tumour_localisation import BRIGHTNESS, COMPARED, INPUT, MEAN_MASK
 
-__all__ = ["attribution_grid", "tau_heatmap"]
+__all__ = ["attribution_grid", "pointing_curves", "tau_heatmap"]
+
+MARKS = "os^Dv"
 
 
 def tau_heatmap(tau: pd.DataFrame) -> Picture:
@@ -63,4 +66,45 @@ def attribution_grid(
         f"Explanations of {len(images)} images ({', '.join(titles)}) by {', '.join(maps)}. "
         "Red counts for the class, blue against it.",
         pixels=True,
+    )
+
+
+def pointing_curves(
+    table: pd.DataFrame,
+    lines: Sequence[str] = COMPARED,
+    levels: Sequence[str] = (BRIGHTNESS, MEAN_MASK),
+) -> Picture:
+    """How often the peak of a map lies inside the mask, layer by layer, with 95 % intervals.
+
+    Args:
+        table: Of `kdnb.xai.tumour_tables.localisation_table`.
+        lines: Explanations that have a map at every layer.
+        levels: Those that come from no layer: dashed lines.
+    """
+    table = table.xs("pointing game", level="metric")
+    figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    taps = list(table.loc[lines[0]].index)
+    x = np.arange(len(taps))
+    said = []
+    for number, name in enumerate(lines):
+        rows = table.loc[name].loc[taps]
+        beside = x + 0.08 * (number - (len(lines) - 1) / 2)  # so that intervals do not hide others
+        style = {"marker": MARKS[number % len(MARKS)], "capsize": 3, "lw": 1.4, "ms": 6}
+        bars = error_bars(rows, "value")
+        axes.errorbar(beside, rows["value"], bars, color=PALETTE[number], label=name, **style)
+        said.append(f"{name} {', '.join(f'{value:.2f}' for value in rows['value'])}")
+    dashes = ((0, (6, 2)), (0, (2, 2)))
+    for number, name in enumerate(levels):
+        value = table.loc[(name, INPUT), "value"]
+        colour = PALETTE[len(lines) + number]
+        label = f"{name} {value:.2f}"
+        axes.axhline(value, color=colour, ls=dashes[number % 2], lw=1.4, label=label)
+        said.append(label)
+    axes.set(xticks=x, xticklabels=taps, ylim=(-0.02, 1.02))
+    axes.set(xlabel="layer", ylabel="share of images, peak inside")
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    return Picture(
+        figure,
+        f"Share of images in which a map's peak lies inside the mask, at {', '.join(taps)}: "
+        f"{'; '.join(said)}.",
     )

@@ -14,6 +14,7 @@ from kdnb.core.runs import Run
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps import layer_tables
 from kdnb.feature_maps.ablation import channel_means
+from kdnb.feature_maps.cam import cams
 from kdnb.feature_maps.layer_analysis import (
     FITTED,
     KS,
@@ -25,11 +26,13 @@ from kdnb.feature_maps.layer_analysis import (
 from kdnb.feature_maps.layer_report import class_report, image_report
 from kdnb.feature_maps.layer_tables import ledger_table
 from kdnb.feature_maps.ledger import decision_ledger
+from kdnb.feature_maps.maps import to_size
 from kdnb.feature_maps.probes import early_decisions, fit_probes
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import features
 from kdnb.widgets.image_page import analysed_stepper_data, write_image_page
 from kdnb.widgets.stepper_numbers import StepperState, stepper_panel
+from kdnb.xai.localisation import energy_in_mask
 
 TAPS = [f"conv{i}" for i in range(1, 6)]
 
@@ -272,3 +275,19 @@ def test_networks_without_an_exact_ledger_are_left_out(study, monkeypatch):
         "teacher": study.teacher_model,
     }
     assert len(ledger_table(study, models, study.sample(2))) == 0
+
+
+def test_the_report_says_how_much_evidence_lies_inside_the_outline(study, reading, one):
+    rows = study.sample(1)
+    image = study.images(rows)
+    masks = study.masks(rows)
+    report = image_report(reading, image, mask=masks[0])
+    answer = study.student_model(image).argmax(1)
+    for tap, maps in cams(study.student_model, image, answer, "hirescam").items():
+        found = energy_in_mask(to_size(maps, masks.shape[1]).cpu().numpy(), masks)
+        inside = report.table.set_index("tap").loc[tap, "inside"]
+        assert inside == pytest.approx(found[0], nan_ok=True)
+    assert f"which covers {masks[0].mean():.1%} of the image." in report.sentences[1]
+    assert one.table["inside"].isna().all() and "outline" not in " ".join(one.sentences)
+    everything = image_report(reading, image, mask=np.ones_like(masks[0]))
+    assert "outline" not in " ".join(everything.sentences)

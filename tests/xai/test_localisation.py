@@ -3,11 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from kdnb.core.errors import UserError
 from kdnb.core.statistics import share_interval
-from kdnb.xai.localisation import distractor_shares, energy_in_mask, overlap_with_mask, peak_in_mask
+from kdnb.xai.localisation import (
+    LOCALISATION,
+    auc_of_mask,
+    distractor_shares,
+    energy_in_mask,
+    overlap_with_mask,
+    peak_in_mask,
+    pointing_game,
+)
 
 MASK = np.zeros((2, 8, 8), bool)
 MASK[0, 2:4, 2:4] = True  # the second mask is empty
@@ -37,6 +46,38 @@ def test_overlap_equals_a_plain_count():
         top = set(np.argsort(-maps[i].ravel())[: masks[i].sum()])
         inside = set(np.flatnonzero(masks[i]))
         assert found == pytest.approx(len(top & inside) / len(top | inside))
+
+
+def test_auc_equals_scikit_learns_with_ties_and_a_constant_map_knows_nothing():
+    rng = np.random.default_rng(0)
+    maps, masks = rng.integers(0, 6, (5, 9, 9)).astype(float), rng.random((5, 9, 9)) > 0.7
+    for of_map, mask, found in zip(maps, masks, auc_of_mask(maps, masks), strict=True):
+        assert found == pytest.approx(roc_auc_score(mask.ravel(), of_map.ravel()))
+    assert auc_of_mask(np.full((1, 8, 8), 3.0), MASK[:1])[0] == 0.5
+    assert np.isnan(auc_of_mask(np.ones((2, 8, 8)), np.stack([MASK[1], ~MASK[1]]))).all()
+
+
+def test_pointing_shares_ties_and_a_constant_map_scores_the_masks_share():
+    constant = np.full(MASK.shape, 0.3)
+    assert pointing_game(constant, MASK)[0] == MASK[0].mean()
+    assert pointing_game(np.zeros(MASK.shape), MASK)[0] == MASK[0].mean()
+    corner = np.zeros(MASK.shape)
+    corner[:, 1:3, 2:4] = 0.7  # two of its four largest values are inside
+    assert pointing_game(corner, MASK)[0] == 0.5
+    corner[0, 1, 2] *= 1 + 1e-9
+    assert pointing_game(corner, MASK)[0] == 0.5, "rounding makes no peak"
+    one = np.random.default_rng(0).random((2, 8, 8))
+    assert pointing_game(one, MASK)[0] == peak_in_mask(one, MASK)[0]
+    assert np.isnan(pointing_game(one, MASK)[1])
+
+
+@pytest.mark.parametrize("metric", LOCALISATION.values())
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_map_without_numbers_is_refused(metric, value):
+    maps = np.ones(MASK.shape)
+    maps[1, 0, 0] = value
+    with pytest.raises(UserError, match="1 of 2 maps hold NaN or infinity"):
+        metric(maps, MASK)
 
 
 def test_share_of_hits_at_both_ends_and_with_unknown_images():
@@ -77,7 +118,7 @@ def test_a_brightness_filter_peaks_on_the_distractor_and_evidence_need_not():
     assert (table["seeds"] == 3).all() and table["chance"].iloc[0] == pytest.approx(4 / 256)
 
 
-@pytest.mark.parametrize("metric", [energy_in_mask, peak_in_mask, overlap_with_mask])
+@pytest.mark.parametrize("metric", [*LOCALISATION.values(), peak_in_mask])
 def test_shapes_must_agree(metric):
     with pytest.raises(
         UserError, match=r"must both be \(N, height, width\), got \(2, 4, 4\) and \(2, 8, 8\)"
