@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from kdnb.cli.sweep import RunsDir, sweep_app
+from kdnb.cli.runs import RunsDir, runs_app
+from kdnb.cli.sweep import sweep_app
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings, project_root
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(runs_app, name="runs")
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[
