@@ -20,7 +20,7 @@ import typer
 from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import Notebook, code_cells, notebooks, source_of, tags_of
-from kdnb.core.runs import read_json
+from kdnb.core.runs import Run, read_json
 from kdnb.core.settings import Settings, project_root
 from kdnb.study.whole_study import run_notebooks
 from tools import run_command
@@ -134,7 +134,8 @@ def _status(copies: list[Path], executed: Path) -> str:
         original = read_json(project_root() / "notebooks" / copy.name)
         ran = notebook["metadata"]["papermill"]
         run_id = Path(ran["output_path"]).parent.name
-        env = read_json(executed.parents[1] / "notebook" / run_id / "env.json")
+        folder = executed.parents[1] / "notebook" / run_id
+        env = Run(kind="notebook", id=run_id, folder=folder).json("env.json")
         row = (
             f"[{copy.stem}](../../notebooks/{copy.name})",
             ran["end_time"][:16].replace("T", " "),

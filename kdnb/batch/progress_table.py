@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,20 +17,24 @@ from filelock import FileLock, Timeout
 
 from kdnb.batch.plan import Plan
 from kdnb.batch.run_spec import SweepSpec
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
+from kdnb.core.progress import say
+from kdnb.core.run_files import check_files
 from kdnb.core.runs import Run, finished_runs
 from kdnb.core.tables import read_table
 
-__all__ = ["collect_tables", "estimate", "state_of", "status"]
+__all__ = ["SETTLED", "collect_tables", "estimate", "state_of", "status"]
 
+SETTLED = ("done", "failed", "damaged")  # states of runs that no sweep makes on its own
 PAST = 300  # finished runs that an estimate looks at, the newest
 
 
 def state_of(run: Run) -> str:
-    """``done``, ``failed``, ``running`` (some live process holds it) or ``waiting``."""
-    for name in ("done", "failed"):
-        if run.path(f"{name}.json").is_file():
-            return name
+    """``done``, ``damaged``, ``failed``, ``running`` (a live process holds it) or ``waiting``."""
+    if run.ended:
+        return "damaged" if run.damage else "done"
+    if run.path("failed.json").is_file():
+        return "failed"
     lock = run.folder.with_suffix(".lock")
     if not lock.is_file():
         return "waiting"
@@ -45,7 +50,7 @@ def status(specs: Sequence[SweepSpec]) -> pd.DataFrame:
 
     Returns:
         One row per run: run, what varies in the plan, state, seconds, note (the error, and where
-        its notebook lies).
+        its notebook lies, or what is damaged).
     """
     varied: dict[str, None] = {}  # in the order of the plan, each name once
     for spec in specs:
@@ -57,13 +62,15 @@ def status(specs: Sequence[SweepSpec]) -> pd.DataFrame:
         row = _front(spec, [name for name in varied if name in spec.parameters])
         row["state"] = state
         row["seconds"] = run.json("done.json")["seconds"] if state == "done" else None
-        row["note"] = run.json("failed.json")["message"] if state == "failed" else ""
+        row["note"] = run.json("failed.json")["message"] if state == "failed" else run.damage
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> pd.DataFrame:
     """A table of every finished run of a plan below each other, in its order.
+
+    A damaged run is named and left out.
 
     Args:
         plan: The plan.
@@ -84,9 +91,14 @@ def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> p
         part = parts[spec.part]
         if len(parts) > 1 and table and part.table != table:
             continue  # the notebook of this part writes another one
-        if state_of(spec.run) != "done":
+        if not spec.run.ended:
             continue
-        found = read_table(_path(spec.run, table or part.table))
+        try:
+            check_files(spec.run.folder, "sizes")
+            found = read_table(_path(spec.run, table or part.table))
+        except DamagedRun as error:
+            say(str(error))
+            continue
         front = pd.DataFrame(_front(spec, part.named), index=found.index)
         front = front.rename(columns={name: f"plan_{name}" for name in found})
         frames.append(front.join(found))
@@ -97,7 +109,7 @@ def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> p
 
 def _path(run: Run, table: str) -> Path:
     """Where a run's table lies; an empty name is the only one there is."""
-    there = sorted(path.stem for path in run.path("results").glob("*.csv"))
+    there = sorted(path.stem for path in (run.folder / "results").glob("*.csv"))
     if not table and len(there) == 1:
         table = there[0]
     if table not in there:
@@ -105,7 +117,7 @@ def _path(run: Run, table: str) -> Path:
             f"which table? got {table!r}, run {run.id} has {', '.join(there) or 'none'}: "
             "name one with --table or with table in the plan"
         )
-    return run.path("results") / f"{table}.csv"
+    return run.path(f"results/{table}.csv")
 
 
 def _front(spec: SweepSpec, names: Sequence[str]) -> dict[str, Any]:
@@ -127,7 +139,10 @@ def estimate(specs: Sequence[SweepSpec], workers: int = 1) -> float | None:
     if not specs:
         return 0.0
     past = finished_runs(Path(specs[0].root), "sweep")[-PAST:]
-    known = [(run.json("spec.json")["parameters"], run.seconds) for run in past]
+    known = []
+    for run in past:
+        with suppress(DamagedRun):  # the past without it
+            known.append((run.json("spec.json")["parameters"], run.seconds))
     guesses = pd.Series([_guess(spec, known) for spec in specs], dtype=float)
     if guesses.isna().all():
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import kdnb
 from kdnb.batch.papermill_runs import ProgressStream
-from kdnb.batch.progress_table import state_of
+from kdnb.batch.progress_table import SETTLED, state_of
 from kdnb.batch.run_one import Outcome, run_one
 from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import UserError
@@ -48,7 +48,7 @@ WORKER_PRELOAD = (
 def run_many(
     specs: Sequence[SweepSpec], *, workers: int = 1, scheduler: str = "", threads: int = 0
 ) -> list[Outcome]:
-    """Make every run that is neither done nor failed; returns how each of them ended.
+    """Make every run that is not done, failed or damaged; returns how each of them ended.
 
     For a terminal or a notebook. A failure stops no other run. Ctrl-C ends at once and leaves
     nothing half-made; the next call goes on.
@@ -64,7 +64,7 @@ def run_many(
     Raises:
         UserError: If the scheduler cannot be reached, or nothing could work (see `run_one`).
     """
-    waiting = [spec for spec in specs if state_of(spec.run) not in ("done", "failed")]
+    waiting = [spec for spec in specs if state_of(spec.run) not in SETTLED]
     names = {spec.run.id: str(spec) for spec in waiting}
     outcomes = []
     with _outcomes(waiting, workers, scheduler, threads) as ended:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from kdnb.batch.papermill_runs import ProgressStream, code_digest, execute, load_papermill
 from kdnb.batch.run_spec import SweepSpec
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.notebook_files import parameters_of
 from kdnb.core.runs import Run, get_or_make, write_json
 
@@ -40,12 +40,12 @@ LAST_LINES = 8  # of an error that are kept
 class Outcome:
     """How a run ended.
 
-    ``done`` now, ``found`` done, ``failed`` with an error of its own, or ``killed`` too often. The
-    next call tries a killed run again, and no failed one.
+    ``done`` now, ``found`` done, ``failed`` with an error of its own, ``killed`` too often, or
+    ``damaged`` since it was done. The next call tries a killed run again, and no other one.
     """
 
     id: str
-    state: Literal["done", "found", "failed", "killed"]
+    state: Literal["done", "found", "failed", "killed", "damaged"]
     seconds: float = 0.0
     message: str = ""  #: the error in one line, and where the executed notebook lies
 
@@ -75,7 +75,9 @@ def run_one(spec: SweepSpec, threads: int = 0, log: ProgressStream | None = None
         UserError: If no run could work: the disk is full, or the code is another than the plan's.
     """
     run = spec.run
-    if run.path("done.json").is_file():
+    if run.damage:
+        return Outcome(id=run.id, state="damaged", message=run.damage)
+    if run.ended:
         return Outcome(id=run.id, state="found")
     notebook = Path(spec.notebook)
     if code_digest(notebook) != spec.code:
@@ -94,6 +96,8 @@ def run_one(spec: SweepSpec, threads: int = 0, log: ProgressStream | None = None
     except _Ended as end:
         seconds = time.perf_counter() - start
         return Outcome(id=run.id, state=end.state, seconds=seconds, message=end.message)
+    except DamagedRun as error:  # another process made it meanwhile
+        return Outcome(id=run.id, state="damaged", message=str(error))
     except UserError:
         raise
     except Exception as error:  # whatever it is, it stops no other run
@@ -110,9 +114,9 @@ def run_one(spec: SweepSpec, threads: int = 0, log: ProgressStream | None = None
 
 def forget_failure(run: Run) -> bool:
     """Let a failed run be tried again; returns whether it had failed."""
-    had_failed = run.path("failed.json").is_file()
+    had_failed = (run.folder / "failed.json").is_file()
     for name in ("failed.json", "failed.ipynb"):
-        run.path(name).unlink(missing_ok=True)
+        (run.folder / name).unlink(missing_ok=True)
     return had_failed
 
 

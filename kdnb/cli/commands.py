@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
+from kdnb.cli.runs import runs_app
 from kdnb.cli.sweep import sweep_app
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings, project_root
@@ -28,6 +29,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(runs_app, name="runs")
 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")

@@ -119,6 +119,8 @@ def run_one(spec_file: SpecFile, threads: Threads = 0) -> None:
 @sweep_app.command()
 def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0) -> None:
     """Say where each run stands."""
+    from kdnb.batch.progress_table import SETTLED
+
     _, specs = _read(file, runs_dir)
     while True:
         table, summary = _stand(specs)
@@ -126,7 +128,7 @@ def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0) -> None:
             print(CLEAR, end="")
         print(table.to_string(index=False, na_rep=""))
         print(summary, flush=True)
-        if not watch or table["state"].isin(["done", "failed"]).all():
+        if not watch or table["state"].isin(SETTLED).all():
             return
         time.sleep(watch)
 
@@ -166,8 +168,8 @@ def _run(specs: Sequence[SweepSpec], workers: int, scheduler: str, threads: int)
         print(f"\nstopped: {summary}. The same command goes on", flush=True)
         raise typer.Exit(130) from None
     table, summary = _stand(specs, workers)
-    for note in table.loc[table["state"] == "failed", "note"]:
-        print(f"failed: {note}")
+    for row in table[table["state"].isin(["failed", "damaged"])].itertuples():
+        print(f"{row.state}: {row.note}")
     print(summary)
     raise typer.Exit(0 if (table["state"] == "done").all() else 1)
 

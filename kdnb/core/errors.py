@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
+__all__ = ["DamagedRun", "UserError"]
 
 
 class UserError(ValueError):
@@ -15,3 +15,10 @@ class UserError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: one line instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class DamagedRun(UserError):
+    """A finished run whose files are not the ones that it was made with.
+
+    It is not taken for finished. Commands about other runs name it and go on.
+    """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import platform
@@ -13,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -22,13 +21,17 @@ from typing import Any
 from filelock import FileLock
 
 import kdnb
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
+from kdnb.core.progress import say
+from kdnb.core.run_files import DONE, check_file, check_files, digest, done_content, read_done
 
 __all__ = [
     "Run",
     "Spec",
+    "all_runs",
     "atomic_path",
     "digest",
+    "ended_runs",
     "environment",
     "find_run",
     "finished_runs",
@@ -61,7 +64,10 @@ class Spec:
 
 @dataclass(frozen=True)
 class Run:
-    """One computed thing in one folder; it counts only once ``done.json`` is there."""
+    """One computed thing in one folder; it counts only once ``done.json`` is there.
+
+    A file of a run that ended is compared with its recorded hash before it is read.
+    """
 
     kind: str  #: what it is, such as "teacher"; also the name of the parent folder
     id: str  #: 16 hexadecimal characters over parameters, version, data and upstream runs
@@ -71,30 +77,51 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether its ``done.json`` is there."""
-        return os.path.isfile(self.path("done.json"))  # False where the folder may not be entered
+        """Whether it was made to its end, and its files are there in the sizes that they had."""
+        return self.ended and not self.damage
+
+    @property
+    def ended(self) -> bool:
+        """Whether its ``done.json`` is there, damaged or not."""
+        return os.path.isfile(self.folder / DONE)  # False where the folder may not be entered
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with a run that ended, in one line; empty if nothing is, by sizes alone."""
+        try:
+            if self.ended:
+                check_files(self.folder, "sizes")
+        except DamagedRun as error:
+            return str(error)
+        return ""
 
     def path(self, name: str) -> Path:
-        """Path of one of the run's files."""
+        """Path of one of the run's files, such as ``results/03_scores.csv``.
+
+        Raises:
+            DamagedRun: If the run ended, and the file is not the one that it ended with.
+        """
+        check_file(self.folder, name)
         return self.folder / name
 
     def json(self, name: str) -> Any:
-        """Content of one of the run's JSON files."""
-        return read_json(self.folder / name)
+        """Content of one of the run's JSON files.
+
+        Raises:
+            DamagedRun: If it is not the one that the run ended with, or no JSON.
+        """
+        path = self.path(name)
+        try:
+            return read_json(path)
+        except (ValueError, RecursionError):
+            raise DamagedRun(
+                f"run {self.kind}/{self.id} is damaged: {name} is no JSON. "
+                f"Delete the folder '{self.folder}', and it is made again"
+            ) from None
 
     def __str__(self) -> str:
         origin = "reused" if self.reused else f"made in {self.seconds:.1f} s"
         return f"{self.kind} {self.id} ({origin})"
-
-
-def digest(obj: Any) -> str:
-    """16 hexadecimal characters of SHA-256 over the canonical JSON of ``obj``; its keys are sorted.
-
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    True
-    """
-    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -182,9 +209,16 @@ def find_run(
     """The finished run that `get_or_make` would find with the same arguments, or None.
 
     Nothing is made, whichever process asks; a run that another process finished is found.
+
+    Raises:
+        DamagedRun: If its files are not the ones that it was made with. It is not made again on its
+            own: whoever wants that deletes the folder.
     """
     run = run_of(kind, parameters, root=root, upstream=upstream)
-    return _finished(run) if run.finished else None
+    if not run.ended:
+        return None
+    check_files(run.folder, "loading")
+    return _finished(run)
 
 
 def _spec(kind: str, parameters: Mapping[str, Any], upstream: Sequence[str]) -> dict[str, Any]:
@@ -222,6 +256,7 @@ def get_or_make(
 
     Raises:
         UserError: If the folder cannot be written.
+        DamagedRun: If the run is there, but its files are not the ones that it was made with.
     """
     found = find_run(kind, parameters, root=root, upstream=upstream)
     if found is not None:
@@ -236,6 +271,12 @@ def get_or_make(
         start = time.perf_counter()
         try:
             make(run)
+        except (
+            DamagedRun
+        ):  # what it is made from is damaged; a checkpoint waits until that is there
+            with suppress(OSError):
+                run.folder.rmdir()  # unless something is in it
+            raise
         except UserError:
             shutil.rmtree(run.folder, ignore_errors=True)
             raise
@@ -243,14 +284,13 @@ def get_or_make(
         write_json(run.path("env.json"), {**environment(), "argv": sys.argv[:1]})
         seconds = time.perf_counter() - start
         finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        done = {"id": run.id, "seconds": seconds, "finished": finished}
-        write_json(run.path("done.json"), done)
+        write_json(run.folder / DONE, done_content(run.folder, seconds, finished))
     return replace(run, seconds=seconds)
 
 
 def _finished(run: Run) -> Run:
     """The run as found, with the time that making it took."""
-    return replace(run, reused=True, seconds=run.json("done.json")["seconds"])
+    return replace(run, reused=True, seconds=read_done(run.folder)["seconds"])
 
 
 def _require_writable(folder: Path) -> None:
@@ -266,10 +306,29 @@ def _require_writable(folder: Path) -> None:
 
 
 def finished_runs(root: Path, kind: str) -> list[Run]:
-    """All finished runs of a kind, oldest first."""
-    done = sorted((Path(root) / kind).glob("*/done.json"), key=lambda path: path.stat().st_mtime)
+    """All finished runs of a kind, oldest first; damaged ones are named and left out."""
     runs = []
-    for path in done:
-        run = Run(kind=kind, id=path.parent.name, folder=path.parent)
-        runs.append(_finished(run))
+    for run in ended_runs(root, kind):
+        if run.damage:
+            _say_damage(run.damage)
+        else:
+            runs.append(_finished(run))
     return runs
+
+
+def all_runs(root: Path) -> list[Run]:
+    """All runs of every kind that ended, damaged or not, by kind and age."""
+    kinds = sorted({path.parent.parent.name for path in Path(root).glob(f"*/*/{DONE}")})
+    return [run for kind in kinds for run in ended_runs(root, kind)]
+
+
+def ended_runs(root: Path, kind: str) -> list[Run]:
+    """The runs of a kind that have a ``done.json``, damaged or not, oldest first."""
+    done = sorted((Path(root) / kind).glob(f"*/{DONE}"), key=lambda path: path.stat().st_mtime)
+    return [Run(kind=kind, id=path.parent.name, folder=path.parent) for path in done]
+
+
+@functools.cache
+def _say_damage(line: str) -> None:
+    """Say it once in a process."""
+    say(line)

@@ -301,8 +301,11 @@ def _contradictory(table: pd.DataFrame) -> list[str]:
 
 
 def _ahead(run: Run, size: int) -> Path:
-    """Where the making of a manifest leaves the pixels of the size that is asked for first."""
-    return run.path(f"pixels_{size}.npy")
+    """Where the making of a manifest leaves the pixels of the size that is asked for first.
+
+    The dot says that they pass through: they are moved on after this run is finished.
+    """
+    return run.path(f".pixels_{size}.npy")
 
 
 def _check_broken(broken: pd.DataFrame, labels: pd.Series, origin: str) -> list[str]:

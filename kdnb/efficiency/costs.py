@@ -73,7 +73,10 @@ def cost_tables(run: Run) -> dict[str, pd.DataFrame]:
     ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, and ``onnx`` only where
     its packages were installed.
     """
-    return {path.stem: pd.read_csv(path, index_col=0) for path in sorted(run.folder.glob("*.csv"))}
+    tables = {}
+    for path in sorted(run.folder.glob("*.csv")):
+        tables[path.stem] = pd.read_csv(run.path(path.name), index_col=0)
+    return tables
 
 
 def timing_protocol(settings: Settings) -> Protocol:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import say
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, atomic_path, finished_runs, write_json
@@ -110,7 +110,7 @@ class LayerAnalysis:
         """Student and teacher, in eval mode.
 
         Raises:
-            UserError: If their runs are gone.
+            UserError: If their runs are gone or damaged.
         """
         student = self._trained("student")
         teacher = self._trained("teacher")
@@ -122,7 +122,7 @@ class LayerAnalysis:
         root = self.run.folder.parents[1]
         name = self.facts[kind]
         run = Run(kind, name, root / kind / name)
-        if not run.finished:
+        if not run.ended:
             raise UserError(f"the {kind}'s run {name} is gone from '{root}': run notebook 04 again")
         return run
 
@@ -159,7 +159,10 @@ def find_layer_analysis(settings: Settings, student: str) -> LayerAnalysis:
     known = {}
     for run in finished_runs(settings.runs, "reading"):
         analysis = LayerAnalysis(run)
-        known[analysis.facts["student"]] = analysis
+        try:
+            known[analysis.facts["student"]] = analysis
+        except DamagedRun as error:
+            say(str(error))
     student = student.removeprefix("student/")
     chosen = [name for name in known if name.startswith(student)]
     if len(chosen) != 1 or not student:

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from kdnb.batch.plan import Plan
-from kdnb.batch.progress_table import state_of
 from kdnb.batch.run_spec import PLACES, SweepSpec
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
+from kdnb.core.progress import say
+from kdnb.core.run_files import check_files
 from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings
 from kdnb.core.tables import read_table
@@ -48,7 +49,7 @@ def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
     """Write the tables of every finished run of a plan to ``folder/<table>.csv.gz``.
 
     The same runs give the same bytes. Runs of the plan that are recorded there already and not
-    finished in ``root``, as those of another machine, stay.
+    finished in ``root``, as those of another machine, stay; damaged ones are named.
 
     ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished. Every
     other table starts with the column ``run``. Answers are kept as one row per model, with the
@@ -57,7 +58,7 @@ def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
     Raises:
         UserError: If no run is finished.
     """
-    done = [spec for spec in plan.specs(root) if state_of(spec.run) == "done"]
+    done = _finished_specs(plan, root)
     if not done:
         raise UserError(
             f"no run of plan '{plan.name}' is finished in '{root}': kdnb sweep run does that"
@@ -78,6 +79,21 @@ def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
     return _tables(folder)
 
 
+def _finished_specs(plan: Plan, root: Path) -> list[SweepSpec]:
+    """The runs of a plan that are done; damaged ones are named and left out."""
+    done = []
+    for spec in plan.specs(root):
+        if not spec.run.ended:
+            continue
+        try:
+            check_files(spec.run.folder, "loading")
+        except DamagedRun as error:
+            say(str(error))
+            continue
+        done.append(spec)
+    return done
+
+
 def _row(spec: SweepSpec) -> dict[str, Any]:
     """The row of ``runs`` of a finished run."""
     made = spec.run.json("done.json")
@@ -94,7 +110,7 @@ def _row(spec: SweepSpec) -> dict[str, Any]:
 
 def _table(spec: SweepSpec, name: str) -> pd.DataFrame:
     """A table of a finished run, with the run in front."""
-    table = pd.read_csv(spec.run.path("results") / f"{name}.csv")
+    table = pd.read_csv(spec.run.path(f"results/{name}.csv"))
     if name == "03_answers":
         values = [" ".join(map(str, table[model])) for model in table.columns]
         table = pd.DataFrame({"model": table.columns, "values": values})

@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.runs import Run, finished_runs
+from kdnb.core.run_files import check_files
+from kdnb.core.runs import Run, ended_runs, finished_runs
 from kdnb.training.modules import load_weights
 from kdnb.training.students import make_student
 
@@ -29,10 +30,13 @@ def load_named_student(root: Path, name: str) -> tuple[nn.Module, int]:
     ``student/<id>`` or its beginning will do.
 
     Raises:
-        UserError: If not exactly one finished run is meant.
+        UserError: If not exactly one finished run is meant, or it is damaged.
     """
-    runs = finished_runs(root, "student")
     wanted = name.removeprefix("student/")
+    for run in ended_runs(root, "student"):
+        if wanted and run.id.startswith(wanted):
+            check_files(run.folder, "loading")
+    runs = finished_runs(root, "student")
     found = [run for run in runs if wanted and run.id.startswith(wanted)]
     if len(found) != 1:
         newest = ", ".join(run.id for run in runs[-5:])

@@ -8,8 +8,11 @@ from filelock import FileLock
 
 from kdnb.batch.plan import read_plan
 from kdnb.batch.progress_table import collect_tables, estimate, state_of, status
+from kdnb.batch.run_many import run_many
+from kdnb.batch.run_one import forget_failure, run_one
 from kdnb.cli.commands import main
 from kdnb.core.errors import UserError
+from kdnb.core.run_files import done_content
 from kdnb.core.runs import write_json
 
 
@@ -76,6 +79,25 @@ def test_a_column_of_the_table_hides_no_parameter(write, folder):
         "x": [0.5],
         "value": [4],
     }
+
+
+def test_a_damaged_run_is_named_and_stops_no_other_one(write, folder, capsys):
+    plan = read_plan(write("[grid]\nx = [1, 2, 3, 4]"))
+    specs = plan.specs(folder / "runs")
+    for spec in specs:
+        pretend(spec)
+        write_json(spec.run.folder / "done.json", done_content(spec.run.folder, 1.0, "now"))
+    cut, flipped, emptied, _ = (spec.run.folder for spec in specs)
+    (cut / "spec.json").write_text("{")
+    (flipped / "results" / "powers.csv").write_text("power,value\n2,5\n")
+    (emptied / "done.json").write_text("")
+    table = status(specs)
+    assert list(table["state"]) == ["damaged", "done", "damaged", "done"]
+    assert "spec.json has 1 bytes" in table["note"][0] and "is empty" in table["note"][2]
+    assert list(collect_tables(plan, specs)["x"]) == [4]
+    assert capsys.readouterr().out.count("powers.csv has the SHA-256") == 1
+    assert run_many(specs) == [] and run_one(specs[0]).state == "damaged"
+    assert estimate(specs) > 0 and not forget_failure(specs[2].run)
 
 
 def test_which_table(write, folder):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from kdnb.cli.commands import _parse_sets, main
 from kdnb.core.notebook_files import notebooks, parameters_of
-from kdnb.core.runs import finished_runs
+from kdnb.core.runs import finished_runs, get_or_make, write_json
 from kdnb.core.settings import Settings
 from kdnb.efficiency.onnx_export import onnx_model
 from kdnb.feature_maps.layer_analysis import analyse_layers
@@ -225,6 +225,7 @@ def test_a_number_may_be_written_with_an_exponent():
 def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "student" / study.student.id
     shutil.copytree(study.student.folder, folder)
+    shutil.copytree(folder, tmp_path / "student" / "another")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     arguments = (
@@ -236,7 +237,30 @@ def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch)
         str(tmp_path),
     )
     code, said = run(capsys, monkeypatch, *arguments)
-    assert code == 2 and "\n" not in said and "cannot be read" in said
+    assert code == 2 and "\n" not in said and "model.safetensors has 100 bytes" in said
+
+
+def test_check_of_runs_names_what_is_damaged(tmp_path, capsys, monkeypatch):
+    runs = [
+        get_or_make("thing", {"number": number}, write_thing, root=tmp_path) for number in range(3)
+    ]
+    assert printed(capsys, monkeypatch, "runs", "check", "--runs-dir", tmp_path) == (
+        "3 finished runs: 0 damaged\n"
+    )
+    (runs[0].folder / "thing.txt").write_text("0")
+    write_json(runs[1].folder / "done.json", {"id": runs[1].id, "seconds": 1.0})
+    monkeypatch.setattr(sys, "argv", ["kdnb", "runs", "check", "--runs-dir", str(tmp_path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    line, told = capsys.readouterr().out.splitlines()
+    assert caught.value.code == 1 and f"thing/{runs[0].id} is damaged: thing.txt" in line
+    assert told == (
+        "3 finished runs: 1 damaged, 1 of an older version, which keep no hashes to check"
+    )
+
+
+def write_thing(run):
+    run.path("thing.txt").write_text("1")
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_an_interrupted_manifest_leaves_no_wrong_pixels(tmp_path, monkeypatch):
         patch.setattr("kdnb.core.runs.write_json", None)
         with pytest.raises(TypeError):
             load(custom(tmp_path, image_size=48))
-    [remains] = (tmp_path / "runs").rglob("pixels_48.npy")
+    [remains] = (tmp_path / "runs").rglob(".pixels_48.npy")
     np.lib.format.open_memmap(remains, mode="r+")[:] = 0  # as if half written
     for size in (40, 48):
         check_pixels(load(custom(tmp_path, image_size=size)), folder)

@@ -10,6 +10,7 @@ import pytest
 
 from kdnb.batch.plan import read_plan
 from kdnb.core.errors import UserError
+from kdnb.core.run_files import done_content
 from kdnb.core.runs import digest, write_json
 from kdnb.distillation.grid import train_grid
 from kdnb.distillation.predictions import (
@@ -423,6 +424,17 @@ def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_p
     assert (
         figures / "results" / "missing.csv"
     ).read_text() == "not finished\npaper (split=random)\n"
+
+
+def test_a_damaged_run_is_named_and_not_collected(finished, figures, tmp_path, capsys):
+    read = finished()
+    specs = read.specs(tmp_path / "runs")
+    folder = specs[1].run.folder
+    write_json(folder / "done.json", done_content(folder, 5.0, "2026-01-01"))
+    (folder / "results" / "03_curves.csv").write_text("")
+    runs = collect_runs(read, tmp_path / "runs", figures / COLLECTED)["runs"]
+    assert set(runs["run"]) == {specs[0].run.id, specs[2].run.id}
+    assert f"sweep/{specs[1].run.id} is damaged: results/03_curves.csv" in capsys.readouterr().out
 
 
 def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan):
