@@ -39,6 +39,7 @@ TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
 LITE0 = "timm:tf_efficientnet_lite0"  # with ImageNet weights where there is no network
 TIMM = "timm:"  # before the name of a model of timm; timm itself knows which there are
 TEACHER_FORM = rf"^({'|'.join(TEACHERS)}|{TIMM}\w[\w.]*)$"
+DIFFICULTY = 0.4  # of the phantoms, chosen by benchmarks/difficulty.py
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
 SPLITS = ("grouped", "random", "published", "deduplicated", "patients")
 Temperature = Annotated[float, Field(gt=0, le=1000)]
@@ -47,8 +48,9 @@ Width = Annotated[float, Field(ge=0.125, le=4)]
 # what a parameter left at 0 or '' takes, by profile: smoke, quick, standard, paper
 _DECIDED = {
     "image_size": (32, 64, 128, 224),  # px, side of the square the networks see
-    "patients": (64, 200, 480, 480),  # phantom patients
-    "slices": (4, 6, 8, 8),  # phantom images per patient
+    "patients": (64, 500, 480, 480),  # phantom patients
+    "slices": (4, 4, 8, 8),  # phantom images per patient
+    "test_share": (0.2, 0.5, 0.2, 0.2),  # of the phantom patients
     "teacher_epochs": (4, 4, 20, 100),
     "student_epochs": (4, 8, 40, 100),
     "batch_size": (16, 16, 32, 16),
@@ -112,6 +114,10 @@ class Settings(BaseModel):
     )
     patients: int = Field(0, ge=24, le=10_000, description="a whole number in [24, 10000], or 0")
     slices: int = Field(0, ge=1, le=64, description="a whole number in [1, 64], or 0")
+    difficulty: float = Field(
+        DIFFICULTY, ge=0, le=1, description="a number in [0, 1], 0 for phantoms that are easy"
+    )
+    test_share: float = Field(0.0, ge=0.1, le=0.8, description="a number in [0.1, 0.8], or 0")
     teacher_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
     teacher_seed: int = Field(
         0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]"

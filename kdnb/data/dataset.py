@@ -27,7 +27,7 @@ from kdnb.data.patients import UNKNOWN, link_copies, name_patients
 from kdnb.data.pixel_files import create_pixels, keep_rows
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
-from kdnb.data.splits import make_split, sizes_of, subset, uses_folds
+from kdnb.data.splits import TEST_SHARE, make_split, sizes_of, subset, uses_folds
 
 __all__ = ["ImageSet", "find_origins", "load"]
 
@@ -164,6 +164,8 @@ def _what_decides(
     drawn = {"mode": settings.split, "seed": settings.seed}
     if settings.sizes_of:
         drawn["sizes_of"] = settings.sizes_of
+    if source.draw is not None and settings.test_share != TEST_SHARE:
+        drawn["test_share"] = settings.test_share
     if uses_folds(manifest, settings.split):
         drawn["fold"] = settings.fold
     if "patients" not in drawn.values():
@@ -363,7 +365,13 @@ def _changed(source: Source) -> str:
 
 def _make_split(manifest: pd.DataFrame, drawn: dict[str, Any], run: Run) -> None:
     """Draw the split of mode and seed, with a test fold and the sizes of another where given."""
-    draw = partial(make_split, manifest, seed=drawn["seed"], fold=drawn.get("fold", TEST_FOLD))
+    draw = partial(
+        make_split,
+        manifest,
+        seed=drawn["seed"],
+        fold=drawn.get("fold", TEST_FOLD),
+        test_share=drawn.get("test_share", TEST_SHARE),
+    )
     sizes = None
     if "sizes_of" in drawn:
         sizes = sizes_of(manifest, draw(drawn["sizes_of"]))

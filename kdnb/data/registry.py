@@ -74,6 +74,7 @@ def phantom_plan(settings: Settings) -> PhantomPlan:
         patients=settings.patients,
         slices=settings.slices,
         seed=settings.seed,
+        difficulty=settings.difficulty,
     )
 
 

@@ -14,10 +14,11 @@ from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
 from kdnb.data.patient_split import TEST_FOLD, decide
 
-__all__ = ["image_keys", "make_split", "sizes_of", "subset", "uses_folds"]
+__all__ = ["TEST_SHARE", "image_keys", "make_split", "sizes_of", "subset", "uses_folds"]
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
-SHARES = np.array([0.7, 0.2, 0.1])  # of PARTS
+TEST_SHARE = 0.2
+VAL_SHARE = 0.1
 FOLD_SHARES = np.array([0.6, 0.2, 0.2])  # of PARTS, as five folds have them
 VAL_OF_TRAIN = np.array([7 / 8, 0, 1 / 8])  # of PARTS, where a published split has no val
 
@@ -40,6 +41,7 @@ def make_split(
     seed: int,
     fold: int = TEST_FOLD,
     sizes: pd.DataFrame | None = None,
+    test_share: float = TEST_SHARE,
 ) -> pd.Series:
     """The part of every row: "train" (70 %), "val" (10 %), "test" (20 %), "unused".
 
@@ -67,6 +69,8 @@ def make_split(
         fold: The test fold of ``patients``, and of ``published`` where it uses folds.
         sizes: From `sizes_of`: how many images of each class a part of ``random`` or ``grouped``
             shall have; the rest is unused. Whole groups may leave a part short: a note tells.
+        test_share: Another share for the test part, at the cost of train; published parts and
+            folds stay as they are.
 
     Returns:
         Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part
@@ -80,14 +84,15 @@ def make_split(
     if sizes is not None:
         return _of_sizes(manifest, mode, sizes, seed)
     notes = []
+    shares = np.array([1 - VAL_SHARE - test_share, test_share, VAL_SHARE])  # of PARTS
     part = pd.Series("unused", index=manifest.index, dtype=object, name="part")
     if mode == "grouped":
-        part.update(_deal(manifest, groups(manifest), SHARES, seed))
+        part.update(_deal(manifest, groups(manifest), shares, seed))
     elif mode == "random":
-        part.update(_deal(manifest, manifest["image_id"], SHARES, seed))
+        part.update(_deal(manifest, manifest["image_id"], shares, seed))
     elif mode == "deduplicated":
         kept = _one_per_family(manifest)
-        part.update(_deal(kept, kept["image_id"], SHARES, seed))
+        part.update(_deal(kept, kept["image_id"], shares, seed))
     elif uses_folds(manifest, mode):
         part.update(_folds(manifest["fold"], fold))
     elif mode == "published":
@@ -97,7 +102,8 @@ def make_split(
         notes = decided.notes
         part.update(decided.part[decided.part != ""])
         rest = manifest[decided.part == ""]
-        shares = FOLD_SHARES if decided.by_fold else SHARES
+        if decided.by_fold:
+            shares = FOLD_SHARES
         if len(rest):
             part.update(_deal(rest, decided.group[rest.index], shares, seed))
     else:

@@ -1,6 +1,7 @@
 """What the phantoms draw: heads with tumours or dementia, fundus photographs (notebook 01).
 
-The order of the random draws decides the pixels: a draw that moves changes every image.
+The order of the random draws decides the pixels: a draw that moves changes every image. Difficulty
+moves the ranges of the draws, not their order, so at 0 nothing changes.
 """
 
 from __future__ import annotations
@@ -50,6 +51,26 @@ TUMOUR = {
     "core": (0.4, 0.6),
     "bright": (0.78, 0.95),
 }
+# what the ranges become at difficulty 1: small, faint lesions, and scanners that differ
+HARDEST = {
+    "glioma": (0.05, 0.12),
+    "meningioma": (0.05, 0.11),
+    "pituitary": (0.045, 0.075),
+    "bright": (0.45, 0.65),
+    "bias": (0.1, 0.45),
+    "noise": (0.03, 0.09),
+    "gain": (0.6, 1.4),
+    "haze": (0.1, 0.3),
+    "wide_cup": (0.42, 0.58),
+    "blur": (0.004, 0.008),
+}
+LOOKALIKE = {  # a vessel, seen end on: bright, round, and no tumour
+    "there": (0, 1),
+    "angle": (0, 6.28),
+    "reach": (0.1, 0.75),
+    "radius": (0.03, 0.06),
+    "bright": (0.6, 0.9),
+}
 GRADES = {
     "NonDemented": 0,
     "VeryMildDemented": 1,
@@ -77,6 +98,20 @@ EYE_SLICE = {"tilt": (-0.05, 0.05), "x": (-0.02, 0.02), "y": (-0.02, 0.02), "gai
 def _sample(rng: np.random.Generator, ranges: dict[str, tuple[float, float]]) -> SimpleNamespace:
     """One uniform draw per named range, in the order of the dict."""
     return SimpleNamespace(**{name: rng.uniform(low, high) for name, (low, high) in ranges.items()})
+
+
+def _harder(
+    ranges: dict[str, tuple[float, float]], difficulty: float
+) -> dict[str, tuple[float, float]]:
+    """The ranges on their way to `HARDEST`; at difficulty 0 they are as given."""
+    moved = {}
+    for name, (low, high) in ranges.items():
+        hardest_low, hardest_high = HARDEST.get(name, (low, high))
+        moved[name] = (
+            low + difficulty * (hardest_low - low),
+            high + difficulty * (hardest_high - high),
+        )
+    return moved
 
 
 def grid(size: int) -> list[np.ndarray]:
@@ -163,8 +198,12 @@ def _tumour(
     grow: float,
     of_patient: np.random.Generator,
     of_slice: np.random.Generator,
+    difficulty: float,
 ) -> np.ndarray:
-    """Paint the tumour, `grow` times its full size, into the head; return its mask (S, S) bool."""
+    """Paint the tumour, `grow` times its full size, into the head; return its mask (S, S) bool.
+
+    The harder, the more gliomas and meningiomas look alike.
+    """
     size = len(head.image)
     width, height = head.axes
     radius = grow * getattr(tumour, name)
@@ -178,46 +217,70 @@ def _tumour(
     distance = np.hypot((head.u - u) * width, (head.v - v) * height) / radius
     value = np.full_like(distance, tumour.bright)
     border = 0.12
+    alike = 0.5 * difficulty
     if name == "glioma":  # infiltrating: ragged outline, soft border, dark core in a bright rim
-        border = 0.5
-        distance = distance + 0.28 * _texture(of_patient, 9, size)
-        value += 0.1 * _texture(of_slice, 20, size) - 0.08
-        paint(value, 0.2, edge(distance - tumour.core, 0.25))
+        border = 0.5 - 0.2 * alike
+        distance = distance + 0.28 * (1 - alike) * _texture(of_patient, 9, size)
+        value += (1 - alike) * (0.1 * _texture(of_slice, 20, size) - 0.08)
+        paint(value, 0.2, (1 - alike) * edge(distance - tumour.core, 0.25))
+    elif name == "meningioma" and difficulty:
+        border += 0.4 * alike
+        distance = distance + 0.28 * alike * _texture(of_patient, 9, size)
     cover = edge(distance - 1, border) * edge(head.r - head.inner)
     paint(head.image, value, cover)
     return cover > 0.3
 
 
+def _lookalike(
+    head: SimpleNamespace, rng: np.random.Generator, level: float, difficulty: float
+) -> None:
+    """Paint a bright vessel into the head, as often as it is difficult: whatever its class."""
+    vessel = _sample(rng, LOOKALIKE)
+    if vessel.there >= difficulty:
+        return
+    width, height = head.axes
+    u = vessel.reach * math.cos(vessel.angle + 0.2 * level)
+    v = vessel.reach * math.sin(vessel.angle + 0.2 * level)
+    distance = np.hypot((head.u - u) * width, (head.v - v) * height)
+    inside = edge(head.r - head.inner)
+    paint(head.image, vessel.bright, edge(distance - vessel.radius) * inside)
+
+
 def draw_head(
-    name: str, rngs: tuple, index: int, level: float, size: int
+    name: str, rngs: tuple, index: int, level: float, size: int, difficulty: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slice `index` of a head of class `name`; what does not define the class is alike in all.
 
     Args:
         name: A kind of tumour, a grade of dementia, or any other name for a healthy head.
-        rngs: Generators of the patient's numbers, the patient's textures, and the slice.
+        rngs: Generators of the patient's numbers, the patient's textures, the slice, and of what
+            only difficult images have.
         index: Number of the slice.
         level: Its height in [-1, 1].
         size: Side of the image, px.
+        difficulty: In [0, 1]: how far what defines the class fades.
 
     Returns:
         Image (S, S, 3) float, 0 black and 1 white, and mask (S, S) bool: tumour, or ventricles and
         sulci.
     """
-    of_numbers, of_patient, of_slice = rngs
-    anatomy = _sample(of_numbers, HEAD)
-    tumour = _sample(of_numbers, TUMOUR)
+    of_numbers, of_patient, of_slice, of_difficulty = rngs
+    anatomy = _sample(of_numbers, _harder(HEAD, difficulty))
+    tumour = _sample(of_numbers, _harder(TUMOUR, difficulty))
     if name in GRADES:
-        anatomy.ventricle *= 0.75 + 0.45 * GRADES[name]
-        anatomy.sulcus = 0.05 + 0.1 * GRADES[name] + 0.4 * (anatomy.sulcus - 0.1)
+        to_middle = 0.6 * difficulty * (1.5 - GRADES[name])  # grades come closer to each other
+        anatomy.ventricle *= 0.75 + 0.45 * (GRADES[name] + to_middle)
+        anatomy.sulcus = 0.05 + 0.1 * (GRADES[name] + to_middle) + 0.4 * (anatomy.sulcus - 0.1)
     head = _head(anatomy, of_patient, of_slice, level, size)
     noise = anatomy.noise * _texture(of_slice, 96, size)
     if name in GRADES:
         mask = head.csf > 0.5
-    elif name in TUMOUR:
+    elif difficulty:
+        _lookalike(head, of_difficulty, level, difficulty)
+    if name in TUMOUR:
         grow = 1 - 0.28 * abs(level)
-        mask = _tumour(name, head, tumour, grow, of_patient, of_slice)
-    else:
+        mask = _tumour(name, head, tumour, grow, of_patient, of_slice, difficulty)
+    elif name not in GRADES:
         mask = np.zeros((size, size), bool)
     across, _ = _turn(*grid(size), anatomy.bias_at)
     bias = 1 + anatomy.bias * across
@@ -231,19 +294,40 @@ def _spots(
     v: np.ndarray,
     anatomy: SimpleNamespace,
     of_patient: np.random.Generator,
+    difficulty: float,
 ) -> np.ndarray:
-    """Paint dark haemorrhages and pale exudates beside the optic disc; their mask (S, S) bool."""
+    """Paint dark haemorrhages and pale exudates beside the optic disc; their mask (S, S) bool.
+
+    The harder, the fewer and the smaller.
+    """
     draws = of_patient.uniform((0, 0.15, 0.045), (6.28, 0.65, 0.085), (14, 3))
     angle, reach, radius = draws.T[..., None, None]  # (14, 1, 1) each
+    radius = radius * (1 - 0.4 * difficulty)
+    dark = 9 - round(6 * difficulty)  # of the first nine
+    pale = 5 - round(4 * difficulty)  # of the last five
     x = reach * np.cos(angle)
     y = reach * np.sin(angle)
     off_disc = np.hypot(x - anatomy.x, y - anatomy.y) > anatomy.disc + radius + 0.05
     radius = np.where(off_disc, radius, -1)  # none on the disc
     ragged = 0.02 * _texture(of_patient, 24, len(image))
     covers = edge(np.hypot(u - x, v - y) - radius + ragged)  # (14, S, S)
-    paint(image, (0.3, 0.05, 0.04), 0.9 * covers[:9].max(axis=0))
-    paint(image, (0.9, 0.8, 0.4), 0.9 * covers[9:].max(axis=0))
-    return covers.max(axis=0) > 0.5
+    haemorrhages = covers[:dark].max(axis=0)
+    exudates = covers[9 : 9 + pale].max(axis=0)
+    paint(image, (0.3, 0.05, 0.04), 0.9 * haemorrhages)
+    paint(image, (0.9, 0.8, 0.4), 0.9 * exudates)
+    return np.maximum(haemorrhages, exudates) > 0.5
+
+
+def _drusen(
+    image: np.ndarray, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, difficulty: float
+) -> None:
+    """Paint up to two small pale specks, as any ageing eye may have them, whatever its class."""
+    for angle, reach, radius, there in rng.uniform(
+        (0, 0.1, 0.02, 0), (6.28, 0.6, 0.035, 1), (2, 4)
+    ):
+        if there < difficulty:
+            distance = np.hypot(u - reach * math.cos(angle), v - reach * math.sin(angle))
+            paint(image, (0.9, 0.8, 0.4), 0.8 * edge(distance - radius))
 
 
 def _vessels(
@@ -263,7 +347,7 @@ def _vessels(
 
 
 def draw_fundus(
-    name: str, rngs: tuple, index: int, level: float, size: int
+    name: str, rngs: tuple, index: int, level: float, size: int, difficulty: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Photograph of class `name`, the right eye if `index` is even, else the left.
 
@@ -273,8 +357,8 @@ def draw_fundus(
         Image (S, S, 3) float, 0 black and 1 white, and mask (S, S) bool: hazy field, spots or wide
         cup.
     """
-    of_numbers, of_patient, of_slice = rngs
-    anatomy = _sample(of_numbers, EYE)
+    of_numbers, of_patient, of_slice, of_difficulty = rngs
+    anatomy = _sample(of_numbers, _harder(EYE, difficulty))
     jitter = _sample(of_slice, EYE_SLICE)
     x, y = grid(size)
     u, v = _turn((-1) ** index * x - jitter.x, y - jitter.y, jitter.tilt)
@@ -291,6 +375,8 @@ def draw_fundus(
     paint(image, (0.92, 0.68, 0.36), edge(distance - anatomy.disc, 0.05))
     paint(image, (1.0, 0.93, 0.72), cup)
     field = edge(np.hypot(x, y) - anatomy.field)
+    if difficulty:
+        _drusen(image, u, v, of_difficulty, difficulty)
     if name == "glaucoma":
         mask = cup > 0.5
     elif name == "cataract":
@@ -299,7 +385,7 @@ def draw_fundus(
         paint(image, (0.66, 0.6, 0.5), np.full_like(field, anatomy.haze))
         mask = field > 0.5
     elif name == "diabetic_retinopathy":
-        mask = _spots(image, u, v, anatomy, of_patient)
+        mask = _spots(image, u, v, anatomy, of_patient, difficulty)
     else:
         mask = np.zeros((size, size), bool)
     noise = 0.025 * _texture(of_slice, 96, size)

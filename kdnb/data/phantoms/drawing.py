@@ -47,8 +47,10 @@ def _draw(plan: PhantomPlan, row: dict, label: str, size: int) -> tuple[np.ndarr
     of_numbers = np.random.default_rng([0, *patient])
     of_patient = np.random.default_rng([1, *patient])
     of_slice = np.random.default_rng([2, *patient, row["slice"]])
+    of_difficulty = np.random.default_rng([4, *patient])
+    rngs = (of_numbers, of_patient, of_slice, of_difficulty)
     draw = draw_fundus if plan.family == "fundus" else draw_head
-    return draw(label, (of_numbers, of_patient, of_slice), row["slice"], level, size)
+    return draw(label, rngs, row["slice"], level, size, plan.difficulty)
 
 
 def _blob(plan: PhantomPlan, row: dict, size: int) -> np.ndarray:

@@ -54,6 +54,8 @@ class PhantomPlan:
         distractor: A bright blob in every image, whose place tells nothing about the class.
         shortcut: Probability that the corner mark's colour names the image's own class; 0 for no
             mark.
+        difficulty: 0 to 1: how far what defines the class fades (smaller and fainter lesions,
+            classes that look alike, bright spots that are no lesion, scanners that differ).
     """
 
     family: str = "brain"
@@ -64,6 +66,7 @@ class PhantomPlan:
     patient_leaks: float = 0.0
     distractor: bool = False
     shortcut: float = 0.0
+    difficulty: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -71,7 +74,7 @@ class PhantomPlan:
         check_number("patients", self.patients, 8, 9999)
         check_number("slices", self.slices, 2 if self.patient_leaks else 1, 99)
         check_number("seed", self.seed, 0, 2**32 - 1)
-        for name in ("duplicates", "patient_leaks", "shortcut"):
+        for name in ("duplicates", "patient_leaks", "shortcut", "difficulty"):
             check_number(name, getattr(self, name), 0, 1, Real)
         if not isinstance(self.distractor, bool):
             raise UserError(
