@@ -35,7 +35,9 @@ def teacher_worth(
     for name, answers in rivals.items():
         rival_right = (answers == targets).astype(float)
         gain = right - rival_right
-        difference = group_bootstrap(lambda rows, gain=gain: gain[rows].mean(), groups)
+        difference = group_bootstrap(
+            lambda rows, gain=gain: gain[rows].mean(), groups, bounds=(-1, 1)
+        )
         rows[name] = {
             "teacher": right.mean(),
             "accuracy": rival_right.mean(),
@@ -104,7 +106,7 @@ def error_transfer(
         difference = Interval((np.nan, np.nan, np.nan))
         if len(errors):
             difference = group_bootstrap(
-                lambda rows, above=above: above[rows].mean(), groups[errors]
+                lambda rows, above=above: above[rows].mean(), groups[errors], bounds=(-1, 1)
             )
         rows[name] = {
             "images": len(errors),

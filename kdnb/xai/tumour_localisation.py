@@ -21,6 +21,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.progress import say
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run, atomic_path, get_or_make
+from kdnb.core.statistics import Groups
 from kdnb.feature_maps.cam import eigencam, evidence, gradcam, hirescam, layercam
 from kdnb.feature_maps.maps import average_map, to_size
 from kdnb.training.taps import gradients_at_taps
@@ -84,7 +85,7 @@ class Localisation:
     """
 
     images: pd.DataFrame
-    groups: np.ndarray
+    groups: Groups | np.ndarray
     grades: pd.DataFrame
     inside: pd.DataFrame
     seen: bool

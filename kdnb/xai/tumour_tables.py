@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Interval, group_bootstrap, seed_interval, share_interval
+from kdnb.core.statistics import Groups, Interval, group_bootstrap, seed_interval, share_interval
 from kdnb.xai.localisation import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,
@@ -97,7 +97,7 @@ def _table(
     return table.rename_axis(["explanation", "tap", "metric"])
 
 
-def _interval(values: np.ndarray, groups: np.ndarray) -> Interval:
+def _interval(values: np.ndarray, groups: Groups | np.ndarray) -> Interval:
     """Mean of grades (S, N) in [0, 1] with its 95 % interval over seeds and groups (N,)."""
     if np.isin(values[~np.isnan(values)], (0, 1)).all():
         return share_interval(values, groups)
@@ -157,7 +157,7 @@ def right_reasons(found: Sequence[Localisation]) -> pd.DataFrame:
         of_wrong = np.where(~right & known, inside, np.nan)
 
         gap = partial(_gap, of_right, of_wrong)
-        difference, low, high = group_bootstrap(gap, found[0].groups)
+        difference, low, high = group_bootstrap(gap, found[0].groups, bounds=(-1, 1))
         rows[tap] = {
             "right": _mean(of_right),
             "wrong": _mean(of_wrong),

@@ -307,7 +307,8 @@ def test_feature_maps_of_a_piece_of_the_real_brain_archive(tmp_path):
     path = next(p for p in NOTEBOOKS if p.stem == "04_feature_maps")
     piece = tmp_path / "piece.zip"
     runs = tmp_path / "runs"
-    done, out = execute(path, tmp_path, dataset="brain_tumor", data=piece, runs_dir=runs, **TINY)
+    given = {"dataset": "brain_tumor", "split": "grouped", "data": piece, "runs_dir": runs}
+    done, out = execute(path, tmp_path, **given, **TINY)
     assert done.returncode == 0, done.stderr[-2000:]
     text = out.read_text()
     assert '"output_type": "error"' not in text
