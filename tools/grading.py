@@ -16,6 +16,7 @@ import typer
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import load_json, notebooks, source_of
 from kdnb.core.runs import atomic_path
+from kdnb.core.tables import harmless
 from kdnb.course.checks import COLOURS, MIME
 from tools import run_command
 from tools.exercises import NAMED, exercises
@@ -57,16 +58,7 @@ def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
     for file in files:
         name = str(file.relative_to(folder))
         rows += [(name, *row) for row in _graded(file, reference)]
-    return pd.DataFrame(rows, columns=COLUMNS).map(_harmless)
-
-
-def _harmless(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula.
-
-    >>> _harmless("=1+1"), _harmless("Right.")
-    ("'=1+1", 'Right.')
-    """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return pd.DataFrame(rows, columns=COLUMNS).map(harmless)
 
 
 def _graded(file: Path, reference: Reference) -> list[tuple[str, str, str, str, str]]:

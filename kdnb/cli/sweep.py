@@ -14,6 +14,7 @@ from kdnb.batch.run_spec import SweepSpec, read_spec
 from kdnb.cli.options import RunsDir
 from kdnb.core.runs import atomic_path, write_json
 from kdnb.core.settings import Settings
+from kdnb.core.tables import csv_text
 
 __all__ = ["sweep_app"]
 
@@ -142,7 +143,8 @@ def collect(file: PlanFile, runs_dir: RunsDir = "", table: Table = "", out: Out 
     rows = collect_tables(found, specs, table)
     path = Path(out) if out else Path(specs[0].root) / "sweep" / f"{found.name}.csv"
     with atomic_path(path) as temporary:
-        rows.to_csv(temporary, index=False, lineterminator="\n")
+        text = csv_text(rows, index=False, float_format=None)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     print(f"{rows['run'].nunique()} of {len(specs)} runs, {len(rows)} rows: {path}")
 
 

@@ -186,7 +186,24 @@ def bare(axes: plt.Axes) -> None:
     axes.grid(False)
 
 
-def outline(axes: plt.Axes, mask: np.ndarray | None) -> None:
-    """A white line around what a mask (S, S) marks, where it says anything."""
-    if mask is not None and mask.any() and not mask.all():
-        axes.contour(mask.astype(float), levels=[0.5], colors="white", linewidths=0.8)
+def outline(
+    axes: plt.Axes,
+    mask: np.ndarray | None,
+    extent: tuple[float, float, float, float] | None = None,
+) -> None:
+    """A white line around what a mask (S, S) marks, where it says anything.
+
+    ``extent`` is that of the image below it: left, right, bottom, top; None where it is in pixels.
+    """
+    if mask is None or mask.all() or not mask.any():
+        return
+    values = mask.astype(float)
+    style = {"levels": [0.5], "colors": "white", "linewidths": 0.8}
+    if extent is None:
+        axes.contour(values, **style)
+        return
+    left, right, bottom, top = extent
+    height, width = mask.shape
+    x = left + (np.arange(width) + 0.5) * (right - left) / width
+    y = top + (np.arange(height) + 0.5) * (bottom - top) / height
+    axes.contour(x, y, values, **style)

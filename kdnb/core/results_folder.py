@@ -13,7 +13,7 @@ from IPython.display import HTML
 from kdnb.core.errors import UserError
 from kdnb.core.plots import Picture, png_of, show
 from kdnb.core.runs import atomic_path, environment, read_json, write_json
-from kdnb.core.tables import read_table
+from kdnb.core.tables import csv_text, read_table
 
 __all__ = ["Results"]
 
@@ -27,9 +27,8 @@ class Results:
     data: str  #: hash of the image set
 
     def table(self, name: str, table: pd.DataFrame, runs: list[str] | None = None) -> Path:
-        """Save a table as ``name.csv`` (floats with 6 significant digits)."""
-        named = any(table.index.names)
-        text = table.to_csv(index=named, float_format="%.6g", lineterminator="\n")
+        """Save a table as ``name.csv`` (floats with 6 significant digits, no formulae)."""
+        text = csv_text(table, index=any(table.index.names))
         return self._save(f"{name}.csv", text.encode(), {"alt": "", "pixels": False}, runs)
 
     def picture(self, name: str, picture: Picture, runs: list[str] | None = None) -> HTML:

@@ -6,13 +6,14 @@ import ast
 import ctypes
 import os
 import random
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from kdnb.core.errors import UserError
 
@@ -42,8 +43,21 @@ TEACHER_FORM = rf"^({'|'.join(TEACHERS)}|{TIMM}\w[\w.]*)$"
 DIFFICULTY = 0.4  # of the phantoms, chosen by benchmarks/difficulty.py
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
 SPLITS = ("grouped", "random", "published", "deduplicated", "patients")
-Temperature = Annotated[float, Field(gt=0, le=1000)]
-Width = Annotated[float, Field(ge=0.125, le=4)]
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def _as_number(value: Any) -> Any:
+    """A text that is a number as that number: to YAML, 1e-3 without a point is text.
+
+    >>> _as_number("1e-3"), _as_number("a third")
+    (0.001, 'a third')
+    """
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
+
+
+Number = Annotated[float, BeforeValidator(_as_number)]
+Temperature = Annotated[Number, Field(gt=0, le=1000)]
+Width = Annotated[Number, Field(ge=0.125, le=4)]
 
 # what a parameter left at 0 or '' takes, by profile: smoke, quick, standard, paper
 _DECIDED = {
@@ -124,9 +138,9 @@ class Settings(BaseModel):
     )
     student_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
     batch_size: int = Field(0, ge=2, le=1024, description="a whole number in [2, 1024], or 0")
-    learning_rate: float = Field(0.0, gt=0, le=1, description="a number in (0, 1], or 0")
+    learning_rate: Number = Field(0.0, gt=0, le=1, description="a number in (0, 1], or 0")
     views: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
-    fraction: float = Field(1.0, gt=0, le=1, description="a number in (0, 1]")
+    fraction: Number = Field(1.0, gt=0, le=1, description="a number in (0, 1]")
     teacher: str = Field(
         "densenet121",
         pattern=TEACHER_FORM,
@@ -138,7 +152,7 @@ class Settings(BaseModel):
     control: Literal[CONTROLS] = Field(
         "", description=f"one of {', '.join(filter(None, CONTROLS))}, or ''"
     )
-    alphas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+    alphas: list[Annotated[Number, Field(ge=0, lt=1)]] = Field(
         [], description="a list of numbers in [0, 1), or []"
     )
     temperatures: list[Temperature] = Field([], description="a list of numbers in (0, 1000], or []")
@@ -150,7 +164,7 @@ class Settings(BaseModel):
     student_seed: int = Field(
         0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]"
     )
-    alpha: float = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
+    alpha: Number = Field(0.7, ge=0, le=1, description="a number in [0, 1]")
     temperature: Temperature = Field(10.0, description="a number in (0, 1000]")
     mixup: bool = Field(
         False, description="True or False: whether a student learns from images mixed in pairs"

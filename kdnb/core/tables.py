@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
+import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
 
-__all__ = ["folded", "read_table"]
+__all__ = ["csv_text", "folded", "harmless", "read_table"]
+
+# what a spreadsheet may take for a formula; a number, or one with its interval, is none
+FORMULA = re.compile(r"[=@\t\r]|[+-](?!(\d+\.?\d*(e[+-]?\d+)?|inf|nan)($| [\[(]))")
 
 
 def folded(table: pd.DataFrame, title: str) -> HTML:
@@ -19,6 +26,34 @@ def folded(table: pd.DataFrame, title: str) -> HTML:
     True
     """
     return HTML(f"<details><summary>{html.escape(title)}</summary>{table.to_html()}</details>")
+
+
+def csv_text(table: pd.DataFrame, *, index: bool, float_format: str | None = "%.6g") -> str:
+    """A table as CSV that a person may open in a spreadsheet: no name in it is run as a formula.
+
+    Args:
+        table: Any.
+        index: Whether its index is written, too.
+        float_format: Of floats; None: every digit.
+    """
+    write = partial(table.to_csv, index=index, float_format=float_format, lineterminator="\n")
+    rows = list(csv.reader(io.StringIO(write(quoting=csv.QUOTE_ALL), newline="")))
+    mended = [[harmless(field) for field in row] for row in rows]
+    if mended == rows:
+        return write()
+    written = io.StringIO(newline="")
+    csv.writer(written, lineterminator="\n").writerows(mended)
+    return written.getvalue()
+
+
+def harmless(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula, nor for two lines.
+
+    >>> harmless("=1+1"), harmless("-2+3|x"), harmless("-0.2 [-0.3, -0.1]"), harmless("Right.")
+    ("'=1+1", "'-2+3|x", '-0.2 [-0.3, -0.1]', 'Right.')
+    """
+    in_one_line = text.replace("\r", " ")
+    return f"'{in_one_line}" if FORMULA.match(text) else in_one_line
 
 
 def read_table(path: Path, types: Mapping[str, type] | None = None) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from kdnb.core.report import html_table, write_page
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import atomic_path, digest
 from kdnb.core.settings import SPLITS, Settings, project_root
+from kdnb.core.tables import csv_text
 from kdnb.data import duplicates, leakage
 from kdnb.data.dataset import BASE, ImageSet, find_origins, load
 from kdnb.data.origins import add_origins
@@ -208,7 +209,8 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     picture = leak_dots(summary, {name: registered().get(name, {}) for name in found})
     results.picture("leak_meter", picture)
     with atomic_path(folder / "ledger.csv") as path:
-        ledger.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+        text = csv_text(ledger, index=False)
+        path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
     notes = []
     for name, audited in found.items():
         notes += [f"{name}: {note}." for note in audited.notes]

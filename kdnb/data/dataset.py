@@ -312,12 +312,13 @@ def _ahead(run: Run, size: int) -> Path:
 
 def _check_broken(broken: pd.DataFrame, labels: pd.Series, origin: str) -> list[str]:
     gone = sorted(set(labels) - set(labels.drop(broken.index)))
-    limit = f"accepted are {MAX_BROKEN:.0%}"
+    accepted = max(1, int(MAX_BROKEN * len(labels)))
+    limit = f"accepted are {MAX_BROKEN:.0%}, and one in any case"
     if gone:
         limit = f"no image of class {', '.join(gone)} is left"
     some = "; ".join(f"{path}: {reason}" for path, reason in broken.head(3).itertuples(index=False))
     note = f"{len(broken)} of {len(labels)} images in '{origin}' cannot be read"
-    if gone or len(broken) > MAX_BROKEN * len(labels):
+    if gone or len(broken) > accepted:
         raise UserError(f"{note}, {limit}: {some}; mend or remove them")
     return [f"{note} and are skipped: {some}"] if len(broken) else []
 

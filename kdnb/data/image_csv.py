@@ -86,6 +86,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         ) from None
     lacking = [name for name in ("path", "label") if name not in table]
     if lacking:
+        _check_separator(table.columns, path)
         raise UserError(
             f"'{path}' lacks the column {', '.join(lacking)}: found {', '.join(table.columns)}; "
             f"needed are path and label, accepted too {', '.join(OPTIONAL)}: rename the columns"
@@ -108,6 +109,16 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
             raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
     table, words = _patients_known(table)
     return table, notes + words
+
+
+def _check_separator(columns: Sequence[str], path: Path) -> None:
+    """A header in one piece has another separator than the comma, as Excel writes in some lands."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(columns) == 1 and separator in columns[0]:
+            raise UserError(
+                f"'{path}' separates its columns by {name}: save it with commas, "
+                "as 'CSV UTF-8 (comma delimited)'"
+            )
 
 
 def _patient_column(columns: Sequence[str], path: Path) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -41,6 +42,7 @@ MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 # bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
 MAX_GROWTH = 100
+OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z")
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,16 @@ def open_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        if path.name.casefold().endswith(OTHER_ARCHIVES):
+            raise UserError(
+                f"'{path}' is an archive of another kind than zip: "
+                "unpack it and name the folder, or pack it as zip"
+            ) from None
         raise UserError(
             f"'{path}' is not a zip archive, or was cut short ({error}): get the file again"
         ) from None
     _check_count(len(archive.infolist()), path)
+    _check_names(archive, path)
     members = {info.filename.replace("\\", "/"): info for info in archive.infolist()}
     for name, info in members.items():
         _check_member(name, info, path)
@@ -164,6 +172,19 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_names(archive: zipfile.ZipFile, path: Path) -> None:
+    """No two members have one name: nobody could say which of them is meant."""
+    counts = Counter(info.filename.replace("\\", "/") for info in archive.infolist())
+    twice = [
+        name
+        for name, count in counts.items()
+        if count > 1 and not (is_junk(name) or name.endswith("/"))
+    ]
+    if twice:
+        some = ", ".join(f"'{name}'" for name in twice[:3])
+        raise UserError(f"'{path}' holds {len(twice)} names more than once ({some}): pack it again")
 
 
 def _check_member(name: str, info: zipfile.ZipInfo, archive: Path) -> None:

@@ -37,6 +37,19 @@ function paintMap(canvas, width, height, indices, colour) {
   paint(canvas, width, height, new Uint8ClampedArray(Uint32Array.from(indices, (i) => colour[i]).buffer));
 }
 
+const FINE = 8; // pixels of an outline's canvas to one of the image
+
+function drawOutline(canvas, mask, side) { // white lines between what is inside the mask and what is not
+  canvas.width = canvas.height = FINE * side;
+  const pen = canvas.getContext("2d"), at = (y, x) => x >= 0 && x < side && mask[y * side + x] > 0;
+  if (mask.every((v) => v)) return;
+  [pen.fillStyle, pen.shadowColor, pen.shadowBlur] = ["#fff", "#000", 2];
+  for (let y = 0; y <= side; y++) for (let x = 0; x <= side; x++) {
+    if (at(y, x) !== at(y, x - 1)) pen.fillRect(FINE * x - 1, FINE * y, 2, FINE);
+    if (at(y, x) !== at(y - 1, x)) pen.fillRect(FINE * x, FINE * y - 1, FINE, 2);
+  }
+}
+
 const cycle = (list, item) => list[(list.indexOf(item) + 1) % list.length];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const field = (label, ...controls) => [h("span", { class: "label" }, label), h("div", { class: "field" }, ...controls)];

@@ -344,5 +344,5 @@ def _lines(
     ]
     if not np.isnan(inside):
         chance = data.masks[image].mean()
-        lines.append(("energy in mask", f"{inside:.2f} (chance {chance:.2f})"))
+        lines.append(("energy in mask", f"{inside:.3f} (chance {chance:.3f})"))
     return tuple(lines)

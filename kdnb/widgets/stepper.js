@@ -141,7 +141,7 @@ function render({ model, el }) {
     parts.picture.addEventListener("keydown", (event) => pointByKey(m, event));
     return parts;
   });
-  const original = h("canvas", { role: "img" }), outline = h("div", { class: "sees" }), hole = h("div", { class: "patch" });
+  const original = h("canvas", { role: "img" }), edge = h("canvas", { class: "smooth", "aria-hidden": true }), outline = h("div", { class: "sees" }), hole = h("div", { class: "patch" });
   const title = h("p", { class: "title" }), truth = h("p", { class: "truth" }), early = h("p", { class: "truth" });
   const place = h("span", { class: "place" }), live = liveLine();
   const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1)), play = button("", "", toggle);
@@ -169,7 +169,7 @@ function render({ model, el }) {
   const stage = stageOf("maps: left and right arrows change the layer, up and down the image",
     h("section", { class: "pane", "aria-label": "image" },
       h("header", {}, h("strong", {}, "image"), h("span", { class: "about" }, `${spec.side} × ${spec.side}`)),
-      h("div", { class: "picture" }, original, hole, outline), h("div", { class: "pager" }, back, place, next), title, truth, early),
+      h("div", { class: "picture" }, original, edge, hole, outline), h("div", { class: "pager" }, back, place, next), title, truth, early),
     ...panes.map((p) => p.node));
   const acts = {
     ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1), " ": toggle, p: toggle,
@@ -250,6 +250,8 @@ function render({ model, el }) {
     }
     const colour = palettes[+hasSign(spec, s)], truthName = names[spec.targets[s.image]], now = answers(s), said = [], list = images();
     paint(original, spec.side, spec.side, known.pixels);
+    const mask = hide || !known.inside ? [] : Array.from(known.inside.join(""), Number); // an outline would tell the guesser
+    drawOutline(edge, mask, spec.side);
     original.setAttribute("aria-label", hide || !truthName ? heading(s) : `${heading(s)}, true class ${truthName}`);
     title.textContent = heading(s);
     truth.textContent = hide || !truthName ? "" : `✓ true class: ${truthName}`;
@@ -269,6 +271,7 @@ function render({ model, el }) {
       if (!hide) said.push(seen.sentence);
       paint(parts.image, spec.side, spec.side, known.pixels);
       paintMap(parts.map, seen.width, seen.height, seen.indices, colour);
+      drawOutline(parts.edge, mask, spec.side);
       parts.map.style.opacity = s.opacity;
       parts.map.classList.toggle("smooth", s.smooth);
       parts.map.setAttribute("aria-label", hide ? spec.models[m].name : seen.sentence);
@@ -314,9 +317,9 @@ function render({ model, el }) {
     const s = state(), known = need({ ask: "image", image: s.image });
     if (!known) return;
     const seen = panes.map((parts, m) => [parts, m]).filter(([parts]) => !parts.node.hidden);
-    const pictures = [{ title: heading(s), range: "", layers: [[original, 1]] }, ...seen.map(([parts, m]) => ({
+    const pictures = [{ title: heading(s), range: "", layers: [[original, 1], [edge, 1]] }, ...seen.map(([parts, m]) => ({
       title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "),
-      layers: [[parts.image, 1], [parts.map, s.opacity]] }))];
+      layers: [[parts.image, 1], [parts.map, s.opacity], [parts.edge, 1]] }))];
     const { smooth: _, ...saved } = s, name = `${heading(s)}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
     const sentence = live.textContent;
     save(`${name}.png`, await exportPicture(pictures, sentence));

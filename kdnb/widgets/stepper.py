@@ -15,7 +15,7 @@ from traitlets import Bool, Float, Int, List, Unicode, validate
 
 from kdnb.core.errors import UserError
 from kdnb.core.number_text import number, plus, probability
-from kdnb.core.plots import Picture, bare
+from kdnb.core.plots import Picture, bare, outline
 from kdnb.widgets.base import ViewWidget, as_tuple, script
 from kdnb.widgets.layer_maps import MAP_KINDS, ModelMaps, StepperData, filters
 from kdnb.widgets.stepper_messages import answer_message, tile_sizes
@@ -145,13 +145,16 @@ def static_stepper(data: StepperData, state: StepperState | None = None) -> Pict
     for ax in axes.flat:
         ax.imshow(data.pixels[state.image], extent=(0, 1, 1, 0), interpolation="nearest")
         bare(ax)
-    asking = state.quiz == "asking"  # a title may tell the class
+    asking = state.quiz == "asking"  # a title may tell the class, and an outline, too
     title = f"image {state.image + 1}" if asking else data.titles[state.image]
     axes[0, 0].set_title(title, fontsize=8)
     for row in range(rows):
         _label(axes[row, 0], data, state, steps[0].panes[row].model)
         for layer, step in zip(layers, steps, strict=True):
             _draw(axes[row, layer], step.panes[row], layer, state)
+    if data.masks is not None and not asking:
+        for ax in axes.flat:
+            outline(ax, data.masks[state.image], extent=(0, 1, 1, 0))
     figure.tight_layout(pad=0.5)
     return Picture(figure, _alt(data, state, steps), pixels=True)
 

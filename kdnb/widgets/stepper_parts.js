@@ -6,7 +6,7 @@ function modelPane(spec, model) {
   const parts = {
     about: h("span", { class: "about" }), image: h("canvas", { "aria-hidden": true }),
     map: h("canvas", { class: "map", role: "img" }), peak: h("div", { class: "peak" }), cell: h("div", { class: "cell" }),
-    sees: h("div", { class: "sees" }), patch: h("div", { class: "patch" }),
+    edge: h("canvas", { class: "smooth", "aria-hidden": true }), sees: h("div", { class: "sees" }), patch: h("div", { class: "patch" }),
     bar: h("canvas", { class: "bar", "aria-hidden": true }),
     legend: [h("span"), h("span", { class: "unit" }), h("span")],
     sum: h("p", { class: "sum" }), readings: h("p", { class: "readings" }),
@@ -22,7 +22,7 @@ function modelPane(spec, model) {
   });
   parts.picture = h("div", { class: "picture", tabindex: 0, role: "application",
     "aria-label": `map of the ${model.name}: arrows move the pointer, O covers a patch, Escape leaves` },
-    parts.image, parts.map, parts.patch, parts.sees, parts.peak, parts.cell);
+    parts.image, parts.map, parts.edge, parts.patch, parts.sees, parts.peak, parts.cell);
   parts.chances = h("ul", { class: "classes", "aria-label": `probabilities of the ${model.name}` }, ...parts.rows.map((r) => r.node));
   parts.account = h("div", { class: "account" },
     h("p", { class: "keys", "aria-hidden": true }, h("span", { class: "key support" }), "for", h("span", { class: "key against" }), "against",

@@ -100,7 +100,8 @@ def pointing_curves(
         label = f"{name} {value:.2f}"
         axes.axhline(value, color=colour, ls=dashes[number % 2], lw=1.4, label=label)
         said.append(label)
-    axes.set(xticks=x, xticklabels=taps, ylim=(-0.02, 1.02))
+    highest = table.loc[[*lines], ["value", "high"]].max(axis=None)
+    axes.set(xticks=x, xticklabels=taps, ylim=(-0.02, min(1.02, 1.3 * highest + 0.1)))
     axes.set(xlabel="layer", ylabel="share of images, peak inside")
     axes.legend(frameon=False, fontsize=8, ncols=2)
     return Picture(

@@ -194,8 +194,8 @@ def shortcut_candidates(found: Localisation, tap: str) -> pd.DataFrame:
         of both first.
     """
     table = found.images.assign(inside=found.inside.loc[tap].to_numpy(float))
-    little = table["right"] & (table["inside"] < table["area"])
-    table = table[little].assign(ratio=table["inside"] / table["area"]).sort_values("ratio")
+    ratio = table["inside"] / table["area"]
+    table = table.assign(ratio=ratio)[table["right"] & (ratio < 1)].sort_values("ratio")
     return table[["image_id", "label", "inside", "area"]].reset_index(drop=True)
 
 
@@ -213,4 +213,5 @@ def say_right_reasons(table: pd.DataFrame, tap: str, candidates: pd.DataFrame) -
     if without:
         said += f"Left out, as nothing there speaks for the answer: {without}. "
     said += "Right answers with less evidence inside than the mask's share of the image: "
-    return said + f"{len(candidates)}. Look at them for shortcuts."
+    many = len(candidates)
+    return said + (f"{many}. Look at them for shortcuts." if many else "none.")

@@ -246,6 +246,19 @@ def results(tmp_path):
     return results
 
 
+def test_names_in_a_saved_table_are_no_formulae(results):
+    names = ["=1+1", "+cmd|x", "-2+3|x", "@a", "\t=1", "\r=1", "-0.5 [-1.0, 0.1]", "-1e-05", "a=b"]
+    table = pd.DataFrame({"said": names, "value": -1.5, "=sum": "x"})
+    place = results.table("03_names", table.set_index("said"))
+    read = pd.read_csv(place)
+    dangerous = [f"'{name}" for name in names[:5]] + ["' =1"]
+    assert list(read["said"]) == dangerous + names[6:]
+    assert list(read.columns) == ["said", "value", "'=sum"] and (read["value"] == -1.5).all()
+    harmless = table.tail(3).drop(columns="=sum")
+    place = results.table("03_names", harmless)
+    assert place.read_text() == harmless.to_csv(index=False, lineterminator="\n")
+
+
 def test_report_holds_every_table_and_picture(results):
     page = write_report(results).read_text()
     assert page.count("data:image/png;base64,") == 2 and "0.85" in page and "brain_tumor" in page

@@ -17,7 +17,7 @@ from kdnb.core.settings import PROFILES, Settings, is_live
     ("values", "message"),
     [
         ({"alpha": 1.4}, r"alpha must be a number in \[0, 1\], got 1.4"),
-        ({"alpha": "0.4"}, "alpha must be a number"),
+        ({"alpha": "half"}, "alpha must be a number"),
         ({"temperature": 0.0}, "temperature must be"),
         ({"temperature": float("nan")}, "temperature must be .* got nan"),
         ({"seed": 1.5}, "seed must be a whole number"),
@@ -155,3 +155,16 @@ def test_another_teacher_has_another_student():
     assert Settings.checked({}).student_seed == 0
     assert Settings.checked({"teacher_seed": 2}).student_seed == 2
     assert Settings.checked({"teacher_seed": 2, "student_seed": 5}).student_seed == 5
+
+
+@pytest.mark.parametrize("text", ["1e-3", "0.5", "1", "5E-1", ".5", "+1e-2"])
+def test_a_number_that_yaml_leaves_as_text_is_that_number(text):
+    settings = Settings.checked({"learning_rate": text, "temperatures": [text, 2.0]})
+    assert settings.learning_rate == float(text) and type(settings.learning_rate) is float
+    assert settings.temperatures == [float(text), 2.0]
+
+
+@pytest.mark.parametrize("text", ["1e-3s", "nan", "inf", "1_0", "0x1", " 1", "1,5", "a third"])
+def test_other_text_is_no_number(text):
+    with pytest.raises(UserError, match=r"learning_rate must be a number in \(0, 1\], or 0, got"):
+        Settings.checked({"learning_rate": text})

@@ -261,8 +261,8 @@ def spoil(folder, names):
     "spoilt, message",
     [
         (
-            ["cat/001.png"],
-            r"1 of 12 images .*cannot be read, accepted are 1%: cat/001.png: not an image; mend",
+            ["cat/001.png", "dog/001.png"],
+            r"2 of 12 images .*cannot be read, accepted are 1%, and one in any case: cat/001.png: ",
         ),
         ([f"dog/{n:03d}.png" for n in range(6)], "no image of class dog is left"),
     ],
@@ -273,6 +273,13 @@ def test_too_many_broken_images(tmp_path, spoilt, message):
         load(custom(tmp_path))
     assert not list((tmp_path / "runs").rglob("*.csv"))
     assert not list((tmp_path / "runs").rglob("*.npy"))
+
+
+def test_one_broken_image_of_a_small_set_is_named_and_skipped(tmp_path):
+    spoil(draw_folder(tmp_path / "set"), ["cat/001.png"])
+    found = load(custom(tmp_path))
+    assert len(found.table) == 11 and found.broken["path"].tolist() == ["cat/001.png"]
+    assert any("1 of 12 images" in note and "cat/001.png" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("classes", [["only"], [f"class {n}" for n in range(21)]])

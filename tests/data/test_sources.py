@@ -179,6 +179,10 @@ def bomb(path):
         (lambda path: make_zip(path, ["a/1.jpg", "/b/1.jpg"]), "absolute path"),
         (lambda path: make_zip(path, ["a/1.jpg", "C:\\b\\1.jpg"]), "absolute path"),
         (lambda path: make_zip(path, []), "no images"),
+        (
+            lambda path: make_zip(path, ["a/1.jpg", "b/1.jpg", "a\\1.jpg"]),
+            r"holds 1 names more than once \('a/1.jpg'\): pack it again",
+        ),
     ],
 )
 def test_unsafe_archives_are_refused(tmp_path, make, message):
@@ -188,6 +192,13 @@ def test_unsafe_archives_are_refused(tmp_path, make, message):
         custom(path)
     assert "\n" not in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["set.zip"]
+
+
+@pytest.mark.parametrize("name", ["set.tar.gz", "set.RAR", "set.7z"])
+def test_an_archive_of_another_kind_is_to_be_unpacked(tmp_path, name):
+    (tmp_path / name).write_bytes(b"Rar!" + bytes(100))
+    with pytest.raises(UserError, match="another kind than zip: unpack it and name the folder"):
+        custom(tmp_path / name)
 
 
 @BOTH
@@ -347,6 +358,8 @@ def test_a_class_folder_of_masks_alone_is_empty(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
+        ("path;label\nx,1.jpg;a\n", "separates its columns by semicolons: save it with commas"),
+        ("path\tlabel\nx.jpg\ta\n", "by tabs"),
         ("file,class\nx,a\n", "lacks the column path, label: found file, class"),
         ("path,label\nx.jpg,a\nx.jpg,b\n", "line 3 .*second time"),
         ("path,label\nx.jpg,\n", "line 2 .*lacks a path or a label"),

@@ -192,7 +192,7 @@ def test_an_image_without_a_mask_has_no_energy(inputs, data):
     assert "energy in mask" not in dict(none.lines)
     assert (
         dict(some.lines)["energy in mask"]
-        == f"{some.numbers['energy in mask']:.2f} (chance {share:.2f})"
+        == f"{some.numbers['energy in mask']:.3f} (chance {share:.3f})"
     )
     unmasked = explorer_panel(
         explorer_data(**inputs | {"masks": None}), state(("evidence", "student"))

@@ -210,6 +210,25 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(inputs):
     )
 
 
+def test_the_picture_outlines_the_mask_but_not_while_one_guesses(inputs):
+    masks = np.zeros((N, 32, 32), bool)
+    masks[0, 10:20, 4:8] = True  # the other images have none
+    data = stepper_data(**inputs, masks=masks)
+
+    def lines(state):
+        figure = static_stepper(data, state).figure
+        found = [ax.collections for ax in figure.axes]
+        plt.close(figure)
+        return found
+
+    drawn = lines(StepperState(image=0))
+    assert drawn and all(len(of_axes) == 1 for of_axes in drawn)
+    bounds = drawn[0][0].get_paths()[0].get_extents()
+    assert bounds.extents == pytest.approx([4 / 32, 10 / 32, 8 / 32, 20 / 32])
+    assert not any(map(len, lines(StepperState(image=0, quiz="asking"))))
+    assert not any(map(len, lines(StepperState(image=1))))
+
+
 def test_an_export_shows_the_same_again(data, tmp_path):
     state = StepperState(
         2, 4, "evidence", 1, 2, "layers", 0.3, "teacher", point=(3, 4), occluded=(1, 1)

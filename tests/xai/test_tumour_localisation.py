@@ -130,6 +130,7 @@ def test_right_for_the_right_reason():
     assert "14 right answers, 10 wrong" in said and "speaks for the answer: 1." in said
     assert "share of the image: 2. Look" in said
     always = made_up([0.5] * 6, [True] * 6)
+    assert len(shortcut_candidates(always, "conv3")) == 0
     assert "no answer is wrong" in say_right_reasons(right_reasons([always]), "conv3", listed[:0])
 
 
