@@ -17,6 +17,7 @@ SMALL = {
     "profile": "smoke",
     "patients": 24,
     "slices": 2,
+    "difficulty": 0.0,
     "teacher_epochs": 1,
     "student_epochs": 2,
     "batch_size": 16,

@@ -42,6 +42,8 @@ SMALL = {
     "image_size": 32,
     "patients": 64,
     "slices": 4,
+    "difficulty": 0.0,
+    "test_share": 0.2,
     "fraction": 1.0,
     "student": "five_conv",
     "width": 1.0,

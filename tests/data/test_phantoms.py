@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.ndimage import binary_dilation
 
@@ -48,6 +49,34 @@ def test_same_bytes_in_another_process():
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": paths}
     other = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment)
     assert other.split() == [digest(family) for family in FAMILIES]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_difficulty_changes_images_and_not_who_is_in_them(family):
+    easy = PhantomPlan(family, patients=8, slices=1)
+    hard = replace(easy, difficulty=0.8)
+    pd.testing.assert_frame_equal(table(easy), table(hard))
+    easy_images, easy_masks = render_all(easy, 48)
+    hard_images, hard_masks = render_all(hard, 48)
+    assert (easy_images != hard_images).any(axis=(1, 2, 3)).all()
+    if family == "brain":  # tumours are smaller, and still there
+        tumour = table(easy)["label"].to_numpy() != "notumor"
+        assert (hard_masks[tumour].sum((1, 2)) < 0.7 * easy_masks[tumour].sum((1, 2))).all()
+        assert hard_masks[tumour].any(axis=(1, 2)).all() and not hard_masks[~tumour].any()
+
+
+def test_harder_tumours_stand_out_less():
+    contrast = {}
+    for difficulty in (0.0, 0.4, 0.8):
+        plan = PhantomPlan(patients=40, slices=1, difficulty=difficulty)
+        images, masks = render_all(plan, 64)
+        grey = images.mean(axis=3)
+        found = []
+        for image, mask in zip(grey, masks, strict=True):
+            if mask.any():
+                found.append(image[mask].mean() - image[image > 20].mean())
+        contrast[difficulty] = np.mean(found)
+    assert contrast[0.0] > 1.2 * contrast[0.4] > 1.4 * contrast[0.8]
 
 
 def test_seed_and_family_change_the_pixels():

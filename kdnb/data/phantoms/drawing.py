@@ -11,7 +11,9 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
 from kdnb.core.errors import UserError
-from kdnb.data.phantoms.anatomy import draw_fundus, draw_head, edge, grid, paint
+from kdnb.data.phantoms.brush import edge, grid, paint
+from kdnb.data.phantoms.fundus import draw_fundus
+from kdnb.data.phantoms.heads import draw_head
 from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan, check_number, classes, table
 
 __all__ = ["Phantom", "render", "render_all"]
