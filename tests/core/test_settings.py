@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import PROFILES, Settings, is_live
+from kdnb.core.profiles import PROFILES
+from kdnb.core.settings import Settings, is_live
 
 
 @pytest.mark.parametrize(

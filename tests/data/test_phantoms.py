@@ -252,6 +252,7 @@ def test_nearest_neighbour_sees_patients_not_classes():
         ("shortcut", "all", "a number"),
         ("patient_leaks", float("nan"), "0 to 1"),
         ("distractor", 1, "True"),
+        ("difficulty", float("nan"), "0 to 1"),
     ],
 )
 def test_an_invalid_plan_names_field_value_and_range(field, value, accepted):

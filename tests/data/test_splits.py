@@ -174,3 +174,13 @@ def test_image_keys_differ_by_id_and_salt():
         [image_keys([f"{i}" for i in range(1000)], *salts) for salts in ((), (1,), (1, 0), (10,))]
     )
     assert len(np.unique(keys)) == 4000 and keys.dtype == np.uint64
+
+
+@pytest.mark.parametrize("mode", ["random", "grouped"])
+def test_another_share_is_tested_at_the_cost_of_training(mode):
+    table = manifest(3, size=600, patients=200)
+    usual = shares(table, make_split(table, mode, seed=0))
+    half = shares(table, make_split(table, mode, seed=0, test_share=0.5))
+    assert usual["test"].to_numpy() == pytest.approx(0.2, abs=0.05)
+    assert half["test"].to_numpy() == pytest.approx(0.5, abs=0.06)
+    assert half["val"].to_numpy() == pytest.approx(0.1, abs=0.05)
