@@ -18,6 +18,9 @@ TESTERS ?= 2
 REPO ?=
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
+# whole files to each worker, in the order of tests/conftest.py; byte code is kept, also where the shell forbids it
+PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile \
+	--no-loadscope-reorder
 
 .PHONY: install study sweep lab book house doctor badges test test-fast lint figures publish course grade times clean
 
@@ -61,10 +64,10 @@ badges: install
 	$(BIN)/python -m tools.badges $(REPO)
 
 test: $(VENV)/installed-book $(VENV)/installed-course
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	$(PYTEST)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not slow and not browser and not archives"
+	$(PYTEST) -m "not slow and not browser and not archives"
 
 lint: install
 	$(BIN)/ruff check .

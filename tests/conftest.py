@@ -1,18 +1,28 @@
-"""Shared: one small trained study on phantoms, made once per session."""
+"""Shared: one small trained study on phantoms, made once per session; and the order of tests."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from browser import CHROMIUM
+
+# the process that hands out tests reads this file too: fixtures import what loads for seconds
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["KDNB_LIVE"] = "0"
 
-from kdnb.core.settings import Settings
-from kdnb.study.study import Study
-
+LONGEST = (  # files that take longest, by their names; the first is handed out first
+    "test_whole_study.py",
+    "test_widgets_browser.py",
+    "test_evaluation.py",
+    "test_notebooks_alone.py",
+    "test_real_archives.py",
+    "test_nbgrader.py",
+    "test_book.py",
+    "test_exercises.py",
+    "test_contributing.py",
+    "test_run_many.py",
+)
 SMALL = {
     "profile": "smoke",
     "patients": 24,
@@ -24,6 +34,12 @@ SMALL = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    """Long files come first, so that workers that share the tests end at about the same time."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def runs_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
@@ -31,11 +47,15 @@ def runs_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def settings(runs_dir):
+    from kdnb.core.settings import Settings
+
     return Settings.checked({**SMALL, "runs_dir": str(runs_dir)})
 
 
 @pytest.fixture(scope="session")
 def study(settings):
+    from kdnb.study.study import Study
+
     study = Study(settings)
     study.train()
     return study
@@ -44,6 +64,7 @@ def study(settings):
 @pytest.fixture(scope="session")
 def chromium():
     """The browser of all tests of a worker: Playwright starts once in a process."""
+    from browser import CHROMIUM
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:

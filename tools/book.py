@@ -22,7 +22,6 @@ from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import Notebook, code_cells, notebooks, source_of, tags_of
 from kdnb.core.runs import Run, read_json
 from kdnb.core.settings import Settings, project_root
-from kdnb.study.whole_study import run_notebooks
 from tools import run_command
 
 __all__ = ["build_book", "executed_study"]
@@ -58,6 +57,7 @@ a later run takes fewer seconds.
 def executed_study(settings: Settings) -> Path:
     """The folder of these settings' executed notebooks; where one is missing, the study runs."""
     from kdnb.study.study import Study  # torch loads for seconds
+    from kdnb.study.whole_study import run_notebooks
 
     folder = Study(settings).results.folder
     if all((folder / notebook.name).is_file() for notebook in notebooks()):

@@ -1,20 +1,11 @@
-"""Lint of every notebook, and every notebook run by papermill at profile ``smoke``.
-
-Each alone, and all in sequence.
-"""
+"""Lint of every notebook; those beside this file run them."""
 
 from __future__ import annotations
 
 import ast
-import json
-import os
 import statistics
-import subprocess
-import sys
-import zipfile
 from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from types import ModuleType
 
 import nbformat
@@ -22,10 +13,8 @@ import pytest
 
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.settings import PARAMETERS_MARK, Settings
-from tools.grading import grade
 
 NOTEBOOKS = notebooks()
-TINY = {"profile": "smoke", "teacher_epochs": 1, "student_epochs": 1}
 
 
 def cells(path, kind="code"):
@@ -164,152 +153,3 @@ def test_prose_has_its_parts_in_order(path):
     assert all(deeper - level <= 1 for level, deeper in pairwise(levels))
     pictures = "\n".join(c.source for c in cells(path)).count("results.picture(")
     assert text.count("**Read the") >= pictures  # every figure is read out
-
-
-def execute(path, folder, **parameters):
-    """papermill as a user calls it, from another folder: finished process, executed copy."""
-    out = Path(folder) / path.name
-    command = [sys.executable, "-m", "papermill", str(path), str(out), "--no-progress-bar"]
-    for name, value in parameters.items():
-        command += ["-p", name, str(value)]
-    environment = {**os.environ, "KDNB_LIVE": "0", "OMP_WAIT_POLICY": "PASSIVE"}
-    told = {"capture_output": True, "text": True, "cwd": folder, "timeout": 600}
-    return subprocess.run(command, env=environment, **told), out
-
-
-def run_study(folder):
-    """``kdnb study`` at profile ``smoke``, its runs below ``folder``; returns what it printed."""
-    command = [sys.executable, "-m", "kdnb.cli", "study", "--profile", "smoke"]
-    command += ["--runs-dir", str(folder / "runs")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def sequence(tmp_path_factory):
-    """All notebooks in order through the command line, into one runs folder."""
-    folder = tmp_path_factory.mktemp("study")
-    return folder, run_study(folder)
-
-
-@pytest.mark.slow
-def test_whole_study_leaves_a_report_that_opens_by_itself(sequence):
-    folder, printed = sequence
-    report = next((folder / "runs" / "study").glob("*/report.html"))
-    page = report.read_text()
-    assert f"report: {report}" in printed
-    assert page.count("<img alt=") >= 10
-    assert page.count("data:image/png;base64,") == page.count("<img")
-    assert 'src="http' not in page and "<script" not in page
-    assert all(section in page for section in ("What came out", "Distillation", "What it costs"))
-
-
-@pytest.mark.slow
-def test_executed_notebooks_are_small_and_hold_no_widgets(sequence):
-    folder, _ = sequence
-    executed = sorted((folder / "runs" / "study").glob("*/*.ipynb"))
-    assert len(executed) == len(NOTEBOOKS)
-    for path in executed:
-        assert path.stat().st_size <= 1_000_000, path
-        text = path.read_text()
-        assert "widget-view" not in text and '"output_type": "error"' not in text
-
-
-@pytest.mark.slow
-def test_every_output_picture_has_alt_text(sequence):
-    folder, _ = sequence
-    for path in (folder / "runs" / "study").glob("*/*.ipynb"):
-        for cell in cells(path):
-            for output in cell.outputs:
-                data = output.get("data", {})
-                assert "image/png" not in data, (path.name, cell.source)
-                shown = data.get("text/html", "")
-                assert shown.count("<img") == shown.count("<img alt=")
-
-
-@pytest.mark.slow
-def test_solutions_of_all_exercises_pass_in_the_whole_study(sequence):
-    pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
-    folder, _ = sequence
-    rows = grade(next((folder / "runs" / "study").iterdir()), NOTEBOOKS)
-    rows = rows[rows["exercise"] != ""]
-    assert len(rows) >= 18 and (rows["outcome"] == "passed").all(), rows.to_string()
-
-
-@pytest.mark.slow
-def test_manifest_tells_what_made_each_file(sequence):
-    folder, _ = sequence
-    results = next((folder / "runs" / "study").iterdir())
-    manifest = json.loads((results / "manifest.json").read_text())
-    files = {p.name for p in results.iterdir() if p.suffix in (".csv", ".png")}
-    assert files == set(manifest)
-    for name, entry in manifest.items():
-        assert entry["data"] and entry["parameters"]["profile"] == "smoke"
-        assert bool(entry["alt"]) == name.endswith(".png")
-
-
-@pytest.mark.slow
-def test_second_study_reuses_everything(sequence):
-    folder, _ = sequence
-    assert run_study(folder).count(": reused") == len(NOTEBOOKS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stem", "parameters"),
-    [
-        ("07_results", {"alpha": 0.4, "fraction": 0.5}),
-        ("04_feature_maps", {"student": "as_coded", "teacher": "efficientnet_b0"}),
-    ],
-)
-def test_a_notebook_runs_alone(stem, parameters, tmp_path):
-    """From nothing, with other parameters, so that everything is trained inside."""
-    path = next(p for p in NOTEBOOKS if p.stem == stem)
-    runs = tmp_path / "runs"
-    done, out = execute(path, tmp_path, patients=32, slices=2, runs_dir=runs, **TINY, **parameters)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert '"output_type": "error"' not in out.read_text()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"alhpa": 0.4}, "unknown parameter 'alhpa': this notebook accepts alpha, alphas"),
-        (
-            {"alpha": 1.4, "temperature": "high"},
-            "alpha must be a number in [0, 1], got 1.4; temperature must be a number",
-        ),
-    ],
-)
-def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(
-    parameters, message, tmp_path
-):
-    path = next(p for p in NOTEBOOKS if p.stem == "03_distillation")
-    done, _ = execute(path, tmp_path, runs_dir=tmp_path / "runs", **parameters)
-    assert done.returncode != 0 and message in done.stderr
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.archives
-def test_feature_maps_of_a_piece_of_the_real_brain_archive(tmp_path):
-    """No patients, no masks, RGB and grey: what phantoms cannot show, from archive to layers."""
-    archive = Path(os.environ.get("KDNB_DATA", "")) / "brain-tumor-mri-dataset.zip"
-    if not archive.is_file():
-        pytest.skip(
-            "needs brain-tumor-mri-dataset.zip in the folder of the environment variable KDNB_DATA"
-        )
-    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(tmp_path / "piece.zip", "w") as piece:
-        for name in whole.namelist()[::45]:
-            piece.writestr(name, whole.read(name))
-    path = next(p for p in NOTEBOOKS if p.stem == "04_feature_maps")
-    piece = tmp_path / "piece.zip"
-    runs = tmp_path / "runs"
-    given = {"dataset": "brain_tumor", "split": "grouped", "data": piece, "runs_dir": runs}
-    done, out = execute(path, tmp_path, **given, **TINY)
-    assert done.returncode == 0, done.stderr[-2000:]
-    text = out.read_text()
-    assert '"output_type": "error"' not in text
-    assert "nobody has drawn what defines the class" in text

@@ -30,12 +30,14 @@ def rebuilt(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_tables_are_made_again_byte_for_byte(rebuilt):
     made = {p.name: p.read_bytes() for p in (rebuilt / "results").glob("*.csv")}
     assert made == {p.name: p.read_bytes() for p in (ROOT / "figures" / "results").glob("*.csv")}
     assert made
 
 
+@pytest.mark.slow
 def test_every_file_names_its_runs(rebuilt):
     manifest, made = (
         read_json(ROOT / "figures" / "manifest.json"),

@@ -198,7 +198,7 @@ def test_the_study_runs_only_where_copies_are_missing(monkeypatch, tmp_path):
         asked.append(explicit)
         return tmp_path / "study/x/report.html", None
 
-    monkeypatch.setattr(book, "run_notebooks", run)
+    monkeypatch.setattr("kdnb.study.whole_study.run_notebooks", run)
     folder = tmp_path / "study/x"
     assert executed_study(settings) == folder and asked == [{}]
     folder.mkdir(parents=True, exist_ok=True)

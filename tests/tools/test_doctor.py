@@ -153,6 +153,7 @@ def test_without_browser_and_git(found, monkeypatch):
     assert [found()[subject][0].state for subject in ("browser", "git")] == ["warning", "warning"]
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     """Exit code 1 on an error, 0 otherwise; one line per finding."""
     command = [sys.executable, "-m", "tools.doctor", "--runs-dir"]
