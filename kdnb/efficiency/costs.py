@@ -21,6 +21,7 @@ from kdnb.efficiency.explanation_cost import (
 )
 from kdnb.efficiency.memory import memory_table
 from kdnb.efficiency.onnx_export import export_onnx, onnx_available, onnx_latency
+from kdnb.efficiency.paper_teacher import PAPER_TEACHER, measure_paper_teacher
 from kdnb.efficiency.timing import WARM_UP, Protocol, latency
 from kdnb.training.model_cost import cost_table
 
@@ -32,6 +33,8 @@ UNHURRIED = 10.0  # seconds per row of the tables from which slow explanations a
 def measure_costs(study: TrainedStudy) -> Run:
     """Measure what teacher and KD student cost on this machine, or find it measured.
 
+    The paper's teacher is measured too, where the study's is another.
+
     Raises:
         UserError: If they are not trained yet.
     """
@@ -41,17 +44,25 @@ def measure_costs(study: TrainedStudy) -> Run:
 
     def make(run: Run) -> None:
         rows = study.sample(1)
+        image = study.images(rows)
+        target = study.targets(rows)
+        against = (study.background, settings.timed_samples)
         tables = measure_all(
             study.teacher_model,
             study.student_model,
             study.image_set.pixels[rows],
-            study.images(rows),
-            study.targets(rows),
-            (study.background, settings.timed_samples),
+            image,
+            target,
+            against,
             protocol,
             slow=slow,
             onnx=run.path("student.onnx"),
         )
+        if settings.teacher != PAPER_TEACHER:
+            classes = len(study.image_set.classes)
+            tables |= measure_paper_teacher(
+                classes, study.student_model, image, target, against, protocol
+            )
         for name, table in tables.items():
             table.to_csv(run.path(f"{name}.csv"))
 
@@ -64,14 +75,17 @@ def measure_costs(study: TrainedStudy) -> Run:
         "device": str(study.device),
         "onnx": onnx_available(),
     }
+    if settings.teacher != PAPER_TEACHER:
+        parameters["beside"] = PAPER_TEACHER
     return study.downstream("costs", parameters, make)
 
 
 def cost_tables(run: Run) -> dict[str, pd.DataFrame]:
     """The tables of a run of `measure_costs`.
 
-    ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``, and ``onnx`` only where
-    its packages were installed.
+    ``models``, ``memory``, ``latency``, ``explanations``, ``end_to_end``; ``onnx`` only where its
+    packages were installed; ``paper_models``, ``paper_latency`` and ``paper_explanations`` only
+    where the study's teacher is not the paper's.
     """
     tables = {}
     for path in sorted(run.folder.glob("*.csv")):
