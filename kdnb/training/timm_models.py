@@ -82,6 +82,9 @@ def make_timm(name: str, classes: int, image_size: int | None = None) -> nn.Modu
     for module in network.modules():
         if hasattr(module, "inplace"):
             module.inplace = False
+    head = network.get_classifier()
+    if isinstance(head, nn.Linear):
+        head.reset_parameters()  # timm's start, made for 1000 classes, gives 4 logits of ± 10
     channels, own_size, _ = network.pretrained_cfg.get("input_size") or (3, 224, 224)
     if channels != 3:
         raise UserError(
