@@ -10,35 +10,17 @@ Run: python benchmarks/precision.py [--size 64] [--batch 32] [--repeats 10] [--t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
 import torch
-from common import ratio
-from torch import nn
-from torch.nn.functional import cross_entropy
+from common import ratio, training_step
 
-from kdnb.core.settings import TEACHERS, Settings
+from kdnb.core.settings import Settings
 from kdnb.efficiency.timing import interleaved
-from kdnb.training.precision import autocast, resolve_precision
+from kdnb.training.precision import resolve_precision
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher
 
 CLASSES = 4
-
-
-def stepper(model: nn.Module, images: torch.Tensor, precision: str) -> Callable[[], None]:
-    """One training step of a model in a number format; images (N, 3, S, S) float32."""
-    targets = torch.arange(len(images), device=images.device) % CLASSES
-    optimizer = torch.optim.AdamW(model.parameters())
-
-    def step() -> None:
-        with autocast(precision, images.device):
-            logits = model(images)
-        optimizer.zero_grad(set_to_none=True)
-        cross_entropy(logits.float(), targets).backward()
-        optimizer.step()
-
-    return step
 
 
 def main() -> None:
@@ -48,9 +30,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--teacher", choices=TEACHERS, default="densenet121")
+    parser.add_argument("--teacher", default="densenet121")
     options = parser.parse_args()
-    settings = Settings.checked({})
+    settings = Settings.checked({"teacher": options.teacher})
     device = settings.activate()
     print(
         f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}: "
@@ -64,8 +46,8 @@ def main() -> None:
     }
     for name, model in models.items():
         model = model.to(device).train()
-        plain = stepper(model, images, "float32")
-        rounded = stepper(model, images, "bfloat16")
+        plain = training_step(model, images, "float32")
+        rounded = training_step(model, images, "bfloat16")
         times = interleaved(plain, rounded, repeats=options.repeats, warm_up=2)
         print(
             f"{name}, batch {options.batch}, {options.size} px: "

@@ -5,12 +5,13 @@ Timm is imported where it is used: only who names one of its models waits for it
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import Request, urlopen
@@ -27,6 +28,7 @@ __all__ = ["check_name", "make_timm", "own_normalisation", "timm_cache", "timm_s
 
 TAPS = 5  # as many as the student has
 PATIENCE = 5  # seconds to wait for a sign of life from the hub
+STALLED = 15  # seconds after which a download that stands still has failed
 WORKING = f"such as {LITE0}, timm:resnet18 or timm:convnext_atto"
 
 
@@ -57,7 +59,7 @@ def make_timm(name: str, classes: int, image_size: int | None = None) -> nn.Modu
     """A model of timm, randomly initialised, with ``taps``; nothing in it works in place.
 
     The taps come from timm's own feature information: the last map of each resolution, the five
-    deepest; where there are fewer, the stem's map comes first.
+    deepest; where there are four, the stem's map comes first.
 
     Args:
         name: ``timm:NAME``.
@@ -80,6 +82,9 @@ def make_timm(name: str, classes: int, image_size: int | None = None) -> nn.Modu
     for module in network.modules():
         if hasattr(module, "inplace"):
             module.inplace = False
+    head = network.get_classifier()
+    if isinstance(head, nn.Linear):
+        head.reset_parameters()  # timm's start, made for 1000 classes, gives 4 logits of ± 10
     channels, own_size, _ = network.pretrained_cfg.get("input_size") or (3, 224, 224)
     if channels != 3:
         raise UserError(
@@ -113,7 +118,7 @@ def timm_state(name: str) -> dict[str, Tensor]:
     if not _sources(name):
         raise UserError(f"timm has no weights of '{name}': use weights='none'")
     try:
-        with _hub_offline_where_unreachable():
+        with _short_waits():
             return timm.create_model(model, pretrained=True).state_dict()
     except Exception as error:  # of hub, HTTP library, safetensors and torch, each with its own
         raise UserError(
@@ -130,7 +135,7 @@ def timm_cache(name: str) -> str:
     if "hub" in sources:
         for file in sources["files"]:
             if isinstance(try_to_load_from_cache(sources["hub"], file), str):
-                return "Hugging Face's cache"
+                return f"{sources['hub']} in Hugging Face's cache"
     address = sources.get("url", "")
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
     return "torch's hub cache" if address and file.is_file() else ""
@@ -152,13 +157,19 @@ def _sources(name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _hub_offline_where_unreachable() -> Iterator[None]:
+def _short_waits() -> Iterator[None]:
     """Without a network only the cache is asked: the hub's retries last for most of a minute."""
     from huggingface_hub import constants
 
-    offline = constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)
-    with patch.object(constants, "HF_HUB_OFFLINE", offline):
+    offline = constants.HF_HUB_OFFLINE
+    limit = socket.getdefaulttimeout()
+    constants.HF_HUB_OFFLINE = offline or not _answers(constants.ENDPOINT)
+    socket.setdefaulttimeout(STALLED)
+    try:
         yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        socket.setdefaulttimeout(limit)
 
 
 def _answers(address: str) -> bool:
@@ -166,7 +177,7 @@ def _answers(address: str) -> bool:
         urlopen(Request(address, method="HEAD"), timeout=PATIENCE).close()
     except HTTPError:
         return True  # it answers, if not with what was asked
-    except OSError:
+    except (OSError, HTTPException):
         return False
     return True
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.settings import LITE0
 from kdnb.feature_maps.ablation import Tail, channel_means, probabilities_without, top_k_curve
 from kdnb.training.students import FiveConv, make_student
 from kdnb.training.teachers import make_teacher
@@ -105,7 +106,7 @@ def test_means_do_not_depend_on_the_batches(student, images):
         torch.testing.assert_close(whole[tap], parts[tap])
 
 
-@pytest.mark.parametrize("name", ["densenet121", "resnet50"])
+@pytest.mark.parametrize("name", ["densenet121", "resnet50", LITE0])
 def test_tails_are_chains(name, images):
     model = make_teacher(4, name=name).train()
     with torch.no_grad():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kdnb.core.errors import UserError
+from kdnb.core.settings import LITE0
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher
 from kdnb.xai.attribution import Context
@@ -69,6 +70,14 @@ def test_shap_deep_is_refused_where_a_network_works_in_place():
         shap_deep(
             make_teacher(4, name="efficientnet_b0"), IMAGES[:1], TARGETS[:1], Context(BACKGROUND)
         )
+
+
+def test_gradient_shap_explains_a_teacher_of_timm():
+    """Its pixels pass through another normalisation; the values are those of the study's images."""
+    teacher = make_teacher(4, name=LITE0, seed=1)
+    found = shap_gradient(teacher, IMAGES[:1], TARGETS[:1], Context(BACKGROUND, samples=10))
+    assert found.values.shape == IMAGES[:1].shape
+    assert np.isfinite(found.values).all() and np.abs(found.values).max() > 0
 
 
 def test_bad_background():
