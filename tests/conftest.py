@@ -10,18 +10,21 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["KDNB_LIVE"] = "0"
+# each process would compile SHAP's partitions for ten seconds; only the whole study does
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 LONGEST = (  # files that take longest, by their names; the first is handed out first
     "test_whole_study.py",
     "test_widgets_browser.py",
-    "test_evaluation.py",
     "test_notebooks_alone.py",
+    "test_run_many.py",
     "test_real_archives.py",
+    "test_contributing.py",
     "test_nbgrader.py",
     "test_book.py",
     "test_exercises.py",
-    "test_contributing.py",
-    "test_run_many.py",
+    "test_published.py",
+    "test_explanation_cost.py",
 )
 SMALL = {
     "profile": "smoke",
@@ -31,6 +34,7 @@ SMALL = {
     "teacher_epochs": 1,
     "student_epochs": 2,
     "batch_size": 16,
+    "shap_samples": 10,
 }
 
 

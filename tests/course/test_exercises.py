@@ -11,7 +11,15 @@ from kdnb.course.checks import check
 from tools.exercises import exercises
 
 TAUGHT = notebooks()[1:7]
-LITTLE = {"profile": "smoke", "patients": 64, "slices": 4, "teacher_epochs": 1, "student_epochs": 2}
+LITTLE = {
+    "profile": "smoke",
+    "patients": 64,
+    "slices": 4,
+    "teacher_epochs": 1,
+    "student_epochs": 2,
+    "shap_samples": 10,
+    "timing_seconds": 0.1,
+}
 each = pytest.mark.parametrize("path", TAUGHT, ids=lambda p: p.stem)
 
 

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 
 from kdnb.core.notebook_files import notebooks
+from kdnb.core.settings import Settings
+from kdnb.study.study import Study
+from kdnb.xai.baselines import BASELINES
+from kdnb.xai.evaluation import explanations
+from kdnb.xai.metrics import METRICS
+from kdnb.xai.shortcuts import distractor_test, shortcut_test, train_cheating, train_lured
+from kdnb.xai.teacher_agreement import agreement_table, agreement_with_teacher, kd_question
+from kdnb.xai.verdicts import AGAINST, explanation_scores, explanation_verdicts, margins
 from tools.grading import grade
 
 pytestmark = pytest.mark.slow
 
 NOTEBOOKS = notebooks()
 # fewer than the profile's: what is looked at here has the same parts
-FEWER = ("patients=32", "teacher_epochs=2", "shap_samples=10")
+FEWER = {"patients": 32, "teacher_epochs": 2, "shap_samples": 10, "timing_seconds": 0.1}
 
 
 def run_study(folder):
     """``kdnb study`` at profile ``smoke``, its runs below ``folder``; returns what it printed."""
     command = [sys.executable, "-m", "kdnb.cli", "study", "--profile", "smoke"]
     command += ["--runs-dir", str(folder / "runs")]
-    for pair in FEWER:
-        command += ["--set", pair]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=900)
+    for name, value in FEWER.items():
+        command += ["--set", f"{name}={value}"]
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "0"}  # compiled code too, as users have it
+    told = {"capture_output": True, "text": True, "cwd": folder, "timeout": 900}
+    done = subprocess.run(command, env=environment, **told)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -86,6 +98,51 @@ def test_manifest_tells_what_made_each_file(sequence):
     for name, entry in manifest.items():
         assert entry["data"] and entry["parameters"]["profile"] == "smoke"
         assert bool(entry["alt"]) == name.endswith(".png")
+
+
+@pytest.fixture(scope="module")
+def finished(sequence):
+    """The study that the notebooks made, as another process finds it."""
+    folder, _ = sequence
+    return Study(Settings.checked({**FEWER, "profile": "smoke", "runs_dir": str(folder / "runs")}))
+
+
+def test_every_explanation_of_every_model_is_graded_once(finished):
+    made = sorted((finished.settings.runs / "grades").glob("*/done.json"))
+    grades = explanation_scores(finished)
+    assert sorted((finished.settings.runs / "grades").glob("*/done.json")) == made and made
+    models = {"teacher": 12, "KD student": 13, "label-only student": 13}
+    expected = {(m, n) for m, count in models.items() for n in explanations(m)}
+    assert set(grades.index.droplevel("metric")) == expected
+    assert all(len(explanations(m)) == count + len(BASELINES) for m, count in models.items())
+    assert set(grades.index.unique("metric")) == set(METRICS)
+    known = grades.dropna()
+    assert (
+        (known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)
+    ).all()
+    blind = grades.loc[("KD student", "average map, middle", "class switch"), "value"]
+    assert blind == pytest.approx(1), "no class occurs in the average map"
+    alike = agreement_with_teacher(finished)
+    assert agreement_table(finished, alike).shape == (2 * 12 * 3, 6)
+    above = margins(finished)
+    assert set(above.index) == {key for key in expected if key[1] not in BASELINES}
+    assert set(above) == set(AGAINST)
+    assert explanation_verdicts(grades, above).shape == (len(expected), 7)
+    assert np.isfinite(kd_question(finished, alike).loc["accuracy", "difference"])
+
+
+def test_explanations_reveal_the_cheat_and_a_class_blind_map_the_distractor(finished):
+    accuracy, energy = shortcut_test(finished, train_cheating(finished))
+    value = accuracy.xs("value", axis=1, level=1)
+    assert (
+        value.loc["cheating", "mark names the class"]
+        > value.loc["cheating", "mark says nothing"] + 0.2
+    )
+    assert energy.loc["integrated gradients", "reveals"] == 1
+    assert energy.loc[list(BASELINES), "reveals"].sum() == 0
+    assert (energy.loc[list(BASELINES), "difference"] == 0).all()
+    lured = distractor_test(finished, train_lured(finished))
+    assert lured.loc["average map", "share"] > lured.loc["class evidence", "share"]
 
 
 def test_second_study_reuses_everything(sequence):

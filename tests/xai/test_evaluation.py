@@ -14,12 +14,9 @@ from kdnb.feature_maps.cka import gram_cka, grams
 from kdnb.study.study import Study
 from kdnb.training.trained_students import load_student
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import EXPLANATIONS, explanations, train_students, trained_runs
+from kdnb.xai.evaluation import EXPLANATIONS, train_students, trained_runs
 from kdnb.xai.metrics import METRICS
-from kdnb.xai.shortcuts import distractor_test, shortcut_test, train_cheating, train_lured
 from kdnb.xai.teacher_agreement import (
-    agreement_table,
-    agreement_with_teacher,
     cka_with_teacher,
     kd_question,
 )
@@ -27,7 +24,6 @@ from kdnb.xai.verdicts import (
     AGAINST,
     TIMED,
     explanation_quality,
-    explanation_scores,
     explanation_verdicts,
     margins,
 )
@@ -232,47 +228,6 @@ def test_likeness_is_the_debiased_cka_of_paired_taps_seed_by_seed(settings):
     assert np.isnan(question["low"].iloc[0]), (
         "a test set of fewer than five patients has no interval"
     )
-
-
-@pytest.mark.slow
-def test_every_explanation_of_every_model_is_graded_once(study):
-    grades = explanation_scores(study)
-    models = {"teacher": 12, "KD student": 13, "label-only student": 13}
-    expected = {(m, n) for m, count in models.items() for n in explanations(m)}
-    assert set(grades.index.droplevel("metric")) == expected
-    assert all(len(explanations(m)) == count + len(BASELINES) for m, count in models.items())
-    assert set(grades.index.unique("metric")) == set(METRICS)
-    known = grades.dropna()
-    assert (
-        (known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)
-    ).all()
-    blind = grades.loc[("KD student", "average map, middle", "class switch"), "value"]
-    assert blind == pytest.approx(1), "no class occurs in the average map"
-    made = sorted((study.settings.runs / "grades").glob("*/done.json"))
-    assert explanation_scores(study).equals(grades)
-    assert sorted((study.settings.runs / "grades").glob("*/done.json")) == made
-    alike = agreement_with_teacher(study)
-    assert agreement_table(study, alike).shape == (2 * 12 * 3, 6)
-    above = margins(study)
-    assert set(above.index) == {key for key in expected if key[1] not in BASELINES}
-    assert set(above) == set(AGAINST)
-    assert explanation_verdicts(grades, above).shape == (len(expected), 7)
-    assert np.isfinite(kd_question(study, alike).loc["accuracy", "difference"])
-
-
-@pytest.mark.slow
-def test_explanations_reveal_the_cheat_and_a_class_blind_map_the_distractor(study):
-    accuracy, energy = shortcut_test(study, train_cheating(study))
-    value = accuracy.xs("value", axis=1, level=1)
-    assert (
-        value.loc["cheating", "mark names the class"]
-        > value.loc["cheating", "mark says nothing"] + 0.2
-    )
-    assert energy.loc["integrated gradients", "reveals"] == 1
-    assert energy.loc[list(BASELINES), "reveals"].sum() == 0
-    assert (energy.loc[list(BASELINES), "difference"] == 0).all()
-    lured = distractor_test(study, train_lured(study))
-    assert lured.loc["average map", "share"] > lured.loc["class evidence", "share"]
 
 
 def test_students_of_a_control_are_graded_as_such(study):
