@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
-from functools import cache
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
+from kdnb.data.class_level import (
+    Root,
+    find_layout,
+    in_no_class_folder,
+    in_words,
+    part_of,
+    sure_part,
+)
+from kdnb.data.file_kinds import (
+    IMAGE_ENDINGS,
+    Listing,
+    Sorted,
+    counted,
+    is_document,
+    notes_on,
+    sort_files,
+    steps_of,
+)
+from kdnb.data.names import class_key, clean, join_spellings, key
 
 __all__ = [
     "Entry",
-    "PART_NAMES",
     "class_folders",
     "entries_digest",
-    "is_junk",
-    "key",
     "masks_beside",
     "patient_in_two_folds",
 ]
 
-IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MASK_ENDING = "_mask.png"  # of the file beside an image that marks what defines the class
-JUNK = ("__macosx", "thumbs.db", "desktop.ini")
-PART_NAMES = {  # a folder's name, as `key` gives it, → the part of the split that it holds
-    "training": "train",
-    "testing": "test",
-    "valid": "val",
-    "validation": "val",
-    "train": "train",
-    "val": "val",
-    "test": "test",
-}
+
+ClassFolder = Callable[[Sequence[str]], str]  # folders → the class folder among them; "" for none
 
 
 class Entry(NamedTuple):
@@ -74,51 +80,38 @@ def patient_in_two_folds(entries: Sequence[Entry]) -> tuple[str, str, str] | Non
     return None
 
 
-@cache
-def key(name: str) -> str:
-    """A name without case, spaces and punctuation.
-
-    >>> key("No_Tumor 2")
-    'notumor2'
-    """
-    return re.sub(r"[\W_]+", "", _clean(name).casefold())
-
-
-def is_junk(name: str) -> bool:
-    """Whether a path is what an operating system or a notebook server left behind.
-
-    >>> is_junk("set/.ipynb_checkpoints/a.jpg"), is_junk("__MACOSX/a.jpg"), is_junk("./set/a b.JPG")
-    (True, True, False)
-    """
-    return any(step.startswith(".") or step.casefold() in JUNK for step in _steps(name))
-
-
-def class_folders(names: Sequence[str], origin: str, known: Mapping[str, Any]) -> list[Entry]:
-    """The images among `names` with their class and published part.
+def class_folders(
+    listing: Listing, origin: str, known: Mapping[str, Any]
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """The images of a listing with their class and published part; notes on all that is left out.
 
     Args:
-        names: Paths with "/" between their steps; the name of a folder ends with "/".
-        origin: Where they are, for messages.
+        listing: What lies there.
+        origin: Where it is, for messages.
         known: An entry of the registry, or empty for any folder of class folders.
 
     Raises:
-        UserError: no images, a class folder that is missing or empty, an image in no class folder.
+        UserError: no images, a class folder that is missing, empty or without a readable image, an
+            image in no class folder, or doubt about which folders are the classes.
     """
-    masks, alone = masks_beside(names)
+    found = sort_files(listing)
+    masks, alone = masks_beside(found.images)
     no_images = {*masks.values(), *alone}
-    names = [name for name in names if not is_junk(name) and name not in no_images]
-    images = [name for name in names if name.casefold().endswith(IMAGE_ENDINGS)]
+    images = [name for name in found.images if name not in no_images]
     if not images:
-        accepted = ", ".join(IMAGE_ENDINGS)
-        raise UserError(f"no images in '{origin}': accepted are {accepted} in class folders")
-    entries = _registered(images, origin, known) if known else _unregistered(names, images, origin)
-    different = {entry.image_id for entry in entries}
-    if len(different) < len(entries):  # the same tree lies there twice
-        entries = [entry._replace(image_id=_clean(entry.path)) for entry in entries]
-    return sorted(entry._replace(mask=masks.get(entry.path, "")) for entry in entries)
+        raise _no_images(found, origin)
+    if known:
+        entries, notes, class_folder = _registered(images, origin, known)
+    else:
+        entries, notes, class_folder = _unregistered(images, origin)
+        _check_empty(listing, no_images, class_folder, origin)
+    filled = {class_folder(steps_of(name)[:-1]) for name in images}
+    _check_lost(listing, found, class_folder, filled, origin)
+    entries = [entry._replace(mask=masks.get(entry.path, "")) for entry in _unique_ids(entries)]
+    return sorted(entries), (*_lone_masks(alone), *notes, *notes_on(listing, found))
 
 
-def masks_beside(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def masks_beside(images: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Masks ``<name>_mask.png`` beside images ``<name>.<ending>``.
 
     Returns:
@@ -127,8 +120,6 @@ def masks_beside(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     >>> masks_beside(["a/1.jpg", "a/1_mask.png", "a/2_mask.png", "a/3.png"])
     ({'a/1.jpg': 'a/1_mask.png'}, ['a/2_mask.png'])
     """
-    images = [name for name in names if not is_junk(name)]
-    images = [name for name in images if name.casefold().endswith(IMAGE_ENDINGS)]
     mask_of = {}  # an image's path without its ending → its mask
     for name in images:
         if name.casefold().endswith(MASK_ENDING):
@@ -136,98 +127,242 @@ def masks_beside(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     masks = set(mask_of.values())
     found = {}
     for name in images:
-        mask = mask_of.get(name.rpartition(".")[0])
+        mask = mask_of.get(posixpath.splitext(name)[0])
         if mask is not None and name not in masks:
             found[name] = mask
     alone = masks - set(found.values())
     return found, sorted(alone)
 
 
-def _registered(images: Sequence[str], origin: str, known: Mapping[str, Any]) -> list[Entry]:
+def _no_images(found: Sorted, origin: str) -> UserError:
+    accepted = ", ".join(IMAGE_ENDINGS)
+    there = f"; found {counted(found.others, found.dicom)}" if found.others else ""
+    return UserError(f"no images in '{origin}': accepted are {accepted} in class folders{there}")
+
+
+def _registered(
+    images: Sequence[str], origin: str, known: Mapping[str, Any]
+) -> tuple[list[Entry], list[str], ClassFolder]:
     """The images below the class folders that the registry names; images elsewhere are left out."""
     classes = {key(name): name for name in known["classes"]}
-    entries = []
-    for path in images:
-        *folders, name = _steps(path)
+
+    def depth_of(folders: Sequence[str]) -> int:
+        """Which of the folders is the class folder; -1 for none."""
+        if known["root"] and known["root"] not in folders:
+            return -1
         depths = [depth for depth, folder in enumerate(folders) if key(folder) in classes]
-        if not depths or (known["root"] and known["root"] not in folders):
-            continue
-        depth = depths[-1]
-        part = known["published"].get(folders[depth - 1], "") if depth else ""
-        first = depth - 1 if part else depth
+        return depths[-1] if depths else -1
+
+    def class_folder(folders: Sequence[str]) -> str:
+        return "/".join(folders[: depth_of(folders) + 1])
+
+    inside = []
+    left_out = Counter()
+    for path in images:
+        *folders, name = steps_of(path)
+        depth = depth_of(folders)
+        if depth < 0:
+            left_out["/".join(folders)] += 1
+        else:
+            above = folders[depth - 1] if depth else ""
+            inside.append((path, folders, name, depth, above))
+    part_in = _parts_above({above for *_, above in inside})
+    entries = []
+    homes = defaultdict(set)  # of a class in a part: its folders
+    for path, folders, name, depth, above in inside:
+        label = classes[key(folders[depth])]
+        part = part_in[above]
+        homes[part, label].add(class_folder(folders))
+        part = part if part in known["published"].values() else ""
         entry = Entry(
-            image_id=_clean("/".join([*folders[first:], name])),
+            image_id=clean("/".join([*folders[depth - 1 if part else depth :], name])),
             path=path,
-            label=classes[key(folders[depth])],
+            label=label,
             published_split=part,
         )
         entries.append(entry)
     found = {entry.label for entry in entries}
     lacking = [name for name in known["classes"] if name not in found]
     if lacking:
-        seen = sorted(found) or sorted({"/".join(_steps(path)[-2:-1]) for path in images})[:20]
+        seen = sorted(found) or sorted({"/".join(steps_of(path)[-2:-1]) for path in images})[:20]
         raise UserError(
             f"'{origin}' lacks the class folder {', '.join(lacking)}: found {', '.join(seen)}; "
             "get the archive again, or use dataset 'custom' for another layout"
         )
-    return entries
-
-
-def _unregistered(names: Sequence[str], images: Sequence[str], origin: str) -> list[Entry]:
-    """The images of any folder of class folders, with or without published parts above them."""
-    paths = [_steps(image) for image in images]
-    top = _shared_folders(paths)
-    parted = all(len(path) > top + 2 and key(path[top]) in PART_NAMES for path in paths)
-    level = top + 1 if parted else top  # the class folders' place in a path
-    stray = ["/".join(path) for path in paths if len(path) < level + 2]
-    if stray:
-        raise UserError(
-            f"'{stray[0]}' in '{origin}' lies in no class folder: accepted are class folders, with "
-            "or without train, val and test folders above them, or a CSV of path,label"
+    _check_one_home(homes, origin)
+    notes = []
+    if left_out:
+        told = [f"'{folder}' ({count:,})" for folder, count in sorted(left_out.items())]
+        more = f" and {len(told) - 5:,} more folders" if len(told) > 5 else ""
+        notes.append(
+            f"{left_out.total():,} images lie in no class folder of this set and are left out: "
+            f"{', '.join(told[:5])}{more}"
         )
-    empty = _empty_class_folders(names, paths[0][:top], level)
-    if empty:
-        raise UserError(f"class folder '{empty[0]}' in '{origin}' is empty: fill it or remove it")
+    unknown = {part for part, _ in homes} - {*known["published"].values(), ""}
+    if unknown:
+        notes.append(f"the set has no published part {in_words(unknown)}: its images have none")
+    return entries, notes, class_folder
+
+
+def _parts_above(names: Iterable[str]) -> dict[str, str]:
+    """The part of each folder name that stands above class folders; "" for none.
+
+    A name such as ``test_data`` is a part only beside another part.
+    """
+    parts = {name: part_of(name) for name in names}
+    if len(set(parts.values()) - {""}) > 1:
+        return parts
+    return {name: sure_part(name) for name in parts}
+
+
+def _check_one_home(homes: Mapping[tuple[str, str], set[str]], origin: str) -> None:
+    """Refuse a class that lies in two places of a part: the set is there twice, or spelt twice."""
+    for (part, label), folders in sorted(homes.items()):
+        places = sorted(folders)
+        apart = [place for place in places[1:] if not place.startswith(f"{places[0]}/")]
+        if apart:
+            of_part = f" of the part {part}" if part else ""
+            raise UserError(
+                f"'{origin}' holds the class '{label}'{of_part} more than once "
+                f"({in_words([places[0], *apart])}): leave one, and name its folder with data"
+            )
+
+
+def _unregistered(images: Sequence[str], origin: str) -> tuple[list[Entry], list[str], ClassFolder]:
+    """The images of any folder of class folders, with or without published parts above them."""
+    paths = [steps_of(image) for image in images]
+    layout = find_layout(paths, origin)
+
+    def place(folders: Sequence[str]) -> tuple[Root, str] | None:
+        """The root and the class folder's name; None for folders that lead to no class."""
+        for root in layout.roots:
+            at = len(root.steps)
+            if tuple(folders[:at]) == root.steps and len(folders) > at + layout.level:
+                return root, folders[at + layout.level]
+        return None
+
+    def class_folder(folders: Sequence[str]) -> str:
+        found = place(folders) or _place_in_part_without_images(folders, layout.roots)
+        return "" if found is None else "/".join((*found[0].steps, found[1]))
+
     entries = []
+    spelt = defaultdict(set)
     for image, path in zip(images, paths, strict=True):
+        found = place(path[:-1])
+        if found is None:
+            raise in_no_class_folder(path, origin)
+        root, label = found
+        spelt[root.part, class_key(label)].add(label)
         entry = Entry(
-            image_id=_clean("/".join(path[top:])),
+            image_id=clean("/".join(path[root.start :])),
             path=image,
-            label=_clean(path[level]),
-            published_split=PART_NAMES[key(path[top])] if parted else "",
+            label=clean(label),
+            published_split=root.part,
         )
         entries.append(entry)
-    return entries
+    for same in spelt.values():
+        if len(same) > 1:
+            raise UserError(
+                f"the class folders {in_words(same)} in '{origin}' differ in spelling alone: "
+                "merge or rename them"
+            )
+    spelling, joined = join_spellings(entry.label for entry in entries)
+    entries = [entry._replace(label=spelling[entry.label]) for entry in entries]
+    return entries, [*layout.notes, *joined, *_only_in_test(entries)], class_folder
 
 
-def _shared_folders(paths: Sequence[list[str]]) -> int:
-    """How many single folders lie around everything: they are neither a class nor a part."""
-    top = 0
-    while True:
-        for path in paths:
-            deep = len(path) > top + 2
-            if not deep or path[top] != paths[0][top] or key(path[top]) in PART_NAMES:
-                return top
-        top += 1
+def _place_in_part_without_images(
+    folders: Sequence[str], roots: Sequence[Root]
+) -> tuple[Root, str] | None:
+    """The same for a folder of a part in which there is no image at all."""
+    first = roots[0]
+    if not first.part or tuple(folders[: first.start]) != first.steps[: first.start]:
+        return None
+    steps = tuple(folders[: first.start + 1])
+    known = {root.steps[: root.start + 1] for root in roots}
+    if len(folders) < len(steps) + 1 or steps in known or not part_of(steps[-1]):
+        return None
+    return Root(part_of(steps[-1]), steps, first.start), folders[len(steps)]
 
 
-def _empty_class_folders(names: Sequence[str], shared: list[str], level: int) -> list[str]:
-    """Folders at the level of the classes, below the shared folders, that hold no file; sorted."""
-    folders = set()
+def _only_in_test(entries: Sequence[Entry]) -> list[str]:
+    """A note on classes that the training part lacks."""
+    labels = defaultdict(set)
+    for entry in entries:
+        labels[entry.published_split].add(entry.label)
+    if "train" not in labels:
+        return []
+    lacking = set().union(*labels.values()) - labels["train"]
+    return [f"the class {in_words(lacking)} is not in the training part"] if lacking else []
+
+
+def _check_empty(listing: Listing, masks: set[str], class_folder: ClassFolder, origin: str) -> None:
+    """Refuse a folder at the level of the classes that holds no file but masks."""
+    folders = []
     filled = set()
-    for name in names:
-        steps = _steps(name)
+    for name in listing.names:
+        steps = steps_of(name)
         if not name.endswith("/"):
-            filled.add(tuple(steps[: level + 1]))
-        elif len(steps) == level + 1 and steps[: len(shared)] == shared:
-            folders.add(tuple(steps))
-    return ["/".join(steps) for steps in sorted(folders - filled)]
+            if name not in masks:
+                filled.add(class_folder(steps[:-1]))
+        elif not class_folder(steps[:-1]):
+            folders.append(class_folder(steps))
+    filled |= {class_folder(_folders_of(link)) for link in listing.links}
+    empty = sorted(set(folders) - filled - {""})
+    if empty:
+        raise UserError(f"class folder '{empty[0]}' in '{origin}' is empty: fill it or remove it")
 
 
-def _steps(path: str) -> list[str]:
-    return [step for step in path.split("/") if step not in ("", ".")]
+def _check_lost(
+    listing: Listing, found: Sorted, class_folder: ClassFolder, filled: set[str], origin: str
+) -> None:
+    """Refuse a class folder that has files, or links, and no image: its class would vanish."""
+    files = defaultdict(list)
+    links = defaultdict(list)
+    for name in found.others:
+        files[class_folder(_folders_of(name))].append(name)
+    for name in listing.links:
+        links[class_folder(_folders_of(name))].append(name)
+    for folder in sorted({*files, *links} - filled - {""}):
+        told = []
+        if not all(is_document(name) for name in files[folder]):
+            told.append(counted(files[folder], found.dicom))
+        if links[folder]:
+            many = len(links[folder])
+            told.append(f"{many:,} {'link' if many == 1 else 'links'}, which are not followed")
+        if told:
+            raise UserError(
+                f"class folder '{folder}' in '{origin}' has no image that can be read: "
+                f"{'; '.join(told)}"
+            )
 
 
-def _clean(name: str) -> str:
-    """One spelling for accents, and no byte that UTF-8 cannot write."""
-    return unicodedata.normalize("NFC", name).encode("utf-8", "backslashreplace").decode()
+def _folders_of(path: str) -> list[str]:
+    """The folders of a file, or of a link to a folder with that link."""
+    steps = steps_of(path)
+    return steps if path.endswith("/") else steps[:-1]
+
+
+def _unique_ids(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries with ids of their own: where two are equal, whole paths, then these as ASCII."""
+    if len({entry.image_id for entry in entries}) < len(entries):
+        entries = [entry._replace(image_id=clean(entry.path)) for entry in entries]
+    counts = Counter(entry.image_id for entry in entries)
+    found = []
+    for entry in entries:
+        if counts[entry.image_id] > 1:  # equal but for the way that accents are written
+            ascii_path = entry.path.encode("ascii", "backslashreplace").decode()
+            entry = entry._replace(image_id=ascii_path)
+        found.append(entry)
+    twice = [name for name, count in Counter(one.image_id for one in found).items() if count > 1]
+    if twice:
+        raise UserError(f"two images are named {in_words(twice)}: rename one of them")
+    return found
+
+
+def _lone_masks(alone: Sequence[str]) -> list[str]:
+    """One note that names masks without an image beside them, or none."""
+    if not alone:
+        return []
+    some = ", ".join(alone[:3])
+    return [f"masks without an image beside them, which are left out: {len(alone)} ({some})"]

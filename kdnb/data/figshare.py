@@ -19,13 +19,8 @@ import pandas as pd
 from scipy.io import loadmat
 
 from kdnb.core.errors import UserError
-from kdnb.data.class_folders import (
-    IMAGE_ENDINGS,
-    Entry,
-    entries_digest,
-    is_junk,
-    patient_in_two_folds,
-)
+from kdnb.data.class_folders import Entry, entries_digest, patient_in_two_folds
+from kdnb.data.file_kinds import IMAGE_ENDINGS, is_junk
 from kdnb.data.sources import Source, digest_of_stats, file_hash, files_in, open_zip, read_file
 
 __all__ = ["figshare_source"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,17 @@ import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
-from kdnb.data.class_folders import PART_NAMES, Entry, key, patient_in_two_folds
-from kdnb.data.sources import Source, digest_of_stats, file_hash, read_file
+from kdnb.data.class_folders import Entry, patient_in_two_folds
+from kdnb.data.class_level import part_of
+from kdnb.data.names import join_spellings, key
+from kdnb.data.sources import (
+    Source,
+    check_count,
+    digest_of_stats,
+    file_hash,
+    read_file,
+    special_kind,
+)
 
 __all__ = ["csv_source", "doubtful_patients"]
 
@@ -40,12 +50,15 @@ def csv_source(path: Path) -> Source:
         UserError: no such CSV, or a row that says what it should not.
     """
     table, notes = _read_csv(path)
+    check_count(len(table), path)
+    spelling, joined = join_spellings(table["label"])
+    table = table.assign(label=table["label"].map(spelling))
     entries = [
         Entry(
             image_id=row.path,
             path=row.path,
             label=row.label,
-            published_split=PART_NAMES.get(key(row.split), ""),
+            published_split=part_of(row.split),
             patient=row.patient,
             fold=row.fold,
             mask=row.mask,
@@ -60,17 +73,20 @@ def csv_source(path: Path) -> Source:
             "a fold keeps patients apart, so mend the column patient or fold"
         )
     masks = table["mask"][table["mask"] != ""]
+    _check_special([*table["path"], *masks], path)
     read = partial(read_file, path.parent)
     identity = file_hash(path) + digest_of_stats(path.parent, [*table["path"], *masks])
     if notes:  # the patients are not what stands in a column of that name
         identity += digest(table["patient"].tolist())
+    if joined:
+        identity += digest(table["label"].tolist())
     return Source(
         name=path.name,
         identity=identity,
         entries=sorted(entries),
         read=read,
         read_mask=read,
-        notes=(*notes, *doubtful_patients(table)),
+        notes=(*notes, *joined, *doubtful_patients(table), *_outside(table["path"], path)),
     )
 
 
@@ -98,10 +114,11 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         notes.append(f"the column '{chosen}' is taken as patient")
     columns = ["path", "label", *OPTIONAL]
     table = table.reindex(columns=columns, fill_value="").map(str.strip)
+    no_part = table["split"].map(part_of) == ""
     problems = {
         "lacks a path or a label": (table["path"] == "") | (table["label"] == ""),
-        "names an image for the second time": table["path"].duplicated(),
-        "has a split other than train, val, test": ~table["split"].map(key).isin([*PART_NAMES, ""]),
+        "names an image for the second time": table["path"].map(os.path.normpath).duplicated(),
+        "has a split other than train, val, test": no_part & (table["split"].map(key) != ""),
     }
     for problem, rows in problems.items():
         if rows.any():
@@ -109,6 +126,27 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
             raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
     table, words = _patients_known(table)
     return table, notes + words
+
+
+def _check_special(paths: Sequence[str], path: Path) -> None:
+    """Refuse a device, a pipe or a socket before anything of it is read."""
+    for name in paths:
+        kind = special_kind(path.parent / name)
+        if kind:
+            raise UserError(
+                f"'{path}' names '{name}', which is {kind}: accepted are files of images"
+            )
+
+
+def _outside(names: pd.Series, path: Path) -> list[str]:
+    """A note on images that lie outside of the folder of their CSV: they are read all the same."""
+    home = os.path.abspath(path.parent)
+    places = names.map(lambda name: os.path.abspath(os.path.join(home, name)))
+    out = names[~places.str.startswith(os.path.join(home, ""))]
+    if out.empty:
+        return []
+    some = ", ".join(out[:3])
+    return [f"{len(out):,} images lie outside of the CSV's folder and are read from there: {some}"]
 
 
 def _check_separator(columns: Sequence[str], path: Path) -> None:

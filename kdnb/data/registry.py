@@ -14,7 +14,7 @@ from kdnb.data.figshare import figshare_source
 from kdnb.data.image_csv import csv_source
 from kdnb.data.medmnist import PREFIX, medmnist_about, medmnist_source
 from kdnb.data.phantoms.plan import FAMILIES, PhantomPlan
-from kdnb.data.sources import Source, folder_source, phantom_source, zip_source
+from kdnb.data.sources import Source, folder_source, phantom_source, special_kind, zip_source
 
 __all__ = [
     "about",
@@ -95,6 +95,9 @@ def open_source(settings: Settings) -> Source:
         accepted = ", ".join(dataset_names())
         raise UserError(f"dataset {name!r} is not known: accepted are {accepted}")
     path = locate(name, known, settings.data)
+    kind = special_kind(path)
+    if kind:
+        raise UserError(f"'{path}' is {kind}: accepted are an archive, a folder or a CSV")
     try:
         if known.get("reader") == "figshare":
             return figshare_source(path, known)

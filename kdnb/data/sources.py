@@ -18,23 +18,21 @@ import numpy as np
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
 from kdnb.data import phantoms
-from kdnb.data.class_folders import (
-    Entry,
-    class_folders,
-    entries_digest,
-    is_junk,
-    masks_beside,
-)
+from kdnb.data.class_folders import Entry, class_folders, entries_digest
+from kdnb.data.file_kinds import OTHER_ARCHIVES, Listing, is_junk
 
 __all__ = [
     "Source",
+    "check_count",
     "digest_of_stats",
     "file_hash",
     "files_in",
     "folder_source",
+    "list_folder",
     "open_zip",
     "phantom_source",
     "read_file",
+    "special_kind",
     "zip_source",
 ]
 
@@ -42,7 +40,12 @@ MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 # bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
 MAX_GROWTH = 100
-OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z")
+SPECIAL = {  # kinds of files that are never read: some of them never end
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 @dataclass(frozen=True)
@@ -71,19 +74,24 @@ class Source:
 def zip_source(path: Path, known: Mapping[str, Any]) -> Source:
     """Class folders in a zip archive that is safe to use; images are read in place."""
     names, read = open_zip(path)
-    entries = class_folders(names, path.name, known)
+    listing = Listing(
+        names=[name for name in names if not is_junk(name)],
+        read=read,
+        hidden=tuple(name for name in names if is_junk(name) and not name.endswith("/")),
+    )
+    entries, notes = class_folders(listing, path.name, known)
     return Source(
         name=path.name,
         identity=file_hash(path) + entries_digest(entries),  # the registry has a say in the entries
         entries=entries,
         read=read,
         read_mask=read,
-        notes=_lone_masks(names),
+        notes=notes,
     )
 
 
-def open_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """Names in a zip archive that is safe to use, and how to read one.
+def open_zip(path: Path) -> tuple[list[str], Callable[..., bytes]]:
+    """Names in a zip archive that is safe to use, and how to read one, or its first bytes.
 
     Raises:
         UserError: no zip archive, a member that is not a plain file inside it, or a zip bomb.
@@ -99,7 +107,7 @@ def open_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
         raise UserError(
             f"'{path}' is not a zip archive, or was cut short ({error}): get the file again"
         ) from None
-    _check_count(len(archive.infolist()), path)
+    check_count(len(archive.infolist()), path)
     _check_names(archive, path)
     members = {info.filename.replace("\\", "/"): info for info in archive.infolist()}
     for name, info in members.items():
@@ -112,10 +120,11 @@ def open_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
             "a zip bomb? Do not use this file"
         )
 
-    def read(name: str) -> bytes:
+    def read(name: str, count: int = -1) -> bytes:
         _check_size(members[name].file_size)  # zipfile never unpacks more than this declared size
         try:
-            return archive.read(members[name])
+            with archive.open(members[name]) as member:
+                return member.read(count)
         except Exception as error:  # zlib, CRC and codec errors share no base class
             raise ValueError(f"cannot be unpacked ({error})") from None
 
@@ -124,30 +133,60 @@ def open_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
 
 def folder_source(path: Path, known: Mapping[str, Any]) -> Source:
     """Class folders on disk; links are passed over. Identity: paths, sizes, modification times."""
-    names = files_in(path)
-    entries = class_folders(names, str(path), known)
-    read = partial(read_file, path)
+    listing = list_folder(path)
+    entries, notes = class_folders(listing, str(path), known)
     return Source(
         name=str(path),
-        identity=digest_of_stats(path, names) + entries_digest(entries),
+        identity=digest_of_stats(path, listing.names) + entries_digest(entries),
         entries=entries,
-        read=read,
-        read_mask=read,
-        notes=_lone_masks(names),
+        read=listing.read,
+        read_mask=listing.read,
+        notes=notes,
     )
 
 
 def files_in(path: Path) -> list[str]:
     """Paths below a folder, sorted, without links and junk; a folder's path ends with "/"."""
+    return list_folder(path).names
+
+
+def list_folder(path: Path) -> Listing:
+    """What lies below a folder, sorted.
+
+    Raises:
+        UserError: Too many files, or one that is a device, a pipe or a socket.
+        OSError: A folder cannot be read.
+    """
     names: list[str] = []
-    for parent, folders, files in os.walk(path):
+    links: list[str] = []
+    hidden: list[str] = []
+    for parent, folders, files in os.walk(path, onerror=_raise):
         for child in folders + files:
             place = Path(parent, child)
-            if not place.is_symlink():
-                name = place.relative_to(path).as_posix()
-                names.append(f"{name}/" if place.is_dir() else name)
-        _check_count(len(names), path)
-    return sorted(name for name in names if not is_junk(name))
+            name = place.relative_to(path).as_posix()
+            kind = stat.S_IFMT(place.lstat().st_mode)
+            ending = "/" if place.is_dir() else ""
+            if is_junk(name):
+                hidden += [] if ending else [name]
+            elif kind == stat.S_IFLNK:
+                links.append(name + ending)
+            elif kind in SPECIAL:
+                raise UserError(
+                    f"'{name}' in '{path}' is {SPECIAL[kind]}: accepted are files, remove it"
+                )
+            else:
+                names.append(name + ending)
+        check_count(len(names), path)
+    return Listing(
+        names=sorted(names),
+        read=partial(read_file, path),
+        links=tuple(sorted(links)),
+        hidden=tuple(sorted(hidden)),
+    )
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def phantom_source(plan: phantoms.PhantomPlan) -> Source:
@@ -202,7 +241,8 @@ def _check_member(name: str, info: zipfile.ZipInfo, archive: Path) -> None:
             )
 
 
-def _check_count(count: int, path: Path) -> None:
+def check_count(count: int, path: Path) -> None:
+    """Refuse a source of more files than `MAX_ENTRIES`."""
     if count > MAX_ENTRIES:
         raise UserError(
             f"'{path}' holds over {MAX_ENTRIES:,} files, {count:,} or more: name a smaller set"
@@ -214,20 +254,31 @@ def _check_size(size: int) -> None:
         raise ValueError(f"larger than {MAX_IMAGE_BYTES // 2**20} MB")
 
 
-def _lone_masks(names: Sequence[str]) -> tuple[str, ...]:
-    """One note that names masks without an image beside them, or none."""
-    _, alone = masks_beside(names)
-    if not alone:
-        return ()
-    some = ", ".join(alone[:3])
-    return (f"masks without an image beside them, which are left out: {len(alone)} ({some})",)
+def special_kind(path: Path) -> str:
+    """ "a device", "a pipe" or "a socket"; "" for all else, also for what is not there."""
+    try:
+        return SPECIAL.get(stat.S_IFMT(path.stat().st_mode), "")
+    except (OSError, ValueError):  # a name with a zero byte
+        return ""
 
 
-def read_file(folder: Path, name: str) -> bytes:
-    """The bytes of a file below a folder; ValueError where it is too large, or OSError."""
+def read_file(folder: Path, name: str, count: int = -1) -> bytes:
+    """The bytes of a file below a folder, or its first ones.
+
+    Raises:
+        ValueError: It is no file, or too large.
+        OSError: It cannot be read.
+    """
     path = folder / name
-    _check_size(path.stat().st_size)
-    return path.read_bytes()
+    stats = path.stat()
+    if not stat.S_ISREG(stats.st_mode):
+        kind = SPECIAL.get(stat.S_IFMT(stats.st_mode), "a folder")
+        raise ValueError(f"is {kind}, not a file")
+    _check_size(stats.st_size)
+    with path.open("rb") as file:  # some files of the system are longer than they say
+        data = file.read(MAX_IMAGE_BYTES + 1 if count < 0 else count)
+    _check_size(len(data))
+    return data
 
 
 def digest_of_stats(folder: Path, names: Sequence[str]) -> str:

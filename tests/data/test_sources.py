@@ -53,6 +53,7 @@ def test_class_folders_below_published_parts(tmp_path, make):
         "my set/Training/a b/1.JPG",
         "my set/Training/größe/2.Png",
         "my set/Testing/a b/3.tiff",
+        "my set/Training/病/4.jpeg",
         "my set/validation/病/4.jpeg",
         "my set/Training/a b/deeper/5.bmp",
         "my set/Training/a b/notes.txt",
@@ -69,6 +70,7 @@ def test_class_folders_below_published_parts(tmp_path, make):
         "Training/a b/1.JPG": ("a b", "train"),
         "Training/größe/2.Png": ("größe", "train"),
         "Testing/a b/3.tiff": ("a b", "test"),
+        "Training/病/4.jpeg": ("病", "train"),
         "validation/病/4.jpeg": ("病", "val"),
         "Training/a b/deeper/5.bmp": ("a b", "train"),
     }
@@ -98,8 +100,8 @@ def test_only_the_named_root_counts(tmp_path):
     ]
     found = sources.zip_source(make_zip(tmp_path / "a.zip", names), known).entries
     assert len(found) == 8 and all("Augmented" in entry.path for entry in found)
-    whole = sources.zip_source(tmp_path / "a.zip", known | {"root": ""}).identity
-    assert whole != sources.zip_source(tmp_path / "a.zip", known).identity, (
+    other = sources.zip_source(tmp_path / "a.zip", known | {"root": "OriginalDataset"}).identity
+    assert other != sources.zip_source(tmp_path / "a.zip", known).identity, (
         "a corrected entry is another source"
     )
 
@@ -233,12 +235,16 @@ def test_damaged_member_is_a_readable_reason(tmp_path):
         custom(path).read("a/1.jpg")
 
 
-def test_links_in_a_folder_are_passed_over(tmp_path):
+def test_links_in_a_folder_are_counted_and_no_class_is_lost_by_one(tmp_path):
     make_folder(tmp_path / "elsewhere", ["c/1.jpg"])
     path = make_folder(tmp_path / "set", ["a/1.jpg", "b/1.jpg"])
     (path / "a" / "2.jpg").symlink_to(tmp_path / "elsewhere" / "c" / "1.jpg")
+    found = custom(path)
+    assert [entry.path for entry in found.entries] == ["a/1.jpg", "b/1.jpg"]
+    assert found.notes == ("links are not followed, passed over: 1 (a/2.jpg)",)
     (path / "c").symlink_to(tmp_path / "elsewhere" / "c")
-    assert [entry.path for entry in custom(path).entries] == ["a/1.jpg", "b/1.jpg"]
+    with pytest.raises(UserError, match="class folder 'c' .* no image .*1 link, .*not followed"):
+        custom(path)
 
 
 def test_identity_follows_the_content(tmp_path):
