@@ -25,6 +25,7 @@ __all__ = [
     "image_panels",
     "legend_once",
     "outline",
+    "plain",
     "png_of",
     "png_uri",
     "score_bars",
@@ -89,6 +90,15 @@ def show(picture: Picture, png: bytes | None = None) -> HTML:
     return HTML(f'<img alt="{alt}" src="{source}" style="max-width:100%">')
 
 
+def plain(text: object) -> str:
+    """A name for a figure that is drawn as it is: matplotlib takes text between "$" for a formula.
+
+    >>> print(plain("a$b$"))
+    a\\$b\\$
+    """
+    return str(text).replace("$", r"\$")
+
+
 def legend_once(axes: plt.Axes, columns: int, left: float = 0) -> None:
     """A legend above the axes that holds each name once, however often it is drawn.
 
@@ -145,7 +155,7 @@ def score_bars(
     shown = "95 % intervals"
     if scores["low"].isna().all():
         shown = "no intervals, for too few patients or seeds"
-    axes.set(yticks=rows, yticklabels=scores.index, ylim=(len(rows) - 0.4, -0.6))
+    axes.set(yticks=rows, yticklabels=scores.index.map(plain), ylim=(len(rows) - 0.4, -0.6))
     axes.set(xlabel=f"{label} ({shown})")
     columns = scores[["value", "low", "high"]]
     said = "; ".join(f"{name} {Interval(row)}" for name, row in columns.iterrows())
@@ -172,7 +182,7 @@ def image_panels(
     for row, title in enumerate(titles):
         axes[row, 0].imshow(images[row], interpolation="nearest")
         outline(axes[row, 0], None if masks is None else masks[row])
-        axes[row, 0].set_ylabel(title, fontsize=8)
+        axes[row, 0].set_ylabel(plain(title), fontsize=8)
     for column, name in enumerate(["image", *columns]):
         axes[0, column].set_title(name, fontsize=8)
     figure.tight_layout(pad=0.4)

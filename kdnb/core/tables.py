@@ -18,6 +18,10 @@ __all__ = ["csv_text", "folded", "harmless", "read_table"]
 # what a spreadsheet may take for a formula; a number, or one with its interval, is none
 FORMULA = re.compile(r"[=@\t\r]|[+-](?!(\d+\.?\d*(e[+-]?\d+)?|inf|nan)($| [\[(]))")
 
+NUMBER = r"-?(0|[1-9]\d*)(\.(0|\d*[1-9]))?(e[+-]\d+)?|-?inf"  # as pandas writes it
+
+pd.set_option("display.html.use_mathjax", False)  # a class may be named "$a$"
+
 
 def folded(table: pd.DataFrame, title: str) -> HTML:
     """A table behind a line that opens it, for the end of a notebook cell.
@@ -56,9 +60,23 @@ def harmless(text: str) -> str:
     return f"'{in_one_line}" if FORMULA.match(text) else in_one_line
 
 
-def read_table(path: Path, types: Mapping[str, type] | None = None) -> pd.DataFrame:
+def read_table(path: Path, types: Mapping[str, type] | type | None = None) -> pd.DataFrame:
     """A table from its CSV; only an empty field is missing, since a class may be named "None".
 
-    ``types`` are those of columns that pandas must not guess.
+    A column of numbers is text where one of them is not written as a program writes numbers: a
+    class may be named "001" or "1e5".
+
+    Args:
+        path: Of the CSV.
+        types: Of the columns that are not to be guessed, or of all.
     """
-    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    given = types if isinstance(types, Mapping) else {}
+    numbers = [name for name in table.select_dtypes("number") if name not in given]
+    if not numbers:
+        return table
+    written = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    for name in numbers:
+        if not written[name].dropna().str.fullmatch(NUMBER).all():
+            table[name] = written[name]
+    return table

@@ -9,14 +9,7 @@ from typing import Any, NamedTuple
 
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
-from kdnb.data.class_level import (
-    Root,
-    find_layout,
-    in_no_class_folder,
-    in_words,
-    part_of,
-    sure_part,
-)
+from kdnb.data.class_level import find_layout
 from kdnb.data.file_kinds import (
     IMAGE_ENDINGS,
     Listing,
@@ -28,6 +21,7 @@ from kdnb.data.file_kinds import (
     steps_of,
 )
 from kdnb.data.names import class_key, clean, join_spellings, key
+from kdnb.data.part_folders import Root, in_no_class_folder, in_words, part_of, sure_part
 
 __all__ = [
     "Entry",

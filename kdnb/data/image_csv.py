@@ -13,8 +13,8 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
 from kdnb.data.class_folders import Entry, patient_in_two_folds
-from kdnb.data.class_level import part_of
 from kdnb.data.names import join_spellings, key
+from kdnb.data.part_folders import part_of
 from kdnb.data.sources import (
     Source,
     check_count,

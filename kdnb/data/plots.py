@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from kdnb.core.plots import PALETTE, Picture, legend_once, outline
+from kdnb.core.plots import PALETTE, Picture, legend_once, outline, plain
 from kdnb.data.origin_counts import FOUND_IN_TRAINING
 
 __all__ = ["class_balance", "leak_dots", "origin_bars", "sample_grid"]
@@ -38,7 +38,7 @@ def _stacked_bars(axes: plt.Axes, counts: pd.DataFrame, names: Mapping[str, str]
     left = counts.cumsum(axis=1) - counts
     for i, (column, name) in enumerate(names.items()):
         axes.barh(
-            counts.index,
+            counts.index.map(plain),
             counts[column],
             left=left[column],
             label=name,
@@ -82,7 +82,7 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
                 axes.plot(published, row, shape, color=colour, mfc="none", ms=8, label=label)
                 said.append(f"{label} there {published:.3f}")
     legend_once(axes, columns=4, left=-0.25)
-    names = [f"{dataset}, {split}" for dataset, split in summary.index]
+    names = [plain(f"{dataset}, {split}") for dataset, split in summary.index]
     axes.set(yticks=range(len(names)), yticklabels=names)
     axes.set(xlabel="accuracy on the test part", xlim=(0, 1.03))
     axes.invert_yaxis()
@@ -124,7 +124,7 @@ def sample_grid(
         if i < len(images):
             ax.imshow(images[i], interpolation="nearest")
             outline(ax, None if masks is None else masks[i])
-            ax.set_title(titles[i], fontsize=8)
+            ax.set_title(plain(titles[i]), fontsize=8)
     figure.tight_layout(pad=0.3)
     said = f"Grid of {len(images)} sample images: {', '.join(dict.fromkeys(titles))}."
     marked = " White outlines mark what defines the class." if masks is not None else ""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import PALETTE, Picture
+from kdnb.core.plots import PALETTE, Picture, plain
 
 __all__ = ["confusion_heatmap", "learning_curves", "reliability"]
 
@@ -43,7 +43,7 @@ def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
     figure, axes = plt.subplots(figsize=(1.0 * len(matrix) + 1.6, 0.7 * len(matrix) + 1.2))
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     sns.heatmap(
-        shares,
+        shares.rename(index=plain, columns=plain),
         annot=matrix,
         fmt="d",
         cmap="cividis",

@@ -13,7 +13,7 @@ import pandas as pd
 from traitlets import Float, Int, Tuple, Unicode, validate
 
 from kdnb.core.number_text import number
-from kdnb.core.plots import Picture, bare, outline
+from kdnb.core.plots import Picture, bare, outline, plain
 from kdnb.widgets.base import ViewWidget, script
 from kdnb.widgets.explanation_panel import (
     ABOUT,
@@ -159,7 +159,8 @@ def static_explorer(data: ExplorerData, states: Sequence[ExplorerState] | None =
             column, "AB", (state.a, state.b), found.views, strict=True
         ):
             _draw(ax, data, state, view, palette(ABOUT[choice.method].signed))
-            ax.set_title(f"{side}: {view.title}".replace(", ", "\n"), fontsize=8)
+            title = f"{side}: {view.title}".replace(", ", "\n")
+            ax.set_title(plain(title), fontsize=8)
         alike = [f"{name} {agreement_text(value)}" for name, value in found.agreement.items()]
         below = [column[1].get_xlabel(), "", "A and B agree:", *alike]
         column[1].set_xlabel("\n".join(below), fontsize=7)
@@ -175,10 +176,12 @@ def _draw(
     bare(ax)
     if view.raw is None:
         refusal = textwrap.fill(view.refusal, 30)
-        ax.text(0.5, 0.5, refusal, transform=ax.transAxes, ha="center", va="center", fontsize=7)
+        ax.text(
+            0.5, 0.5, plain(refusal), transform=ax.transAxes, ha="center", va="center", fontsize=7
+        )
         return
     ax.imshow(colours[view.indices], interpolation="nearest", alpha=state.opacity)
     outline(ax, None if data.masks is None else data.masks[state.image])
     below = [f"colours: {number(view.low)} to {number(view.high)}"]
     below += [f"{what}: {text}" for what, text in view.lines]
-    ax.set_xlabel("\n".join(below), fontsize=7)
+    ax.set_xlabel(plain("\n".join(below)), fontsize=7)

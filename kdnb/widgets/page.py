@@ -91,13 +91,21 @@ def _widget(data: StepperData, state: StepperState) -> str:
         answers.append([message, parts])
     packed = base64.b64encode(gzip.compress(bytes(blob), 6, mtime=0)).decode()
     content = {"spec": spec_of(data), "state": asdict(state), "answers": answers, "packed": packed}
-    embedded = json.dumps(content, default=_as_json)
     return WIDGET.format(
         style=STYLE,
         words=html.escape(stepper_panel(data, state).sentence),
-        content=embedded.replace("</", "<\\/"),  # so that no text can end the script
+        content=_json_in_script(content),
         script=script(*STEPPER_SCRIPTS, "page.js"),
     )
+
+
+def _json_in_script(content: Any) -> str:
+    """JSON that no text can end or comment out when it stands between script tags.
+
+    >>> print(_json_in_script({"class": "<!--<script>"}))
+    {"class": "\\u003c!--\\u003cscript>"}
+    """
+    return json.dumps(content, default=_as_json).replace("<", "\\u003c")
 
 
 def _planes(buffer: bytes) -> bytes:

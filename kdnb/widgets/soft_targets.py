@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from traitlets import Dict, Float, Int, Unicode, observe, validate
 
 from kdnb.core.number_text import number
-from kdnb.core.plots import PALETTE, Picture
+from kdnb.core.plots import PALETTE, Picture, plain
 from kdnb.core.statistics import softmax
 from kdnb.distillation.losses import LOSSES, usable_losses
 from kdnb.widgets.base import ViewWidget, one_of, script, within
@@ -218,5 +218,5 @@ def _bars(ax: plt.Axes, classes: Sequence[str], pair: Mapping[str, np.ndarray]) 
             hatch=HATCHES[i],
             edgecolor="white",
         )
-    ax.set_xticks(place, classes, rotation=30, ha="right", fontsize=8)
+    ax.set_xticks(place, [plain(name) for name in classes], rotation=30, ha="right", fontsize=8)
     ax.axhline(0, color="#777777", lw=0.8)

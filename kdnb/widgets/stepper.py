@@ -15,7 +15,7 @@ from traitlets import Bool, Float, Int, List, Unicode, validate
 
 from kdnb.core.errors import UserError
 from kdnb.core.number_text import number, plus, probability
-from kdnb.core.plots import Picture, bare, outline
+from kdnb.core.plots import Picture, bare, outline, plain
 from kdnb.widgets.base import ViewWidget, as_tuple, script
 from kdnb.widgets.layer_maps import MAP_KINDS, ModelMaps, StepperData, filters
 from kdnb.widgets.stepper_messages import answer_message, tile_sizes
@@ -147,7 +147,7 @@ def static_stepper(data: StepperData, state: StepperState | None = None) -> Pict
         bare(ax)
     asking = state.quiz == "asking"  # a title may tell the class, and an outline, too
     title = f"image {state.image + 1}" if asking else data.titles[state.image]
-    axes[0, 0].set_title(title, fontsize=8)
+    axes[0, 0].set_title(plain(title), fontsize=8)
     for row in range(rows):
         _label(axes[row, 0], data, state, steps[0].panes[row].model)
         for layer, step in zip(layers, steps, strict=True):
@@ -164,7 +164,7 @@ def _label(ax: plt.Axes, data: StepperData, state: StepperState, name: str) -> N
     model = next(model for model in data.models if model.name == name)
     chance = probability(model.probabilities[state.image, state.target])
     ax.set_ylabel(name)
-    ax.set_xlabel(f"p({data.classes[state.target]}) {chance}", fontsize=7)
+    ax.set_xlabel(plain(f"p({data.classes[state.target]}) {chance}"), fontsize=7)
 
 
 def _draw(ax: plt.Axes, pane: Pane, layer: int, state: StepperState) -> None:

@@ -11,7 +11,7 @@ from IPython.display import HTML
 from traitlets import Int, Unicode, validate
 
 from kdnb.core.errors import UserError
-from kdnb.core.plots import Picture, bare, show
+from kdnb.core.plots import Picture, bare, plain, show
 from kdnb.core.settings import is_live
 from kdnb.data.dataset import ImageSet
 from kdnb.data.leakage import leak_meter
@@ -201,6 +201,6 @@ def _column(axes: np.ndarray, pair: pd.Series, pixels: np.ndarray) -> None:
     for ax, image in zip(axes, (test, train, difference(test, train)), strict=True):
         ax.imshow(image, cmap="cividis", vmin=0, vmax=255, interpolation="nearest")
     wrong = "" if pair["right"] else "  (wrong)"
-    axes[0].set_title(pair["test_label"], fontsize=8)
-    axes[1].set_title(f"{pair['train_label']}{wrong}", fontsize=8)
+    axes[0].set_title(plain(pair["test_label"]), fontsize=8)
+    axes[1].set_title(plain(f"{pair['train_label']}{wrong}"), fontsize=8)
     axes[2].set_xlabel(f"r = {pair['similarity']:.4f}\n{pair['relation']}", fontsize=7)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -353,3 +354,36 @@ def test_live_ratios_are_of_what_both_models_can_explain():
     assert list(dots.x) == [3.0]
     assert list(dots.y) == ["Grad-CAM"]
     assert list(dots.error_x.array) == [0.5]
+
+
+ODD_NAMES = ("a$b$_{c}$^$", "<!--<script>", "'\"", r"a\$b$")
+
+
+def drawn(axes_text):
+    """What matplotlib shows of a text; a formula is none."""
+    shown, is_formula = axes_text._preprocess_math(axes_text.get_text())
+    assert not is_formula
+    return shown
+
+
+def test_names_are_drawn_as_they_are():
+    names = list(ODD_NAMES)
+    table = pd.DataFrame({"label": names, "part": "train"})
+    balance = class_balance(table)
+    matrix = pd.DataFrame(np.eye(4, dtype=int), index=names, columns=names)
+    confusion = confusion_heatmap(matrix)
+    grid = sample_grid(np.zeros((4, 8, 8, 3), np.uint8), names)
+    scores = pd.DataFrame({"value": 0.5, "low": 0.4, "high": 0.6}, index=names)
+    bars = score_bars(scores)
+    for picture in (balance, confusion, grid, bars):
+        png_of(picture)
+    assert sorted(map(drawn, balance.figure.axes[0].get_yticklabels())) == sorted(names)
+    for labels in (
+        confusion.figure.axes[0].get_xticklabels(),
+        confusion.figure.axes[0].get_yticklabels(),
+        [axes.title for axes in grid.figure.axes[:4]],
+        bars.figure.axes[0].get_yticklabels(),
+    ):
+        assert list(map(drawn, labels)) == names
+    for picture in (balance, confusion, grid, bars):
+        plt.close(picture.figure)

@@ -1,0 +1,26 @@
+"""Tables that are read back as they were written."""
+
+import pandas as pd
+
+from kdnb.core.tables import csv_text, read_table
+
+
+def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
+    table = pd.DataFrame(
+        {
+            "class": ["001", "002"],
+            "other": ["1e5", "1.10"],
+            "plain": ["1", "2"],
+            "score": [0.5, 1e-7],
+            "large": [1e20, float("inf")],
+            "gap": [1.0, None],
+            "count": [-1, 20],
+        }
+    )
+    (tmp_path / "t.csv").write_text(csv_text(table, index=False))
+    found = read_table(tmp_path / "t.csv")
+    assert found["class"].tolist() == ["001", "002"] and found["other"].tolist() == ["1e5", "1.10"]
+    assert [found[name].dtype.kind for name in ("plain", "score", "large", "gap", "count")] == [
+        *"ifffi"
+    ]
+    assert read_table(tmp_path / "t.csv", types={"plain": str})["plain"].tolist() == ["1", "2"]
