@@ -66,10 +66,11 @@ def show(
     seed: Seed = 0,
     split: Split = "",
     runs_dir: RunsDir = "",
+    set_: Sets = None,
 ) -> None:
     """Read a data set and say what it holds, how it is split, and what leaks."""
     values = study_values(dataset, data, profile, seed, split, runs_dir)
-    settings = Settings.checked(values)
+    settings = Settings.checked({**values, **_parse_sets(set_)})
     from kdnb.data.study_images import StudyImages
 
     study_images = StudyImages(settings)
@@ -97,6 +98,7 @@ def audit(
     ] = False,
     seed: Seed = 0,
     runs_dir: RunsDir = "",
+    set_: Sets = None,
 ) -> None:
     """Say what leaks under each split of some data sets; write ledger, summary and a report."""
     from kdnb.core.report import publish as publish_results
@@ -114,7 +116,8 @@ def audit(
             values = {"dataset": path}
         else:
             values = {"dataset": dataset, "data": path}
-        audited.append(Settings.checked({**values, "seed": seed, "runs_dir": runs_dir}))
+        values |= {"seed": seed, "runs_dir": runs_dir}
+        audited.append(Settings.checked({**values, **_parse_sets(set_)}))
     results = write_audit(audited, Path(out))
     print(results.load("summary").round(3).to_string(index=False))
     print(f"report: {Path(out).absolute() / 'report.html'}")

@@ -32,6 +32,7 @@ class Images(Protocol):
     has_mask: np.ndarray
     size: int
     hash: str
+    ranges: Mapping[str, Any]
 
     def rows(self, *parts: str) -> np.ndarray:
         """Rows of one or more parts."""

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from kdnb.core.errors import UserError
 from kdnb.core.profiles import PROFILES
@@ -53,6 +61,12 @@ def _as_number(value: Any) -> Any:
     (0.001, 'a third')
     """
     return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
+
+
+def _as_window(ends: list[float]) -> list[float]:
+    if ends and not (len(ends) == 2 and -np.inf < ends[0] < ends[1] < np.inf):
+        raise ValueError("not a low and a high end")
+    return ends
 
 
 Number = Annotated[float, BeforeValidator(_as_number)]
@@ -100,6 +114,9 @@ class Settings(BaseModel):
         DIFFICULTY, ge=0, le=1, description="a number in [0, 1], 0 for phantoms that are easy"
     )
     test_share: float = Field(0.0, ge=0.1, le=0.8, description="a number in [0.1, 0.8], or 0")
+    window: Annotated[list[Number], AfterValidator(_as_window)] = Field(
+        [], description="a list of two numbers, what becomes black and what white, or []"
+    )
     teacher_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
     teacher_seed: int = Field(
         0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]"

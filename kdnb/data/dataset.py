@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from kdnb.core.runs import Run, digest, get_or_make, write_json
 from kdnb.core.settings import Settings
 from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
-from kdnb.data.decode import read_images
+from kdnb.data.decode import FULL
 from kdnb.data.default_split import resolve_split, split_note
 from kdnb.data.masks import Masks, check_masks, kept_masks, pack, write_masks
 from kdnb.data.origin_masks import keep_origin_masks
@@ -25,6 +25,7 @@ from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
 from kdnb.data.patients import UNKNOWN, link_copies, name_patients
 from kdnb.data.pixel_files import create_pixels, keep_rows
+from kdnb.data.reading import Ranges, check_broken, read_images
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
 from kdnb.data.splits import TEST_SHARE, make_split, sizes_of, subset, uses_folds
@@ -32,7 +33,6 @@ from kdnb.data.splits import TEST_SHARE, make_split, sizes_of, subset, uses_fold
 __all__ = ["ImageSet", "find_origins", "load"]
 
 BASE = 64  # px at which every image is read once, checked, and compared with the others
-MAX_BROKEN = 0.01
 OPTIONAL = ("fold", "mask")  # columns that a manifest has only where its source tells them
 
 
@@ -52,6 +52,7 @@ class ImageSet:
         hash: Of manifest, split and size.
         broken: Path and reason of each image that was skipped.
         notes: What a reader of any score should know.
+        ranges: What is black and white in pixels of more than 8 bits, by their kind.
         group_widening: What half-widths of intervals over its groups are multiplied by, see
             `kdnb.core.statistics.Groups`.
     """
@@ -66,6 +67,7 @@ class ImageSet:
     hash: str
     broken: pd.DataFrame
     notes: tuple[str, ...] = ()
+    ranges: Ranges = field(default_factory=dict)
     group_widening: float = 1.0
 
     @property
@@ -100,8 +102,9 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     facts = made.json("summary.json")
     manifest = _read(made, "manifest").astype({"width": int, "height": int})
     content = {"manifest": facts["hash"]}
-    if "masks" in facts:
-        content["masks"] = facts["masks"]
+    for name in ("masks", "ranges"):
+        if name in facts:
+            content[name] = facts[name]
     make_pixels = partial(_make_pixels, source, manifest, size, made)
     pixels = keep("pixels", content | {"size": size}, make_pixels)
     if _ahead(made, size).is_file():  # these pixels were there before this manifest was made
@@ -129,6 +132,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         hash=digest([content, size, table["part"].tolist()]),
         broken=_read(made, "broken"),
         notes=(*_kept_notes(settings, made, parted), *mask_notes, *notes),
+        ranges=facts.get("ranges", {}),
         group_widening=widening,
     )
 
@@ -209,7 +213,8 @@ def find_origins(
 
 
 def _of_originals(settings: Settings, name: str) -> Settings:
-    return settings.model_copy(update={"dataset": name, "data": "", "image_size": BASE})
+    others = {"dataset": name, "data": "", "image_size": BASE, "window": []}
+    return settings.model_copy(update=others)
 
 
 def _with_origin_masks(
@@ -228,7 +233,9 @@ def _read_once(settings: Settings, source: Source | None = None) -> Run:
     """The manifest of a data set, with its pixels at `BASE`."""
     source = source or open_source(settings)
     named = {"dataset": settings.dataset, "source": source.identity}
-    make = partial(_make_manifest, source, settings.dataset, settings.image_size)
+    if settings.window:
+        named["window"] = settings.window
+    make = partial(_make_manifest, source, settings)
     return get_or_make("manifest", named, make, root=settings.runs)
 
 
@@ -241,7 +248,7 @@ def _check_parts(part: pd.Series, mode: str) -> None:
         )
 
 
-def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
+def _make_manifest(source: Source, settings: Settings, run: Run) -> None:
     """Read every image once: what it is, its pixels at `BASE`, and its pixels at `size`.
 
     The pixels at `size` wait in this run's folder until the pixels run of that size takes them.
@@ -251,7 +258,8 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     entries = pd.DataFrame(source.entries, columns=Entry._fields)
     if (entries[list(OPTIONAL)] == "").all(axis=None):
         entries = entries.drop(columns=list(OPTIONAL))
-    entries, notes = name_patients(name, entries)
+    size = settings.image_size
+    entries, notes = name_patients(settings.dataset, entries)
     notes += source.notes
     classes = sorted(set(entries["label"]))
     if not 2 <= len(classes) <= 20:
@@ -262,25 +270,23 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     arrays = [pixels]
     if source.draw is None and size != BASE:
         arrays.append(create_pixels(_ahead(run, size), len(entries), size))
-    facts = entries.join(read_images(source.read, source.name, entries["path"], arrays))
+    reading = read_images(source.read, source.name, entries["path"], arrays, settings.window)
+    facts = entries.join(reading.facts)
     fine = facts["reason"] == ""
     broken = facts.loc[~fine, ["path", "reason"]]
     table = facts[fine].drop(columns="reason").reset_index(drop=True)
-    notes += _check_broken(broken, facts["label"], source.name)
+    notes += reading.notes + check_broken(broken, facts["label"], source.name)
     pixels = pixels[fine]
     if len(arrays) > 1 and len(broken):
         keep_rows(_ahead(run, size), np.flatnonzero(fine))
     if source.draw is None:  # the truth about phantoms needs no search
-        thumbs = duplicates.thumbnails(pixels)
-        table = link_copies(table, thumbs)
-        family = duplicates.find_families(table, thumbs)
-        table["family"] = family
-        notes += family.attrs["notes"]
+        table, family_notes = _with_families(table, pixels)
+        notes += family_notes
     twofold = _contradictory(table)
     if twofold:
+        some = ", ".join(twofold[:4])
         notes.append(
-            f"{len(twofold)} images have the same bytes as an image of another class: "
-            f"{', '.join(twofold[:4])}"
+            f"{len(twofold)} images have the same bytes as an image of another class: {some}"
         )
     masks = None
     if source.read_mask is not None and _any_mask(table):
@@ -293,7 +299,18 @@ def _make_manifest(source: Source, name: str, size: int, run: Run) -> None:
     summary["hash"] = file_hash(run.path("manifest.csv"))[:16]
     if masks is not None:
         summary["masks"] = masks  # the manifest has only their paths
+    if reading.ranges:
+        summary["ranges"] = reading.ranges  # the pixels follow from them
     write_json(run.path("summary.json"), summary)
+
+
+def _with_families(table: pd.DataFrame, pixels: np.ndarray) -> tuple[pd.DataFrame, list[str]]:
+    """The table with what the pixels (N, `BASE`, `BASE`, 3) tell of copies, and notes."""
+    thumbs = duplicates.thumbnails(pixels)
+    table = link_copies(table, thumbs)
+    family = duplicates.find_families(table, thumbs)
+    table["family"] = family
+    return table, family.attrs["notes"]
 
 
 def _contradictory(table: pd.DataFrame) -> list[str]:
@@ -310,19 +327,6 @@ def _ahead(run: Run, size: int) -> Path:
     return run.path(f".pixels_{size}.npy")
 
 
-def _check_broken(broken: pd.DataFrame, labels: pd.Series, origin: str) -> list[str]:
-    gone = sorted(set(labels) - set(labels.drop(broken.index)))
-    accepted = max(1, int(MAX_BROKEN * len(labels)))
-    limit = f"accepted are {MAX_BROKEN:.0%}, and one in any case"
-    if gone:
-        limit = f"no image of class {', '.join(gone)} is left"
-    some = "; ".join(f"{path}: {reason}" for path, reason in broken.head(3).itertuples(index=False))
-    note = f"{len(broken)} of {len(labels)} images in '{origin}' cannot be read"
-    if gone or len(broken) > accepted:
-        raise UserError(f"{note}, {limit}: {some}; mend or remove them")
-    return [f"{note} and are skipped: {some}"] if len(broken) else []
-
-
 def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, run: Run) -> None:
     path = run.path("pixels.npy")
     ahead = _ahead(made, size)
@@ -336,8 +340,9 @@ def _make_pixels(source: Source, manifest: pd.DataFrame, size: int, made: Run, r
         shutil.move(ahead, path)
     else:
         pixels = create_pixels(path, len(manifest), size)
-        found = read_images(source.read, source.name, manifest["path"], [pixels])
-        if not found["sha256"].equals(manifest["sha256"]):
+        ranges = made.json("summary.json").get("ranges", FULL)  # of older versions the full ones
+        found = read_images(source.read, source.name, manifest["path"], [pixels], ranges=ranges)
+        if not found.facts["sha256"].equals(manifest["sha256"]):
             raise UserError(_changed(source))
     _make_masks(source, manifest, size, made, run)
 

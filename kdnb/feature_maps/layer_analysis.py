@@ -68,7 +68,7 @@ class LayerAnalysis:
 
     @cached_property
     def facts(self) -> dict:
-        """Class names, image size, ids of student and teacher, settings."""
+        """Class names, image size, ids of student and teacher, settings, ranges of deep pixels."""
         return self.run.json("facts.json")
 
     @cached_property
@@ -208,6 +208,8 @@ def _measure(study: TrainedStudy, run: Run) -> None:
         "teacher": study.teacher.id,
         "settings": {name: value for name, value in study.settings if name not in OF_MACHINE},
     }
+    if study.image_set.ranges:
+        facts["ranges"] = study.image_set.ranges
     write_json(run.path("facts.json"), facts)
 
 

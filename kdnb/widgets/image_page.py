@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.progress import say
 from kdnb.core.runs import environment
 from kdnb.core.settings import Settings
-from kdnb.data.decode import decode
+from kdnb.data.decode import decode, describe
 from kdnb.data.transforms import to_tensor
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
 from kdnb.feature_maps.layer_report import ImageReport, image_report
@@ -97,7 +99,7 @@ def write_image_page(
         UserError: If the image cannot be read or the page cannot be written.
     """
     try:
-        squares, _, _ = decode(Path(path).read_bytes(), [analysis.facts["image_size"]])
+        squares = _squares(Path(path).read_bytes(), analysis.facts)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"'{path}' cannot be read as an image ({reason})") from None
@@ -114,3 +116,30 @@ def write_image_page(
     state = StepperState(kind="evidence", target=answer)
     to_html(data, out, state, title=f"{title}, layer by layer", body=body)
     return report
+
+
+def _squares(data: bytes, facts: Mapping[str, Any]) -> list[np.ndarray]:
+    """The pixels of an image file, in the range that the student's images were read in.
+
+    Raises:
+        ValueError: If it cannot be read, or no such range is known; it says why.
+    """
+    ranges = facts.get("ranges", {})
+    sample = describe(data)
+    if sample.kind and sample.kind not in ranges:
+        known = ", ".join(ranges) or "8 bits"
+        raise ValueError(
+            f"its pixels are {sample.kind}, those that the student learned from were {known}: "
+            "save it like them"
+        )
+    if sample.kind:
+        low, high = ranges[sample.kind]
+        if sample.low < low or sample.high > high:
+            say(
+                f"note: values from {sample.low:,.6g} to {sample.high:,.6g} are clipped to "
+                f"{low:,.6g} and {high:,.6g}, the range of the images that the student learned from"
+            )
+    if sample.pages > 1:
+        say(f"note: the file holds {sample.pages:,} pages, of which only the first is read")
+    squares, _, _ = decode(data, [facts["image_size"]], ranges)
+    return squares

@@ -107,11 +107,11 @@ def decoded(monkeypatch):
     """The bytes of each decoded file and the sizes of its squares, in order."""
     calls = []
 
-    def counting(data, sizes):
+    def counting(data, sizes, *ranges):
         calls.append((data, list(sizes)))
-        return decode(data, sizes)
+        return decode(data, sizes, *ranges)
 
-    monkeypatch.setattr("kdnb.data.decode.decode", counting)
+    monkeypatch.setattr("kdnb.data.reading.decode", counting)
     return calls
 
 
@@ -246,7 +246,7 @@ def test_broken_images_are_left_out_of_both_sizes(tmp_path, monkeypatch, decoded
     monkeypatch.setattr("kdnb.data.pixel_files.CHUNK", 7)
     wanted = load(custom(tmp_path, image_size=48))
     base = load(custom(tmp_path, image_size=64))
-    assert len(decoded) == 200
+    assert len(decoded) == 198, "each once; two could not even be opened"
     for found in (wanted, base):
         assert len(found.pixels) == 198
         check_pixels(found, folder)

@@ -109,7 +109,7 @@ def test_a_square_does_not_depend_on_the_other_sizes():
         (encoded(photo(), "JPEG")[:30], "."),
         (
             encoded(Image.new("F", (4, 4), 0.5), "TIFF"),
-            "floating-point numbers; accepted are 8 and 16 bits",
+            "floating-point numbers: accepted are 8 and 16 bits",
         ),
     ],
 )
