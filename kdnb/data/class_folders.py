@@ -175,6 +175,16 @@ def _registered(
             published_split=part,
         )
         entries.append(entry)
+    _check_all_there(entries, images, known, origin)
+    _check_one_home(homes, origin)
+    notes = _notes_on_others(left_out, {part for part, _ in homes}, known)
+    return entries, notes, class_folder
+
+
+def _check_all_there(
+    entries: Sequence[Entry], images: Sequence[str], known: Mapping[str, Any], origin: str
+) -> None:
+    """Whether every class of the registry has an image."""
     found = {entry.label for entry in entries}
     lacking = [name for name in known["classes"] if name not in found]
     if lacking:
@@ -183,7 +193,12 @@ def _registered(
             f"'{origin}' lacks the class folder {', '.join(lacking)}: found {', '.join(seen)}; "
             "get the archive again, or use dataset 'custom' for another layout"
         )
-    _check_one_home(homes, origin)
+
+
+def _notes_on_others(
+    left_out: Counter[str], parts: set[str], known: Mapping[str, Any]
+) -> list[str]:
+    """What lies in no class folder, by folder, and which parts the publisher does not have."""
     notes = []
     if left_out:
         told = [f"'{folder}' ({count:,})" for folder, count in sorted(left_out.items())]
@@ -192,10 +207,10 @@ def _registered(
             f"{left_out.total():,} images lie in no class folder of this set and are left out: "
             f"{', '.join(told[:5])}{more}"
         )
-    unknown = {part for part, _ in homes} - {*known["published"].values(), ""}
+    unknown = parts - {*known["published"].values(), ""}
     if unknown:
         notes.append(f"the set has no published part {in_words(unknown)}: its images have none")
-    return entries, notes, class_folder
+    return notes
 
 
 def _parts_above(names: Iterable[str]) -> dict[str, str]:
