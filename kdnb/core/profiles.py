@@ -12,8 +12,8 @@ _DECIDED = {
     "patients": (64, 500, 480, 480),  # phantom patients
     "slices": (4, 4, 8, 8),  # phantom images per patient
     "test_share": (0.2, 0.5, 0.2, 0.2),  # of the phantom patients
-    "teacher_epochs": (4, 4, 20, 100),
-    "student_epochs": (4, 8, 40, 100),
+    "teacher_epochs": (4, 12, 20, 100),
+    "student_epochs": (4, 6, 40, 100),
     "batch_size": (16, 16, 32, 16),
     "learning_rate": (2e-3, 2e-3, 1e-3, 1e-4),  # peak of the schedule
     "views": (2, 4, 8, 20),  # different augmented views of each training image
