@@ -15,6 +15,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kdnb.core.errors import UserError
 from kdnb.core.statistics import Interval
 
 __all__ = [
@@ -23,13 +24,16 @@ __all__ = [
     "bare",
     "error_bars",
     "image_panels",
+    "is_constant",
     "legend_once",
     "outline",
     "plain",
     "png_of",
     "png_uri",
+    "say_nothing",
     "score_bars",
     "show",
+    "silent_words",
 ]
 
 # Okabe and Ito: safe for colour blindness
@@ -194,6 +198,40 @@ def bare(axes: plt.Axes) -> None:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(False)
+
+
+def say_nothing(axes: plt.Axes, why: str = "says nothing here") -> None:
+    """Words in place of a map that is one value everywhere: its colours would say something."""
+    style = {"ha": "center", "va": "center", "fontsize": 7, "color": "#333333"}
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, bbox=box, **style)
+
+
+def is_constant(values: np.ndarray) -> bool:
+    """Whether a map is one value everywhere, but for the rounding of float32.
+
+    Raises:
+        UserError: If a value is NaN or infinity.
+
+    >>> is_constant(np.full((2, 2), 0.3)), is_constant(np.eye(2))
+    (True, False)
+    """
+    values = np.asarray(values)
+    if not np.isfinite(values).all():
+        raise UserError(
+            "a map holds NaN or infinity, which no colour can show: check the weights, and that "
+            "no refused explanation is drawn"
+        )
+    return bool(np.ptp(values) <= 1e-6 * np.abs(values).max(initial=0))
+
+
+def silent_words(names: Sequence[str]) -> str:
+    """The end of an alt text: which maps say nothing, or "".
+
+    >>> silent_words(["conv1 of a"])
+    ' One value everywhere, and so nothing: conv1 of a.'
+    """
+    return f" One value everywhere, and so nothing: {', '.join(names)}." if names else ""
 
 
 def outline(

@@ -140,7 +140,7 @@ def _inside(maps: Tensor, mask: np.ndarray | None) -> float:
     """
     if mask is None:
         return float("nan")
-    values = to_size(maps, len(mask))[0].double().cpu().numpy()
+    values = to_size(maps, mask.shape)[0].double().cpu().numpy()
     total = values.sum()
     return float(values[mask].sum() / total) if total > 0 else float("nan")
 

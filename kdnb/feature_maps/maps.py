@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +41,13 @@ def average_map(activations: Tensor) -> Tensor:
     return activations.movedim(1, -1) @ activations.new_full((channels,), 1 / channels)
 
 
-def to_size(maps: Tensor, size: int) -> Tensor:
-    """Maps (N, h, w) resized bilinearly to (N, size, size).
+def to_size(maps: Tensor, size: int | Sequence[int]) -> Tensor:
+    """Maps (N, h, w) resized bilinearly to (N, height, width).
 
-    >>> to_size(torch.ones(1, 2, 2), 4).shape
-    torch.Size([1, 4, 4])
+    ``size`` is the side of a square, or height and width.
+
+    >>> to_size(torch.ones(1, 2, 2), 4).shape, to_size(torch.ones(1, 2, 2), (4, 6)).shape
+    (torch.Size([1, 4, 4]), torch.Size([1, 4, 6]))
     """
-    return interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+    shape = (size, size) if isinstance(size, int) else tuple(size)
+    return interpolate(maps[:, None], size=shape, mode="bilinear", align_corners=False)[:, 0]

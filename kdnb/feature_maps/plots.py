@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import PALETTE, Picture, image_panels
+from kdnb.core.plots import (
+    PALETTE,
+    Picture,
+    image_panels,
+    is_constant,
+    say_nothing,
+    silent_words,
+)
 
 __all__ = ["ablation_curves", "cka_heatmaps", "ledger_bars", "map_grid", "probe_curves"]
 
@@ -29,22 +36,28 @@ def map_grid(
 ) -> Picture:
     """Raw maps of every layer, one row per image and one column per tap.
 
-    Each has its own range printed below. ``images`` are (N, S, S, 3) uint8 with N row titles,
-    ``maps`` hold (N, h, w) raw values ≥ 0 per tap; ``masks`` (N, S, S) bool are outlined on the
-    images.
+    Each has its own range printed below; a constant map is not drawn, and said. ``images`` are
+    (N, S, S, 3) uint8 with N row titles, ``maps`` hold (N, h, w) raw values ≥ 0 per tap; ``masks``
+    (N, S, S) bool are outlined on the images.
     """
     figure, axes = image_panels(images, titles, masks, list(maps))
-    for column, values in enumerate(maps.values(), start=1):
+    silent = []
+    for column, (name, values) in enumerate(maps.items(), start=1):
         for row, value in enumerate(values):
-            high = max(float(value.max()), 1e-12)
             ax = axes[row, column]
+            if is_constant(value):
+                say_nothing(ax)
+                ax.set_xlabel(f"{value.max():.2g} everywhere", fontsize=7)
+                silent.append(f"{name} of {titles[row]}")
+                continue
+            high = max(float(value.max()), 1e-12)
             ax.imshow(value, cmap="cividis", vmin=0, vmax=high, interpolation="nearest")
             ax.set_xlabel(f"0 to {value.max():.2g}", fontsize=7)
     sizes = ", ".join(f"{name} {of.shape[1]} by {of.shape[2]}" for name, of in maps.items())
     return Picture(
         figure,
         f"Maps of {len(images)} images ({', '.join(titles)}) at {len(maps)} layers: {sizes} cells. "
-        "Bright cells are large values.",
+        f"Bright cells are large values.{silent_words(silent)}",
         pixels=True,
     )
 

@@ -88,6 +88,11 @@ class View(NamedTuple):
     lines: tuple[tuple[str, str], ...]  #: the readings as (name, text)
 
     @property
+    def is_constant(self) -> bool:
+        """Whether its map is one value everywhere, and so says nothing."""
+        return self.raw is not None and self.numbers["lowest"] == self.numbers["highest"]
+
+    @property
     def sentence(self) -> str:
         """The side's part of the live line."""
         said = "; ".join(f"{what} {text}" for what, text in self.lines)
@@ -335,7 +340,11 @@ def _lines(
     error = numbers["additivity error"]
     repeatability = numbers["repeatability"]
     inside = numbers["energy in mask"]
-    values = f"{number(low)} everywhere" if low == high else f"{number(low)} to {number(high)}"
+    values = (
+        f"says nothing: {number(low)} everywhere"
+        if low == high
+        else f"{number(low)} to {number(high)}"
+    )
     lines = [
         (f"p({data.classes[target]})", probability(numbers["p"])),
         ("values", values),

@@ -86,6 +86,7 @@ function render({ model, el }) {
     facts(parts.facts, view.lines);
     if (refused) return;
     paintMap(parts.map, spec.side, spec.side, indices, colour);
+    if (view.constant) parts.map.style.opacity = 0; // it says nothing
     parts.map.setAttribute("aria-label", view.sentence);
     drawOutline(parts.edge, mask, spec.side);
     paintMap(parts.bar, 255, 1, Uint8Array.from({ length: 255 }, (_, i) => i + 1), colour);

@@ -13,7 +13,7 @@ import pandas as pd
 from traitlets import Float, Int, Tuple, Unicode, validate
 
 from kdnb.core.number_text import number
-from kdnb.core.plots import Picture, bare, outline, plain
+from kdnb.core.plots import Picture, bare, outline, plain, say_nothing
 from kdnb.widgets.base import ViewWidget, script
 from kdnb.widgets.explanation_panel import (
     ABOUT,
@@ -106,6 +106,7 @@ def _message(
             {
                 "lines": view.lines,
                 "refusal": view.refusal,
+                "constant": view.is_constant,
                 "low": number(view.low),
                 "high": number(view.high),
                 "sentence": view.sentence,
@@ -180,7 +181,10 @@ def _draw(
             0.5, 0.5, plain(refusal), transform=ax.transAxes, ha="center", va="center", fontsize=7
         )
         return
-    ax.imshow(colours[view.indices], interpolation="nearest", alpha=state.opacity)
+    if view.is_constant:
+        say_nothing(ax)
+    else:
+        ax.imshow(colours[view.indices], interpolation="nearest", alpha=state.opacity)
     outline(ax, None if data.masks is None else data.masks[state.image])
     below = [f"colours: {number(view.low)} to {number(view.high)}"]
     below += [f"{what}: {text}" for what, text in view.lines]

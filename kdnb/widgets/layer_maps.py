@@ -216,6 +216,11 @@ def check_images(
     n = len(images)
     k = len(classes)
     shape = tuple(images.shape)
+    if len(shape) == 4 and shape[2] != shape[3]:
+        raise UserError(
+            f"the widgets show square images, got {shape[2]} x {shape[3]} px: "
+            "resize them first, as the data sets of the study are"
+        )
     fitting = len(shape) == 4 and pixels.shape == (n, *shape[2:], 3) and pixels.dtype == np.uint8
     if n == 0 or not fitting:
         raise UserError(

@@ -272,10 +272,10 @@ function render({ model, el }) {
       paint(parts.image, spec.side, spec.side, known.pixels);
       paintMap(parts.map, seen.width, seen.height, seen.indices, colour);
       drawOutline(parts.edge, mask, spec.side);
-      parts.map.style.opacity = s.opacity;
+      parts.map.style.opacity = seen.peak ? s.opacity : 0; // a constant map says nothing
       parts.map.classList.toggle("smooth", s.smooth);
       parts.map.setAttribute("aria-label", hide ? spec.models[m].name : seen.sentence);
-      parts.about.textContent = `${spec.models[m].taps[s.layer - 1]} · ${seen.height} × ${seen.width}`;
+      parts.about.textContent = `${spec.models[m].taps[s.layer - 1]} · ${seen.height} × ${seen.width}${seen.peak ? "" : " · says nothing here"}`;
       for (const [node, cell] of [[parts.peak, seen.peak], [parts.cell, seen.cell]]) {
         const [y, x] = cell ?? [0, 0];
         node.hidden = !cell;

@@ -15,7 +15,7 @@ from traitlets import Bool, Float, Int, List, Unicode, validate
 
 from kdnb.core.errors import UserError
 from kdnb.core.number_text import number, plus, probability
-from kdnb.core.plots import Picture, bare, outline, plain
+from kdnb.core.plots import Picture, bare, outline, plain, say_nothing
 from kdnb.widgets.base import ViewWidget, as_tuple, script
 from kdnb.widgets.layer_maps import MAP_KINDS, ModelMaps, StepperData, filters
 from kdnb.widgets.stepper_messages import answer_message, tile_sizes
@@ -168,9 +168,15 @@ def _label(ax: plt.Axes, data: StepperData, state: StepperState, name: str) -> N
 
 
 def _draw(ax: plt.Axes, pane: Pane, layer: int, state: StepperState) -> None:
-    """A map over the image that is there, its size, its range and its line of the ledger."""
+    """A map over the image that is there, its size, its range and its line of the ledger.
+
+    A constant map is not drawn: that it says nothing is written in its place.
+    """
     colours = palette(signed(state))[pane.indices]
-    ax.imshow(colours, extent=(0, 1, 1, 0), interpolation="nearest", alpha=state.opacity)
+    if pane.peak is None:
+        say_nothing(ax)
+    else:
+        ax.imshow(colours, extent=(0, 1, 1, 0), interpolation="nearest", alpha=state.opacity)
     ax.set_title(f"{pane.tap}, {pane.raw.shape[0]} × {pane.raw.shape[1]}", fontsize=8)
     text = f"{number(pane.low)} to {number(pane.high)}"
     if pane.bars:

@@ -93,7 +93,7 @@ function pane(spec, maps, s, m) {
   let said = `${model.name}, layer ${s.layer} of ${model.taps.length} (${model.taps[at]}, ${height} × ${width}), ` +
     `${kind.label}${kind.per_class ? ` for ${name}` : ""}, `;
   said += peak ? `${signed ? "strongest" : "brightest"} ${(signed ? plus : number)(raw[best])} at row ${peak[0] + 1}, column ${peak[1] + 1}; `
-    : `the same value ${number(raw[0])} everywhere; `;
+    : `says nothing here: the same value ${number(raw[0])} everywhere; `;
   said += [s.target, s.versus].filter((k) => k >= 0)
     .map((k) => `p(${spec.classes[k]}) ${(model.probabilities[s.image][k] + 1e-12).toFixed(2)}`).join(", ");
   if (bars.length) {

@@ -333,7 +333,7 @@ def _map_words(
         if state.versus >= 0:
             about += f" minus {data.classes[state.versus]}"
     if peak is None:
-        where = f"the same value {number(float(raw[0, 0]))} everywhere"
+        where = f"says nothing here: the same value {number(float(raw[0, 0]))} everywhere"
     else:
         value = float(raw[peak])
         strongest = f"strongest {plus(value)}" if signed(state) else f"brightest {number(value)}"

@@ -72,16 +72,18 @@ def energy_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def peak_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Whether the first of the largest values lies inside the mask; NaN where the mask is empty.
 
-    For maps whose largest value is one pixel, it is `pointing_game`, which shares ties.
+    A constant map has no peak and scores the mask's share of the image, as a guess does. For maps
+    whose largest value is one pixel, it is `pointing_game`, which shares every tie.
 
     >>> peak_in_mask(np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])).tolist()
     [1.0]
     """
     maps, masks = _check(maps, masks)
     inside = masks.reshape(len(masks), -1)
-    peak = maps.reshape(len(maps), -1).argmax(1)
-    hit = inside[np.arange(len(maps)), peak]
-    return np.where(inside.any(1), hit, np.nan).astype(float)
+    flat = maps.reshape(len(maps), -1)
+    hit = inside[np.arange(len(maps)), flat.argmax(1)]
+    score = np.where(np.ptp(flat, axis=1) > 0, hit, inside.mean(1))
+    return np.where(inside.any(1), score, np.nan)
 
 
 def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:

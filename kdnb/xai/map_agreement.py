@@ -13,7 +13,7 @@ __all__ = ["AGREEMENTS", "rank_correlation", "structural_similarity", "top_overl
 
 
 def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as (N, H, W) float64, checked."""
+    """Both as (N, H, W) float64, checked: numbers, or NaN alone where a map was refused."""
     first = np.asarray(first, dtype=np.float64)
     second = np.asarray(second, dtype=np.float64)
     if first.ndim != 3 or first.shape != second.shape:
@@ -22,6 +22,14 @@ def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray
             f"got {first.shape} and {second.shape}: "
             "bring them to one size with feature_maps.to_size"
         )
+    for maps in (first, second):
+        refused = np.isnan(maps).all(axis=(1, 2))  # an explanation that does not exist
+        broken = ~np.isfinite(maps).all(axis=(1, 2)) & ~refused
+        if broken.any():
+            raise UserError(
+                f"{broken.sum()} of {len(maps)} maps hold NaN or infinity, accepted are numbers: "
+                "explain in float32, and check the weights"
+            )
     return first, second
 
 

@@ -75,7 +75,7 @@ def _cam(name: str, model: nn.Module, images: Tensor, targets: Tensor, context: 
 
 def _at_image_size(maps: Tensor, images: Tensor) -> Raw:
     """Maps (N, h, w) as values (N, 1, H, W)."""
-    resized = to_size(maps, images.shape[-1])
+    resized = to_size(maps, images.shape[-2:])
     return Raw(values=resized.detach().float().cpu().numpy()[:, None])
 
 

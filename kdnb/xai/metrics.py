@@ -25,7 +25,7 @@ class Metric:
     Attributes:
         good: Which scores are good: the large ones, the small ones, or those near 0.
         lowest: The lowest score that there can be; the highest is 1.
-        hits: True where an image scores 1 or 0 and nothing between.
+        hits: True where an image scores 1 or 0, and a constant map alone something between.
     """
 
     good: Literal["large", "small", "near 0"]

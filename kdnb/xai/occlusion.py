@@ -17,9 +17,9 @@ AT_ONCE = 64  # covered images per forward pass: more of them leave the cache of
 def occlusion(model: nn.Module, images: Tensor, targets: Tensor, context: Context) -> Raw:
     """Drop of the logit when a square patch is replaced by the baseline (arXiv 1311.2901, 4.2).
 
-    The patch has an eighth of the image's side and moves by half of its own; a pixel gets the
-    mean drop of all patches that cover it. Captum does it: it covers several places per pass, and
-    nothing is left to add.
+    The patch has an eighth of the image's shorter side and moves by half of its own; a pixel gets
+    the mean drop of all patches that cover it. Captum does it: it covers several places per pass,
+    and nothing is left to add.
 
     Args:
         model: Student or teacher; no gradient is asked of it.
@@ -30,7 +30,7 @@ def occlusion(model: nn.Module, images: Tensor, targets: Tensor, context: Contex
     Returns:
         Values (N, 1, H, W): all colours are covered at once. No sum is promised.
     """
-    side = max(2, images.shape[-1] // CELLS)
+    side = max(2, min(images.shape[-2:]) // CELLS)
     with evaluating(model):
         drops = Occlusion(model).attribute(
             inputs=images,

@@ -30,8 +30,8 @@ def mean_colour(images: Tensor) -> Tensor:
 
 
 def blurred(images: Tensor) -> Tensor:
-    """Each image without its detail: Gaussian blur with a deviation of 1/12 of its side."""
-    sigma = images.shape[-1] / 12
+    """Each image without its detail: Gaussian blur with a deviation of 1/12 of its shorter side."""
+    sigma = min(images.shape[-2:]) / 12
     return gaussian_blur(images, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
 
 
@@ -57,6 +57,12 @@ def _check(images: Tensor, targets: Tensor, maps: np.ndarray) -> None:
             f"maps must be (N, height, width) of the {len(images)} images "
             f"{tuple(images.shape[2:])} with a target each, got maps {maps.shape} and "
             f"{len(targets)} targets"
+        )
+    finite = np.isfinite(maps).all(axis=(1, 2))
+    if not finite.all():
+        raise UserError(
+            f"{(~finite).sum()} of {len(maps)} maps hold NaN or infinity, accepted are numbers: "
+            "explain in float32, and check the weights"
         )
 
 

@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import PALETTE, Picture, error_bars, image_panels
+from kdnb.core.plots import (
+    PALETTE,
+    Picture,
+    error_bars,
+    image_panels,
+    is_constant,
+    say_nothing,
+    silent_words,
+)
 from kdnb.xai.tumour_localisation import BRIGHTNESS, COMPARED, INPUT, MEAN_MASK
 
 __all__ = ["attribution_grid", "pointing_curves", "tau_heatmap"]
@@ -52,19 +60,25 @@ def attribution_grid(
 ) -> Picture:
     """Signed maps (N, S, S) of several methods beside each image.
 
-    Red is for the class, blue against it, zero is white.
+    Red is for the class, blue against it, zero is white; a constant map is not drawn, and said.
     """
     figure, axes = image_panels(images, titles, masks, list(maps))
-    for column, values in enumerate(maps.values(), start=1):
+    silent = []
+    for column, (name, values) in enumerate(maps.items(), start=1):
         for row, value in enumerate(values):
-            limit = max(float(np.quantile(np.abs(value), 0.995)), 1e-12)
             ax = axes[row, column]
+            if is_constant(value):
+                say_nothing(ax)
+                ax.set_xlabel(f"{value.max():.2g} everywhere", fontsize=7)
+                silent.append(f"{name} of {titles[row]}")
+                continue
+            limit = max(float(np.quantile(np.abs(value), 0.995)), 1e-12)
             ax.imshow(value, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             ax.set_xlabel(f"±{limit:.2g}", fontsize=7)
     return Picture(
         figure,
         f"Explanations of {len(images)} images ({', '.join(titles)}) by {', '.join(maps)}. "
-        "Red counts for the class, blue against it.",
+        f"Red counts for the class, blue against it.{silent_words(silent)}",
         pixels=True,
     )
 

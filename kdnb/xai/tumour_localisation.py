@@ -240,7 +240,7 @@ def _layer_grades(
     pairs: Mapping[str, tuple[Tensor, Tensor]], masks: Mapping[str, np.ndarray]
 ) -> Grades:
     """Grades of every layer's maps, and of the mask itself on each layer's grid."""
-    size = masks[DRAWN].shape[-1]
+    size = masks[DRAWN].shape[-2:]
     grades: Grades = {}
     for tap, (activations, gradients) in pairs.items():
         for name, compute in LAYER_MAPS.items():
@@ -284,7 +284,7 @@ def _evidence_inside(
     _, pairs = gradients_at_taps(model, images, answer)
     shares = {}
     for tap, (activations, gradients) in pairs.items():
-        maps = to_size(hirescam(activations, gradients), masks.shape[-1])
+        maps = to_size(hirescam(activations, gradients), masks.shape[-2:])
         shares[tap] = energy_in_mask(maps.float().cpu().numpy(), masks)
     return pd.DataFrame(shares).T.rename_axis("tap")
 

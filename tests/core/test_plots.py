@@ -133,6 +133,22 @@ PIXELS = {
 }
 
 
+def test_a_map_that_says_nothing_is_not_drawn_and_one_without_numbers_is_refused():
+    maps = np.random.default_rng(0).random((2, 4, 4)).astype(np.float32)
+    maps[1] = np.float32(0.1) * np.float32(1 / 3)
+    for draw in (map_grid, attribution_grid):
+        picture = draw(IMAGES, {"conv": maps}, ["a", "b"])
+        assert "One value everywhere, and so nothing: conv of b." in picture.alt
+        drawn, silent = picture.figure.axes[1], picture.figure.axes[3]
+        assert len(drawn.images) == 1 and not drawn.texts
+        assert not silent.images and silent.texts[0].get_text() == "says nothing here"
+        plt.close(picture.figure)
+        broken = maps.copy()
+        broken[0, 0, 0] = np.nan
+        with pytest.raises(UserError, match="NaN or infinity"):
+            draw(IMAGES, {"conv": broken}, ["a", "b"])
+
+
 @pytest.mark.parametrize("name", CHARTS)
 def test_alt_text_says_the_numbers(name):
     picture, words = CHARTS[name]

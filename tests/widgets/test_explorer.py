@@ -162,17 +162,26 @@ def test_a_constant_map_says_so_and_agrees_with_nothing(inputs):
     flat = explorer_data(**inputs | {"models": {"blank": Blank(0.5), "zero": Blank(0.0)}})
     shown = explorer_panel(flat, state(("average map", "blank"), ("evidence", "zero")))
     constant, zero = shown.views
-    assert ("values", "0.500 everywhere") in constant.lines
+    assert ("values", "says nothing: 0.500 everywhere") in constant.lines
     assert (constant.low, constant.high) == (
         0,
         0.5,
     )
     assert (constant.indices == 255).all()
     assert (zero.indices == 128).all()
-    assert ("values", "0 everywhere") in zero.lines
+    assert ("values", "says nothing: 0 everywhere") in zero.lines
     assert np.isnan(list(shown.agreement.values())).all()
     assert "unknown, a map is constant" in shown.sentence
-    plt.close(static_explorer(flat, [state(("average map", "blank"), ("evidence", "zero"))]).figure)
+    figure = static_explorer(flat, [state(("average map", "blank"), ("evidence", "zero"))]).figure
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == ["says nothing here"]
+    plt.close(figure)
+
+
+def test_images_that_are_not_square_are_refused(inputs):
+    wide = {"images": inputs["images"][:, :, :16], "pixels": inputs["pixels"][:, :16]}
+    with pytest.raises(UserError, match="the widgets show square images, got 16 x "):
+        explorer_data(**inputs | wide)
 
 
 def test_a_map_that_is_not_finite_is_refused(inputs):

@@ -317,7 +317,10 @@ def test_a_dead_layer_is_shown_without_dividing_by_zero(inputs):
             (pane,) = stepper_panel(dead, StepperState(layer=4, kind=kind)).panes
             assert (pane.low, pane.high, pane.peak) == (0, 0, None)
             assert (pane.indices == 128 * signed).all()
-            assert "the same value 0 everywhere" in pane.sentence
+            assert "says nothing here: the same value 0 everywhere" in pane.sentence
+    figure = static_stepper(dead, StepperState()).figure
+    assert [text.get_text() for text in figure.axes[4].texts] == ["says nothing here"]
+    assert not figure.axes[1].texts and len(figure.axes[4].images) == 1, "the image alone"
 
 
 @given(st.floats(-1e9, 1e9, allow_subnormal=False))

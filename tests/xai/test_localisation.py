@@ -71,7 +71,13 @@ def test_pointing_shares_ties_and_a_constant_map_scores_the_masks_share():
     assert np.isnan(pointing_game(one, MASK)[1])
 
 
-@pytest.mark.parametrize("metric", LOCALISATION.values())
+def test_a_constant_map_has_no_peak_and_scores_as_a_guess():
+    for value in (0.0, 0.3, -2.0):
+        assert peak_in_mask(np.full(MASK.shape, value), MASK)[0] == MASK[0].mean()
+        assert np.isnan(peak_in_mask(np.full(MASK.shape, value), MASK)[1])
+
+
+@pytest.mark.parametrize("metric", [*LOCALISATION.values(), peak_in_mask])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_map_without_numbers_is_refused(metric, value):
     maps = np.ones(MASK.shape)

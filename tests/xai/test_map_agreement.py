@@ -40,3 +40,13 @@ def test_a_map_agrees_with_itself_at_any_scale_and_not_with_noise(name):
     assert np.isnan(measure(A, np.ones_like(A))).all(), "a constant map has nothing to agree on"
     with pytest.raises(UserError, match=r"of one size, got \(5, 16, 16\) and \(5, 8, 8\)"):
         measure(A, B[:, :8, :8])
+
+
+@pytest.mark.parametrize("measure", AGREEMENTS.values())
+def test_maps_with_some_nan_are_refused_and_one_that_was_refused_is_unknown(measure):
+    broken = B.copy()
+    broken[3, 0, 0] = np.inf
+    with pytest.raises(UserError, match="1 of 5 maps hold NaN or infinity"):
+        measure(A, broken)
+    broken[3] = np.nan
+    assert np.isnan(measure(A, broken)).tolist() == [False, False, False, True, False]

@@ -306,3 +306,10 @@ def test_bad_input_ends_in_one_clear_line(student, change, message):
     }
     with pytest.raises(UserError, match=message):
         explain(**(given | change))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_of_images_that_are_not_square_have_their_shape(student, method):
+    wide = Context(BACKGROUND[:, :, :, :24], samples=10)
+    found = explain(method, student, IMAGES[:1, :, :, :24], TARGETS[:1], wide)
+    assert found.maps.shape == (1, 32, 24)

@@ -151,3 +151,15 @@ def test_maps_of_another_size_are_refused(student, metric):
     refused = r"maps must be \(N, height, width\) of the 3 images \(32, 32\).* \(3, 16, 16\)"
     with pytest.raises(UserError, match=refused):
         metric(student, IMAGES, TARGETS, MAPS[:, :16, :16])
+
+
+@pytest.mark.parametrize("metric", [deletion, insertion, road])
+def test_maps_without_numbers_are_refused_before_anything_is_removed(student, metric):
+    maps = MAPS.copy()
+    maps[2, 5, 5] = np.nan
+    with pytest.raises(UserError, match="1 of 3 maps hold NaN or infinity"):
+        metric(student, IMAGES, TARGETS, maps)
+
+
+def test_images_that_are_not_square_can_be_blurred():
+    assert FILLS["blur"](IMAGES[:, :, :8]).shape == (3, 3, 8, 32)
