@@ -319,7 +319,7 @@ function render({ model, el }) {
     const seen = panes.map((parts, m) => [parts, m]).filter(([parts]) => !parts.node.hidden);
     const pictures = [{ title: heading(s), range: "", layers: [[original, 1], [edge, 1]] }, ...seen.map(([parts, m]) => ({
       title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "),
-      layers: [[parts.image, 1], [parts.map, s.opacity], [parts.edge, 1]] }))];
+      layers: [[parts.image, 1], [parts.map, Number(parts.map.style.opacity)], [parts.edge, 1]] }))];
     const { smooth: _, ...saved } = s, name = `${heading(s)}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
     const sentence = live.textContent;
     save(`${name}.png`, await exportPicture(pictures, sentence));

@@ -191,6 +191,7 @@ def stepper_seen(data, state):
     kept = filters(data)[state.only]
     legends = []
     widths = []
+    opacities = [state.opacity if pane.peak else 0 for pane in expected.panes]
     for pane in expected.panes:
         legends += [number(pane.low), MAP_KINDS[state.kind].unit, number(pane.high)]
         largest = max(1e-12, *(abs(part) for bar in pane.bars for part in bar[:3]))
@@ -203,7 +204,7 @@ def stepper_seen(data, state):
             ".legend span": legends,
         },
         styles={
-            "canvas.map:visible": ("opacity", [state.opacity] * len(expected.panes)),
+            "canvas.map:visible": ("opacity", opacities),
             ".pane:visible .ledger .support": ("width", widths),
         },
         pictures=tuple(palette(signed(state))[pane.indices] for pane in expected.panes),
