@@ -6,7 +6,11 @@ that is still the stub are told. Who must be certain runs the submissions again 
 by ``nbgrader autograde`` or papermill.
 """
 
+import csv
+import os
+import stat
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +18,7 @@ import pandas as pd
 import typer
 
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import load_json, notebooks, source_of
+from kdnb.core.notebook_files import load_json, notebooks, parse_notebook, source_of
 from kdnb.core.runs import atomic_path
 from kdnb.core.tables import harmless
 from kdnb.course.checks import COLOURS, MIME
@@ -24,12 +28,15 @@ from tools.exercises import NAMED, exercises
 __all__ = ["COLUMNS", "grade"]
 
 COLUMNS = ("file", "notebook", "exercise", "outcome", "said", "note")
+MAX_BYTES = 32 * 2**20  # of a submission; an executed notebook of the study has one at most
 # notebook → exercise → answer and check, as given out
 Reference = dict[str, dict[str, tuple[Any, Any]]]
 
 
 def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
     """Grade every notebook under a folder, whatever its name; a broken file touches no other.
+
+    Plain files are read; a link, a pipe or a file that is too large is named and not graded.
 
     Args:
         folder: The submissions, in folders or not.
@@ -46,7 +53,7 @@ def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
 
     if not folder.is_dir():
         raise UserError(f"'{folder}' is no folder: give the folder of submitted notebooks")
-    files = sorted(p for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    files = sorted(_submitted(folder))
     if not files:
         raise UserError(f"no notebook (*.ipynb) in '{folder}'")
     reference = {}
@@ -55,16 +62,69 @@ def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
         if given_out:
             reference[path.stem] = given_out
     rows = []
+    first_of: dict[tuple[int, int], str] = {}  # number of a file on its disk → its first name
     for file in files:
         name = str(file.relative_to(folder))
-        rows += [(name, *row) for row in _graded(file, reference)]
-    return pd.DataFrame(rows, columns=COLUMNS).map(harmless)
+        for row in _graded(file, reference):
+            rows.append((name, *row[:-1], _with_twin(file, name, first_of, row[-1])))
+    return pd.DataFrame(rows, columns=COLUMNS).map(_plain)
+
+
+def _submitted(folder: Path) -> Iterator[Path]:
+    """Paths of notebooks, and of links to folders, whatever they are; folders are not followed."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != ".ipynb_checkpoints"]
+        for name in folders + names:
+            path = Path(parent, name)
+            if name.endswith(".ipynb") or (name in folders and path.is_symlink()):
+                yield path
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a submission; a UserError where it is no plain file of a sensible size."""
+    if path.is_symlink():
+        raise UserError(f"is a link to '{os.readlink(path)}', which is not followed")
+    handle = None
+    try:
+        # a pipe that nobody writes to would never open
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise UserError("is no plain file")
+        if about.st_size > MAX_BYTES:
+            raise UserError(
+                f"has {about.st_size / 2**20:.0f} MB, accepted are {MAX_BYTES // 2**20}: "
+                "clear its outputs, run it again and save it"
+            )
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from None
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _with_twin(file: Path, name: str, first_of: dict[tuple[int, int], str], note: str) -> str:
+    """A note that also names an earlier submission which is the very same file on the disk."""
+    about = os.lstat(file)
+    first = first_of.setdefault((about.st_dev, about.st_ino), name)
+    return (
+        note if first == name else "; ".join(filter(None, [note, f"is the same file as '{first}'"]))
+    )
+
+
+def _plain(text: str) -> str:
+    """One line of characters that can be written and shown, and that no spreadsheet runs."""
+    written = text.encode("utf-8", "backslashreplace").decode()
+    shown = "".join(char if char.isprintable() else " " for char in written)
+    return harmless(shown.lstrip())
 
 
 def _graded(file: Path, reference: Reference) -> list[tuple[str, str, str, str, str]]:
     """Notebook, exercise, outcome, what was said and the note, for each exercise of a file."""
     try:
-        notebook = load_json(file)
+        notebook = parse_notebook(_read(file), file.name)
         stem = _which(notebook, reference)
         cells = []
         for cell in notebook["cells"]:
@@ -140,7 +200,8 @@ def main(
         raise UserError("no folder of submissions: make grade FOLDER=path")
     rows = grade(Path(folder), notebooks())
     with atomic_path(out) as temporary:
-        rows.to_csv(temporary, index=False, lineterminator="\n")
+        # quoted, lest a spreadsheet that splits at semicolons finds a formula behind one
+        rows.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
     counts = rows["outcome"].value_counts()
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     print(f"{rows['file'].nunique()} notebooks: {told}; {out}")

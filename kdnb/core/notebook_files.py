@@ -14,6 +14,7 @@ __all__ = [
     "Notebook",
     "code_cells",
     "load_json",
+    "parse_notebook",
     "notebooks",
     "parameters_of",
     "source_of",
@@ -45,13 +46,24 @@ def load_json(path: Path) -> Notebook:
         UserError: If it is no notebook of format 4; says why.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(f"'{path.name}' cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"'{path.name}' is broken JSON: {error}") from None
+    return parse_notebook(data, path.name)
+
+
+def parse_notebook(data: bytes, name: str) -> Notebook:
+    """A notebook from the bytes of its file.
+
+    Raises:
+        UserError: If it is no notebook of format 4; says why.
+    """
+    try:
+        found = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"'{name}' is broken JSON: {error}") from None
     if not isinstance(found, dict) or not isinstance(found.get("cells"), list):
-        raise UserError(f"'{path.name}' is no notebook of format 4: it has no list of cells")
+        raise UserError(f"'{name}' is no notebook of format 4: it has no list of cells")
     return found
 
 

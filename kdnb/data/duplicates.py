@@ -16,6 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from sklearn.utils.extmath import randomized_svd
 
+from kdnb.data.crowds import Alike, distinct, join
+
 __all__ = [
     "components",
     "correlations",
@@ -26,6 +28,12 @@ __all__ = [
     "thumbnails",
 ]
 
+NEAR = 0.999  # correlation of near duplicates
+DETAIL = 0.991  # of the detail of rescaled copies
+WHOLE = 0.995  # of the whole of rescaled copies
+SAMPLE = 500  # images that stand for a set
+CROWD_AXES = 256  # principal components in which crowds are compared
+CROWD = 100  # images that look like one, on average: more are joined as crowds
 BLOCK = 2048  # pairs whose thumbnails are gathered at a time: bounds the memory
 
 
@@ -67,7 +75,7 @@ def pair_correlation(rows: np.ndarray, others: np.ndarray, pairs: np.ndarray) ->
 
 
 def near_duplicates(
-    thumbs: np.ndarray, threshold: float = 0.999, flip_invariant: bool = False
+    thumbs: np.ndarray, threshold: float = NEAR, flip_invariant: bool = False
 ) -> np.ndarray:
     """Every pair of `thumbnails` (N, D) whose correlation exceeds the threshold.
 
@@ -84,7 +92,7 @@ def near_duplicates(
     return _ordered(np.concatenate(found))
 
 
-def find_copies(thumbs: np.ndarray, detail: float = 0.991, whole: float = 0.995) -> np.ndarray:
+def find_copies(thumbs: np.ndarray, detail: float = DETAIL, whole: float = WHOLE) -> np.ndarray:
     """Near duplicates that may also be mirrored left-right, rescaled by 2 % or re-encoded.
 
     Both the `thumbnails`, of side 64, and their detail between 0.85 and 1.5 px (a difference of
@@ -97,12 +105,21 @@ def find_copies(thumbs: np.ndarray, detail: float = 0.991, whole: float = 0.995)
     """
     close = _finder(_detail(thumbs))
     found = []
+    for view, view_detail in _views(thumbs):
+        pairs = close(view_detail, detail)
+        found.append(pairs[pair_correlation(thumbs, view, pairs) > whole])
+    return _ordered(np.concatenate(found))
+
+
+def _views(thumbs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All images as they may have been rescaled and mirrored, and their detail.
+
+    The first two are of no other size.
+    """
     for variant in _rescaled(thumbs):
         fine = _detail(variant)
-        for view, view_detail in ((variant, fine), (_mirror(variant), _mirror(fine))):
-            pairs = close(view_detail, detail)
-            found.append(pairs[pair_correlation(thumbs, view, pairs) > whole])
-    return _ordered(np.concatenate(found))
+        yield variant, fine
+        yield _mirror(variant), _mirror(fine)
 
 
 def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
@@ -111,25 +128,71 @@ def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
     Images look the same if they are near duplicates, mirrored or not, or rescaled `find_copies`.
     The latter are believed only where the set itself does not speak against them: if more than 1
     in 20 pairs join two classes or two known patients, as among hazy fundus images, none is used,
-    and ``attrs["notes"]`` says so.
+    and ``attrs["notes"]`` says so. Where images look like more than ``CROWD`` others on average,
+    the same is found without a list of every pair, and those pairs are counted that join something.
     """
-    rescaled = find_copies(thumbs)
+    if _is_crowded(thumbs):
+        pairs, notes = _crowd_pairs(manifest, thumbs)
+    else:
+        believed, notes = _believed(find_copies(thumbs), manifest)
+        pairs = np.concatenate([near_duplicates(thumbs, flip_invariant=True), believed])
+    family = components(manifest, ["family", "sha256"], pairs)
+    family.attrs["notes"] = notes
+    return family
+
+
+def _believed(rescaled: np.ndarray, manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Of the pairs (M, 2) of rescaled copies those to join, and a note where there are none."""
     known = manifest.reindex(columns=["label", "patient"], fill_value="").to_numpy(object)
     a = known[rescaled[:, 0]]  # (M, 2): class and patient
     b = known[rescaled[:, 1]]
     wrong = ((a != b) & (a != "") & (b != "")).any(axis=1)
-    notes = []
-    believed = rescaled[~wrong]
-    if wrong.sum() > len(rescaled) / 20:
-        notes.append(
-            f"rescaled copies are not joined: {wrong.sum()} of {len(rescaled)} pairs are of two "
-            "classes or patients"
+    if wrong.sum() <= len(rescaled) / 20:
+        return rescaled[~wrong], []
+    note = (
+        f"rescaled copies are not joined: {wrong.sum()} of {len(rescaled)} pairs are of two "
+        "classes or patients"
+    )
+    return rescaled[:0], [note]
+
+
+def _is_crowded(thumbs: np.ndarray) -> bool:
+    """Whether a sample of images has more than ``CROWD`` candidates of copies on average."""
+    for rows, threshold in ((thumbs, NEAR), (_detail(thumbs), DETAIL)):
+        basis = _basis(rows)
+        live = rows[rows.any(axis=1)] @ basis
+        sample = live[np.linspace(0, len(live) - 1, min(len(live), SAMPLE)).astype(int)]
+        counts = KDTree(live).query_ball_point(sample, _radius(threshold), return_length=True)
+        if len(counts) and counts.mean() > CROWD:
+            return True
+    return False
+
+
+def _crowd_pairs(manifest: pd.DataFrame, thumbs: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Pairs (M, 2) that join the families of a crowded set, and notes."""
+    first, place = distinct(thumbs)
+    own = thumbs[first]
+    basis = _basis(own, CROWD_AXES)
+    labels = np.arange(len(own))
+    near = [np.column_stack([first[place], np.arange(len(thumbs))])]
+    for view in (own, _mirror(own)):
+        labels, pairs = join(
+            [Alike(own, view, NEAR)], basis, labels, "comparing crowds", symmetric=True
         )
-        believed = rescaled[:0]
-    pairs = np.concatenate([near_duplicates(thumbs, flip_invariant=True), believed])
-    family = components(manifest, ["family", "sha256"], pairs)
-    family.attrs["notes"] = notes
-    return family
+        near.append(first[pairs])
+    fine = _detail(own)
+    basis = _basis(fine, CROWD_AXES)
+    rescaled = [np.empty((0, 2), np.int64)]
+    for number, (view, view_detail) in enumerate(_views(own)):
+        if labels.max() == 0:  # all is one family
+            break
+        conditions = [Alike(fine, view_detail, DETAIL), Alike(own, view, WHOLE)]
+        labels, pairs = join(
+            conditions, basis, labels, "comparing rescaled crowds", symmetric=number < 2
+        )
+        rescaled.append(first[pairs])
+    believed, notes = _believed(_ordered(np.concatenate(rescaled)), manifest)
+    return np.concatenate([*near, believed]), notes
 
 
 def components(
@@ -215,15 +278,13 @@ def _rescaled(thumbs: np.ndarray) -> Iterator[np.ndarray]:
         yield _standardise((scale @ _square(thumbs) @ scale.T).reshape(thumbs.shape))
 
 
-def _finder(rows: np.ndarray, axes: int = 24) -> Callable[[np.ndarray, float], np.ndarray]:
+def _finder(rows: np.ndarray) -> Callable[[np.ndarray, float], np.ndarray]:
     """A search for the pairs (i in rows, j in others), i != j, of a correlation above a threshold.
 
     Rows of zeros are left out. A projection to principal components never lengthens a distance: the
     radius search there misses nothing.
     """
-    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), 500)).astype(int)]
-    _, _, directions = randomized_svd(sample - sample.mean(axis=0), axes, random_state=0)
-    basis = directions.T  # orthonormal columns
+    basis = _basis(rows)
 
     def indexed(some: np.ndarray) -> tuple[np.ndarray, KDTree]:
         live = np.flatnonzero(some.any(axis=1))
@@ -232,11 +293,22 @@ def _finder(rows: np.ndarray, axes: int = 24) -> Callable[[np.ndarray, float], n
     live, tree = indexed(rows)
 
     def close(others: np.ndarray, threshold: float) -> np.ndarray:
-        radius = (2 * (1 - threshold)) ** 0.5 + 1e-4  # the margin is for rounding
         other_live, other_tree = indexed(others)
-        near = tree.sparse_distance_matrix(other_tree, radius, output_type="ndarray")
+        near = tree.sparse_distance_matrix(other_tree, _radius(threshold), output_type="ndarray")
         pairs = np.column_stack([live[near["i"]], other_live[near["j"]]])
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
         return pairs[pair_correlation(rows, others, pairs) > threshold]
 
     return close
+
+
+def _basis(rows: np.ndarray, axes: int = 24) -> np.ndarray:
+    """(D, axes) the principal components of rows (N, D): orthonormal columns."""
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(int)]
+    _, _, directions = randomized_svd(sample - sample.mean(axis=0), axes, random_state=0)
+    return directions.T
+
+
+def _radius(threshold: float) -> float:
+    """Distance of two rows of unit norm that correlate at a threshold; a margin for rounding."""
+    return (2 * (1 - threshold)) ** 0.5 + 1e-4

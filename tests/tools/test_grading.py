@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -183,3 +184,47 @@ def test_a_folder_without_submissions_is_one_clear_line(make, tmp_path):
     make(tmp_path / "work")
     with pytest.raises(UserError, match="work'"):
         grade(tmp_path / "work", notebooks())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
+def test_odd_files_are_named_and_the_others_are_graded_all_the_same(given, tmp_path):
+    every = {"e1": "passed", "e2": "passed", "e3": "passed"}
+    folder = tmp_path / "work"
+    folder.mkdir()
+    whole = json.dumps(solved(given, **every))
+    (folder / "honest.ipynb").write_text(whole)
+    (folder / "marked.ipynb").write_text("\ufeff" + whole, "utf-8")
+    (folder / os.fsdecode(b"odd\xff.ipynb")).write_text(whole)
+    (folder / "latin.ipynb").write_bytes(whole.replace("Right.", "\xe9").encode("latin-1"))
+    os.mkfifo(folder / "pipe.ipynb")
+    (folder / "folder.ipynb").mkdir()
+    (folder / "link.ipynb").symlink_to("honest.ipynb")
+    (folder / "others").symlink_to("/")
+    (folder / "twin.ipynb").hardlink_to(folder / "honest.ipynb")
+    with (folder / "large.ipynb").open("wb") as file:
+        file.truncate(300 * 2**20)
+    for name, said in {"cut": "\ud800", "tab": "\t=1+1", "lines": " \n=1+1;=2\t=3\x00"}.items():
+        notebook = solved(given, **every)
+        record = check_cell(notebook)["outputs"][0]["data"]
+        record[next(k for k in record if "kdnb" in k)]["said"] = said
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
+    command = [sys.executable, "-m", "tools.grading", folder, "--out", tmp_path / "g.csv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    table = pd.read_csv(tmp_path / "g.csv", dtype=str, keep_default_na=False)
+    first = table.drop_duplicates("file").set_index("file")
+    refused = first[first["outcome"] == "not graded"]["note"]
+    assert refused["pipe.ipynb"] == refused["folder.ipynb"] == "is no plain file"
+    assert refused["link.ipynb"] == "is a link to 'honest.ipynb', which is not followed"
+    assert "is a link to '/'" in refused["others"]
+    assert "has 300 MB, accepted are 32" in refused["large.ipynb"]
+    assert "broken JSON" in refused["latin.ipynb"]
+    graded = first[first["outcome"] == "passed"]
+    assert set(graded.index) == {
+        *("honest.ipynb", "marked.ipynb", r"odd\udcff.ipynb", "twin.ipynb"),
+        *("cut.ipynb", "tab.ipynb", "lines.ipynb"),
+    }
+    assert graded["note"]["twin.ipynb"] == "is the same file as 'honest.ipynb'"
+    assert graded["said"]["tab.ipynb"] == "'=1+1" and graded["said"]["cut.ipynb"] == r"\ud800"
+    assert graded["said"]["lines.ipynb"] == "'=1+1;=2 =3 "
+    assert '"\'=1+1;=2 =3 "' in (tmp_path / "g.csv").read_text("utf-8"), "quoted"
