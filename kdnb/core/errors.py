@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["DamagedRun", "UserError"]
+import re
+
+__all__ = ["DamagedRun", "UserError", "in_one_line"]
+
+# control characters, line ends of Unicode, and bytes of a file's name that are no UTF-8
+UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def in_one_line(text: str) -> str:
+    """Text that any terminal shows in one line: what cannot be shown is written as an escape.
+
+    >>> print(in_one_line("a\\nb"))
+    a\\nb
+    """
+    return UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class UserError(ValueError):
@@ -11,6 +25,10 @@ class UserError(ValueError):
     The message says what was received, what is accepted and what to do. The command line prints it
     and exits with code 2; a notebook shows it without a traceback.
     """
+
+    def __init__(self, message: str = "") -> None:
+        """With a message that is put into one line."""
+        super().__init__(in_one_line(message))
 
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: one line instead of a traceback."""

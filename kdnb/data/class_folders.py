@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, in_one_line
 from kdnb.core.runs import digest
 from kdnb.data.class_level import find_layout
 from kdnb.data.file_kinds import (
@@ -102,7 +102,8 @@ def class_folders(
     filled = {class_folder(steps_of(name)[:-1]) for name in images}
     _check_lost(listing, found, class_folder, filled, origin)
     entries = [entry._replace(mask=masks.get(entry.path, "")) for entry in _unique_ids(entries)]
-    return sorted(entries), (*_lone_masks(alone), *notes, *notes_on(listing, found))
+    notes = [*_lone_masks(alone), *notes, *notes_on(listing, found)]
+    return sorted(entries), tuple(in_one_line(note) for note in notes)
 
 
 def masks_beside(images: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -337,8 +338,7 @@ def _check_lost(
         if not all(is_document(name) for name in files[folder]):
             told.append(counted(files[folder], found.dicom))
         if links[folder]:
-            many = len(links[folder])
-            told.append(f"{many:,} {'link' if many == 1 else 'links'}, which are not followed")
+            told.append(f"links, which are not followed: {len(links[folder]):,}")
         if told:
             raise UserError(
                 f"class folder '{folder}' in '{origin}' has no image that can be read: "

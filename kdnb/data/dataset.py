@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from dataclasses import dataclass, field
 from functools import partial
@@ -387,9 +388,10 @@ def _make_split(manifest: pd.DataFrame, drawn: dict[str, Any], run: Run) -> None
 
 
 def _write(table: pd.DataFrame, run: Run, name: str) -> None:
-    table.to_csv(
-        run.path(f"{name}.csv"), index=False, lineterminator="\n", errors="surrogateescape"
-    )
+    rules = {"index": False, "lineterminator": "\n", "errors": "surrogateescape"}
+    if table.select_dtypes(["object", "string"]).map(lambda text: "\r" in text).any(axis=None):
+        rules["quoting"] = csv.QUOTE_ALL  # macOS names files "Icon\r"; a bare one ends a line
+    table.to_csv(run.path(f"{name}.csv"), **rules)
 
 
 def _read(run: Run, name: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, in_one_line
 from kdnb.core.runs import digest
 from kdnb.data.class_folders import Entry, patient_in_two_folds
 from kdnb.data.names import join_spellings, key
@@ -80,13 +80,14 @@ def csv_source(path: Path) -> Source:
         identity += digest(table["patient"].tolist())
     if joined:
         identity += digest(table["label"].tolist())
+    notes += [*joined, *doubtful_patients(table), *_outside(table["path"], path)]
     return Source(
         name=path.name,
         identity=identity,
         entries=sorted(entries),
         read=read,
         read_mask=read,
-        notes=(*notes, *joined, *doubtful_patients(table), *_outside(table["path"], path)),
+        notes=tuple(map(in_one_line, notes)),
     )
 
 

@@ -23,13 +23,14 @@ def key(name: str) -> str:
 
 @cache
 def class_key(name: str) -> str:
-    """A class's name without case, and without spaces, "_" and "-" between its words.
+    """A class's name without case, spaces, "_", and "-" between its words.
 
-    >>> class_key("No Tumor"), class_key("no_tumor"), class_key("HER2-"), class_key("HER2+")
-    ('notumor', 'notumor', 'her2-', 'her2+')
+    >>> class_key("No Tumor"), class_key("no_tumor"), class_key("HER2-"), class_key("grade -1")
+    ('notumor', 'notumor', 'her2-', 'grade-1')
     """
-    plain = clean(name).casefold().strip(" _") or name
-    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", plain)
+    plain = clean(name).casefold()
+    joined = re.sub(r"(?<=[^\W_])(-+[\s_]*|[\s_]+-+[\s_]+)(?=[^\W_])", "", plain)
+    return re.sub(r"[\s_]+", "", joined) or name
 
 
 def clean(name: str) -> str:

@@ -243,7 +243,7 @@ def test_links_in_a_folder_are_counted_and_no_class_is_lost_by_one(tmp_path):
     assert [entry.path for entry in found.entries] == ["a/1.jpg", "b/1.jpg"]
     assert found.notes == ("links are not followed, passed over: 1 (a/2.jpg)",)
     (path / "c").symlink_to(tmp_path / "elsewhere" / "c")
-    with pytest.raises(UserError, match="class folder 'c' .* no image .*1 link, .*not followed"):
+    with pytest.raises(UserError, match="class folder 'c' .* no image .*links, .*not followed: 1"):
         custom(path)
 
 
