@@ -225,10 +225,15 @@ def test_kills_of_kernels_workers_and_driver_lose_nothing(write, folder):
         LOGGED.format(log=folder / "log.txt") + f"delay = 1.0\n[grid]\nx = {list(range(14))}"
     )
     root, rng = folder / "runs", Random(0)
+
+    def one_is_in_the_middle():
+        done = len(list(root.glob("sweep/*/done.json")))
+        return kernels(root) and len(started(folder)) > done
+
     driver = sweep(path, root, "--workers", "2")
     for victim in rng.sample(["kernel", "worker"] * 2 + ["driver"], k=5):
-        wait_for(partial(kernels, root))
-        time.sleep(rng.uniform(0.5, 1.5))
+        wait_for(one_is_in_the_middle)
+        time.sleep(rng.uniform(0, 1))
         children = psutil.Process(driver.pid).children()
         alive = {
             "kernel": kernels(root),
