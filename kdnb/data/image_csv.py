@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -94,10 +96,15 @@ def csv_source(path: Path) -> Source:
 def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a CSV of images, str: path, label and the columns of ``OPTIONAL``; and notes."""
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-        )
-    except ValueError as error:  # pandas' parser and decoding errors
+        _check_fields(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of empty fields at the end
+            table = pd.read_csv(
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+            )
+    except UserError:
+        raise
+    except (ValueError, csv.Error) as error:  # pandas' parser and decoding errors
         raise UserError(
             f"'{path}' is no readable CSV ({error}): accepted is UTF-8 with a header"
         ) from None
@@ -148,6 +155,19 @@ def _outside(names: pd.Series, path: Path) -> list[str]:
         return []
     some = ", ".join(out[:3])
     return [f"{len(out):,} images lie outside of the CSV's folder and are read from there: {some}"]
+
+
+def _check_fields(path: Path) -> None:
+    """Whether a row has more fields than the header names: pandas would drop them."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        for number, row in enumerate(rows, start=2):
+            if len(header) > 1 and any(field.strip() for field in row[len(header) :]):
+                raise UserError(
+                    f"row {number} of '{path}' has {len(row)} fields, the header names "
+                    f"{len(header)}: name every column, or put a name with a comma into quotes"
+                )
 
 
 def _check_separator(columns: Sequence[str], path: Path) -> None:

@@ -57,7 +57,7 @@ def png(number):
 # in an archive a backslash may be the separator of Windows
 alphabet = st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0\\")
 free_names = st.text(alphabet, min_size=1, max_size=8).filter(
-    lambda name: name.strip(" _.") == name and len(name.encode()) < 100
+    lambda name: name.strip(" _.") == name.strip() == name and len(name.encode()) < 100
 )
 class_names = st.one_of(st.sampled_from(ODD_NAMES), free_names)
 

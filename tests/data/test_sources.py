@@ -369,6 +369,7 @@ def test_a_class_folder_of_masks_alone_is_empty(tmp_path):
         ("file,class\nx,a\n", "lacks the column path, label: found file, class"),
         ("path,label\nx.jpg,a\nx.jpg,b\n", "line 3 .*second time"),
         ("path,label\nx.jpg,\n", "line 2 .*lacks a path or a label"),
+        ("path,label\nx.jpg,a,b\n", "row 2 .*has 3 fields, the header names 2"),
         ("path,label,split\nx.jpg,a,holdout\n", "line 2 .*split other than"),
         (
             "path,label,patient,fold\nx.jpg,a,p,1\ny.jpg,a,,2\nz.jpg,a,p,2\n",
