@@ -16,13 +16,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from sklearn.utils.extmath import randomized_svd
 
+from kdnb.core.progress import track
 from kdnb.data.crowds import Alike, distinct, join
 
 __all__ = [
+    "closest",
     "components",
     "correlations",
     "find_copies",
     "find_families",
+    "is_crowded",
     "near_duplicates",
     "pair_correlation",
     "thumbnails",
@@ -34,6 +37,7 @@ WHOLE = 0.995  # of the whole of rescaled copies
 SAMPLE = 500  # images that stand for a set
 CROWD_AXES = 256  # principal components in which crowds are compared
 CROWD = 100  # images that look like one, on average: more are joined as crowds
+ROWS = 512  # rows compared with all others at a time
 BLOCK = 2048  # pairs whose thumbnails are gathered at a time: bounds the memory
 
 
@@ -92,6 +96,33 @@ def near_duplicates(
     return _ordered(np.concatenate(found))
 
 
+def closest(
+    thumbs: np.ndarray, in_a: np.ndarray, in_b: np.ndarray, threshold: float = NEAR
+) -> pd.DataFrame:
+    """Near duplicates between two parts of a set, without a list of every pair.
+
+    Args:
+        thumbs: `thumbnails` (N, D).
+        in_a: (N,) bool, the first part.
+        in_b: (N,) bool, the second.
+        threshold: Of the correlation.
+
+    Returns:
+        Columns b (a row of the second part that has any), a (the row of the first that is most
+        like it) and count (how many there are).
+    """
+    first = np.flatnonzero(in_a)
+    second = np.flatnonzero(in_b)
+    found = [pd.DataFrame({"b": [], "a": [], "count": []}, dtype=np.int64)]
+    for start in track(range(0, len(second) if len(first) else 0, ROWS), "comparing parts"):
+        block = second[start : start + ROWS]
+        alike = thumbs[block] @ thumbs[first].T
+        count = (alike > threshold).sum(axis=1)
+        rows = {"b": block, "a": first[alike.argmax(axis=1)], "count": count}
+        found.append(pd.DataFrame(rows)[count > 0])
+    return pd.concat(found, ignore_index=True)
+
+
 def find_copies(thumbs: np.ndarray, detail: float = DETAIL, whole: float = WHOLE) -> np.ndarray:
     """Near duplicates that may also be mirrored left-right, rescaled by 2 % or re-encoded.
 
@@ -131,7 +162,7 @@ def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
     and ``attrs["notes"]`` says so. Where images look like more than ``CROWD`` others on average,
     the same is found without a list of every pair, and those pairs are counted that join something.
     """
-    if _is_crowded(thumbs):
+    if is_crowded(thumbs):
         pairs, notes = _crowd_pairs(manifest, thumbs)
     else:
         believed, notes = _believed(find_copies(thumbs), manifest)
@@ -156,7 +187,7 @@ def _believed(rescaled: np.ndarray, manifest: pd.DataFrame) -> tuple[np.ndarray,
     return rescaled[:0], [note]
 
 
-def _is_crowded(thumbs: np.ndarray) -> bool:
+def is_crowded(thumbs: np.ndarray) -> bool:
     """Whether a sample of images has more than ``CROWD`` candidates of copies on average."""
     for rows, threshold in ((thumbs, NEAR), (_detail(thumbs), DETAIL)):
         basis = _basis(rows)
@@ -174,7 +205,8 @@ def _crowd_pairs(manifest: pd.DataFrame, thumbs: np.ndarray) -> tuple[np.ndarray
     own = thumbs[first]
     basis = _basis(own, CROWD_AXES)
     labels = np.arange(len(own))
-    near = [np.column_stack([first[place], np.arange(len(thumbs))])]
+    same = np.column_stack([first[place], np.arange(len(thumbs))])
+    near = [same[thumbs.any(axis=1)]]  # images of one grey are like nothing
     for view in (own, _mirror(own)):
         labels, pairs = join(
             [Alike(own, view, NEAR)], basis, labels, "comparing crowds", symmetric=True

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from kdnb.data.duplicates import components, correlations, near_duplicates, pair_correlation
+from kdnb.data.duplicates import (
+    closest,
+    components,
+    correlations,
+    is_crowded,
+    near_duplicates,
+    pair_correlation,
+)
 
 __all__ = ["MEMORY", "groups", "interval_groups", "leak_ledger", "leak_meter", "skill"]
 
@@ -46,13 +54,19 @@ def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
         exact) and count: how many images of part a leak to b in this way. Of these, a is the most
         similar (near) or the first.
     """
-    pairs = near_duplicates(thumbs)
-    pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    pairs = pairs[np.argsort(-pair_correlation(thumbs, thumbs, pairs), kind="stable")]
+    if is_crowded(thumbs):
+        near = partial(closest, thumbs)
+    else:
+        pairs = near_duplicates(thumbs)
+        pairs = np.concatenate([pairs, pairs[:, ::-1]])
+        order = np.argsort(-pair_correlation(thumbs, thumbs, pairs), kind="stable")
+        near = partial(_first_of, pairs[order])
     part = table["part"].to_numpy()
     found = []
     for part_a, part_b in CROSSINGS:
-        rows = _crossing(table, pairs, part == part_a, part == part_b)
+        in_a = part == part_a
+        in_b = part == part_b
+        rows = _crossing(table, near(in_a, in_b), in_a, in_b)
         found.append(rows.assign(part_a=part_a, part_b=part_b))
     ledger = pd.concat(found, ignore_index=True)
     ends = ledger[["a", "b"]].to_numpy(np.int64)
@@ -64,14 +78,23 @@ def leak_ledger(table: pd.DataFrame, thumbs: np.ndarray) -> pd.DataFrame:
     return ledger[[*columns, "similarity", "count"]]
 
 
+def _first_of(pairs: np.ndarray, in_a: np.ndarray, in_b: np.ndarray) -> pd.DataFrame:
+    """Columns b, a, count: for each row b of the second part the first pair (a, b), and how many.
+
+    ``pairs`` (M, 2) are in their order, the parts are given as (N,) bool.
+    """
+    across = pairs[in_a[pairs[:, 0]] & in_b[pairs[:, 1]]]
+    near = pd.DataFrame(across, columns=["a", "b"])
+    return near.groupby("b")["a"].agg(a="first", count="size").reset_index()
+
+
 def _crossing(
-    table: pd.DataFrame, pairs: np.ndarray, in_a: np.ndarray, in_b: np.ndarray
+    table: pd.DataFrame, near: pd.DataFrame, in_a: np.ndarray, in_b: np.ndarray
 ) -> pd.DataFrame:
     """Columns kind, a, b, count: rows b of one part that leak from rows a of another, by kind."""
-    near = pd.DataFrame(pairs[in_a[pairs[:, 0]] & in_b[pairs[:, 1]]], columns=["a", "b"])
     kinds = {
         "exact": _sharing(table["sha256"], in_a, in_b),
-        "near": near.groupby("b")["a"].agg(a="first", count="size").reset_index(),
+        "near": near,
     }
     if "origin" in table:
         kinds["mirrored copy"] = _mirrored(table, in_a, in_b)

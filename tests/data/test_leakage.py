@@ -51,6 +51,42 @@ def test_near_duplicates_are_all_found(seed, threshold):
     np.testing.assert_array_equal(leakage.near_duplicates(thumbs, threshold), expected)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_crowds_have_the_same_families_and_ledger_as_other_sets(seed, monkeypatch):
+    table, thumbs = phantom(seed=seed, family=phantoms.FAMILIES[seed % 3], duplicates=0.4)
+    pixels = noisy_pixels(seed, size=60, side=64)
+    other = duplicates.thumbnails(pixels)
+    thumbs = np.concatenate([thumbs, other, duplicates._mirror(other[:20]), other[10:30]])
+    rng = np.random.default_rng(seed)
+    ids = [f"{number:03}" for number in range(len(thumbs))]
+    table = pd.DataFrame({"image_id": ids, "label": "a", "patient": "", "family": ""})
+    table["sha256"] = ids
+    table["part"] = rng.choice(["train", "val", "test"], len(table))
+    usual = duplicates.find_families(table, thumbs), leakage.leak_ledger(table, thumbs)
+    assert usual[0].nunique() < len(table) and (usual[1]["kind"] == "near").any()
+    monkeypatch.setattr(duplicates, "CROWD", -1)
+    crowd = duplicates.find_families(table, thumbs), leakage.leak_ledger(table, thumbs)
+    assert crowd[0].equals(usual[0]) and crowd[0].attrs == usual[0].attrs
+    columns = ["kind", "part_a", "part_b", "id_b", "count"]
+    pd.testing.assert_frame_equal(crowd[1][columns], usual[1][columns])
+    np.testing.assert_allclose(crowd[1]["similarity"], usual[1]["similarity"], atol=1e-5)
+
+
+def test_a_crowd_is_joined_without_a_list_of_its_pairs(monkeypatch):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64] / 64
+    shapes = np.stack([np.sin(7 * x + 4 * y**2), np.cos(5 * x * y)]).reshape(2, -1)
+    base = 120 + 100 * np.repeat(shapes, 150, axis=0)
+    frames = np.clip(base + rng.normal(0, 1, base.shape), 0, 255).astype(np.uint8)
+    pixels = frames.reshape(300, 64, 64, 1).repeat(3, axis=3)
+    for name in ("near_duplicates", "find_copies"):
+        monkeypatch.delattr(duplicates, name)
+    ids = [f"{number:04}" for number in range(300)]
+    table = pd.DataFrame({"image_id": ids, "sha256": ids})
+    families = duplicates.find_families(table, duplicates.thumbnails(pixels))
+    assert set(families) == {"0000", "0150"}
+
+
 def test_families_are_the_planted_ones():
     table, thumbs = phantom(duplicates=0.3)
     family = duplicates.find_families(table[["image_id"]], thumbs)
