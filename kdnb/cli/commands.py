@@ -163,26 +163,30 @@ def figures(
     partial: Annotated[
         bool, typer.Option("--partial", help="accept that runs of the plan are missing")
     ] = False,
-    plan: Annotated[
-        str, typer.Option(help="the plan of the results; empty: sweeps/results.toml")
+    only: Annotated[
+        str, typer.Option(help="results or patients, the folder to make; empty: both")
     ] = "",
     runs_dir: RunsDir = "",
 ) -> None:
-    """Make figures/results and the findings in README and docs from the collected runs."""
+    """Make the folders of figures/ from collected runs, and the findings in README and docs."""
     from kdnb.batch.plan import read_plan
-    from kdnb.results.build import COLLECTED, build_tables, write_findings
+    from kdnb.results.build import SECTIONS, build_tables, write_findings
     from kdnb.results.collected_runs import collect_runs
 
-    root = project_root()
-    path = Path(plan) if plan else root / "sweeps" / "results.toml"
-    if collect:
-        settings = Settings.checked({"runs_dir": runs_dir})
-        runs = collect_runs(read_plan(path), settings.runs, root / "figures" / COLLECTED)
-        print(f"{len(runs['runs'])} runs collected")
-    tables = build_tables(path, root / "figures", partial=partial)
-    print(f"{len(tables)} tables in {root / 'figures' / 'results'}")
-    write_findings(tables, root / "README.md", 5)
-    print(write_findings(tables, root / "docs" / "results.md"), end="")
+    if only and only not in SECTIONS:
+        raise UserError(f"--only must be one of {', '.join(SECTIONS)}, got {only!r}")
+    folder = project_root() / "figures"
+    for name in [only] if only else SECTIONS:
+        section = SECTIONS[name]
+        if collect:
+            settings = Settings.checked({"runs_dir": runs_dir})
+            plan = read_plan(section.plan_file)
+            runs = collect_runs(plan, settings.runs, folder / section.collected)
+            print(f"{name}: {len(runs['runs'])} runs collected")
+        tables = build_tables(section, folder, partial=partial)
+        print(f"{name}: {len(tables)} tables in {folder / name}")
+        for page, most in section.pages.items():
+            print(write_findings(section, tables, project_root() / page, most), end="")
 
 
 @app.command()

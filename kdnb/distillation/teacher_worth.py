@@ -9,7 +9,7 @@ import pandas as pd
 
 from kdnb.core.statistics import Groups, Interval, group_bootstrap
 
-__all__ = ["error_transfer", "teacher_worth", "worth_sentence"]
+__all__ = ["chance_of_same", "error_transfer", "teacher_worth", "worth_sentence"]
 
 
 def teacher_worth(
@@ -101,7 +101,7 @@ def error_transfer(
     for name, answers in students.items():
         wrong = answers[errors] != targets[errors]
         same = answers[errors] == teacher[errors]
-        chance = _chance(answers, teacher, targets)[errors]
+        chance = chance_of_same(answers, teacher, targets)[errors]
         above = same - chance
         difference = Interval((np.nan, np.nan, np.nan))
         if len(errors):
@@ -118,7 +118,7 @@ def error_transfer(
     return pd.DataFrame(rows).T.astype({"images": int}).rename_axis("student")
 
 
-def _chance(answers: np.ndarray, teacher: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def chance_of_same(answers: np.ndarray, teacher: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """(N,) how often ``answers`` name the teacher's class among images of the same true class."""
     shares = pd.crosstab(targets, answers, normalize="index")
     chance = np.zeros(len(targets))

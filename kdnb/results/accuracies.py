@@ -21,7 +21,17 @@ from kdnb.distillation.grid import LABELS_ALONE
 from kdnb.results.collected_runs import LARGER, Records
 from kdnb.training.evaluation import macro_f1
 
-__all__ = ["Answered", "accuracy", "answered", "drawn", "larger"]
+__all__ = [
+    "ALL",
+    "Answered",
+    "accuracy",
+    "answered",
+    "counts",
+    "drawn",
+    "larger",
+    "score",
+    "together",
+]
 
 MODERATE = "ModerateDemented"
 MILD = "MildDemented"
@@ -137,11 +147,11 @@ def drawn(records: Records) -> list[Answered]:
     found = []
     for one in answered(records, "paper"):
         others = [other for other in more if other.place == one.place]
-        found.append(_together([one, *others]) if others else one)
+        found.append(together([one, *others]) if others else one)
     return found
 
 
-def _together(runs: list[Answered]) -> Answered:
+def together(runs: list[Answered]) -> Answered:
     """Runs with the same test part as one: of each its teacher and that teacher's own student."""
     first = runs[0]
     trainings = []
@@ -201,9 +211,9 @@ def _scored(runs: list[Answered]) -> pd.DataFrame:
         models = one.kinds
         if one.part == "as_coded":  # its students have one cell: the soft loss is dead
             models = {"as-coded student": next(iter(one.cells.values()))}
-        for counted, answers in _counts(one):
+        for counted, answers in counts(one):
             for model, names in models.items():
-                rows.append(_score(answers, counted, model, names))
+                rows.append(score(answers, counted, model, names))
     order = list(MODELS)
     rows.sort(
         key=lambda row: (row["dataset"], row["split"], row["counted"], order.index(row["model"]))
@@ -214,7 +224,7 @@ def _scored(runs: list[Answered]) -> pd.DataFrame:
     return table
 
 
-def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
+def counts(one: Answered) -> Iterator[tuple[str, Answered]]:
     """The answers as they are; for Alzheimer also with three classes, and of "Moderate" alone."""
     yield ALL, one
     entry = registered().get(one.parameters["dataset"], {})
@@ -235,7 +245,7 @@ def _counts(one: Answered) -> Iterator[tuple[str, Answered]]:
         yield "Moderate alone", replace(one, values=alone)
 
 
-def _score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str, Any]:
+def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str, Any]:
     """One row of the table of accuracies: of the networks ``names``, which are all a ``model``."""
     target = one.values["target"]
     groups = one.groups

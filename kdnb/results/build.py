@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,17 +22,32 @@ from kdnb.core.runs import digest, environment, read_json, write_json
 from kdnb.core.settings import project_root
 from kdnb.distillation.plots import grid_heatmap
 from kdnb.results.accuracies import accuracy, larger
+from kdnb.results.by_patient import patient_tables
 from kdnb.results.collected_runs import Records, load_collected, missing
 from kdnb.results.effects import gains, grid, larger_gains, schedule, sizes
 from kdnb.results.explanation_tables import explanation_tables
 from kdnb.results.findings import findings
-from kdnb.results.plots import accuracy_summary, schedule_curves, size_curves, worth_pareto
+from kdnb.results.patient_findings import patient_findings
+from kdnb.results.plots import (
+    accuracy_by_split,
+    accuracy_summary,
+    schedule_curves,
+    size_curves,
+    worth_pareto,
+)
 
-__all__ = ["COLLECTED", "build_tables", "make_tables", "published", "write_findings"]
+__all__ = [
+    "PATIENTS",
+    "RESULTS",
+    "SECTIONS",
+    "Section",
+    "build_tables",
+    "make_tables",
+    "published",
+    "write_findings",
+]
 
-COLLECTED = Path("results", "collected")
-BEFORE_FINDINGS = "<!-- findings -->\n"
-AFTER_FINDINGS = "<!-- /findings -->"
+Tables = Mapping[str, pd.DataFrame]
 ANSWERED = {  # tables of what the runs of notebook 03 answered
     "a_accuracy": accuracy,
     "a_larger": larger,
@@ -43,15 +59,49 @@ ANSWERED = {  # tables of what the runs of notebook 03 answered
 }
 
 
-def build_tables(plan: Path, folder: Path, *, partial: bool = False) -> dict[str, pd.DataFrame]:
-    """Write ``folder/results/`` from ``folder/results/collected/``.
+@dataclass(frozen=True)
+class Section:
+    """A folder of published tables and charts, made from the record of one plan.
+
+    Attributes:
+        name: Of the folder under ``figures/``.
+        plan: File name under ``sweeps/``.
+        tables: From the record to the tables by file name.
+        pictures: From the tables to the charts, with their file names.
+        findings: From the tables to lines of text.
+        pages: Documents that hold these lines → how many of them, None for all.
+    """
+
+    name: str
+    plan: str
+    tables: Callable[[Records], dict[str, pd.DataFrame]]
+    pictures: Callable[[Tables], Iterator[tuple[str, Picture]]]
+    findings: Callable[[Tables], list[str]]
+    pages: Mapping[str, int | None]
+
+    @property
+    def plan_file(self) -> Path:
+        """The plan of the section."""
+        return project_root() / "sweeps" / self.plan
+
+    @property
+    def collected(self) -> Path:
+        """Where the record lies, under ``figures/``."""
+        return Path(self.name, "collected")
+
+
+def build_tables(
+    section: Section, folder: Path, *, partial: bool = False, plan: Path | None = None
+) -> dict[str, pd.DataFrame]:
+    """Write ``folder/<section>/`` from ``folder/<section>/collected/``.
 
     The same record gives the same bytes of tables.
 
     Args:
-        plan: The plan of the collected runs.
+        section: What to make.
         folder: The project's ``figures/``.
         partial: Accept that runs of the plan are missing; the table ``missing`` lists them.
+        plan: Another plan of the collected runs than the section's.
 
     Returns:
         The tables by name.
@@ -59,23 +109,24 @@ def build_tables(plan: Path, folder: Path, *, partial: bool = False) -> dict[str
     Raises:
         UserError: If the record is refused, see `kdnb.results.collected_runs.load_collected`.
     """
-    read = read_plan(plan)
-    records = load_collected(folder / COLLECTED, read, partial=partial)
-    tables = make_tables(records)
+    file = plan or section.plan_file
+    read = read_plan(file)
+    records = load_collected(folder / section.collected, read, partial=partial)
+    tables = section.tables(records)
     left = missing(records, read)
     every_run = sorted(records["runs"]["run"])
-    facts = {"dataset": "brain_tumor, eye_disease, alzheimer", "plan": plan.name}
+    facts = {"dataset": "brain_tumor, eye_disease, alzheimer", "plan": file.name}
     data = digest(_values(records, "data"))
     with TemporaryDirectory() as temporary:
         results = Results(folder=Path(temporary), parameters=facts, data=data)
         for name, table in tables.items():
             results.table(name, table.set_index(table.columns[0]), _runs_of(table))
-        for name, picture in _pictures(tables):
+        for name, picture in section.pictures(tables):
             results.picture(name, picture, every_run)
         if left:
             listed = pd.DataFrame({"not finished": left}).set_index("not finished")
             results.table("missing", listed, every_run)
-        publish(results, folder, "results")
+        publish(results, folder, section.name)
     provenance = {
         "parameters": facts,
         "data": data,
@@ -83,7 +134,7 @@ def build_tables(plan: Path, folder: Path, *, partial: bool = False) -> dict[str
         "kdnb": environment()["kdnb"],
         "commit": ", ".join(_values(records, "commit")),
     }
-    _list_collected(folder, provenance)
+    _list_collected(folder, section, provenance)
     return tables
 
 
@@ -106,17 +157,17 @@ def _runs_of(table: pd.DataFrame) -> list[str]:
     return sorted(set(" ".join(table["run"]).split()))
 
 
-def _list_collected(folder: Path, provenance: Mapping[str, Any]) -> None:
+def _list_collected(folder: Path, section: Section, provenance: Mapping[str, Any]) -> None:
     """Enter the collected tables into the manifest."""
     path = folder / "manifest.json"
     manifest = read_json(path)
-    for table in sorted((folder / COLLECTED).glob("*.csv.gz")):
+    for table in sorted((folder / section.collected).glob("*.csv.gz")):
         facts = {"alt": "", "pixels": False, "order": len(manifest)}
-        manifest[str(COLLECTED / table.name)] = facts | dict(provenance)
+        manifest[str(section.collected / table.name)] = facts | dict(provenance)
     write_json(path, manifest)
 
 
-def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture]]:
+def _pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
     """The charts of the tables that there are, with their file names."""
     for name, table in (("summary", "a_accuracy"), ("larger", "a_larger")):
         if table in tables:
@@ -138,7 +189,32 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Picture
             yield f"schedule_{size}px", schedule_curves(table)
 
 
-def _has_sizes(tables: Mapping[str, pd.DataFrame], name: str) -> bool:
+def _patient_pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
+    """The charts of the tables by patient that there are, with their file names."""
+    if "accuracy" in tables:
+        yield "accuracy", accuracy_by_split(tables["accuracy"].query("counted == 'all classes'"))
+
+
+RESULTS = Section(
+    name="results",
+    plan="results.toml",
+    tables=make_tables,
+    pictures=_pictures,
+    findings=findings,
+    pages={"README.md": 5, "docs/results.md": None},
+)
+PATIENTS = Section(
+    name="patients",
+    plan="patients.toml",
+    tables=patient_tables,
+    pictures=_patient_pictures,
+    findings=patient_findings,
+    pages={"docs/results.md": None},
+)
+SECTIONS = {section.name: section for section in (PATIENTS, RESULTS)}
+
+
+def _has_sizes(tables: Tables, name: str) -> bool:
     """Whether a table has several shares of the training patients."""
     return name in tables and tables[name]["fraction"].nunique() > 1
 
@@ -167,33 +243,37 @@ def _gain_bars(gain_table: pd.DataFrame) -> Picture:
     )
 
 
-def published() -> dict[str, pd.DataFrame]:
-    """The tables of the project's ``figures/results/`` by name.
+def published(section: Section = RESULTS) -> dict[str, pd.DataFrame]:
+    """The tables of a section of the project's ``figures/`` by name.
 
     Raises:
         UserError: If there are none.
     """
-    folder = project_root() / "figures" / "results"
-    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("[a-z]_*.csv"))}
-    if not tables:
+    folder = project_root() / "figures" / section.name
+    paths = [path for path in sorted(folder.glob("*.csv")) if path.stem != "missing"]
+    if not paths:
         raise UserError(f"'{folder}' holds no tables: make figures writes them")
-    return tables
+    return {path.stem: pd.read_csv(path) for path in paths}
 
 
-def write_findings(tables: Mapping[str, pd.DataFrame], page: Path, most: int | None = None) -> str:
-    """Put the findings, or the first ``most`` of them, between the marks of a page; returns them.
+def write_findings(section: Section, tables: Tables, page: Path, most: int | None = None) -> str:
+    """Put a section's findings, or the first ``most``, between its marks of a page; returns them.
+
+    The marks are ``<!-- NAME -->`` and ``<!-- /NAME -->`` on lines of their own.
 
     Raises:
         UserError: If the marks are not there.
     """
+    opening = f"<!-- {section.name} -->\n"
+    closing = f"<!-- /{section.name} -->"
     text = page.read_text(encoding="utf-8")
-    before, opening, rest = text.partition(BEFORE_FINDINGS)
-    _, closing, after = rest.partition(AFTER_FINDINGS)
-    if not opening or not closing:
+    before, found_opening, rest = text.partition(opening)
+    _, found_closing, after = rest.partition(closing)
+    if not found_opening or not found_closing:
         raise UserError(
             f"'{page}' has no place for the findings: "
-            f"put {BEFORE_FINDINGS.strip()} and {AFTER_FINDINGS} on two lines"
+            f"put {opening.strip()} and {closing} on two lines"
         )
-    lines = "".join(f"- {line}\n" for line in findings(tables)[:most])
+    lines = "".join(f"- {line}\n" for line in section.findings(tables)[:most])
     page.write_text(before + opening + lines + closing + after, encoding="utf-8")
     return lines

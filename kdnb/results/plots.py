@@ -11,7 +11,13 @@ from kdnb.core.pareto import pareto
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.statistics import Interval
 
-__all__ = ["accuracy_summary", "schedule_curves", "size_curves", "worth_pareto"]
+__all__ = [
+    "accuracy_by_split",
+    "accuracy_summary",
+    "schedule_curves",
+    "size_curves",
+    "worth_pareto",
+]
 
 SUMMARY_MARKS = {
     "teacher": ("s", PALETTE[1]),
@@ -19,6 +25,14 @@ SUMMARY_MARKS = {
     "label-only student": ("D", PALETTE[2]),
     "as-coded student": ("^", PALETTE[3]),
 }
+# from the split that leaks most to the strictest; how it is written below a chart
+STRICTER = {
+    "random": "random\nimages",
+    "published": "as\npublished",
+    "grouped": "copies\napart",
+    "patients": "patients\napart",
+}
+MEMORY_LINE = "memory alone (1-NN)"
 OTHER_MARKS = "osD^vPX"
 OTHER_COLOURS = (*PALETTE, "#777777")
 HALF = 0.32  # of the height of a place that its models take
@@ -43,6 +57,54 @@ def accuracy_summary(table: pd.DataFrame) -> Picture:
     axes.set(xlabel="accuracy on the test part (95 % interval)", xlim=(0, 1.01))
     axes.invert_yaxis()
     return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
+
+
+def accuracy_by_split(table: pd.DataFrame) -> Picture:
+    """Accuracy from the split that leaks most to the strictest, one panel per data set.
+
+    Columns: dataset, split, sizes_of, teacher, model, accuracy with accuracy_low and
+    accuracy_high, memory. Of several teachers only the one of most places is shown.
+    """
+    main = table["teacher"].value_counts().index[0]
+    table = table[table["teacher"] == main]
+    names = list(table["dataset"].unique())
+    size = (2.2 + 3.1 * len(names), 3.9)
+    figure, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True)
+    said = []
+    for axes, name in zip(panels[0], names, strict=True):
+        of_set = table[table["dataset"] == name]
+        splits = [split for split in STRICTER if split in set(of_set["split"])]
+        place = of_set["split"].map(splits.index)
+        memory = of_set.assign(place=place).drop_duplicates("place").sort_values("place")
+        axes.plot(memory["place"], memory["memory"], color="#777777", ls="--", label=MEMORY_LINE)
+        for number, (model, rows) in enumerate(of_set.assign(place=place).groupby("model")):
+            rows = rows.sort_values("place")
+            shape, colour = SUMMARY_MARKS[model]
+            axes.errorbar(
+                rows["place"] + 0.08 * (number - 1),
+                rows["accuracy"],
+                yerr=error_bars(rows, "accuracy", "accuracy_low", "accuracy_high"),
+                marker=shape,
+                ms=5,
+                capsize=3,
+                color=colour,
+                label=model,
+            )
+            for row in rows.itertuples():
+                interval = Interval((row.accuracy, row.accuracy_low, row.accuracy_high))
+                said.append(f"{name}, {row.split}, {model}: {interval}")
+        said += [f"{name}, {row.split}, memory: {row.memory:.3f}" for row in memory.itertuples()]
+        axes.set(title=name.replace("_", " "), xticks=range(len(splits)))
+        axes.set_xticklabels([STRICTER[split] for split in splits], fontsize=8)
+        axes.margins(x=0.15)
+    panels[0][0].set_ylabel("accuracy on the test part")
+    panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
+    figure.tight_layout()
+    return Picture(
+        figure,
+        "Accuracy on the test part with 95 % intervals, from the split that leaks most to the "
+        f"strictest. {'; '.join(said)}.",
+    )
 
 
 def _draw_bounds(axes: plt.Axes, row: int, rows: pd.DataFrame) -> list[str]:
@@ -93,7 +155,7 @@ def size_curves(table: pd.DataFrame, value: str = "accuracy", by: str = "model")
     for axes, name in zip(panels[0], names, strict=True):
         rows = table[table["dataset"] == name].sort_values("fraction", kind="stable")
         if "memory" in rows:
-            look = {"color": "#777777", "ls": "--", "label": "memory alone (1-NN)"}
+            look = {"color": "#777777", "ls": "--", "label": MEMORY_LINE}
             axes.plot(rows["fraction"], rows["memory"], **look)
         for number, (line, part) in enumerate(rows.groupby(by, sort=False)):
             _draw_curve(axes, number, line, part, value)

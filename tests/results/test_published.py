@@ -13,28 +13,32 @@ import pytest
 
 from kdnb.core.runs import read_json, write_json
 from kdnb.core.settings import project_root
-from kdnb.results.build import COLLECTED, build_tables, published
-from kdnb.results.findings import findings
+from kdnb.results.build import RESULTS, SECTIONS, build_tables, published
 
 ROOT = project_root()
-PLAN = ROOT / "sweeps" / "results.toml"
+# the folders of figures/ of which there is a record
+MADE = [one for one in SECTIONS.values() if (ROOT / "figures" / one.collected).is_dir()]
 
 
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    shutil.copytree(ROOT / "figures" / COLLECTED, folder / COLLECTED)
     write_json(folder / "manifest.json", {})
-    # what is missing is listed in missing.csv, which must be equal too
-    build_tables(PLAN, folder, partial=True)
+    for section in MADE:
+        shutil.copytree(ROOT / "figures" / section.collected, folder / section.collected)
+        # what is missing is listed in missing.csv, which must be equal too
+        build_tables(section, folder, partial=True)
     return folder
 
 
 @pytest.mark.slow
 def test_tables_are_made_again_byte_for_byte(rebuilt):
-    made = {p.name: p.read_bytes() for p in (rebuilt / "results").glob("*.csv")}
-    assert made == {p.name: p.read_bytes() for p in (ROOT / "figures" / "results").glob("*.csv")}
-    assert made
+    assert RESULTS in MADE
+    for section in MADE:
+        made = {p.name: p.read_bytes() for p in (rebuilt / section.name).glob("*.csv")}
+        committed = (ROOT / "figures" / section.name).glob("*.csv")
+        assert made == {p.name: p.read_bytes() for p in committed}
+        assert made
 
 
 @pytest.mark.slow
@@ -50,26 +54,29 @@ def test_every_file_names_its_runs(rebuilt):
 
 
 def test_no_row_is_without_provenance():
-    for name, table in published().items():
-        assert table["run"].notna().all(), name
+    for section in MADE:
+        for name, table in published(section).items():
+            assert table["run"].notna().all(), name
 
 
-@pytest.mark.parametrize("page, most", [("README.md", 5), ("docs/results.md", None)])
-def test_readme_and_docs_say_what_the_tables_say(page, most):
-    said = (
-        (ROOT / page)
-        .read_text()
-        .partition("<!-- findings -->\n")[2]
-        .partition("<!-- /findings -->")[0]
-    )
-    assert said == "".join(f"- {line}\n" for line in findings(published())[:most])
+PAGES = [(section, page) for section in MADE for page in section.pages]
+
+
+@pytest.mark.parametrize("section, page", PAGES, ids=str)
+def test_readme_and_docs_say_what_the_tables_say(section, page):
+    rest = (ROOT / page).read_text().partition(f"<!-- {section.name} -->\n")[2]
+    said = rest.partition(f"<!-- /{section.name} -->")[0]
+    lines = section.findings(published(section))[: section.pages[page]]
+    assert said == "".join(f"- {line}\n" for line in lines)
 
 
 def prose():
     """README and docs without code, notebooks' text without formulas: (name, text)."""
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        text = path.read_text().partition("<!-- findings -->")
-        yield path.name, text[0] + text[2].partition("<!-- /findings -->")[2]
+        text = path.read_text()
+        for name in SECTIONS:
+            text = re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", "", text, flags=re.DOTALL)
+        yield path.name, text
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         yield path.stem, "\n".join(c.source for c in cells if c.cell_type == "markdown")

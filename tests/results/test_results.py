@@ -19,7 +19,7 @@ from kdnb.distillation.predictions import (
     training_records,
 )
 from kdnb.results.accuracies import accuracy, answered
-from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
+from kdnb.results.build import RESULTS, build_tables, make_tables, write_findings
 from kdnb.results.collected_runs import collect_runs, load_collected
 from kdnb.results.effects import gains
 from kdnb.results.explanation_tables import by_size, explanation_tables, worth
@@ -141,7 +141,7 @@ def figures(tmp_path):
 
 
 def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
-    tables = make_tables(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
+    tables = make_tables(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
     rows = tables["a_accuracy"].query("split == 'grouped'").set_index("model")
     assert rows["accuracy"].to_dict() == pytest.approx(
         {"teacher": 1, "KD student": 0.75, "label-only student": 0.5}
@@ -324,7 +324,7 @@ def test_what_was_measured_on_phantoms_bears_their_name():
 
 
 def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
-    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
     records["runs"] = records["runs"].assign(
         parameters=records["runs"]["parameters"].str.replace("phantom_brain", "alzheimer")
     )
@@ -350,7 +350,7 @@ def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
 def test_classes_that_no_test_image_is_of_are_named_beside_the_macro_f1(
     finished, figures, tmp_path
 ):
-    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
     assert "absent" not in make_tables(records)["a_accuracy"]
     answers = records["03_answers"]
     is_target = answers["model"] == "target"
@@ -396,18 +396,18 @@ def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
 
 def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
     finished()
-    first = collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
-    packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
-    collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
-    assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
-    tables = build_tables(plan(), figures)
+    first = collect_runs(read_plan(plan()), tmp_path / "runs", figures / RESULTS.collected)
+    packed = {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
+    collect_runs(read_plan(plan()), tmp_path / "runs", figures / RESULTS.collected)
+    assert packed == {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
+    tables = build_tables(RESULTS, figures, plan=plan())
     made = {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
     assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 4
     for path in (figures / "results").glob("*.csv"):
         path.unlink()
-    build_tables(plan(), figures)
+    build_tables(RESULTS, figures, plan=plan())
     assert made == {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
-    again = load_collected(figures / COLLECTED, read_plan(plan()))
+    again = load_collected(figures / RESULTS.collected, read_plan(plan()))
     pd.testing.assert_frame_equal(again["runs"], first["runs"], check_dtype=False)
     manifest = json.loads((figures / "manifest.json").read_text())
     there = {str(p.relative_to(figures)) for p in (figures / "results").rglob("*") if p.is_file()}
@@ -417,10 +417,12 @@ def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
 def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_path, plan):
     read = finished()
     read.specs(tmp_path / "runs")[1].run.path("done.json").unlink()
-    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
     with pytest.raises(UserError, match=r"1 runs are missing: paper \(split=random\)"):
-        build_tables(plan(), figures)
-    assert set(build_tables(plan(), figures, partial=True)["a_accuracy"]["split"]) == {"grouped"}
+        build_tables(RESULTS, figures, plan=plan())
+    assert set(
+        build_tables(RESULTS, figures, plan=plan(), partial=True)["a_accuracy"]["split"]
+    ) == {"grouped"}
     assert (
         figures / "results" / "missing.csv"
     ).read_text() == "not finished\npaper (split=random)\n"
@@ -432,46 +434,46 @@ def test_a_damaged_run_is_named_and_not_collected(finished, figures, tmp_path, c
     folder = specs[1].run.folder
     write_json(folder / "done.json", done_content(folder, 5.0, "2026-01-01"))
     (folder / "results" / "03_curves.csv").write_text("")
-    runs = collect_runs(read, tmp_path / "runs", figures / COLLECTED)["runs"]
+    runs = collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)["runs"]
     assert set(runs["run"]) == {specs[0].run.id, specs[2].run.id}
     assert f"sweep/{specs[1].run.id} is damaged: results/03_curves.csv" in capsys.readouterr().out
 
 
 def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan):
-    whole = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
-    packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    whole = collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
+    packed = {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
     read = read_plan(plan())
     for spec in read.specs(tmp_path / "runs")[:2]:
         spec.run.path("done.json").unlink()
-    kept = collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    kept = collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
     assert set(kept["runs"]["run"]) == set(whole["runs"]["run"])
-    packed_again = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    packed_again = {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
     assert packed == packed_again  # the plan's order, too
     last = read.specs(tmp_path / "runs")[2].run
     answers = last.path("results") / "03_answers.csv"
     answers.write_text(answers.read_text().replace("group,", "family,", 1))
-    records = collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    records = collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
     changed = records["03_answers"]  # what is finished here replaces
     assert (changed["model"] == "family").sum() == 1 and len(changed) == len(whole["03_answers"])
     assert changed.loc[changed["model"] == "family", "run"].tolist() == [last.id]
     fewer = plan()
     fewer.write_text(fewer.read_text().replace(', "random"', ""))
     # what the plan no longer has goes
-    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)
+    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / RESULTS.collected)
     assert left["runs"]["part"].tolist() == ["paper", "size"]
     assert left["03_answers"]["run"].nunique() == 2
     gone = gzip.compress(b"run,method\ngone,gradcam\n")
-    (figures / COLLECTED / "05_quality.csv.gz").write_bytes(gone)
-    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)
+    (figures / RESULTS.collected / "05_quality.csv.gz").write_bytes(gone)
+    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / RESULTS.collected)
     assert "05_quality" not in left  # no row is left
 
 
 def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
     read = finished(versions=["0.2.0", "0.1.0", "0.2.0"])
-    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
     with pytest.raises(UserError, match=r"3 runs mix versions of kdnb: \w+: 0.2.0; \w+: 0.1.0"):
-        build_tables(plan(), figures)
-    path = figures / COLLECTED / "runs.csv.gz"
+        build_tables(RESULTS, figures, plan=plan())
+    path = figures / RESULTS.collected / "runs.csv.gz"
     other = (
         gzip.decompress(path.read_bytes())
         .decode()
@@ -482,13 +484,13 @@ def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, t
         UserError,
         match=r"1 runs are not of the plan: .*1 runs are missing: .*mix image sizes: .*: 96",
     ):
-        build_tables(plan(), figures)
+        build_tables(RESULTS, figures, plan=plan())
 
 
 def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path):
     read = finished(plan={"third": "larger", "fixed": "image_size = 96\nsplit = 'random'"})
-    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
-    records = dict(load_collected(figures / COLLECTED, read))
+    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
+    records = dict(load_collected(figures / RESULTS.collected, read))
     parameters = records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
     tables = make_tables(records | {"runs": records["runs"].assign(parameters=parameters)})
     assert set(tables["a_accuracy"]["size_px"]) == {0} and len(tables["a_accuracy"]) == 6
@@ -500,44 +502,44 @@ def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path)
     assert re.search(
         r"At 0 px, .*: \*\*eye .*At 96 px, under the paper's kind of split: \*\*eye ", added
     )
-    build_tables(tmp_path / "results.toml", figures)
+    build_tables(RESULTS, figures, plan=tmp_path / "results.toml")
     assert {"larger.png", "schedule_96px.png"} <= {
         path.name for path in (figures / "results").iterdir()
     }
 
 
 def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, tmp_path, plan):
-    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
-    path = figures / COLLECTED / "runs.csv.gz"
+    collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
+    path = figures / RESULTS.collected / "runs.csv.gz"
     text = gzip.decompress(path.read_bytes()).decode()
     assert '""teacher_seed"": 0, ' in text
     path.write_bytes(gzip.compress(text.replace('""teacher_seed"": 0, ', "").encode()))
-    assert len(load_collected(figures / COLLECTED, read_plan(plan()))["runs"]) == 3
+    assert len(load_collected(figures / RESULTS.collected, read_plan(plan()))["runs"]) == 3
     path.write_bytes(
         gzip.compress(text.replace('""teacher_seed"": 0', '""teacher_seed"": 1').encode())
     )
     with pytest.raises(UserError, match="3 runs are not of the plan"):
-        load_collected(figures / COLLECTED, read_plan(plan()))
+        load_collected(figures / RESULTS.collected, read_plan(plan()))
 
 
 def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
-    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
-    path = figures / COLLECTED / "03_trainings.csv.gz"
+    collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
+    path = figures / RESULTS.collected / "03_trainings.csv.gz"
     text = gzip.decompress(path.read_bytes()).decode()
     path.write_bytes(gzip.compress(f"{text}{'f' * 16}{text.splitlines()[-1][16:]}\n".encode()))
     with pytest.raises(UserError, match="1 runs have rows but no provenance: ffffffffffffffff"):
-        build_tables(plan(), figures)
+        build_tables(RESULTS, figures, plan=plan())
 
 
 def test_nothing_collected_and_nothing_finished(figures, tmp_path, plan):
     with pytest.raises(UserError, match="holds no collected runs: kdnb figures --collect"):
-        build_tables(plan(), figures)
+        build_tables(RESULTS, figures, plan=plan())
     with pytest.raises(UserError, match="no run of plan 'results' is finished"):
-        collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+        collect_runs(read_plan(plan()), tmp_path / "runs", figures / RESULTS.collected)
 
 
 def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
-    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
     records["runs"] = records["runs"].assign(
         parameters=records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
     )
@@ -555,15 +557,15 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
     assert "(one seed)" not in lines[2]
     assert "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]
     readme = tmp_path / "README.md"
-    readme.write_text("# A\n<!-- findings -->\nold\n<!-- /findings -->\nB\n")
-    write_findings(tables, readme)
+    readme.write_text("# A\n<!-- results -->\nold\n<!-- /results -->\nB\n")
+    write_findings(RESULTS, tables, readme)
     listed = "".join(f"- {line}\n" for line in lines)
-    assert readme.read_text() == f"# A\n<!-- findings -->\n{listed}<!-- /findings -->\nB\n"
-    write_findings(tables, readme, 1)
-    assert readme.read_text() == f"# A\n<!-- findings -->\n- {lines[0]}\n<!-- /findings -->\nB\n"
+    assert readme.read_text() == f"# A\n<!-- results -->\n{listed}<!-- /results -->\nB\n"
+    write_findings(RESULTS, tables, readme, 1)
+    assert readme.read_text() == f"# A\n<!-- results -->\n- {lines[0]}\n<!-- /results -->\nB\n"
     readme.write_text("# A\n")
     with pytest.raises(UserError, match="has no place for the findings"):
-        write_findings(tables, readme)
+        write_findings(RESULTS, tables, readme)
 
 
 def test_answers_are_those_of_the_models(study):
@@ -596,7 +598,7 @@ def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study)
 
 
 def test_one_run_is_read_whole(finished, figures, tmp_path):
-    records = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    records = collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
     one = answered(records, "size")[0]
     assert one.parameters["fraction"] == 0.5
     assert one.cells[1.0, 1.0] == [

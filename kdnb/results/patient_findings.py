@@ -1,0 +1,144 @@
+"""What the tables by patient say, in sentences for a tired reader (07, README, docs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from kdnb.core.statistics import Interval
+
+__all__ = ["patient_findings"]
+
+NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
+# how the paper's kind of split is told
+TOLD_SPLITS = {"published": "the split as it is published", "random": "a random split of images"}
+BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
+
+
+def patient_findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """One line per question, from the tables of `kdnb.results.by_patient`.
+
+    A question that the tables cannot answer yet has no line.
+    """
+    lines = [_keeps(tables), _helps(tables), _teacher_helps(tables), _hides(tables)]
+    return [line for line in lines if line]
+
+
+def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Does the student keep the teacher's accuracy?"""
+    loss = _difference(tables, "KD student", "teacher")
+    if loss is None:
+        return ""
+    known = tables["accuracy"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
+    main = known[known["teacher"] == loss["teacher"]].set_index("model")
+    teacher = _share(main.loc["teacher"])
+    student = _share(main.loc["KD student"])
+    verdict = _verdict(
+        loss,
+        more="The small network is the better one",
+        less="The small network loses",
+        open_="A loss cannot be told from none",
+    )
+    return (
+        "**Does the small network keep the accuracy?** On brain tumours of unseen patients the "
+        f"teacher is right in {teacher}, the distilled student in {student}. "
+        f"{verdict}: {_points(loss)}{_seeds(loss)}."
+    )
+
+
+def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Does distillation add anything beyond labels?"""
+    gain = _difference(tables, "KD student", "label-only student")
+    if gain is None:
+        return ""
+    verdict = _verdict(
+        gain,
+        more="Yes, here",
+        less="No, it harms here",
+        open_="It cannot be told here",
+    )
+    line = (
+        f"**Does the teacher help?** {verdict}. Against the same student on labels alone: "
+        f"{_points(gain)}{_seeds(gain)}."
+    )
+    control = _difference(tables, "KD student", "student of an untrained teacher")
+    if control is not None:
+        line += f" Against the student of an untrained teacher: {_points(control)}."
+    return line
+
+
+def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Is the teacher one?"""
+    lead = _difference(tables, "teacher", "label-only student")
+    if lead is None:
+        return ""
+    verdict = _verdict(
+        lead,
+        more="Yes",
+        less="No, its student on labels alone is better",
+        open_="It is not shown",
+    )
+    return (
+        f"**Has the teacher something to teach?** {verdict}. Teacher minus student on labels "
+        f"alone: {_points(lead)}{_seeds(lead)}."
+    )
+
+
+def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
+    """What do splits hide that do not keep patients or copies apart?"""
+    if "leaks" not in tables:
+        return ""
+    said = []
+    rows = tables["leaks"].query("model == 'KD student' and split in @TOLD_SPLITS")
+    for row in rows.to_dict("records"):
+        if not pd.isna(row["sizes_of"]) and row["sizes_of"]:
+            continue
+        honest = "by patient" if row["honest"] == "patients" else "with copies apart"
+        name = NAMES.get(row["dataset"], row["dataset"])
+        said.append(f"{name}, {TOLD_SPLITS[row['split']]} minus {honest}: {_points(row)}")
+    if not said:
+        return ""
+    return (
+        f"**What does the usual split hide?** The distilled student's accuracy. {'; '.join(said)}."
+    )
+
+
+def _difference(
+    tables: Mapping[str, pd.DataFrame], model: str, rival: str
+) -> Mapping[str, object] | None:
+    """The row of one model minus another on the brain set by patient; None if there is none."""
+    if "differences" not in tables:
+        return None
+    rows = tables["differences"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
+    main = tables["differences"]["teacher"].value_counts().index[0]
+    chosen = rows[(rows["teacher"] == main) & (rows["model"] == model) & (rows["rival"] == rival)]
+    return chosen.iloc[0].to_dict() if len(chosen) else None
+
+
+def _share(row: pd.Series) -> str:
+    """An accuracy in per cent with its interval."""
+    value, low, high = row[["accuracy", "accuracy_low", "accuracy_high"]]
+    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _points(row: Mapping[str, object]) -> str:
+    """A difference of accuracies in points of a hundred, with its interval."""
+    interval = Interval(
+        100 * row[name] for name in ("difference", "difference_low", "difference_high")
+    )
+    return f"{interval:+z.1f} points"
+
+
+def _seeds(row: Mapping[str, object]) -> str:
+    """How many seeds are behind a number."""
+    return " (one seed)" if row["seeds"] == 1 else f" ({row['seeds']} seeds)"
+
+
+def _verdict(row: Mapping[str, object], *, more: str, less: str, open_: str) -> str:
+    """What an interval allows to say; of one seed nothing, as others may have the other sign."""
+    if row["seeds"] > 1 and row["difference_low"] > 0:
+        return more
+    if row["seeds"] > 1 and row["difference_high"] < 0:
+        return less
+    return open_

@@ -1,0 +1,193 @@
+"""Tables and sentences by patient, from answers whose truth is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb.core.statistics import Interval
+from kdnb.results.accuracies import ALL
+from kdnb.results.by_patient import (
+    KNOWN,
+    accuracy_by_place,
+    differences,
+    error_transfer_by_place,
+    fold_accuracy,
+    holm,
+    leaks,
+    p_of_interval,
+    patient_tables,
+    planned,
+)
+from kdnb.results.patient_findings import patient_findings
+from kdnb.results.plots import accuracy_by_split
+
+IMAGES = 200
+TARGET = np.arange(IMAGES) % 4
+GROUP = np.arange(IMAGES) // 4
+IS_KNOWN = (TARGET != 3).astype(int)  # nobody knows the patients of the last class
+
+
+def said(rate, seed):
+    """Class numbers of which a share is right, the wrong ones always the next class."""
+    right = np.random.default_rng(seed).random(IMAGES) < rate
+    return np.where(right, TARGET, (TARGET + 1) % 4)
+
+
+def records(runs):
+    """A record of runs, each a dict of its parameters and ``said``: model → class numbers."""
+    tables = {"runs": [], "03_answers": [], "03_trainings": []}
+    for number, run in enumerate(runs):
+        name = f"run{number}"
+        parameters = {
+            "dataset": "brain_tumor",
+            "split": "patients",
+            "sizes_of": "",
+            "teacher": "timm:tf_efficientnet_lite0",
+            "control": "",
+            "fold": 5,
+            "teacher_seed": 0,
+            "image_size": 96,
+            "teacher_epochs": 6,
+            "student_epochs": 25,
+        } | run["parameters"]
+        tables["runs"].append(
+            {
+                "run": name,
+                "part": f"part{number}",
+                "notebook": "03_distillation",
+                "parameters": json.dumps(parameters),
+            }
+        )
+        seed = parameters["teacher_seed"]
+        columns = {"group": GROUP, "target": TARGET, "known": IS_KNOWN}
+        columns |= {"1-NN": said(0.5, 90), "1-NN mirrored": said(0.55, 91)}
+        models = {
+            "teacher": run["said"][0],
+            f"alpha 0.7, T 10, seed {seed}": run["said"][1],
+            f"labels alone, seed {seed}": run["said"][2],
+        }
+        for model, answers in (columns | models).items():
+            values = " ".join(map(str, answers))
+            tables["03_answers"].append({"run": name, "model": model, "values": values})
+        cells = [(np.nan, np.nan), (0.7, 10.0), (1.0, 1.0)]
+        for model, (alpha, temperature) in zip(models, cells, strict=True):
+            tables["03_trainings"].append(
+                {
+                    "run": name,
+                    "model": model,
+                    "alpha": alpha,
+                    "temperature": temperature,
+                    "seed": 0 if model == "teacher" else seed,
+                    "widening": 1.4,
+                }
+            )
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+
+
+@pytest.fixture(scope="module")
+def record():
+    runs = []
+    for seed in range(3):
+        answers = [said(0.97, seed), said(0.8, 10 + seed), said(0.5, 20 + seed)]
+        runs.append({"parameters": {"teacher_seed": seed}, "said": answers})
+    for seed in range(2):
+        answers = [said(0.25, 30 + seed), said(0.6, 40 + seed), said(0.5, 20 + seed)]
+        runs.append({"parameters": {"teacher_seed": seed, "control": "random"}, "said": answers})
+    answers = [said(0.99, 50), said(0.97, 51), said(0.9, 52)]
+    runs.append({"parameters": {"split": "published"}, "said": answers})
+    answers = [said(0.9, 60), said(0.8, 61), said(0.7, 62)]
+    runs.append({"parameters": {"fold": 1}, "said": answers})
+    return records(runs)
+
+
+def test_seeds_of_a_place_stand_together_and_known_patients_apart(record):
+    table = accuracy_by_place(record)
+    mine = table[table["split"] == "patients"].set_index(["counted", "model"])
+    assert mine.loc[(ALL, "teacher"), "seeds"] == 3
+    assert mine.loc[(ALL, "KD student"), "images"] == IMAGES
+    assert mine.loc[(KNOWN, "KD student"), "images"] == IS_KNOWN.sum()
+    expected = np.mean([said(0.97, seed) == TARGET for seed in range(3)])
+    assert mine.loc[(ALL, "teacher"), "accuracy"] == pytest.approx(expected)
+    assert "run5" not in " ".join(mine["run"]), "another split"
+    assert "run6" not in " ".join(mine["run"]), "another fold"
+
+
+def test_differences_are_paired_by_seed_and_with_the_control_of_the_same_seeds(record):
+    table = differences(record).query("split == 'patients'")
+    table = table.set_index(["counted", "model", "rival"])
+    row = table.loc[(ALL, "KD student", "student of an untrained teacher")]
+    gain = [
+        (said(0.8, 10 + seed) == TARGET).mean() - (said(0.6, 40 + seed) == TARGET).mean()
+        for seed in range(2)  # the control has no third seed
+    ]
+    assert row["seeds"] == 2
+    assert row["difference"] == pytest.approx(np.mean(gain))
+    assert row["run"] == "run0 run1 run2 run3 run4"
+    assert table.loc[(ALL, "KD student", "teacher"), "difference"] < 0
+
+
+def test_planned_comparisons_are_of_known_patients_and_corrected(record):
+    table = planned(record)
+    assert list(table["rival"]) == [
+        "label-only student",
+        "label-only student",
+        "student of an untrained teacher",
+    ]
+    assert (table["images"] == IS_KNOWN.sum()).all()
+    assert (table["p_holm"] >= table["p"]).all()
+
+
+def test_holm_and_p_against_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1, 1]
+    assert p_of_interval(Interval((0.0, -0.1, 0.1))) == pytest.approx(1)
+    assert np.isnan(p_of_interval(Interval((0.1, np.nan, np.nan))))
+
+
+def test_leaks_compare_with_the_strictest_split(record):
+    table = leaks(record).set_index("model")
+    assert set(table["honest"]) == {"patients"}
+    before = (said(0.97, 51) == TARGET).mean()
+    after = np.mean([said(0.8, 10 + seed) == TARGET for seed in range(3)])
+    assert table.loc["KD student", "difference"] == pytest.approx(before - after)
+    assert table.loc["memory", "difference"] == pytest.approx(0)
+
+
+def test_folds_together_test_every_image_once(record):
+    table = fold_accuracy(record).set_index(["counted", "model"])
+    row = table.loc[(ALL, "teacher")]
+    assert row["folds"] == 2
+    assert row["images"] == 2 * IMAGES
+    assert row["groups"] == 2 * len(np.unique(GROUP)), "no group of two folds is one"
+    expected = np.mean([said(0.97, 0) == TARGET, said(0.9, 60) == TARGET])
+    assert row["accuracy"] == pytest.approx(expected)
+
+
+def test_errors_that_pass_on_are_found_and_others_are_not():
+    teacher = said(0.8, 1)
+    copies = [{"parameters": {}, "said": [teacher, teacher, said(0.8, 2)]}]
+    table = error_transfer_by_place(records(copies)).set_index("model")
+    assert table.loc["KD student", "same"] == 1
+    assert table.loc["KD student", "above_chance_low"] > 0.5
+    assert table.loc["label-only student", "above_chance_low"] < 0.1
+
+
+def test_sentences_say_what_the_numbers_say(record):
+    tables = patient_tables(record)
+    lines = patient_findings(tables)
+    assert any("The small network loses" in line for line in lines)
+    assert any(line.startswith("**Does the teacher help?** Yes, here.") for line in lines)
+    assert any("usual split hide" in line for line in lines)
+    one_seed = tables["differences"].assign(seeds=1)
+    careful = patient_findings(tables | {"differences": one_seed})
+    assert any("It cannot be told here" in line for line in careful), "one seed proves nothing"
+
+
+def test_chart_names_every_split_and_number(record):
+    table = accuracy_by_place(record).query("counted == @ALL")
+    alt = accuracy_by_split(table).alt
+    assert "published, teacher" in alt and "patients, memory" in alt
