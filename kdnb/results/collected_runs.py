@@ -41,6 +41,21 @@ RECORDED = {
     ),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }
+# parameters that say which images are in which part
+DRAWN_BY = (
+    "dataset",
+    "split",
+    "seed",
+    "fold",
+    "sizes_of",
+    "fraction",
+    "image_size",
+    "patients",
+    "slices",
+    "difficulty",
+    "test_share",
+    "window",
+)
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 
@@ -152,8 +167,8 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
         partial: Accept that runs are missing.
 
     Raises:
-        UserError: Naming the runs that are missing, are not of the plan, mix versions or image
-            sizes, or rows of which no run is known.
+        UserError: Naming the runs that are missing, are not of the plan, mix versions, image sizes
+            or images of one split, or rows of which no run is known.
     """
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
@@ -164,6 +179,7 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
         "have rows but no provenance": _unknown(tables),
         "mix versions of kdnb": _mixed_versions(tables),
         "mix image sizes": _mixed_sizes(tables),
+        "have the same parameters and other images": _mixed_images(tables),
     }
     found = []
     for problem, runs in problems.items():
@@ -208,6 +224,26 @@ def _mixed_sizes(records: Records) -> list[str]:
     sizes = runs.assign(size=[json.loads(text).get("image_size") for text in runs["parameters"]])
     is_larger = sizes["part"] == LARGER
     return _mixed(sizes[~is_larger], "size") + _mixed(sizes[is_larger], "size")
+
+
+def _mixed_images(records: Records) -> list[str]:
+    """Runs of one set and split whose images or parts differ.
+
+    So it is where the split by patient was made with the origins of the images, and without.
+    """
+    if "03_trainings" not in records:
+        return []
+    parameters = records["runs"].set_index("run")["parameters"].map(json.loads)
+    images = records["03_trainings"].drop_duplicates("run")[["run", "data"]]
+    images = images[images["run"].isin(parameters.index)]
+    drawn = []
+    for run in images["run"]:
+        chosen = [parameters[run].get(name) for name in DRAWN_BY]
+        drawn.append(json.dumps(chosen))
+    found = []
+    for _, same in images.groupby(drawn):
+        found += _mixed(same, "data")
+    return found
 
 
 def _mixed(table: pd.DataFrame, column: str) -> list[str]:

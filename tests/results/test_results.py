@@ -487,6 +487,20 @@ def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, t
         build_tables(RESULTS, figures, plan=plan())
 
 
+def test_one_split_of_different_images_is_refused(finished, figures, tmp_path):
+    """As where the split by patient was made with the origins of the images, and without."""
+    read = finished(plan={"third": "teachers", "fixed": "split = 'grouped'\nteacher_seed = 1"})
+    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
+    load_collected(figures / RESULTS.collected, read)
+    path = figures / RESULTS.collected / "03_trainings.csv.gz"
+    trainings = pd.read_csv(path, dtype=str)
+    other = trainings["run"] == trainings["run"].iloc[-1]
+    trainings.loc[other, "data"] = "e"
+    trainings.to_csv(path, index=False)
+    with pytest.raises(UserError, match="2 runs have the same parameters and other images"):
+        load_collected(figures / RESULTS.collected, read)
+
+
 def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path):
     read = finished(plan={"third": "larger", "fixed": "image_size = 96\nsplit = 'random'"})
     collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
