@@ -24,6 +24,9 @@ def main() -> None:
     parser.add_argument("--dataset", default="phantom_brain")
     parser.add_argument("--profile", default="quick")
     parser.add_argument("--runs-dir", default="")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=NUMBER", help="such as student_epochs=3"
+    )
     given = parser.parse_args()
     rows = []
     for difficulty in given.difficulty:
@@ -35,13 +38,17 @@ def main() -> None:
                 "difficulty": difficulty,
                 "runs_dir": given.runs_dir,
             }
+            for chosen in given.set:
+                name, _, number = chosen.partition("=")
+                values[name] = int(number) if number.isdigit() else float(number)
             rows.append(row_of(Study(Settings.checked(values))))
+            print(rows[-1], flush=True)
     print(pd.DataFrame(rows).to_string(index=False))
 
 
 def row_of(study: Study) -> dict[str, object]:
     """What came out for one seed."""
-    study.train()
+    trained = study.train()
     row: dict[str, object] = {
         "difficulty": study.settings.difficulty,
         "seed": study.settings.seed,
@@ -52,6 +59,7 @@ def row_of(study: Study) -> dict[str, object]:
     row["memory"] = f"{study.memory_alone:.3f}"
     row["KD - labels"] = f"{study.kd_gain:+z.3f}"
     row["test images"] = len(study.test_targets)
+    row["seconds"] = round(sum(run.seconds for run in trained))
     return row
 
 
