@@ -22,11 +22,17 @@ from kdnb.core.runs import digest, environment, read_json, write_json
 from kdnb.core.settings import project_root
 from kdnb.distillation.plots import grid_heatmap
 from kdnb.results.accuracies import accuracy, larger
-from kdnb.results.by_patient import patient_tables
+from kdnb.results.by_patient import (
+    accuracy_by_place,
+    error_transfer_by_place,
+    fold_accuracy,
+    teachers,
+)
 from kdnb.results.collected_runs import Records, load_collected, missing
 from kdnb.results.effects import gains, grid, larger_gains, schedule, sizes
 from kdnb.results.explanation_tables import explanation_tables
 from kdnb.results.findings import findings
+from kdnb.results.patient_differences import differences, leaks, planned
 from kdnb.results.patient_findings import patient_findings
 from kdnb.results.plots import (
     accuracy_by_split,
@@ -43,6 +49,7 @@ __all__ = [
     "Section",
     "build_tables",
     "make_tables",
+    "patient_tables",
     "published",
     "write_findings",
 ]
@@ -56,6 +63,15 @@ ANSWERED = {  # tables of what the runs of notebook 03 answered
     "c_larger": larger_gains,
     "d_sizes": sizes,
     "g_schedule": schedule,
+}
+BY_PATIENT = {
+    "accuracy": accuracy_by_place,
+    "differences": differences,
+    "planned": planned,
+    "leaks": leaks,
+    "folds": fold_accuracy,
+    "errors": error_transfer_by_place,
+    "teachers": teachers,
 }
 
 
@@ -142,6 +158,12 @@ def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     """Every published table of which the record holds something, by file name."""
     tables = {name: make(records) for name, make in ANSWERED.items()}
     tables |= explanation_tables(records)
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def patient_tables(records: Records) -> dict[str, pd.DataFrame]:
+    """Every table by patient of which the record holds something, by file name."""
+    tables = {name: make(records) for name, make in BY_PATIENT.items()}
     return {name: table for name, table in tables.items() if len(table)}
 
 

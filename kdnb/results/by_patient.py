@@ -1,121 +1,31 @@
-"""Published tables of the sets by patient, with a teacher from ImageNet weights (07).
-
-Made from the runs of ``sweeps/patients.toml``. Runs of one place (set, split, teacher) that differ
-in their seed stand together: every teacher counts with the students of its own seed.
-"""
+"""Accuracy by patient, over all folds, what teachers cost, and which errors pass on (07)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from kdnb.core.statistics import (
-    Groups,
-    Interval,
-    group_bootstrap,
-    seed_interval,
-    share_interval,
-    unpaired_difference,
-)
+from kdnb.core.statistics import Groups, group_bootstrap, share_interval
 from kdnb.distillation.teacher_worth import chance_of_same
-from kdnb.results.accuracies import ALL, Answered, answered, counts, score, together
+from kdnb.results.accuracies import ALL, Answered, score
 from kdnb.results.collected_runs import Records
-
-__all__ = [
-    "PLANNED",
-    "accuracy_by_place",
-    "differences",
-    "error_transfer_by_place",
-    "fold_accuracy",
-    "holm",
-    "leaks",
-    "p_of_interval",
-    "patient_tables",
-    "planned",
-]
-
-KNOWN = "known patients"  # tumour images of known origin: nobody knows the patients of the others
-PATIENTS = "patients"  # the split by patient
-TEACHER = "teacher"
-DISTILLED = "KD student"
-LABELS_ALONE = "label-only student"
-UNTRAINED = "student of an untrained teacher"
-# what is subtracted from what, in the order of a table's rows
-COMPARED = (
-    (TEACHER, LABELS_ALONE),
-    (DISTILLED, LABELS_ALONE),
-    (DISTILLED, UNTRAINED),
-    (DISTILLED, TEACHER),
+from kdnb.results.places import (
+    DISTILLED,
+    KNOWN,
+    LABELS_ALONE,
+    PATIENTS,
+    TEACHER,
+    chosen_images,
+    countings,
+    every_run,
+    named,
+    places,
 )
-PLANNED = COMPARED[:3]  # of the brain set by patient, known patients: see docs/results.md
-PLACE = ("dataset", "split", "sizes_of", "teacher")
-TEST_FOLD = 5
-Key = tuple[Any, ...]
 
-
-def patient_tables(records: Records) -> dict[str, pd.DataFrame]:
-    """Every table of which the record holds something, by file name."""
-    tables = {
-        "accuracy": accuracy_by_place(records),
-        "differences": differences(records),
-        "leaks": leaks(records),
-        "folds": fold_accuracy(records),
-        "errors": error_transfer_by_place(records),
-        "planned": planned(records),
-    }
-    return {name: table for name, table in tables.items() if len(table)}
-
-
-def places(records: Records, control: str = "") -> dict[Key, Answered]:
-    """(data set, split, whose sizes, teacher) → the runs of this place, all seeds together.
-
-    Only of the usual test fold; see `fold_accuracy` for the others.
-
-    Args:
-        records: The collected runs.
-        control: What stands in the teacher's place: empty or "random", an untrained network.
-    """
-    pools: dict[Key, list[Answered]] = {}
-    for one in _all(records):
-        if one.parameters["control"] == control and one.parameters["fold"] == TEST_FOLD:
-            pools.setdefault(_place(one), []).append(one)
-    found = {}
-    for place, runs in pools.items():
-        found[place] = together(sorted(runs, key=lambda one: one.parameters["teacher_seed"]))
-    return found
-
-
-def _all(records: Records) -> list[Answered]:
-    """Every run of notebook 03, in the order of the record."""
-    runs = records["runs"]
-    return answered(records, *runs["part"].unique())
-
-
-def _place(one: Answered) -> Key:
-    return tuple(one.parameters[name] for name in PLACE)
-
-
-def _named(place: Key) -> dict[str, Any]:
-    """The first columns of a row."""
-    return dict(zip(PLACE, place, strict=True))
-
-
-def _countings(one: Answered) -> Iterator[tuple[str, Answered]]:
-    """All images in every way to count the classes; and where some are not, the known patients."""
-    yield from counts(one)
-    known = one.values["known"] == 1
-    if known.any() and not known.all():
-        yield KNOWN, _some(one, known)
-
-
-def _some(one: Answered, chosen: np.ndarray) -> Answered:
-    """The answers to some of the test images (N,) bool."""
-    return replace(one, values={name: values[chosen] for name, values in one.values.items()})
+__all__ = ["accuracy_by_place", "error_transfer_by_place", "fold_accuracy", "teachers"]
 
 
 def accuracy_by_place(records: Records) -> pd.DataFrame:
@@ -126,176 +36,41 @@ def accuracy_by_place(records: Records) -> pd.DataFrame:
     """
     rows = []
     for place, one in places(records).items():
-        for counted, answers in _countings(one):
+        for counted, answers in countings(one):
             for model, names in one.kinds.items():
-                rows.append({**_named(place), **score(answers, counted, model, names)})
+                rows.append({**named(place), **score(answers, counted, model, names)})
     table = pd.DataFrame(rows)
     if "absent" in table and not table["absent"].any():
         table = table.drop(columns="absent")
     return table
 
 
-def differences(records: Records) -> pd.DataFrame:
-    """Accuracy of one model minus another's at every place, seed by seed on the same images.
+def teachers(records: Records) -> pd.DataFrame:
+    """What every teacher is worth and costs on every set and split, beside the student.
 
-    Columns: place, counted, ``model`` minus ``rival``, difference with its 95 % interval over
-    seeds and groups, p (of that interval), seeds, images, groups, size_px, run.
+    Columns: place, model, accuracy with interval, memory, parameters, MACs of an image, seconds of
+    training (mean over seeds, of this machine), seeds, size_px, run.
     """
     rows = []
-    untrained = places(records, control="random")
     for place, one in places(records).items():
-        for counted, answers in _countings(one):
-            if counted not in (ALL, KNOWN):
-                continue
-            for model, rival in COMPARED:
-                found = _difference(one, answers, model, rival, untrained.get(place), counted)
-                if found is not None:
-                    rows.append({**_named(place), **found})
+        for model in (TEACHER, LABELS_ALONE):
+            names = one.kinds[model]
+            trained = one.trainings.loc[names]
+            rows.append(
+                {
+                    **named(place),
+                    "model": place[-1] if model == TEACHER else "the student, on labels alone",
+                    **share_interval(one.right(*names), one.groups).named("accuracy"),
+                    "memory": one.right(one.memory).mean(),
+                    "parameters": int(trained["parameters"].iloc[0]),
+                    "macs": int(trained["macs"].iloc[0]),
+                    "seconds": trained["seconds"].astype(float).mean(),
+                    "seeds": len(names),
+                    "size_px": one.parameters["image_size"],
+                    "run": one.run,
+                }
+            )
     return pd.DataFrame(rows)
-
-
-def _difference(
-    one: Answered,
-    answers: Answered,
-    model: str,
-    rival: str,
-    untrained: Answered | None,
-    counted: str,
-) -> dict[str, Any] | None:
-    """One row of `differences`, without its place; None where a model is missing."""
-    kinds = one.kinds
-    runs = [one.run]
-    right = answers.right(*kinds[model])
-    if rival == UNTRAINED:
-        if untrained is None:
-            return None
-        seeds = _seeds(one, kinds[model])
-        of_control = untrained.kinds[DISTILLED]
-        shared = [seed for seed in _seeds(untrained, of_control) if seed in seeds]
-        if not shared:
-            return None
-        right = right[[seeds.index(seed) for seed in shared]]
-        control = dict(_countings(untrained))[counted]
-        seeds_of_control = _seeds(untrained, of_control)
-        chosen = [of_control[seeds_of_control.index(seed)] for seed in shared]
-        rival_right = control.right(*chosen)
-        runs.append(untrained.run)
-    else:
-        rival_right = answers.right(*kinds[rival])
-    interval = seed_interval(right - rival_right, answers.groups, bounds=(-1, 1))
-    return {
-        "counted": counted,
-        "model": model,
-        "rival": rival,
-        **interval.named("difference"),
-        "p": p_of_interval(interval),
-        "seeds": len(right),
-        "images": right.shape[1],
-        "groups": len(np.unique(answers.groups.names)),
-        "size_px": one.parameters["image_size"],
-        "run": " ".join(runs),
-    }
-
-
-def _seeds(one: Answered, models: Sequence[str]) -> list[int]:
-    return one.trainings.loc[list(models), "seed"].astype(int).tolist()
-
-
-def p_of_interval(interval: Interval) -> float:
-    """Two-sided p of "zero": of a normal distribution with the width of the 95 % interval.
-
-    >>> round(p_of_interval(Interval((0.02, 0.0, 0.04))), 3)
-    0.05
-    """
-    value, low, high = interval
-    error = (high - low) / (2 * stats.norm.ppf(0.975))
-    if not error > 0:  # no interval, or one without width: it can tell nothing
-        return np.nan
-    return float(2 * stats.norm.sf(abs(value) / error))
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p (N,) corrected for N comparisons, so that any false finding has the chance it states.
-
-    Holm (1979): the smallest times N, the next times N - 1, and so on; never less than one before.
-
-    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    values = np.asarray(p_values, dtype=float)
-    order = np.argsort(values, kind="stable")
-    factors = len(values) - np.arange(len(values))
-    in_order = np.maximum.accumulate(values[order] * factors)
-    corrected = np.empty(len(values))
-    corrected[order] = np.minimum(in_order, 1)
-    return corrected
-
-
-def planned(records: Records) -> pd.DataFrame:
-    """The comparisons that were written down before the runs, with Holm's correction over them.
-
-    Those of accuracy; a comparison of which the record holds nothing yet has no row.
-    """
-    table = differences(records)
-    if not len(table):
-        return table
-    main = table[
-        (table["dataset"] == "brain_tumor")
-        & (table["split"] == PATIENTS)
-        & (table["teacher"] == _main_teacher(table))
-        & (table["counted"] == KNOWN)
-    ]
-    rows = []
-    for model, rival in PLANNED:
-        rows.append(main[(main["model"] == model) & (main["rival"] == rival)])
-    found = pd.concat(rows).drop(columns=["counted"])
-    return found.assign(p_holm=holm(found["p"]))
-
-
-def _main_teacher(table: pd.DataFrame) -> str:
-    """The teacher with the most places: DenseNet121 stands beside it on one."""
-    return table["teacher"].value_counts().index[0]
-
-
-def leaks(records: Records) -> pd.DataFrame:
-    """Accuracy under every other split of a set minus that of its strictest, by model and memory.
-
-    The test images differ, so the difference is of two samples. Columns: dataset, split, sizes_of,
-    ``honest`` (the split it is compared with), model, difference with interval, seeds, run.
-    """
-    table = accuracy_by_place(records)
-    rows = []
-    if not len(table):
-        return table
-    table = table[(table["counted"] == ALL) & (table["teacher"] == _main_teacher(table))]
-    for _, of_set in table.groupby("dataset", sort=False):
-        honest = PATIENTS if PATIENTS in set(of_set["split"]) else "grouped"
-        strict = of_set[(of_set["split"] == honest) & (of_set["sizes_of"] == "")]
-        for row in of_set[of_set["split"] != honest].to_dict("records"):
-            same = strict[strict["model"] == row["model"]]
-            if not len(same):
-                continue
-            rows.append(_leak(row, same.iloc[0], row["model"], "accuracy"))
-            if row["model"] == TEACHER:
-                rows.append(_leak(row, same.iloc[0], "memory", "leak_meter_mirrored"))
-    return pd.DataFrame(rows)
-
-
-def _leak(row: Mapping[str, Any], strict: pd.Series, model: str, column: str) -> dict[str, Any]:
-    """One row of `leaks`."""
-    ends = [column, f"{column}_low", f"{column}_high"]
-    before = Interval([row[name] for name in ends])
-    after = Interval(strict[ends])
-    return {
-        "dataset": row["dataset"],
-        "split": row["split"],
-        "sizes_of": row["sizes_of"],
-        "honest": strict["split"],
-        "model": model,
-        **unpaired_difference(before, after).named("difference"),
-        "seeds": min(row["seeds"], strict["seeds"]),
-        "run": " ".join(dict.fromkeys([*row["run"].split(), *strict["run"].split()])),
-    }
 
 
 def fold_accuracy(records: Records) -> pd.DataFrame:
@@ -305,7 +80,7 @@ def fold_accuracy(records: Records) -> pd.DataFrame:
     fold), images, groups, run. Empty until more than one fold is there.
     """
     folds = {}
-    for one in _all(records):
+    for one in every_run(records):
         is_main = not one.parameters["control"] and one.parameters["teacher_seed"] == 0
         if one.parameters["split"] == PATIENTS and is_main:
             folds.setdefault((one.parameters["dataset"], one.parameters["teacher"]), {})[
@@ -340,7 +115,7 @@ def _over_folds(runs: Sequence[Answered], counted: str, model: str) -> tuple[np.
     right = []
     names = []
     for number, one in enumerate(runs):
-        answers = one if counted == ALL else _some(one, one.values["known"] == 1)
+        answers = one if counted == ALL else chosen_images(one, one.values["known"] == 1)
         right.append(answers.right(one.kinds[model][0])[0])
         names.append([f"{number} {group}" for group in answers.values["group"]])
     widening = max(one.groups.widening for one in runs)
@@ -359,7 +134,7 @@ def error_transfer_by_place(records: Records) -> pd.DataFrame:
         for model in (DISTILLED, LABELS_ALONE):
             found = _errors(one, one.kinds[model])
             if found is not None:
-                rows.append({**_named(place), "model": model, **found, "run": one.run})
+                rows.append({**named(place), "model": model, **found, "run": one.run})
     return pd.DataFrame(rows)
 
 

@@ -10,19 +10,16 @@ import pytest
 
 from kdnb.core.statistics import Interval
 from kdnb.results.accuracies import ALL
+from kdnb.results.build import patient_tables
 from kdnb.results.by_patient import (
-    KNOWN,
     accuracy_by_place,
-    differences,
     error_transfer_by_place,
     fold_accuracy,
-    holm,
-    leaks,
-    p_of_interval,
-    patient_tables,
-    planned,
+    teachers,
 )
+from kdnb.results.patient_differences import differences, holm, leaks, p_of_interval, planned
 from kdnb.results.patient_findings import patient_findings
+from kdnb.results.places import KNOWN
 from kdnb.results.plots import accuracy_by_split
 
 IMAGES = 200
@@ -83,6 +80,9 @@ def records(runs):
                     "temperature": temperature,
                     "seed": 0 if model == "teacher" else seed,
                     "widening": 1.4,
+                    "parameters": 10 if model == "teacher" else 5,
+                    "macs": 40,
+                    "seconds": 100.0,
                 }
             )
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}
@@ -165,6 +165,13 @@ def test_folds_together_test_every_image_once(record):
     assert row["groups"] == 2 * len(np.unique(GROUP)), "no group of two folds is one"
     expected = np.mean([said(0.97, 0) == TARGET, said(0.9, 60) == TARGET])
     assert row["accuracy"] == pytest.approx(expected)
+
+
+def test_teachers_stand_beside_the_student_with_what_they_cost(record):
+    table = teachers(record).query("split == 'patients'").set_index("model")
+    assert table.loc["timm:tf_efficientnet_lite0", "parameters"] == 10
+    assert table.loc["the student, on labels alone", "parameters"] == 5
+    assert (table["memory"] > 0.4).all()
 
 
 def test_errors_that_pass_on_are_found_and_others_are_not():
