@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from kdnb.core.report import publish
+from kdnb.core.results_folder import Results
+from kdnb.core.settings import project_root
 from kdnb.data.dataset import ImageSet
 from kdnb.efficiency.timing import ratio_interval
 from kdnb.training.precision import autocast
@@ -21,6 +25,16 @@ def ratio(first: np.ndarray, second: np.ndarray) -> str:
     """Ratio of medians with a 95 % bootstrap interval."""
     value, low, high = ratio_interval(first, second)
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def publish_tables(name: str, files: Iterable[str]) -> None:
+    """Put tables of a benchmark, one below the other, into ``figures/teachers/<name>.csv``."""
+    table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    facts = {"dataset": "brain_tumor, eye_disease", "benchmark": name}
+    with TemporaryDirectory() as folder:
+        results = Results(folder=Path(folder), parameters=facts, data="")
+        results.table(name, table.set_index(table.columns[0]))
+        publish(results, project_root() / "figures", "teachers", replace=False)
 
 
 def training_step(model: nn.Module, images: Tensor, precision: str) -> Callable[[], None]:

@@ -7,6 +7,7 @@ seed: a difference of a point of accuracy is noise.
 
 Run: KDNB_DATA=... python benchmarks/recipes.py --dataset brain_tumor --split patients
          [--shares 0.03 0.1 0.3 1] [--epochs 4] [--size 96] [--out recipes.csv]
+     python benchmarks/recipes.py --publish CSV ...    # as figures/teachers/recipes.csv
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from common import publish_tables
 
 from kdnb.core.runs import Run
 from kdnb.core.settings import LITE0, Settings
@@ -75,7 +77,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--runs-dir", default="")
     parser.add_argument("--out", default="", help="a CSV for the table")
+    parser.add_argument("--publish", nargs="+", metavar="CSV", help="only publish such tables")
     options = parser.parse_args()
+    if options.publish:
+        publish_tables("recipes", options.publish)
+        return
     settings = Settings.checked(
         {
             "dataset": options.dataset,
