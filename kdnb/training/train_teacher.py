@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 
-# Of the learning rate, for layers that come with ImageNet weights. Chosen by the validation parts of
-# two sets (figures/teachers/recipes.csv): the tenth that is often advised learned less on both.
+# Of the learning rate, for layers that come with ImageNet weights. Chosen by the validation parts
+# of two sets (figures/teachers/recipes.csv): the often advised tenth learned less on both.
 PRETRAINED_RATE = 1.0
 
 
@@ -110,7 +110,7 @@ def find_untrained_teacher(
 
 
 def _schedule(settings: Settings, epochs: int, weights: str, device: torch.device) -> Schedule:
-    """That of the settings, with the share of the learning rate for layers with ImageNet weights."""
+    """That of the settings; with the share of the rate for layers with ImageNet weights."""
     precision = settings.teacher_precision or settings.precision
     own = settings.model_copy(update={"precision": precision})
     rate = PRETRAINED_RATE if weights == "imagenet" else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from kdnb.core.errors import UserError
+from kdnb.xai.image_grades import KEPT, image_grades, read_image_grades
 from kdnb.xai.localisation import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,
@@ -156,3 +158,19 @@ def test_tables_and_sentences(study, found):
     pointing = drawn.xs("pointing game", level="metric") - wide.xs("pointing game", level="metric")
     assert (pointing <= 1e-9).all(), "a wider mask is hit as often at least"
     assert set(table.index.unique("metric")) == set(LOCALISATION)
+
+
+def test_grades_of_single_images_are_kept_and_read_again(found):
+    table = image_grades({"KD student": found, "teacher": found})
+    text = table.to_csv(index=False)
+    grades, groups, classes = read_image_grades(pd.read_csv(io.StringIO(text)))
+    assert np.array_equal(classes, found.images["label"].str.replace(" ", "_"))
+    same = groups.names[:, None] == groups.names
+    names = np.asarray(found.groups)
+    assert np.array_equal(same, names[:, None] == names)
+    kept = found.grades.loc["average map"].xs("as drawn", level="mask")
+    for tap, metric in kept.index:
+        if metric in KEPT:
+            read = grades.loc["KD student", "average map", tap, metric]
+            assert read.to_numpy() == pytest.approx(kept.loc[tap, metric].to_numpy(), rel=5e-3)
+    assert grades.loc["teacher", "occlusion"].isna().any(axis=None), "not computed on all images"
