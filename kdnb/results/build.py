@@ -32,11 +32,14 @@ from kdnb.results.collected_runs import Records, load_collected, missing
 from kdnb.results.effects import gains, grid, larger_gains, schedule, sizes
 from kdnb.results.explanation_tables import explanation_tables
 from kdnb.results.findings import findings
-from kdnb.results.patient_differences import differences, leaks, planned
+from kdnb.results.patient_differences import differences, leaks
 from kdnb.results.patient_findings import patient_findings
+from kdnb.results.patient_maps import map_energies, tumour_maps
+from kdnb.results.planned import planned
 from kdnb.results.plots import (
     accuracy_by_split,
     accuracy_summary,
+    energy_spread,
     schedule_curves,
     size_curves,
     worth_pareto,
@@ -72,6 +75,8 @@ BY_PATIENT = {
     "folds": fold_accuracy,
     "errors": error_transfer_by_place,
     "teachers": teachers,
+    "maps": tumour_maps,
+    "map_energies": map_energies,
 }
 
 
@@ -215,6 +220,8 @@ def _patient_pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
     """The charts of the tables by patient that there are, with their file names."""
     if "accuracy" in tables:
         yield "accuracy", accuracy_by_split(tables["accuracy"].query("counted == 'all classes'"))
+    if "map_energies" in tables:
+        yield "map_energies", energy_spread(tables["map_energies"])
 
 
 RESULTS = Section(

@@ -38,6 +38,7 @@ RECORDED = {
         "05_shortcut",
         "05_distractor",
         "05_quality",
+        "05_image_grades",
     ),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }

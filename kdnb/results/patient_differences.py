@@ -1,4 +1,4 @@
-"""Differences of accuracy by patient: which were planned, which splits leak (07)."""
+"""Differences of accuracy by patient, and what splits hide that keep less apart (07)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from kdnb.core.statistics import Interval, seed_interval, unpaired_difference
+from kdnb.core.statistics import Interval, p_of_interval, seed_interval, unpaired_difference
 from kdnb.results.accuracies import ALL, Answered
 from kdnb.results.by_patient import accuracy_by_place
 from kdnb.results.collected_runs import Records
@@ -24,7 +23,7 @@ from kdnb.results.places import (
     places,
 )
 
-__all__ = ["differences", "holm", "leaks", "p_of_interval", "planned"]
+__all__ = ["PLANNED", "differences", "leaks", "main_teacher"]
 
 UNTRAINED = "student of an untrained teacher"
 # what is subtracted from what, in the order of a table's rows
@@ -103,58 +102,7 @@ def _seeds(one: Answered, models: Sequence[str]) -> list[int]:
     return one.trainings.loc[list(models), "seed"].astype(int).tolist()
 
 
-def p_of_interval(interval: Interval) -> float:
-    """Two-sided p of "zero": of a normal distribution with the width of the 95 % interval.
-
-    >>> round(p_of_interval(Interval((0.02, 0.0, 0.04))), 3)
-    0.05
-    """
-    value, low, high = interval
-    error = (high - low) / (2 * stats.norm.ppf(0.975))
-    if not error > 0:  # no interval, or one without width: it can tell nothing
-        return np.nan
-    return float(2 * stats.norm.sf(abs(value) / error))
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p (N,) corrected for N comparisons, so that any false finding has the chance it states.
-
-    Holm (1979): the smallest times N, the next times N - 1, and so on; never less than one before.
-
-    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    values = np.asarray(p_values, dtype=float)
-    order = np.argsort(values, kind="stable")
-    factors = len(values) - np.arange(len(values))
-    in_order = np.maximum.accumulate(values[order] * factors)
-    corrected = np.empty(len(values))
-    corrected[order] = np.minimum(in_order, 1)
-    return corrected
-
-
-def planned(records: Records) -> pd.DataFrame:
-    """The comparisons that were written down before the runs, with Holm's correction over them.
-
-    Those of accuracy; a comparison of which the record holds nothing yet has no row.
-    """
-    table = differences(records)
-    if not len(table):
-        return table
-    main = table[
-        (table["dataset"] == "brain_tumor")
-        & (table["split"] == PATIENTS)
-        & (table["teacher"] == _main_teacher(table))
-        & (table["counted"] == KNOWN)
-    ]
-    rows = []
-    for model, rival in PLANNED:
-        rows.append(main[(main["model"] == model) & (main["rival"] == rival)])
-    found = pd.concat(rows).drop(columns=["counted"])
-    return found.assign(p_holm=holm(found["p"]))
-
-
-def _main_teacher(table: pd.DataFrame) -> str:
+def main_teacher(table: pd.DataFrame) -> str:
     """The teacher with the most places: DenseNet121 stands beside it on one."""
     return table["teacher"].value_counts().index[0]
 
@@ -169,7 +117,7 @@ def leaks(records: Records) -> pd.DataFrame:
     rows = []
     if not len(table):
         return table
-    table = table[(table["counted"] == ALL) & (table["teacher"] == _main_teacher(table))]
+    table = table[(table["counted"] == ALL) & (table["teacher"] == main_teacher(table))]
     for _, of_set in table.groupby("dataset", sort=False):
         honest = PATIENTS if PATIENTS in set(of_set["split"]) else "grouped"
         strict = of_set[(of_set["split"] == honest) & (of_set["sizes_of"] == "")]

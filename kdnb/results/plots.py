@@ -10,6 +10,7 @@ import seaborn as sns
 from kdnb.core.pareto import pareto
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.statistics import Interval
+from kdnb.xai.tumour_localisation import INPUT
 
 __all__ = [
     "accuracy_by_split",
@@ -104,6 +105,38 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         figure,
         "Accuracy on the test part with 95 % intervals, from the split that leaks most to the "
         f"strictest. {'; '.join(said)}.",
+    )
+
+
+def energy_spread(table: pd.DataFrame) -> Picture:
+    """How much of each map lies in the tumour: the spread over images, one row per map.
+
+    Columns: model, explanation, tap, q10, q25, median, q75, q90. Maps of a network's layers are
+    shown for its last layer; what knows no network stands below.
+    """
+    taps = table.loc[table["tap"] != INPUT, "tap"].unique()
+    last = table["tap"].isin([INPUT, *taps[-1:]])
+    first = table["model"].unique()[0]
+    rows = table[last & ((table["tap"] != INPUT) | (table["model"] == first))]
+    is_known = rows["tap"] != INPUT
+    rows = pd.concat([rows[is_known], rows[~is_known]])
+    figure, axes = plt.subplots(figsize=(7.5, 0.28 * len(rows) + 1.2))
+    names = []
+    said = []
+    for place, row in enumerate(rows.itertuples()):
+        colour = SUMMARY_MARKS[row.model][1] if row.tap != INPUT else "#777777"
+        axes.plot([row.q10, row.q90], [place, place], color=colour, lw=1)
+        axes.plot([row.q25, row.q75], [place, place], color=colour, lw=5, alpha=0.5)
+        axes.plot(row.median, place, "o", color=colour, ms=5)
+        name = row.explanation if row.tap == INPUT else f"{row.explanation} · {row.model}"
+        names.append(name)
+        said.append(f"{name}: median {row.median:.3f}, middle half {row.q25:.3f} to {row.q75:.3f}")
+    axes.set(yticks=range(len(names)), yticklabels=names, xlim=(0, None))
+    axes.set_xlabel("share of the map inside the tumour (dot: median, bar: middle half of images)")
+    axes.invert_yaxis()
+    figure.tight_layout()
+    return Picture(
+        figure, f"Share of each map that lies inside the tumour, over images. {'; '.join(said)}."
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.core.statistics import Interval
+from kdnb.core.statistics import Interval, holm, p_of_interval
 from kdnb.results.accuracies import ALL
 from kdnb.results.build import patient_tables
 from kdnb.results.by_patient import (
@@ -17,10 +17,12 @@ from kdnb.results.by_patient import (
     fold_accuracy,
     teachers,
 )
-from kdnb.results.patient_differences import differences, holm, leaks, p_of_interval, planned
+from kdnb.results.patient_differences import differences, leaks
 from kdnb.results.patient_findings import patient_findings
+from kdnb.results.patient_maps import map_energies, tumour_maps
 from kdnb.results.places import KNOWN
-from kdnb.results.plots import accuracy_by_split
+from kdnb.results.planned import COUNT, planned
+from kdnb.results.plots import accuracy_by_split, energy_spread
 
 IMAGES = 200
 TARGET = np.arange(IMAGES) % 4
@@ -138,7 +140,8 @@ def test_planned_comparisons_are_of_known_patients_and_corrected(record):
         "student of an untrained teacher",
     ]
     assert (table["images"] == IS_KNOWN.sum()).all()
-    assert (table["p_holm"] >= table["p"]).all()
+    expected = (table["p"] * COUNT).clip(upper=1)  # the maps' comparisons are missing
+    assert table["p_holm"].to_numpy() == pytest.approx(expected.to_numpy())
 
 
 def test_holm_and_p_against_hand():
@@ -165,6 +168,37 @@ def test_folds_together_test_every_image_once(record):
     assert row["groups"] == 2 * len(np.unique(GROUP)), "no group of two folds is one"
     expected = np.mean([said(0.97, 0) == TARGET, said(0.9, 60) == TARGET])
     assert row["accuracy"] == pytest.approx(expected)
+
+
+def graded(record, peaks):
+    """The record with grades of maps by seed: explanation → share of peaks inside."""
+    rows = []
+    for number in range(3):
+        run = f"run{number}"
+        about = {"group": GROUP, "class": TARGET, "widening": [1.4]}
+        for name, values in about.items():
+            rows.append((run, "", name, "", "", " ".join(map(str, values))))
+        for explanation, share in peaks.items():
+            hits = np.random.default_rng(number).random(IMAGES) < share
+            for metric in ("pointing game", "energy in mask"):
+                values = " ".join(map(str, hits.astype(int)))
+                tap = "input" if explanation == "mean training mask" else "conv1"
+                rows.append((run, "KD student", explanation, tap, metric, values))
+    columns = ["run", "model", "explanation", "tap", "metric", "values"]
+    return record | {"05_image_grades": pd.DataFrame(rows, columns=columns)}
+
+
+def test_maps_are_pooled_and_compared_with_the_mean_mask(record):
+    with_maps = graded(record, {"average map": 0.05, "mean training mask": 0.5})
+    table = tumour_maps(with_maps).query("metric == 'pointing game'").set_index("explanation")
+    assert table.loc["average map", "seeds"] == 3
+    assert table.loc["mean training mask", "value"] == pytest.approx(0.5, abs=0.1)
+    row = planned(with_maps).set_index("measure").loc["peak inside"]
+    assert row["model"] == "average map, conv1"
+    assert row["difference"] == pytest.approx(-0.45, abs=0.1) and row["p_holm"] < 0.05
+    energies = map_energies(with_maps).set_index("explanation")
+    assert energies.loc["average map", "q75"] == 0
+    assert "mean training mask" in energy_spread(map_energies(with_maps)).alt
 
 
 def test_teachers_stand_beside_the_student_with_what_they_cost(record):
