@@ -18,6 +18,12 @@ __all__ = ["csv_text", "folded", "harmless", "read_table"]
 # what a spreadsheet may take for a formula; a number, or one with its interval, is none
 FORMULA = re.compile(r"[=@\t\r]|[+-](?!(\d+\.?\d*(e[+-]?\d+)?|inf|nan)($| [\[(]))")
 
+# columns that hold names of classes or images: text, also where all are named "1" or "True"
+NAMES = (
+    ("class", "label", "true", "predicted", "answer", "images of", "absent")
+    + ("test_label", "train_label", "original_label")
+    + ("image_id", "test_id", "train_id")
+)
 NUMBER = r"-?(0|[1-9]\d*)(\.(0|\d*[1-9]))?(e[+-]\d+)?|-?inf"  # as pandas writes it
 
 pd.set_option("display.html.use_mathjax", False)  # a class may be named "$a$"
@@ -63,15 +69,20 @@ def harmless(text: str) -> str:
 def read_table(path: Path, types: Mapping[str, type] | type | None = None) -> pd.DataFrame:
     """A table from its CSV; only an empty field is missing, since a class may be named "None".
 
-    A column of numbers is text where one of them is not written as a program writes numbers: a
-    class may be named "001" or "1e5".
+    Columns of names, such as "class", are text whatever they hold. Another column of numbers is
+    text where one of them is not written as a program writes numbers: a name may be "001" or "1e5".
 
     Args:
         path: Of the CSV.
-        types: Of the columns that are not to be guessed, or of all.
+        types: Of more columns that are not to be guessed, or of all.
     """
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
-    given = types if isinstance(types, Mapping) else {}
+    given: dict[str, type] = dict.fromkeys(NAMES, str)
+    if isinstance(types, Mapping):
+        given |= types
+    guessed = types is None or isinstance(types, Mapping)
+    table = pd.read_csv(
+        path, dtype=given if guessed else types, keep_default_na=False, na_values=[""]
+    )
     numbers = [name for name in table.select_dtypes("number") if name not in given]
     if not numbers:
         return table

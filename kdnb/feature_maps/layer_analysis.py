@@ -41,7 +41,6 @@ SCORED = 400  # test images that probes, ledger and channels are measured on
 COMPARED = 200  # of these, the images that CKA compares networks on
 CUT = 24  # of these, the images whose channels are ablated
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
-NAMES = {"class": str, "predicted": str}  # of classes, which may look like numbers
 OF_MACHINE = ("runs_dir", "threads")  # settings that tell where a run was made, not what it is
 
 
@@ -64,7 +63,7 @@ class LayerAnalysis:
         - ablation: tap, k and the drop of the class's probability;
         - channels: the ten strongest of each class and tap.
         """
-        return read_table(self.run.path(f"{name}.csv"), types=NAMES)
+        return read_table(self.run.path(f"{name}.csv"))
 
     @cached_property
     def facts(self) -> dict:
@@ -77,7 +76,7 @@ class LayerAnalysis:
 
         That is the first layer from which on all probes agree with the student.
         """
-        return read_table(self.run.path("early.csv"), types=NAMES)
+        return read_table(self.run.path("early.csv"))
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -126,7 +126,7 @@ def _row(spec: SweepSpec) -> dict[str, Any]:
 
 def _table(spec: SweepSpec, name: str) -> pd.DataFrame:
     """A table of a finished run, with the run in front."""
-    table = pd.read_csv(spec.run.path(f"results/{name}.csv"))
+    table = read_table(spec.run.path(f"results/{name}.csv"))
     if name == "03_answers":
         values = [" ".join(map(str, table[model])) for model in table.columns]
         table = pd.DataFrame({"model": table.columns, "values": values})

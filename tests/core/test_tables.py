@@ -24,3 +24,11 @@ def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
         *"ifffi"
     ]
     assert read_table(tmp_path / "t.csv", types={"plain": str})["plain"].tolist() == ["1", "2"]
+
+
+def test_names_of_classes_are_text_always(tmp_path):
+    for names in (["True", "False"], ["nan", "None"], ["1", "2"], ["1.0", "inf"], ["NA", ""]):
+        table = pd.DataFrame({"class": names, "images": [3, 4]})
+        (tmp_path / "t.csv").write_text(csv_text(table, index=False))
+        found = read_table(tmp_path / "t.csv")
+        assert found["class"].fillna("").tolist() == names and found["images"].tolist() == [3, 4]
