@@ -262,12 +262,15 @@ def _unregistered(images: Sequence[str], origin: str) -> tuple[list[Entry], list
         if found is None:
             raise in_no_class_folder(path, origin)
         root, label = found
+        part = root.part
+        if root.parts_below:
+            part = part_of(path[len(root.steps) + layout.level + 1])
         spelt[root.part, class_key(label)].add(label)
         entry = Entry(
             image_id=clean("/".join(path[root.start :])),
             path=image,
             label=clean(label),
-            published_split=root.part,
+            published_split=part,
         )
         entries.append(entry)
     for same in spelt.values():
@@ -338,11 +341,12 @@ def _check_lost(
         if not all(is_document(name) for name in files[folder]):
             told.append(counted(files[folder], found.dicom))
         if links[folder]:
-            told.append(f"links, which are not followed: {len(links[folder]):,}")
+            count = len(links[folder])
+            told.append(f"links, which are not followed: {count:,}; put the files there themselves")
         if told:
             raise UserError(
                 f"class folder '{folder}' in '{origin}' has no image that can be read: "
-                f"{'; '.join(told)}"
+                f"{'; '.join(told)}; mend it, or take the folder away"
             )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kdnb.core.errors import UserError
-from kdnb.data.names import class_key
+from kdnb.data.names import class_key, key
 from kdnb.data.part_folders import (
     CSV_HELP,
     Folder,
@@ -23,6 +23,18 @@ from kdnb.data.part_folders import (
 __all__ = ["Layout", "find_layout"]
 
 MOST_CLASSES = 20
+MOST_FOLDERS = 100  # one inside the other
+# names of folders, as `key` gives them
+IMAGE_FOLDERS = ("image", "images", "img", "imgs")
+MASK_FOLDERS = (
+    "mask",
+    "masks",
+    "segmentation",
+    "segmentations",
+    "gt",
+    "groundtruth",
+    "groundtruths",
+) + ("label", "labels", "annotation", "annotations")
 NEARLY_ALL = 0.9  # of the images lie deep enough for a level to be that of the classes
 
 
@@ -55,10 +67,16 @@ def find_layout(images: Iterable[Sequence[str]], origin: str) -> Layout:
     images = list(images)
     top = Folder()
     for *folders, _ in images:
+        if len(folders) > MOST_FOLDERS:
+            raise UserError(
+                f"an image in '{origin}' lies {len(folders):,} folders deep, accepted are "
+                f"{MOST_FOLDERS}: move the images up"
+            )
         folder = top
         for step in folders:
             folder = folder.inside.setdefault(step, Folder())
         folder.images += 1
+    _check_masks_apart(top, origin)
     roots, notes = part_roots(top, origin)
     ends = {root.steps for root in roots}
     stray = [path for path in images if tuple(path[:-1]) in ends]
@@ -66,6 +84,22 @@ def find_layout(images: Iterable[Sequence[str]], origin: str) -> Layout:
         raise in_no_class_folder(stray[0], origin)
     level, more = _class_level(top, roots, origin)
     return Layout(roots=tuple(roots), level=level, notes=(*notes, *more))
+
+
+def _check_masks_apart(folder: Folder, origin: str, path: str = "") -> None:
+    """Refuse a folder of masks beside images or their folder: masks would be taken as images.
+
+    They are not paired by their names: many are of an organ, and not of what defines the class.
+    """
+    has_images = folder.images or any(key(name) in IMAGE_FOLDERS for name in folder.inside)
+    for name, inside in folder.inside.items():
+        if has_images and key(name) in MASK_FOLDERS:
+            raise UserError(
+                f"the folder '{path}{name}' in '{origin}' looks like one of masks, which would be "
+                "taken as images: move it away; a mask of what defines the class lies beside its "
+                "image as <name>_mask.png, or stands in the column mask of a CSV"
+            )
+        _check_masks_apart(inside, origin, f"{path}{name}/")
 
 
 def _class_level(top: Folder, roots: Sequence[Root], origin: str) -> tuple[int, list[str]]:

@@ -106,7 +106,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise
     except (ValueError, csv.Error) as error:  # pandas' parser and decoding errors
         raise UserError(
-            f"'{path}' is no readable CSV ({error}): accepted is UTF-8 with a header"
+            f"'{path}' is no readable CSV ({error}): accepted is UTF-8 with a header, "
+            "in spreadsheets 'CSV UTF-8 (comma delimited)'"
         ) from None
     lacking = [name for name in ("path", "label") if name not in table]
     if lacking:
@@ -122,6 +123,9 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         notes.append(f"the column '{chosen}' is taken as patient")
     columns = ["path", "label", *OPTIONAL]
     table = table.reindex(columns=columns, fill_value="").map(str.strip)
+    for column in ("path", "mask"):
+        table[column], turned = _with_slashes(table[column], path.parent)
+        notes += turned
     no_part = table["split"].map(part_of) == ""
     problems = {
         "lacks a path or a label": (table["path"] == "") | (table["label"] == ""),
@@ -134,6 +138,17 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
             raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
     table, words = _patients_known(table)
     return table, notes + words
+
+
+def _with_slashes(names: pd.Series, home: Path) -> tuple[pd.Series, list[str]]:
+    """Paths as Windows writes them with "/", unless something has the name as it is written."""
+    written_so = names.str.contains("\\", regex=False)
+    windows = written_so & ~names.map(lambda name: os.path.exists(home / name))
+    if not windows.any():
+        return names, []
+    some = ", ".join(names[windows][:3])
+    note = f"{windows.sum():,} paths have backslashes, which are read as '/': {some}"
+    return names.mask(windows, names.str.replace("\\", "/", regex=False)), [note]
 
 
 def _check_special(paths: Sequence[str], path: Path) -> None:
@@ -158,10 +173,18 @@ def _outside(names: pd.Series, path: Path) -> list[str]:
 
 
 def _check_fields(path: Path) -> None:
-    """Whether a row has more fields than the header names: pandas would drop them."""
+    """Whether a row has more fields than the header names: pandas would drop them.
+
+    Nor does it tell that a column is named twice.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file)
         header = next(rows, [])
+        twice = [name for name in ("path", "label", *OPTIONAL) if header.count(name) > 1]
+        if twice:
+            raise UserError(
+                f"'{path}' names the column {', '.join(twice)} more than once: rename all but one"
+            )
         for number, row in enumerate(rows, start=2):
             if len(header) > 1 and any(field.strip() for field in row[len(header) :]):
                 raise UserError(
@@ -212,7 +235,7 @@ def _patients_known(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def doubtful_patients(table: pd.DataFrame) -> list[str]:
-    """Notes on patients that may be none: with a large share of a set, or in several classes.
+    """Notes on patients that may be none, or one: a large share of a set, several classes, names.
 
     A share is large above 20 % of at least 10 images, if it is also five times the median of the
     other patients.
@@ -236,6 +259,7 @@ def doubtful_patients(table: pd.DataFrame) -> list[str]:
                 f"patient '{name}' holds {count:,} of {len(table):,} images: "
                 "a patient that nobody knows is an empty cell"
             )
+    notes += _alike(counts.index)
     classes = known.groupby("patient")["label"].nunique()
     several = classes.index[classes > 1]
     if len(several):
@@ -245,3 +269,15 @@ def doubtful_patients(table: pd.DataFrame) -> list[str]:
             "the same name must mean the same person in each"
         )
     return notes
+
+
+def _alike(names: pd.Index) -> list[str]:
+    """A note on patients whose names differ in case alone, or as 1 and 1.0 do."""
+    same = names.to_series().groupby(names.str.casefold().str.replace(r"\.0+$", "", regex=True))
+    pairs = [" and ".join(f"'{name}'" for name in sorted(one)) for _, one in same if len(one) > 1]
+    if not pairs:
+        return []
+    return [
+        f"{len(pairs):,} times patients have nearly the same name ({', '.join(pairs[:3])}): "
+        "if they are one person, write one name"
+    ]

@@ -45,6 +45,7 @@ class Root(NamedTuple):
     part: str  #: "train", "val" or "test"; "" without parts
     steps: tuple[str, ...]  #: the folders down to it, itself included
     start: int  #: how many of them are no part of an image's id
+    parts_below: bool = False  #: whether the folders below the classes are the parts
 
 
 @dataclass
@@ -139,7 +140,16 @@ def _roots(top: Folder, origin: str) -> tuple[list[Root], list[str]]:
     named = {name: part_of(name) for name in folder.inside if part_of(name)}
     others = sorted(set(folder.inside) - set(named))
     if not named:
-        return _roots_below(folder, steps, origin), _parts_below_classes(folder)
+        roots = _roots_below(folder, steps, origin)
+        below, everywhere = _parts_below_classes(folder)
+        if not below or roots[0].part:
+            return roots, []
+        told = f"the folders {in_words(below)} below the classes are"
+        if not everywhere:
+            return roots, [f"{told} not read as parts of a split: other classes have none"]
+        return [root._replace(parts_below=True) for root in roots], [
+            f"{told} taken as parts of a split"
+        ]
     flat = [name for name in named if not folder.inside[name].deep]
     if not others:
         if len(flat) < len(named) or len(named) == 1:
@@ -202,16 +212,15 @@ def _holds_parts(folder: Folder) -> bool:
     return any(part_of(name) and inside.deep for name, inside in folder.below())
 
 
-def _parts_below_classes(folder: Folder) -> list[str]:
-    """A note where each class has parts of its own: they are not read."""
-    named = []
+def _parts_below_classes(folder: Folder) -> tuple[list[str], bool]:
+    """The names of parts below classes, and whether each class has these and nothing else."""
+    named: list[str] = []
+    everywhere = True
     for inside in folder.inside.values():
-        if not inside.deep or not all(part_of(name) for name in inside.inside):
-            return []
-        if any(sub.deep for sub in inside.inside.values()):
-            return []
-        named += inside.inside
-    return [f"{in_words(named)} below the classes are not read as parts of a split: put them above"]
+        parts = [name for name in inside.inside if part_of(name)]
+        named += parts
+        everywhere &= inside.deep and len(parts) == len(inside.inside)
+    return named, everywhere
 
 
 def _two_trees(names: Iterable[str], steps: tuple[str, ...], origin: str) -> UserError:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, in_one_line
 from kdnb.core.runs import digest
 from kdnb.data import phantoms
 from kdnb.data.class_folders import Entry, class_folders, entries_digest
@@ -40,6 +40,7 @@ MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 # bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
 MAX_GROWTH = 100
+UTF8 = 0x800  # flag of a member of a zip archive: its name is in UTF-8
 SPECIAL = {  # kinds of files that are never read: some of them never end
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -80,6 +81,7 @@ def zip_source(path: Path, known: Mapping[str, Any]) -> Source:
         hidden=tuple(name for name in names if is_junk(name) and not name.endswith("/")),
     )
     entries, notes = class_folders(listing, path.name, known)
+    notes += _guessed_names(path, [entry.path for entry in entries])
     return Source(
         name=path.name,
         identity=file_hash(path) + entries_digest(entries),  # the registry has a say in the entries
@@ -211,6 +213,26 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _guessed_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """A note on names outside of ASCII whose encoding a zip archive does not tell, or none."""
+    wanted = {name for name in names if not name.isascii()}
+    if not wanted:
+        return ()
+    guessed = []
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            name = info.filename.replace("\\", "/")
+            if name in wanted and not info.flag_bits & UTF8:
+                guessed.append(name)
+    if not guessed:
+        return ()
+    note = (
+        f"{len(guessed):,} names in the archive do not tell their encoding, and are read as cp437, "
+        f"such as '{guessed[0]}': if they look wrong, unpack it and name the folder"
+    )
+    return (in_one_line(note),)
 
 
 def _check_names(archive: zipfile.ZipFile, path: Path) -> None:

@@ -129,7 +129,10 @@ def test_a_class_alone_in_a_part_is_no_wrapper():
             product(("p1", "p2", "p3"), ("ill", "well")),
             "and below them 'ill', 'well': 'ill', 'well'",
         ),
-        (product("ab", ("images", "masks")), "'a', 'b' and below them 'images', 'masks'"),
+        (product("ab", ("images", "masks")), "'a/masks' .*looks like one of masks.*move it away"),
+        (("images", "Masks"), "'Masks' .*looks like one of masks"),
+        (("a", "b/" * 150 + "b"), "lies 151 folders deep, accepted are 100: move"),
+        (("a", "b", "b/ground truth"), "'b/ground truth' .*looks like one of masks"),
     ],
 )
 def test_doubt_is_refused_in_one_line(folders, message):
@@ -161,9 +164,23 @@ def test_a_class_may_be_named_as_a_part():
     assert notes == ("the folder 'train' is taken as a class",)
 
 
-def test_parts_below_classes_are_not_read_and_said():
-    entries, notes = found_in(tree(*product("ab", ("train", "test"))))
-    assert told(entries) == {("", "a"), ("", "b")} and "'train' below the classes" in notes[0]
+def test_parts_below_classes():
+    entries, notes = found_in(tree(*product(("set/a", "set/b"), ("Train", "test", "dev"))))
+    assert told(entries) == BOTH | {("val", "a"), ("val", "b")}
+    assert entries[0].image_id == "a/Train/0.png"
+    assert notes == (
+        "the folders 'Train', 'dev', 'test' below the classes are taken as parts of a split",
+    )
+    entries, notes = found_in(tree("a/train", "a/test", "b/test"))
+    assert notes[1] == "the class 'b' is not in the training part"
+    entries, notes = found_in(tree("a/train", "a/test", "b/p1"))
+    assert told(entries) == {("", "a"), ("", "b")}
+    assert "not read as parts of a split: other classes have none" in notes[0]
+
+
+def test_a_class_may_be_named_as_masks_are():
+    entries, _ = found_in(tree("mask", "no mask"))
+    assert told(entries) == {("", "mask"), ("", "no mask")}
 
 
 def test_one_class_in_several_spellings():

@@ -316,6 +316,28 @@ def test_patients_that_may_be_none_are_named(tmp_path):
     assert csv_of_patients(tmp_path, few, labels="aa").notes == ()
 
 
+def test_patients_of_nearly_the_same_name_are_named(tmp_path):
+    [note] = csv_of_patients(tmp_path, ["1", "1.0", "P7", "p7", "10", "8"], labels="aa").notes
+    assert note.startswith("2 times patients have nearly the same name ('1' and '1.0', 'P7' and ")
+
+
+def test_paths_as_windows_writes_them(tmp_path):
+    make_folder(tmp_path, ["a/1.jpg", "b/2.jpg", "b/2.png", "a\\b.jpg"], data=b"bytes")
+    text = "path,label,mask\na\\1.jpg,cat,\nb\\2.jpg,dog,b\\2.png\na\\b.jpg,dog,\n"
+    (tmp_path / "list.csv").write_text(text)
+    source = custom(tmp_path / "list.csv")
+    assert [entry.path for entry in source.entries] == ["a/1.jpg", "a\\b.jpg", "b/2.jpg"]
+    assert source.entries[2].mask == "b/2.png" and source.read("a/1.jpg") == b"bytes"
+    assert source.notes[0] == "2 paths have backslashes, which are read as '/': a\\1.jpg, b\\2.jpg"
+
+
+def test_names_of_an_unknown_encoding_are_noted(tmp_path):
+    path = make_zip(tmp_path / "set.zip", ["XX/1.png", "b/1.png"])
+    path.write_bytes(path.read_bytes().replace(b"XX/", "正".encode("gbk") + b"/"))
+    [note] = custom(path).notes
+    assert note.startswith("1 names in the archive do not tell their encoding, and are read as cp")
+
+
 def test_csv_with_folds_and_masks(tmp_path):
     text = "path,label,fold,mask\na.jpg,cat, 1 ,borders/a.png\nb.jpg,dog,2,\n"
     (tmp_path / "list.csv").write_text(text)
@@ -375,6 +397,7 @@ def test_a_class_folder_of_masks_alone_is_empty(tmp_path):
             "path,label,patient,fold\nx.jpg,a,p,1\ny.jpg,a,,2\nz.jpg,a,p,2\n",
             "patient 'p' in fold '1' and in fold '2': a fold keeps patients apart",
         ),
+        ("path,path,label\nx.jpg,y.jpg,a\n", "names the column path more than once"),
         ("", "no readable CSV"),
         ("path,label\n\xff\xfe,a\n", "no readable CSV"),
     ],
