@@ -23,6 +23,7 @@ __all__ = [
     "Depth",
     "check_file",
     "check_files",
+    "damaged",
     "digest",
     "done_content",
     "is_recorded",
@@ -67,9 +68,9 @@ def read_done(folder: Path) -> dict[str, Any]:
     try:
         return _read_done(path, *_state(path))
     except OSError as error:
-        raise _damaged(folder, f"{DONE} cannot be read ({error.strerror})") from None
+        raise damaged(folder, f"{DONE} cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise _damaged(folder, str(error)) from None
+        raise damaged(folder, str(error)) from None
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -129,7 +130,7 @@ def check_file(folder: Path, name: str) -> None:
     if name in files:
         _check(folder, name, files[name], "loading")
     elif "files" in read_done(folder) and os.path.isfile(folder / name):
-        raise _damaged(folder, f"{name} is none of the files that it was made with")
+        raise damaged(folder, f"{name} is none of the files that it was made with")
 
 
 def _files(folder: Path, *, is_loading: bool) -> Mapping[str, Any]:
@@ -152,22 +153,27 @@ def _check(folder: Path, name: str, known: Mapping[str, Any], depth: Depth) -> N
     try:
         size = path.stat().st_size
         if size != known["size"]:
-            raise _damaged(folder, f"{name} has {size:,} bytes in place of {known['size']:,}")
+            raise damaged(folder, f"{name} has {size:,} bytes in place of {known['size']:,}")
         is_mapped = name.endswith(".npy") and size > LARGE
         if depth == "sizes" or (depth == "loading" and is_mapped):
             return
         found = _sha256(path)
     except FileNotFoundError:
-        raise _damaged(folder, f"{name} is missing") from None
+        raise damaged(folder, f"{name} is missing") from None
     except OSError as error:
-        raise _damaged(folder, f"{name} cannot be read ({error.strerror})") from None
+        raise damaged(folder, f"{name} cannot be read ({error.strerror})") from None
     if found != known["sha256"]:
         told = f"{name} has the SHA-256 {found[:12]}… in place of {known['sha256'][:12]}…"
-        raise _damaged(folder, told)
+        raise damaged(folder, told)
 
 
-def _damaged(folder: Path, fault: str) -> DamagedRun:
-    """The error in one line."""
+def damaged(folder: Path, fault: str) -> DamagedRun:
+    """The error in one line.
+
+    Args:
+        folder: Of the run.
+        fault: What is wrong with it.
+    """
     return DamagedRun(
         f"run {folder.parent.name}/{folder.name} is damaged: {fault}. "
         f"Delete the folder '{folder}', and it is made again"

@@ -13,7 +13,9 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML
 
-__all__ = ["csv_text", "folded", "harmless", "read_table"]
+from kdnb.core.run_files import damaged
+
+__all__ = ["csv_text", "folded", "harmless", "read_table", "read_text"]
 
 # what a spreadsheet may take for a formula; a number, or one with its interval, is none
 FORMULA = re.compile(r"[=@\t\r]|[+-](?!(\d+\.?\d*(e[+-]?\d+)?|inf|nan)($| [\[(]))")
@@ -91,3 +93,17 @@ def read_table(path: Path, types: Mapping[str, type] | type | None = None) -> pd
         if not written[name].dropna().str.fullmatch(NUMBER).all():
             table[name] = written[name]
     return table
+
+
+def read_text(path: Path) -> pd.DataFrame:
+    """A table of a run, in which all is text and an empty field is "".
+
+    Raises:
+        DamagedRun: It is no table. That is only found of a run without hashes.
+    """
+    try:
+        return pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+        )
+    except ValueError:  # of pandas' parser
+        raise damaged(path.parent, f"{path.name} is no table") from None

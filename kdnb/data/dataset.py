@@ -15,6 +15,7 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.core.runs import Run, digest, get_or_make, write_json
 from kdnb.core.settings import Settings
+from kdnb.core.tables import read_text
 from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
 from kdnb.data.decode import FULL
@@ -25,7 +26,7 @@ from kdnb.data.origin_runs import add_number_runs, keep_origins
 from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
 from kdnb.data.patients import UNKNOWN, link_copies, name_patients
-from kdnb.data.pixel_files import create_pixels, keep_rows
+from kdnb.data.pixel_files import create_pixels, keep_rows, open_pixels
 from kdnb.data.reading import Ranges, check_broken, read_images
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
@@ -126,7 +127,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         name=settings.dataset,
         classes=classes,
         table=table,
-        pixels=np.load(pixels.path("pixels.npy"), mmap_mode="r"),
+        pixels=open_pixels(pixels.path("pixels.npy")),
         masks=masks,
         size=size,
         split=settings.split,
@@ -395,6 +396,4 @@ def _write(table: pd.DataFrame, run: Run, name: str) -> None:
 
 
 def _read(run: Run, name: str) -> pd.DataFrame:
-    return pd.read_csv(
-        run.path(f"{name}.csv"), dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
-    )
+    return read_text(run.path(f"{name}.csv"))

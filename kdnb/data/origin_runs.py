@@ -10,6 +10,7 @@ import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.runs import Run, get_or_make, write_json
+from kdnb.core.tables import read_text
 from kdnb.data.duplicates import thumbnails
 from kdnb.data.origins import (
     OriginTable,
@@ -122,5 +123,4 @@ def _write(table: pd.DataFrame, run: Run, name: str) -> None:
 
 
 def _read(run: Run, name: str) -> pd.DataFrame:
-    path = run.path(f"{name}.csv")
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+    return read_text(run.path(f"{name}.csv"))

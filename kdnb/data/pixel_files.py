@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["create_pixels", "keep_rows"]
+from kdnb.core.run_files import damaged
+
+__all__ = ["create_pixels", "keep_rows", "open_pixels"]
 
 CHUNK = 256  # images copied at a time
 
@@ -26,3 +28,18 @@ def keep_rows(path: Path, rows: np.ndarray) -> None:
     for start in range(0, len(rows), CHUNK):
         kept[start : start + CHUNK] = whole[rows[start : start + CHUNK]]
     os.replace(shorter, path)
+
+
+def open_pixels(path: Path) -> np.ndarray:
+    """The pixels (N, S, S, 3) uint8 of a run, memory-mapped.
+
+    Raises:
+        DamagedRun: It is no such array. Of a large one nobody has looked at more than its size.
+    """
+    try:
+        pixels = np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError):
+        raise damaged(path.parent, f"{path.name} is no array") from None
+    if pixels.dtype != np.uint8 or pixels.ndim != 4:
+        raise damaged(path.parent, f"{path.name} holds no images")
+    return pixels

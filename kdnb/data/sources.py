@@ -19,7 +19,7 @@ from kdnb.core.errors import UserError, in_one_line
 from kdnb.core.runs import digest
 from kdnb.data import phantoms
 from kdnb.data.class_folders import Entry, class_folders, entries_digest
-from kdnb.data.file_kinds import OTHER_ARCHIVES, Listing, is_junk
+from kdnb.data.file_kinds import OTHER_ARCHIVES, Listing, is_junk, steps_of
 
 __all__ = [
     "Source",
@@ -40,6 +40,7 @@ MAX_ENTRIES = 200_000
 MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 # bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
 MAX_GROWTH = 100
+LONGEST = 200  # characters of a reason: some repeat bytes of the archive by thousands
 UTF8 = 0x800  # flag of a member of a zip archive: its name is in UTF-8
 SPECIAL = {  # kinds of files that are never read: some of them never end
     stat.S_IFCHR: "a device",
@@ -128,7 +129,8 @@ def open_zip(path: Path) -> tuple[list[str], Callable[..., bytes]]:
             with archive.open(members[name]) as member:
                 return member.read(count)
         except Exception as error:  # zlib, CRC and codec errors share no base class
-            raise ValueError(f"cannot be unpacked ({error})") from None
+            why = str(error) or type(error).__name__
+            raise ValueError(f"cannot be unpacked ({why[:LONGEST]})") from None
 
     return list(members), read
 
@@ -251,6 +253,7 @@ def _check_names(archive: zipfile.ZipFile, path: Path) -> None:
 def _check_member(name: str, info: zipfile.ZipInfo, archive: Path) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix system wrote the archive
     problems = {
+        "has no name": not (steps_of(name) or name.endswith("/")),
         "is a link or a special file": kind not in (0, stat.S_IFREG, stat.S_IFDIR),
         "is an absolute path": name.startswith("/") or name[1:2] == ":",
         "leads out of the archive": ".." in name.split("/"),

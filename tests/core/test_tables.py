@@ -1,8 +1,10 @@
 """Tables that are read back as they were written."""
 
 import pandas as pd
+import pytest
 
-from kdnb.core.tables import csv_text, read_table
+from kdnb.core.errors import DamagedRun
+from kdnb.core.tables import csv_text, read_table, read_text
 
 
 def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
@@ -32,3 +34,13 @@ def test_names_of_classes_are_text_always(tmp_path):
         (tmp_path / "t.csv").write_text(csv_text(table, index=False))
         found = read_table(tmp_path / "t.csv")
         assert found["class"].fillna("").tolist() == names and found["images"].tolist() == [3, 4]
+
+
+def test_a_table_of_a_run_that_is_none_is_damage(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("a,b\nNA,\n")
+    assert read_text(path).iloc[0].tolist() == ["NA", ""]
+    for text in ("", "a\n1\n1,2,3\n"):
+        path.write_text(text)
+        with pytest.raises(DamagedRun, match=r"split.csv is no table\. Delete the folder"):
+            read_text(path)

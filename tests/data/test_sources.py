@@ -180,6 +180,7 @@ def bomb(path):
         (lambda path: make_zip(path, ["a/1.jpg", "b\\..\\..\\1.jpg"]), "leads out of the archive"),
         (lambda path: make_zip(path, ["a/1.jpg", "/b/1.jpg"]), "absolute path"),
         (lambda path: make_zip(path, ["a/1.jpg", "C:\\b\\1.jpg"]), "absolute path"),
+        (lambda path: make_zip(path, ["a/1.jpg", "."]), "'.' in .* has no name"),
         (lambda path: make_zip(path, []), "no images"),
         (
             lambda path: make_zip(path, ["a/1.jpg", "b/1.jpg", "a\\1.jpg"]),
@@ -473,3 +474,13 @@ def test_download_with_the_users_own_token(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(UserError, match="pip install kagglehub"):
         download("brain_tumor")
+
+
+def test_reasons_are_short(tmp_path):
+    path = make_zip(tmp_path / "set.zip", ["a/1.jpg", "b/1.jpg"], data=b"y" * 3000)
+    data = bytearray(path.read_bytes())
+    data[26:28] = struct.pack("<H", 3000)  # how long the name is: zipfile's message repeats it
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="cannot be unpacked .File name in directory") as caught:
+        custom(path).read("a/1.jpg")
+    assert len(str(caught.value)) < 300
