@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML
 
+from kdnb.core.errors import UserError
 from kdnb.core.run_files import damaged
 
 __all__ = ["csv_text", "folded", "harmless", "read_table", "read_text"]
@@ -77,14 +78,23 @@ def read_table(path: Path, types: Mapping[str, type] | type | None = None) -> pd
     Args:
         path: Of the CSV.
         types: Of more columns that are not to be guessed, or of all.
+
+    Raises:
+        UserError: It is no table; a spreadsheet may have written it anew.
     """
     given: dict[str, type] = dict.fromkeys(NAMES, str)
     if isinstance(types, Mapping):
         given |= types
     guessed = types is None or isinstance(types, Mapping)
-    table = pd.read_csv(
-        path, dtype=given if guessed else types, keep_default_na=False, na_values=[""]
-    )
+    try:
+        table = pd.read_csv(
+            path, dtype=given if guessed else types, keep_default_na=False, na_values=[""]
+        )
+    except ValueError as error:  # of pandas' parser
+        raise UserError(
+            f"'{path}' is no table as it was written ({error}): "
+            "make it again, by the notebook or command that writes it"
+        ) from None
     numbers = [name for name in table.select_dtypes("number") if name not in given]
     if not numbers:
         return table

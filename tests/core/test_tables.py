@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from kdnb.core.errors import DamagedRun
+from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.tables import csv_text, read_table, read_text
 
 
@@ -44,3 +44,5 @@ def test_a_table_of_a_run_that_is_none_is_damage(tmp_path):
         path.write_text(text)
         with pytest.raises(DamagedRun, match=r"split.csv is no table\. Delete the folder"):
             read_text(path)
+        with pytest.raises(UserError, match="split.csv' is no table as it was written .*again"):
+            read_table(path)
