@@ -77,7 +77,10 @@ def show(
     images = study_images.image_set
     print(images.table.groupby(["label", "part"]).size().unstack(fill_value=0).to_string())
     print(f"{len(images.table)} images, {len(images.broken)} skipped, split '{images.split}'")
+    if images.split != "published" and (images.table["published_split"] != "").any():
+        print("its own parts, such as train and test, are not used: --split published uses them")
     print(f"1-NN on raw pixels: accuracy {study_images.leak_meter['accuracy']:.3f}")
+    print("  (each test image takes the class of the most alike one seen: a model must beat that)")
     for note in images.notes:
         print(f"note: {note}")
 

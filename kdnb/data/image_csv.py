@@ -230,7 +230,7 @@ def _patients_known(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not unknown.any():
         return table, []
     words = ", ".join(f"'{one}'" for one in sorted(set(table["patient"][unknown])))
-    note = f"{unknown.sum():,} images name {words} as their patient: it is taken as unknown"
+    note = f"{unknown.sum():,} images name {words} as their patient, which is taken as unknown"
     return table.assign(patient=table["patient"].mask(unknown, "")), [note]
 
 

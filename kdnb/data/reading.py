@@ -186,7 +186,7 @@ def _range_of(
     if kind == FLOAT:
         return (min(0.0, low), 1.0 if high <= 1 else high), f"from {low:,.6g} to {high:,.6g}"
     bits = _bits(max(high, float(rows["declared"].max())))
-    return (0.0, float(2**bits - 1)), f"{bits} bits; the largest value is {high:,.6g}"
+    return (0.0, float(2**bits - 1)), f"as {bits} bits are used: the largest value is {high:,.6g}"
 
 
 def _bits(largest: float) -> int:

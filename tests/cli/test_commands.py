@@ -130,6 +130,7 @@ def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
     ]
     out = printed(capsys, monkeypatch, "data", "show", *given)
     assert "96 images, 0 skipped" in out and "1-NN on raw pixels" in out
+    assert "are not used: --split published uses them" in out
 
 
 def test_audit_command_writes_its_page(tmp_path, capsys, monkeypatch):
