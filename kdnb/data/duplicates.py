@@ -38,6 +38,8 @@ SAMPLE = 500  # images that stand for a set
 CROWD_AXES = 256  # principal components in which crowds are compared
 CROWD = 100  # images that look like one, on average: more are joined as crowds
 ROWS = 512  # rows compared with all others at a time
+ZOOMS = ((0.98, 1), (1.02, 1), (0.98, 3))  # and the order of the interpolation
+VIEWS = 2 * (1 + len(ZOOMS))  # each also mirrored
 BLOCK = 2048  # pairs whose thumbnails are gathered at a time: bounds the memory
 
 
@@ -136,7 +138,7 @@ def find_copies(thumbs: np.ndarray, detail: float = DETAIL, whole: float = WHOLE
     """
     close = _finder(_detail(thumbs))
     found = []
-    for view, view_detail in _views(thumbs):
+    for view, view_detail in track(_views(thumbs), "searching copies", VIEWS):
         pairs = close(view_detail, detail)
         found.append(pairs[pair_correlation(thumbs, view, pairs) > whole])
     return _ordered(np.concatenate(found))
@@ -299,7 +301,7 @@ def _rescaled(thumbs: np.ndarray) -> Iterator[np.ndarray]:
     """All images, plain and at the zooms that undo or repeat a rescaling by 2 %."""
     side = _side(thumbs)
     yield thumbs
-    for zoom, order in ((0.98, 1), (1.02, 1), (0.98, 3)):
+    for zoom, order in ZOOMS:
         scale = affine_transform(
             np.eye(side, dtype=np.float32),
             matrix=[zoom, 1],

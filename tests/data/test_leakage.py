@@ -72,6 +72,20 @@ def test_crowds_have_the_same_families_and_ledger_as_other_sets(seed, monkeypatc
     np.testing.assert_allclose(crowd[1]["similarity"], usual[1]["similarity"], atol=1e-5)
 
 
+def test_the_search_shows_its_progress(monkeypatch):
+    told = {}
+
+    def track(items, label, total=None):
+        told[label] = total
+        seen = list(items)
+        assert total in (None, len(seen))
+        return seen
+
+    monkeypatch.setattr(duplicates, "track", track)
+    duplicates.find_copies(duplicates.thumbnails(noisy_pixels(0, size=60, side=64)))
+    assert told == {"searching copies": 8}
+
+
 def test_a_crowd_is_joined_without_a_list_of_its_pairs(monkeypatch):
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:64, :64] / 64
