@@ -64,13 +64,14 @@ def read_spec(path: Path) -> SweepSpec:
         version = found.pop("version")
         run_id = found.pop("id")
         spec = SweepSpec(**found)
+        own_id = spec.run.id
     except OSError as error:
         raise UserError(f"spec '{path}' cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UserError(
             f"'{path}' is no spec of a run: write specs with kdnb sweep plan PLAN --specs FOLDER"
         ) from None
-    if version != VERSION or spec.run.id != run_id:
+    if version != VERSION or own_id != run_id:
         raise UserError(
             f"spec '{path}' is of another kdnb, or was edited: "
             "write specs again with kdnb sweep plan"

@@ -193,6 +193,11 @@ def test_a_spec_file_comes_back(specs, tmp_path):
     (tmp_path / "other.json").write_text("[]")
     with pytest.raises(UserError, match="is no spec of a run"):
         read_spec(tmp_path / "other.json")
+    damaged = [{**spec.asdict(), "notebook": 5}, {**spec.asdict(), "parameters": []}, [], {}]
+    for text in ["[" * 100_000, "\0", *map(json.dumps, damaged)]:
+        (tmp_path / "damaged.json").write_text(text)
+        with pytest.raises(UserError, match="is no spec of a run"):
+            read_spec(tmp_path / "damaged.json")
 
 
 PARTS = """
