@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
+from kdnb.cli.options import Data, Dataset, Label, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.cli.runs import runs_app
 from kdnb.cli.sweep import sweep_app
 from kdnb.core.errors import UserError
+from kdnb.core.run_list import checked_label
 from kdnb.core.settings import Settings, project_root
 
 # the rooms load torch for seconds: each command imports them itself, once its arguments are checked
@@ -44,6 +45,7 @@ def study(
     seed: Seed = 0,
     split: Split = "",
     runs_dir: RunsDir = "",
+    label: Label = "",
     set_: Sets = None,
 ) -> None:
     """Run all notebooks in order and write the report; what is done already is reused."""
@@ -51,10 +53,16 @@ def study(
     values = study_values(dataset, data, profile, seed, split, runs_dir)
     sets = _parse_sets(set_)
     settings = Settings.checked({**values, **sets})
+    if label:
+        checked_label(label)
     from kdnb.study.whole_study import run_notebooks
 
-    report, summary = run_notebooks(settings, sets)
-    print(f"\n{summary.to_string(index=False)}\n\nreport: {report}")
+    report, summary = run_notebooks(settings, sets, label)
+    print(f"\n{summary.to_string(index=False)}\n")
+    from kdnb.study.closing import closing_lines
+
+    print(*closing_lines(settings), sep="\n")
+    print(f"report: {report}")
     print(f"study finished in {time.perf_counter() - start:.0f} s")
 
 
@@ -78,6 +86,7 @@ def show(
     print(images.table.groupby(["label", "part"]).size().unstack(fill_value=0).to_string())
     print(f"{len(images.table)} images, {len(images.broken)} skipped, split '{images.split}'")
     print(f"1-NN on raw pixels: accuracy {study_images.leak_meter['accuracy']:.3f}")
+    print(study_images.certainty)
     for note in images.notes:
         print(f"note: {note}")
 

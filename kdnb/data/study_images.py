@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import Groups
+from kdnb.core.statistics import Groups, accuracy_margin
 from kdnb.data import duplicates, leakage
 from kdnb.data.dataset import BASE, ImageSet, load
 from kdnb.data.default_split import resolve_split
@@ -18,6 +18,7 @@ from kdnb.data.transforms import to_tensor
 
 __all__ = ["StudyImages"]
 
+FEW_MARGIN = 0.1  # half an interval of an accuracy; wider is said before training
 BACKGROUND = 16  # training images that stand for "absent" in SHAP
 
 
@@ -78,6 +79,21 @@ class StudyImages:
     def test_groups(self) -> Groups:
         """Patient or family of every test image (N,): what intervals resample."""
         return self.groups(self.image_set.rows("test"))
+
+    @property
+    def certainty(self) -> str:
+        """How well an accuracy on these test images can be known at all, in words."""
+        groups = self.test_groups
+        count = len(np.unique(groups.names))
+        images = f"{len(groups)} test images"
+        if count < len(groups):
+            images += f" of {count} patients or families"
+        return f"{images}: an accuracy is known to ± {accuracy_margin(groups):.2f} at worst"
+
+    @property
+    def has_too_few(self) -> bool:
+        """Whether accuracies cannot be told apart unless they differ by more than 0.1."""
+        return accuracy_margin(self.test_groups) > FEW_MARGIN
 
     @cached_property
     def explained(self) -> np.ndarray:

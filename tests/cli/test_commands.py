@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -273,3 +274,30 @@ def test_origins_command_says_what_is_wrong(others, word, tmp_path, capsys, monk
     code, error = run(capsys, monkeypatch, "data", "origins", "brain_tumor", others, *given)
     assert code == 2 and word in error and "\n" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_are_listed_shown_and_removed_only_after_a_yes(tmp_path, capsys, monkeypatch):
+    made = get_or_make("teacher", {"model": "resnet18"}, write_thing, root=tmp_path)
+    other = get_or_make("student", {}, write_thing, root=tmp_path, upstream=[made.id])
+    of_runs = ["--runs-dir", str(tmp_path)]
+    told = printed(capsys, monkeypatch, "runs", "list", *of_runs)
+    assert f"teacher/{made.id}" in told and "2 of 2 runs" in told
+    told = printed(capsys, monkeypatch, "runs", "show", made.id[:6], *of_runs)
+    assert f"student/{other.id}" in told and '"model": "resnet18"' in told
+    code, said = run(capsys, monkeypatch, "runs", "remove", made.id, "--yes", *of_runs)
+    assert code == 2 and f"student/{other.id} is built on teacher/{made.id}" in said
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, said = run(capsys, monkeypatch, "runs", "remove", other.id, *of_runs)
+    assert code == 2 and "--yes does not ask" in said and other.finished
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run(capsys, monkeypatch, "runs", "remove", other.id, *of_runs)[0] == 1
+    assert other.finished
+    told = printed(capsys, monkeypatch, "runs", "remove", made.id, "--yes", "--anyway", *of_runs)
+    assert "1 removed" in told and "freed" in told
+    assert not made.folder.exists() and other.finished
+
+
+def test_a_bad_label_is_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
+    given = ["--label", "a b", "--runs-dir", str(tmp_path)]
+    code, said = run(capsys, monkeypatch, "study", *given)
+    assert code == 2 and "label must have" in said and not list(tmp_path.iterdir())
