@@ -203,6 +203,9 @@ def explain(
     image: Annotated[str, typer.Argument(help="an image file")],
     run: Annotated[str, typer.Option(help="id of a student read in notebook 04, or its beginning")],
     out: Annotated[str, typer.Option(help="the page to write")] = "explained.html",
+    mask: Annotated[
+        str, typer.Option(help="a mask of the lesion, as PNG: what of the evidence lies inside")
+    ] = "",
     runs_dir: RunsDir = "",
 ) -> None:
     """Read one image layer by layer; write it as one page with the layer stepper inside."""
@@ -211,7 +214,7 @@ def explain(
     from kdnb.widgets.image_page import write_image_page
 
     analysis = find_layer_analysis(settings, run)
-    report = write_image_page(analysis, image, out, settings)
+    report = write_image_page(analysis, image, out, settings, mask)
     print(*report.sentences, sep="\n")
     print(f"page: {out}")
 
