@@ -100,7 +100,7 @@ def audit(
         str, typer.Option(help="whose rules hold for a path: a registered data set")
     ] = "custom",
     out: Annotated[
-        str, typer.Option(help="folder for summary, ledger, chart and report.html")
+        str, typer.Option(help="folder for the report; one with an audit is kept, and not written")
     ] = "audit",
     publish: Annotated[
         bool, typer.Option("--publish", help="copy summary and chart into figures/audit/")
@@ -111,7 +111,7 @@ def audit(
 ) -> None:
     """Say what leaks under each split of some data sets; write ledger, summary and a report."""
     from kdnb.core.report import publish as publish_results
-    from kdnb.data.audit import write_audit
+    from kdnb.data.audit import unknown_marked, write_audit
     from kdnb.data.registry import dataset_names, registered
 
     of_paper = {name for name, entry in registered().items() if "paper" in entry}
@@ -128,8 +128,9 @@ def audit(
         values |= {"seed": seed, "runs_dir": runs_dir}
         audited.append(Settings.checked({**values, **_parse_sets(set_)}))
     results = write_audit(audited, Path(out))
-    print(results.load("summary").round(3).to_string(index=False))
-    print(f"report: {Path(out).absolute() / 'report.html'}")
+    summary = results.load("summary").round(3)
+    print(unknown_marked(summary).drop(columns="index").to_string(index=False))
+    print(f"report: {results.folder.absolute() / 'report.html'}")
     if publish:
         publish_results(results, project_root() / "figures", "audit", replace=False)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
-__all__ = ["DamagedRun", "UserError", "in_one_line"]
+__all__ = ["DamagedRun", "UserError", "did_you_mean", "in_one_line"]
 
 # control characters, line ends of Unicode, and bytes of a file's name that are no UTF-8
 UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -17,6 +19,17 @@ def in_one_line(text: str) -> str:
     a\\nb
     """
     return UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def did_you_mean(name: str, accepted: Iterable[str]) -> str:
+    """The accepted name that a wrong one is nearest to, to end a message; empty where none is near.
+
+    >>> did_you_mean("temprature", ["alpha", "temperature"]), did_you_mean("x", ["alpha"])
+    ('; did you mean temperature?', '')
+    """
+    by_form = {one.casefold(): one for one in accepted}
+    near = get_close_matches(name.casefold(), by_form, n=1)
+    return f"; did you mean {by_form[near[0]]}?" if near else ""
 
 
 class UserError(ValueError):

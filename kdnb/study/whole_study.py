@@ -11,7 +11,7 @@ from typing import Any
 
 from kdnb.batch.estimates import notebook_estimate, spoken
 from kdnb.batch.papermill_runs import find_notebook, run_notebook
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.progress import say, track
 from kdnb.core.results_folder import Results
@@ -110,8 +110,9 @@ def _require_taken(explicit: Mapping[str, Any]) -> None:
         taken.update(parameters_of(notebook))
     stray = sorted(set(explicit) - taken)
     if stray:
+        near = did_you_mean(stray[0], taken)
         raise UserError(
-            f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}"
+            f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}{near}"
         )
 
 
