@@ -234,14 +234,17 @@ def export(
     """
     settings = Settings.checked({"runs_dir": runs_dir})
     from kdnb.efficiency.onnx_export import export_onnx
-    from kdnb.training.trained_students import load_named_student
+    from kdnb.training.trained_students import class_names, load_named_student, named_student
 
     model, size = load_named_student(settings.runs, run)
-    difference = export_onnx(model, path, size)
+    classes = class_names(named_student(settings.runs, run))
+    difference = export_onnx(model, path, size, classes)
     print(
         f"{path}: images (N, 3, {size}, {size}) float32, ImageNet-normalised, to logits; "
         f"ONNX Runtime and PyTorch differ by {difference:.1g} at most"
     )
+    named = ", ".join(classes) or "not known, since the run is of an older version"
+    print(f"in its metadata: mean, deviation and order of colours; classes: {named}")
 
 
 def _parse_sets(sets: list[str] | None) -> dict[str, object]:

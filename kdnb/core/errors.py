@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 
 __all__ = ["DamagedRun", "UserError", "did_you_mean", "in_one_line"]
@@ -44,8 +47,26 @@ class UserError(ValueError):
         super().__init__(in_one_line(message))
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook: one line instead of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        """IPython's hook: one line instead of a traceback.
+
+        Under papermill the line is also written to the terminal at once: papermill itself ends with
+        a traceback of its own, which nobody here can keep short.
+        """
+        line = f"{type(self).__name__}: {self}"
+        if os.environ.get("KDNB_LIVE") == "0":
+            _tell_terminal(f"kdnb: {self}")
+        return [line]
+
+
+def _tell_terminal(line: str) -> None:
+    """Write a line to the standard error that a kernel was started with, past the notebook.
+
+    A kernel keeps a copy of it when it redirects its own; elsewhere there is none.
+    """
+    copy = getattr(sys.stderr, "_original_stdstream_copy", None)
+    if isinstance(copy, int):
+        with suppress(OSError):
+            os.write(copy, f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 class DamagedRun(UserError):

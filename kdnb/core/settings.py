@@ -51,7 +51,7 @@ TEACHER_FORM = rf"^({'|'.join(TEACHERS)}|{TIMM}\w[\w.]*)$"
 DIFFICULTY = 0.5  # of the phantoms; benchmarks/difficulty.py shows what it does
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
 SPLITS = ("grouped", "random", "published", "deduplicated", "patients")
-QUOTED = re.compile(r"'([^']+)'")  # of accepted words in pydantic's messages
+QUOTED = re.compile(r"'([^']*)'")  # of accepted words in pydantic's messages
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -291,13 +291,13 @@ did you mean alpha?
         declared = _assigned_names(declaring[-1])
         injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
         if injected:
+            os.environ.setdefault("KDNB_LIVE", "0")
             unknown = [name for name in _assigned_names(injected[-1]) if name not in declared]
             if unknown:
                 told = ", ".join(map(repr, unknown))
                 accepted = ", ".join(sorted(declared))
                 near = did_you_mean(unknown[0], declared)
                 raise UserError(f"unknown parameter {told}: this notebook accepts {accepted}{near}")
-            os.environ.setdefault("KDNB_LIVE", "0")
         return cls.checked({name: namespace[name] for name in declared})
 
     @property
@@ -344,8 +344,8 @@ def _explain(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
     given = item["input"]
     near = ""
     if isinstance(given, str):
-        words = QUOTED.findall(item.get("ctx", {}).get("expected", "")) or TEACHERS
-        near = did_you_mean(given, words)
+        words = QUOTED.findall(item.get("ctx", {}).get("expected", ""))
+        near = did_you_mean(given, TEACHERS if name == "teacher" else filter(None, words))
     return f"{name} must be {cls.model_fields[name].description}, got {given!r}{near}"
 
 

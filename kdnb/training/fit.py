@@ -333,6 +333,7 @@ def finish(
         "split": image_set.split,
         "size": image_set.size,
         "seed": schedule.seed,
+        "classes": list(image_set.classes),
     }
     write_json(run.path("metrics.json"), metrics)
     for name in CHECKPOINTS:  # not before: a kill until here repeats no training

@@ -183,7 +183,8 @@ def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
         tmp_path / "student.onnx",
         ["--run", study.student.id[:6], "--runs-dir", study.settings.runs],
     )
-    assert "images (N, 3, 32, 32)" in printed(capsys, monkeypatch, "export", path, *given)
+    told = printed(capsys, monkeypatch, "export", path, *given)
+    assert "images (N, 3, 32, 32)" in told and f"classes: {', '.join(CLASSES)}" in told
     images = study.images(study.sample(3))
     with torch.inference_mode():
         wanted = study.student_model(images).numpy()
