@@ -15,7 +15,7 @@ from kdnb.core.notebook_files import load_json, notebooks, source_of
 from kdnb.course.checks import Outcome
 from tools.course import build
 from tools.exercises import exercises
-from tools.grading import COLUMNS, grade
+from tools.grading import COLUMNS, grade, totals
 
 pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
 ROOT = Path(__file__).parents[2]
@@ -169,7 +169,34 @@ def test_the_command_writes_a_csv(given, tmp_path):
     assert done.returncode == 0 and "can be edited" in done.stdout, done.stderr
     table = pd.read_csv(tmp_path / "g.csv", dtype=str)
     assert list(table["outcome"]) == ["passed", "not passed", "not tried"]
-    assert set(table["exercise"]) >= {"01.1"}
+    assert set(table["exercise"]) >= {"01.1"} and "no exam" in done.stdout
+    (total,) = pd.read_csv(tmp_path / "g_totals.csv", dtype=str).to_dict("records")
+    assert total["learner"] == "ann" and total["passed"] == "1"
+    assert total["total"] == f"1 of {len(table)}"
+
+
+def test_the_real_cause_of_a_failure_is_named(given, tmp_path):
+    wrong, broken, magic = (solved(given, e1="passed") for _ in range(3))
+    error = {
+        "output_type": "error",
+        "ename": "NameError",
+        "evalue": "name 'patients' is not defined",
+    }
+    for notebook in (wrong, broken):
+        check_cell(notebook)["outputs"] = [error]
+    exercises(broken)["01.1"][0]["source"] = "patients = (3\n"
+    answer = exercises(wrong)["01.1"][0]
+    answer["source"] = "patients = 1 / 0"
+    answer["outputs"] = [error | {"ename": "ZeroDivisionError", "evalue": "division by zero"}]
+    exercises(magic)["01.1"][0]["source"] = "%time\npatients = 3"
+    rows = submit(tmp_path, wrong=wrong, broken=broken, magic=magic)
+    outcome, note = only(rows, "broken")
+    assert outcome == "not passed" and note.startswith("the answer has a syntax error in line 1")
+    said = "the answer stopped with ZeroDivisionError: division by zero"
+    assert only(rows, "wrong") == ("not passed", said)
+    assert only(rows, "magic") == ("passed", "")
+    by_learner = totals(rows).set_index("learner")
+    assert by_learner.loc["magic", "passed"] == 1 and by_learner.loc["broken", "not passed"] == 1
 
 
 @pytest.mark.parametrize("folder", ["", "no-such-folder"])
