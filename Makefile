@@ -58,7 +58,8 @@ sweep: install
 	@$(BIN)/kdnb sweep collect "$(PLAN)" --runs-dir "$(RUNS)"
 
 lab: install
-	$(BIN)/jupyter lab notebooks
+	@$(BIN)/python -m tools.lab
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/my_notebooks/00_start_here.ipynb
 
 book: $(VENV)/installed-book
 	@$(BIN)/python -m tools.book --executed "$(EXECUTED)" --dataset "$(DATASET)" --data "$(DATA)" \
