@@ -30,7 +30,7 @@ __all__ = [
     "student_copy",
 ]
 
-MINUTES = re.compile(r"^### Exercise .*about (\d+) minutes", re.MULTILINE)
+MINUTES = re.compile(r"^(?:### Exercise .*|\*\*Try it: )about (\d+) minutes", re.MULTILINE)
 WORDS_PER_MINUTE = 100  # reading to understand, with code and tables beside the words
 CODE_MINUTES = 0.5  # to read a code cell and what it shows
 THINK_MINUTES = 2  # of a question with a folded answer
@@ -171,9 +171,10 @@ def section_minutes(notebook: Notebook) -> dict[str, int]:
     minutes = {}
     for heading, words in text.items():
         told = sum(map(int, MINUTES.findall(words)))
-        thought = THINK_MINUTES * words.count("<details>")
-        read = len(words.split()) / WORDS_PER_MINUTE + CODE_MINUTES * codes.get(heading, 0)
-        minutes[heading] = max(1, told or round(read + thought))
+        if "### Exercise" not in words:  # which say their minutes, reading included
+            told += THINK_MINUTES * words.count("<details>")
+            told += len(words.split()) / WORDS_PER_MINUTE + CODE_MINUTES * codes.get(heading, 0)
+        minutes[heading] = max(1, round(told))
     return minutes
 
 

@@ -16,7 +16,7 @@ import pytest
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import load_json, notebooks, source_of, tags_of
 from tools.course import build, build_slides, newest_study
-from tools.exercises import exercises, solution_of
+from tools.exercises import exercises, fold, is_folded, solution_of
 from tools.times import write_times
 
 pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
@@ -174,6 +174,22 @@ def test_nbgrader_finds_answers_and_checks_and_no_notes(built):
             assert graded["grade"] and graded["locked"] and graded["points"] == 1
 
 
+def test_who_explores_is_not_shown_the_answers():
+    """`python -m tools.exercises` folds what is not folded yet."""
+    for path in notebooks():
+        assert fold(load_json(path)) == 0, path.name
+    cells = [{"source": "# BEGIN SOLUTION\nx = 1\n# END SOLUTION", "metadata": {}}]
+    cells += [{"source": "x", "metadata": {}}]
+    assert fold({"cells": cells}) == 1 and is_folded(cells[0]) and not is_folded(cells[1])
+
+
+def test_copies_show_what_their_reader_works_with(built):
+    for kind in ("student", "instructor"):
+        for path in TAUGHT:
+            for cell in load_json(built / kind / path.name)["cells"]:
+                assert is_folded(cell) == ("check" in tags_of(cell))
+
+
 def test_the_committed_notebooks_are_plain():
     assert not [path for path in notebooks() if '"nbgrader"' in path.read_text("utf-8")]
 
@@ -194,10 +210,11 @@ def test_instructor_copies_hold_solutions_notes_and_the_expected_output(built, t
         assert path not in TAUGHT or ("# BEGIN SOLUTION" in text and "For the instructor" in text)
     build(notebooks(), tmp_path / "out", tmp_path)
     for path in TAUGHT:
+        executed = load_json(path)
         copy = nbformat.read(tmp_path / "out" / "instructor" / path.name, as_version=4)
         nbformat.validate(copy)
         shown = [c for c in copy.cells if c.cell_type == "code" and c.outputs]
-        assert len(shown) == 3 and shown[0].outputs[0].execution_count == 1
+        assert len(shown) == len(exercises(executed)) and shown[0].outputs[0].execution_count == 1
 
 
 @pytest.mark.parametrize(
@@ -248,7 +265,7 @@ def test_run_times_come_from_executed_copies_and_reach_the_builds(tmp_path):
     build(project, tmp_path / "out")
     first = source_of(load_json(tmp_path / "out" / "student" / "04_feature_maps.ipynb")["cells"][0])
     assert "A run at profile smoke took 12 s on Abacus 1, threads: 1." in first
-    assert "Exercises: about 35 minutes." in first and "Reading: about" in first
+    assert "Exercises: about 37 minutes." in first and "Reading: about" in first
 
 
 def test_run_times_of_a_stopped_study_are_refused(tmp_path):
