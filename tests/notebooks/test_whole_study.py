@@ -55,7 +55,9 @@ def test_whole_study_leaves_a_report_that_opens_by_itself(sequence):
     folder, printed = sequence
     report = next((folder / "runs" / "study").glob("*/report.html"))
     page = report.read_text()
-    assert f"report: {report}" in printed
+    assert f"report: {report}" in printed and "kdnb explain IMAGE --run " in printed
+    lines = [line for line in printed.splitlines() if line.startswith("  · ")]
+    assert any("grading the teacher, 3 of 1" in line for line in lines)
     assert page.count("<img alt=") >= 10
     assert page.count("data:image/png;base64,") == page.count("<img")
     assert 'src="http' not in page and "<script" not in page
