@@ -163,8 +163,7 @@ def locate(name: str, known: dict[str, Any], data: str) -> Path:
         found = _first_there(seen(data)) if data else None
         fault = f"data {data!r} does not exist" if data else f"dataset {name!r} needs data"
         lost = f"{fault}: give the path of an archive, a folder of class folders or a CSV"
-        if not data:
-            lost += " (--data PATH, DATA=PATH with make)"
+        lost += did_you_mean(data, dataset_names()) if data else " (--data PATH, or DATA=PATH)"
     else:
         homes = [*seen(os.environ.get("KDNB_DATA") or "data"), project_root() / "data"]
         found = _first_there(_registered_places(known, homes))

@@ -160,6 +160,15 @@ def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monke
     assert "kdnb-stepper" in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "word"), [("brain_tumr", "did you mean brain_tumor?"), ("", "needs data: give the")]
+)
+def test_audit_of_a_wrong_name_says_what_to_give(name, word, tmp_path, capsys, monkeypatch):
+    given = ["--out", str(tmp_path / "out"), "--runs-dir", str(tmp_path)]
+    code, said = run(capsys, monkeypatch, "data", "audit", name, *given)
+    assert code == 2 and word in said and "\n" not in said
+
+
 @pytest.mark.parametrize("notebook", notebooks(), ids=lambda p: p.stem)
 def test_defaults_of_every_notebook_are_the_settings_defaults(notebook):
     declared = parameters_of(notebook)
