@@ -20,7 +20,6 @@ __all__ = [
     "Groups",
     "Interval",
     "Statistic",
-    "accuracy_margin",
     "certain_end",
     "group_bootstrap",
     "holm",
@@ -256,21 +255,6 @@ def share_interval(hits: np.ndarray, groups: Groups | np.ndarray, *, seed: int =
             return Interval((1.0, end, 1.0))
         return Interval((0.0, 0.0, 1 - end))
     return seed_interval(hits, groups, bounds=(0, 1), seed=seed)
-
-
-def accuracy_margin(groups: Groups | np.ndarray) -> float:
-    """How far off a measured accuracy may be: half the widest 95 % interval, before any result.
-
-    That of Wilson's score interval (1927) at an accuracy of one half, for as many trials as there
-    are groups, divided by the square of their widening.
-
-    >>> round(accuracy_margin(np.arange(12)), 2), round(accuracy_margin(np.arange(400)), 2)
-    (0.25, 0.05)
-    """
-    groups = Groups.of(groups)
-    trials = len(np.unique(groups.names)) / groups.widening**2
-    z = stats.norm.ppf((1 + LEVEL) / 2)
-    return float(z / (2 * np.sqrt(trials + z**2)))
 
 
 def certain_end(groups: Groups | np.ndarray) -> float:

@@ -7,16 +7,17 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import Groups, accuracy_margin
+from kdnb.core.statistics import Groups
 from kdnb.data import duplicates, leakage
 from kdnb.data.dataset import BASE, ImageSet, load
 from kdnb.data.default_split import resolve_split
 from kdnb.data.transforms import to_tensor
 
-__all__ = ["StudyImages"]
+__all__ = ["StudyImages", "accuracy_margin"]
 
 FEW_MARGIN = 0.1  # half an interval of an accuracy; wider is said before training
 BACKGROUND = 16  # training images that stand for "absent" in SHAP
@@ -142,3 +143,18 @@ class StudyImages:
         rows = self.image_set.rows("train")
         rng = np.random.default_rng(self.settings.seed)
         return self.images(rng.choice(rows, min(BACKGROUND, len(rows)), replace=False))
+
+
+def accuracy_margin(groups: Groups | np.ndarray) -> float:
+    """How far off a measured accuracy may be: half the widest 95 % interval, before any result.
+
+    That of Wilson's score interval (1927) at an accuracy of one half, for as many trials as there
+    are groups, divided by the square of their widening.
+
+    >>> round(accuracy_margin(np.arange(12)), 2), round(accuracy_margin(np.arange(400)), 2)
+    (0.25, 0.05)
+    """
+    groups = Groups.of(groups)
+    trials = len(np.unique(groups.names)) / groups.widening**2
+    z = stats.norm.ppf(0.975)
+    return float(z / (2 * np.sqrt(trials + z**2)))
