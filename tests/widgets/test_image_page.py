@@ -39,7 +39,7 @@ def test_whether_the_student_knew_an_image_is_said(study, reading, tmp_path):
         Image.fromarray(np.ascontiguousarray(content)).save(tmp_path / f"{name}.png")
         said[name] = seen_before(images, (tmp_path / f"{name}.png").read_bytes(), {})
     assert "has a twin" in said["mirrored"] and "in the part 'train'" in said["mirrored"]
-    assert "No image of the data set phantom_brain is the same" in said["new"]
+    assert "No image of the data set phantom_brain is the same, or a near copy" in said["new"]
     table.loc[table.index[learned], "sha256"] = hashlib.sha256(b"these bytes").hexdigest()
     assert "This image is in the data set, in the part 'train'" in seen_before(
         images, b"these bytes", {}
