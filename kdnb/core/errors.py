@@ -61,12 +61,16 @@ class UserError(ValueError):
 def _tell_terminal(line: str) -> None:
     """Write a line to the standard error that a kernel was started with, past the notebook.
 
-    A kernel keeps a copy of it when it redirects its own; elsewhere there is none.
+    Outside a kernel nothing is written: there the message is on the terminal anyway.
     """
-    copy = getattr(sys.stderr, "_original_stdstream_copy", None)
-    if isinstance(copy, int):
-        with suppress(OSError):
-            os.write(copy, f"{line}\n".encode("utf-8", "backslashreplace"))
+    if not type(sys.stderr).__module__.startswith("ipykernel"):
+        return
+    try:
+        handle = sys.stderr.fileno()
+    except (OSError, ValueError):  # this kernel has not redirected it
+        handle = 2
+    with suppress(OSError):
+        os.write(handle, f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 class DamagedRun(UserError):
