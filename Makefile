@@ -16,6 +16,11 @@ WORKERS ?= 1
 SCHEDULER ?=
 TESTERS ?= 2
 REPO ?=
+# cpu: PyTorch without CUDA, from PyTorch's own index; the pins stay those of requirements.txt
+TORCH ?=
+CPU_INDEX = https://download.pytorch.org/whl/cpu
+TORCH_PINS = $(shell grep -E '^(torch|torchvision)==' requirements.txt)
+PIP = $(BIN)/python tools/pip_progress.py
 STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" \
 	--split "$(SPLIT)" --runs-dir "$(RUNS)"
 # whole files to each worker, in the order of tests/conftest.py; byte code is kept, also where the shell forbids it
@@ -28,17 +33,22 @@ install: $(VENV)/installed
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $@
+ifeq ($(TORCH),cpu)
+	@$(PIP) "PyTorch for CPUs (about 200 MB)" --index-url $(CPU_INDEX) $(TORCH_PINS)
+else ifneq ($(TORCH),)
+	$(error TORCH takes cpu, or nothing for what PyPI has: got '$(TORCH)')
+endif
+	@$(PIP) "packages (several minutes; with CUDA about 3 GB)" -r requirements.txt
+	@$(PIP) "kdnb itself" --no-deps -e .
+	@touch $@
 
 $(VENV)/installed-book: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[book]'
-	touch $@
+	@$(PIP) "what the book needs" -e '.[book]'
+	@touch $@
 
 $(VENV)/installed-course: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[course]'
-	touch $@
+	@$(PIP) "what the course needs" -e '.[course]'
+	@touch $@
 
 study: install
 	@$(STUDY)
@@ -48,7 +58,8 @@ sweep: install
 	@$(BIN)/kdnb sweep collect "$(PLAN)" --runs-dir "$(RUNS)"
 
 lab: install
-	$(BIN)/jupyter lab notebooks
+	@$(BIN)/python -m tools.lab
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/my_notebooks/00_start_here.ipynb
 
 book: $(VENV)/installed-book
 	@$(BIN)/python -m tools.book --executed "$(EXECUTED)" --dataset "$(DATASET)" --data "$(DATA)" \

@@ -21,10 +21,22 @@ if find_spec("nbgrader") is None:
 
 from nbgrader.preprocessors import ClearOutput, ClearSolutions, LockCells
 
-__all__ = ["Stubs", "instructor_copy", "nbgrader_copy", "release_steps", "student_copy"]
+__all__ = [
+    "Stubs",
+    "instructor_copy",
+    "nbgrader_copy",
+    "release_steps",
+    "section_minutes",
+    "student_copy",
+]
 
-MINUTES = re.compile(r"^### Exercise .*about (\d+) minutes", re.MULTILINE)
+MINUTES = re.compile(r"^(?:### Exercise .*|\*\*Try it: )about (\d+) minutes", re.MULTILINE)
 WORDS_PER_MINUTE = 100  # reading to understand, with code and tables beside the words
+CODE_MINUTES = 0.5  # to read a code cell and what it shows
+THINK_MINUTES = 2  # of a question with a folded answer
+SECTION = re.compile(r"^## .*$", re.MULTILINE)
+EXECUTION = ("papermill", "widgets", "execution")  # metadata that tells of a run and its machine
+INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
 POINTS = 1  # of each exercise
 
 
@@ -103,8 +115,11 @@ def _course_copy(
 ) -> nbformat.NotebookNode:
     """A copy that tells its times, with folded checks, and with nbgrader's marks on its cells."""
     copy = nbformat.from_dict(deepcopy(notebook))
+    copy.cells = [cell for cell in copy.cells if INJECTED not in tags_of(cell)]
+    _forget_execution(copy)
     for cell in copy.cells:
         cell.source = source_of(cell)
+        cell.metadata.pop("jupyter", None)  # what is folded in the notebook that has the solutions
     for number, (answer, check) in exercises(copy).items():
         name = number.replace(".", "-")  # nbgrader allows no dot
         answer.metadata.nbgrader = _mark(f"answer-{name}", solution=True)
@@ -112,8 +127,55 @@ def _course_copy(
         check.metadata.jupyter = {"source_hidden": True}
     measured = f"**Time.** {_times_sentence(copy, stem, times)} "
     copy.cells[0].source = copy.cells[0].source.replace("**Time.** ", measured, 1)
+    _write_minutes(copy)
     copy.metadata.kdnb = {"copy": kind, "notebook": stem}
     return copy
+
+
+def _forget_execution(copy: nbformat.NotebookNode) -> None:
+    """Take away what a run left in the metadata: paths, times, states of widgets."""
+    for place in (copy, *copy.cells):
+        for name in EXECUTION:
+            place.metadata.pop(name, None)
+
+
+def _write_minutes(copy: nbformat.NotebookNode) -> None:
+    """Write below each heading of a section about how many minutes it takes."""
+    minutes = section_minutes(copy)
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = SECTION.sub(lambda found: _timed(found[0], minutes), cell.source)
+
+
+def _timed(heading: str, minutes: Mapping[str, int]) -> str:
+    count = minutes[heading]
+    return f"{heading}\n\n*About {count} minute{'' if count == 1 else 's'}.*"
+
+
+def section_minutes(notebook: Notebook) -> dict[str, int]:
+    """Heading of each section → about how many minutes it takes, 1 at least.
+
+    From its words, its code cells, its questions with a folded answer, and what its exercises say.
+    """
+    text: dict[str, str] = {}
+    codes: dict[str, int] = {}
+    heading = ""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "markdown":
+            codes[heading] = codes.get(heading, 0) + 1
+            continue
+        for piece in re.split(r"(?m)^(?=## )", source_of(cell)):
+            if piece.startswith("## "):
+                heading = piece.splitlines()[0]
+            text[heading] = text.get(heading, "") + "\n" + piece
+    minutes = {}
+    for heading, words in text.items():
+        told = sum(map(int, MINUTES.findall(words)))
+        if "### Exercise" not in words:  # which say their minutes, reading included
+            told += THINK_MINUTES * words.count("<details>")
+            told += len(words.split()) / WORDS_PER_MINUTE + CODE_MINUTES * codes.get(heading, 0)
+        minutes[heading] = max(1, round(told))
+    return minutes
 
 
 def _mark(grade_id: str, **of_cell: Any) -> dict[str, Any]:

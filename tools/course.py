@@ -9,11 +9,11 @@ import typer
 
 from kdnb.core.notebook_files import Notebook, load_json, notebooks
 from kdnb.core.runs import atomic_path
-from kdnb.core.settings import project_root
+from kdnb.core.settings import Settings, project_root
 from tools import run_command
 from tools.exercises import exercises
 
-__all__ = ["build"]
+__all__ = ["build", "build_slides", "newest_study"]
 
 CONFIG = '''"""A course directory of nbgrader, written by `make course`: call nbgrader here.
 
@@ -76,6 +76,44 @@ def build(committed: list[Path], out: Path, executed: Path | None = None) -> lis
     return list(copies)
 
 
+def build_slides(committed: list[Path], out: Path, executed: Path | None = None) -> list[Path]:
+    """Write ``out/slides``: one page for each session, with pictures where it was executed.
+
+    Args:
+        committed: The study's notebooks; a session is one with exercises.
+        out: The folder to write to.
+        executed: Folder of executed copies, for the pictures.
+
+    Returns:
+        Paths of the pages.
+    """
+    from tools.copies import instructor_copy  # loads for seconds
+    from tools.slides import copy_reveal, slides_of
+
+    folder = out / "slides"
+    copy_reveal(folder)
+    written = []
+    for path in committed:
+        notebook = load_json(path)
+        if not exercises(notebook):
+            continue
+        ran = load_json(executed / path.name) if executed else {"cells": []}
+        whole = instructor_copy(notebook, path.stem, {}, ran)
+        _write(folder / f"{path.stem}.html", slides_of(whole, path.stem))
+        written.append(folder / f"{path.stem}.html")
+    return written
+
+
+def newest_study(runs: Path) -> Path | None:
+    """The folder of the newest study that holds an executed copy of each notebook, or None."""
+    names = [path.name for path in notebooks()]
+    finished = []
+    for folder in (runs / "study").glob("*/"):
+        if all((folder / name).is_file() for name in names):
+            finished.append(folder)
+    return max(finished, key=lambda folder: (folder / names[-1]).stat().st_mtime, default=None)
+
+
 def _text(notebook: Notebook) -> str:
     """A notebook file's text, with the sources as lists of lines, as Jupyter writes them."""
     cells = []
@@ -92,18 +130,29 @@ def _write(target: Path, text: str) -> None:
 
 def main(
     executed: Annotated[
-        str, typer.Option(help="folder of a finished study: expected output for the instructor")
+        str,
+        typer.Option(
+            help="folder of a finished study, for expected output and slides; "
+            "empty: the newest in runs/; none: without"
+        ),
     ] = "",
     out: Annotated[str, typer.Option(help="folder to write to; empty: build/course")] = "",
 ) -> None:
-    """Write copies for students, for the instructor, and a course directory for nbgrader."""
+    """Write copies for students and the instructor, slides, and a course directory for nbgrader."""
     folder = Path(out) if out else project_root() / "build" / "course"
-    written = build(notebooks(), folder, Path(executed) if executed else None)
+    ran = Path(executed) if executed else newest_study(Settings.checked({}).runs)
+    if executed == "none":
+        ran = None
+    written = build(notebooks(), folder, ran)
+    slides = build_slides(notebooks(), folder, ran)
     assignments = [path for path in written if path.parents[1].name == "source"]
     print(f"{len(written)} notebooks in {folder}/student, {folder}/instructor and nbgrader/source")
     print(f"{folder}/nbgrader: a course directory of nbgrader with {len(assignments)} assignments")
-    if not executed:
-        print("the instructor's copies hold no output: EXECUTED=runs/study/<a finished study>")
+    print(f"{folder}/slides: {len(slides)} pages, which open without a network")
+    if ran is None:
+        print("no output and no pictures: run `make study` first, or EXECUTED=runs/study/<a study>")
+    else:
+        print(f"output and pictures are those of {ran}")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ SUBJECTS = (
     "git",
     "kernel",
 )
+TESTED = ("3.11", "3.12", "3.13", "3.14")  # what all pins say that they run on
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 GB = 1e9
 INSTALL = "make install, or pip install -r requirements.txt"
@@ -90,11 +91,16 @@ def examine(runs: Path) -> list[Finding]:
 def _python() -> Iterator[Finding]:
     accepted = metadata.metadata("kdnb")["Requires-Python"]
     here = platform.python_version()
-    if here in SpecifierSet(accepted):
-        yield Finding("ok", "python", here)
+    fitting = f"{TESTED[0]} to {TESTED[-1]} fit"
+    if here not in SpecifierSet(accepted):
+        at_hand = [f"python{version}" for version in TESTED if shutil.which(f"python{version}")]
+        mend = f"rm -r .venv; make install PYTHON={at_hand[0] if at_hand else 'python3.11'}"
+        yield Finding("error", "python", f"{here}, accepted is {accepted} ({fitting})", mend)
+    elif here.rpartition(".")[0] not in TESTED:
+        mend = f"make install with one of python{', python'.join(TESTED)}"
+        yield Finding("warning", "python", f"{here}, which nobody tried; {fitting}", mend)
     else:
-        mend = "rm -r .venv; make install PYTHON=python3.11"
-        yield Finding("error", "python", f"{here}, accepted is {accepted}", mend)
+        yield Finding("ok", "python", f"{here}; {fitting}")
 
 
 def _packages() -> Iterator[Finding]:

@@ -5,14 +5,15 @@ code cell tagged ``check`` checks the answer of the exercise it names.
 """
 
 import ast
+import json
 import re
 import textwrap
 from itertools import pairwise
 
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import Notebook, code_cells, source_of, tags_of
+from kdnb.core.notebook_files import Notebook, code_cells, load_json, notebooks, source_of, tags_of
 
-__all__ = ["NAMED", "exercises", "solution_of", "stub"]
+__all__ = ["NAMED", "exercises", "fold", "is_folded", "is_to_fold", "solution_of", "stub"]
 
 NAMED = re.compile(r"""\bexercise=["']([^"']+)["']""")
 MARK = re.compile("# (BEGIN|END) SOLUTION")
@@ -29,6 +30,30 @@ def exercises(notebook: Notebook) -> dict[str, tuple[Notebook, Notebook]]:
             number = NAMED.search(source_of(cell))[1]
             found[number] = (before, cell)
     return found
+
+
+def is_to_fold(cell: Notebook) -> bool:
+    """Whether a cell tells an answer: a solution, or a note for the instructor."""
+    return "instructor" in tags_of(cell) or bool(MARK.search(source_of(cell)))
+
+
+def is_folded(cell: Notebook) -> bool:
+    """Whether JupyterLab shows the cell as a line that one click opens."""
+    return bool(cell["metadata"].get("jupyter", {}).get("source_hidden"))
+
+
+def fold(notebook: Notebook) -> int:
+    """Fold, in place, what tells an answer, so that who explores is not shown it unasked.
+
+    Returns:
+        How many cells were not folded yet.
+    """
+    changed = 0
+    for cell in notebook["cells"]:
+        if is_to_fold(cell) and not is_folded(cell):
+            cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
+            changed += 1
+    return changed
 
 
 def solution_of(source: str) -> str:
@@ -65,3 +90,17 @@ def stub(solution: str) -> str:
         return f"{ast.unparse(last.targets[0])} = None  # your turn"
     wanted = "a solution must end in 'name = …' or 'return …'"
     raise UserError(f"{wanted}, got '{ast.unparse(last)}'")
+
+
+def main() -> None:
+    """Fold the solutions in the committed notebooks."""
+    for path in notebooks():
+        notebook = load_json(path)
+        if fold(notebook):
+            text = json.dumps(notebook, indent=1, ensure_ascii=False)
+            path.write_text(f"{text}\n", "utf-8")
+            print(f"folded: {path.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,8 +6,10 @@ that is still the stub are told. Who must be certain runs the submissions again 
 by ``nbgrader autograde`` or papermill.
 """
 
+import ast
 import csv
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -25,10 +27,16 @@ from kdnb.course.checks import COLOURS, MIME
 from tools import run_command
 from tools.exercises import NAMED, exercises
 
-__all__ = ["COLUMNS", "grade"]
+__all__ = ["COLUMNS", "PRACTICE", "grade", "totals"]
 
+OUTCOMES = ("passed", "not passed", "not tried", "doubtful", "not graded")
 COLUMNS = ("file", "notebook", "exercise", "outcome", "said", "note")
 MAX_BYTES = 32 * 2**20  # of a submission; an executed notebook of the study has one at most
+PRACTICE = (
+    "These checks are for practice and no exam: outcomes are read from saved files, which can be "
+    "edited; see the column 'note'."
+)
+MAGIC = re.compile(r"(?m)^(\s*)[%!].*$")  # lines of IPython, which are no Python
 # notebook → exercise → answer and check, as given out
 Reference = dict[str, dict[str, tuple[Any, Any]]]
 
@@ -68,6 +76,22 @@ def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
         for row in _graded(file, reference):
             rows.append((name, *row[:-1], _with_twin(file, name, first_of, row[-1])))
     return pd.DataFrame(rows, columns=COLUMNS).map(_plain)
+
+
+def totals(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per learner: how many exercises of each outcome, and how many are passed of how many.
+
+    A learner is the first folder of a submission's path, or the file's name where there is none.
+
+    Args:
+        rows: From `grade`.
+    """
+    learners = [Path(file).parts[0] if "/" in file else Path(file).stem for file in rows["file"]]
+    counts = pd.crosstab(pd.Series(learners, name="learner"), rows["outcome"].to_numpy())
+    counts = counts.reindex(columns=OUTCOMES, fill_value=0).rename_axis(columns=None)
+    exercises_of = rows["exercise"].ne("").groupby(pd.Series(learners)).sum()
+    counts["total"] = counts["passed"].astype(str) + " of " + exercises_of.astype(str)
+    return counts.reset_index()
 
 
 def _submitted(folder: Path) -> Iterator[Path]:
@@ -167,11 +191,14 @@ def _exercise(name: str, answer: Any, check: Any, cells: list[Any]) -> tuple[str
     outputs = [o for o in cell.get("outputs") or [] if isinstance(o, dict)]
     kept = [o.get("data", {}).get(MIME) for o in outputs]
     records = [record for record in kept if isinstance(record, dict)]
-    errors = [o for o in outputs if o.get("output_type") == "error"]
-    if errors:
-        raised = f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
-        return "not passed", "", "; ".join([*doubts, f"the check stopped with {raised[:200]}"])
+    raised = _error(outputs)
+    cause = _cause(answer, cells)
+    if raised:
+        told = cause or f"the check stopped with {raised}"
+        return "not passed", "", "; ".join([*doubts, told])
     if not records:
+        if cause:
+            return "not passed", "", "; ".join([*doubts, cause, "the check was not run"])
         return "not tried", "", "; ".join([*doubts, "the check was not run"])
     state = str(records[-1].get("state"))
     said = str(records[-1].get("said"))[:200]
@@ -184,6 +211,34 @@ def _exercise(name: str, answer: Any, check: Any, cells: list[Any]) -> tuple[str
     }
     doubts += [sign for sign, seen in signs.items() if seen]
     return "doubtful" if doubts else state, said, "; ".join(doubts)
+
+
+def _cause(answer: Any, cells: list[Any]) -> str:
+    """What is wrong with an answer cell itself, so that its check cannot find it; empty if nothing.
+
+    Args:
+        answer: As given out.
+        cells: Of the submission.
+    """
+    own = [cell for cell in cells if cell.get("id") == answer["id"]]
+    if not own:
+        return ""
+    try:
+        ast.parse(MAGIC.sub(r"\1pass", source_of(own[-1])))
+    except (SyntaxError, ValueError) as error:
+        place = f" in line {error.lineno}" if getattr(error, "lineno", None) else ""
+        return f"the answer has a syntax error{place}: {getattr(error, 'msg', error)}"
+    outputs = [o for o in own[-1].get("outputs") or [] if isinstance(o, dict)]
+    raised = _error(outputs)
+    return f"the answer stopped with {raised}" if raised else ""
+
+
+def _error(outputs: list[dict[str, Any]]) -> str:
+    """The error that a cell ended with; empty if it did not."""
+    for output in outputs:
+        if output.get("output_type") == "error":
+            return f"{output.get('ename')}: {output.get('evalue')}"[:200]
+    return ""
 
 
 def _text(cell: Any) -> str:
@@ -202,10 +257,16 @@ def main(
     with atomic_path(out) as temporary:
         # quoted, lest a spreadsheet that splits at semicolons finds a formula behind one
         rows.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    of_learners = totals(rows)
+    path = Path(out)
+    totals_path = path.with_name(f"{path.stem}_totals{path.suffix}")
+    with atomic_path(totals_path) as temporary:
+        of_learners.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
     counts = rows["outcome"].value_counts()
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    print(f"{rows['file'].nunique()} notebooks: {told}; {out}")
-    print("Outcomes are read from the saved files, which can be edited: see the column 'note'.")
+    print(of_learners[["learner", "total"]].to_string(index=False))
+    print(f"{rows['file'].nunique()} notebooks: {told}; {out}, {totals_path}")
+    print(PRACTICE)
 
 
 if __name__ == "__main__":

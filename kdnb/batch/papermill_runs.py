@@ -18,10 +18,17 @@ from traitlets.config import Config
 
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import code_cells, load_json, source_of
-from kdnb.core.progress import say
-from kdnb.core.runs import Run, digest, get_or_make
+from kdnb.core.progress import MARK, say
+from kdnb.core.runs import Run, digest, find_run, get_or_make
 
-__all__ = ["ProgressStream", "code_digest", "execute", "load_papermill", "run_notebook"]
+__all__ = [
+    "ProgressStream",
+    "code_digest",
+    "execute",
+    "find_notebook",
+    "load_papermill",
+    "run_notebook",
+]
 
 OUTPUT_TIMEOUT = 60  # s for a kernel's last output: nbclient's own 4 s lose runs on a busy machine
 SOURCES = (".py", ".js", ".css", ".j2")  # file types of the package that a result depends on
@@ -41,16 +48,21 @@ class LaunchKernelManager(AsyncKernelManager):
 
 
 class ProgressStream:
-    """Where a kernel prints to: only the indented lines of long work reach the terminal."""
+    """Where a kernel prints to: only lines of long work (`kdnb.core.progress.tell`) are shown."""
+
+    def __init__(self) -> None:
+        """With nothing held back yet."""
+        self._unfinished = ""
 
     def write(self, text: str) -> None:
-        """Pass on what belongs to long work."""
-        for line in text.splitlines():
-            if line.startswith("  "):
-                say(line)
+        """Pass on what belongs to long work; the beginning of a line waits for its end."""
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        for line in lines:
+            if line.startswith(MARK):
+                say(line.rstrip())
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing but the beginning of a line is held back."""
 
 
 def code_digest(notebook: Path) -> str:
@@ -184,9 +196,20 @@ def run_notebook(
                 "batch_size; the same command goes on"
             ) from None
 
-    spec = {
+    return get_or_make("notebook", _spec(notebook, parameters), make, root=root, upstream=upstream)
+
+
+def find_notebook(
+    notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str]
+) -> Run | None:
+    """The finished run that `run_notebook` would find, or None; nothing is executed."""
+    return find_run("notebook", _spec(notebook, parameters), root=root, upstream=upstream)
+
+
+def _spec(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What an executed notebook depends on."""
+    return {
         "notebook": notebook.stem,
         "parameters": dict(parameters),
         "code": code_digest(notebook),
     }
-    return get_or_make("notebook", spec, make, root=root, upstream=upstream)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from kdnb.batch.papermill_runs import code_digest
 from kdnb.batch.run_spec import VERSION, SweepSpec
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.notebook_files import parameters_of
 from kdnb.core.runs import digest
 from kdnb.core.settings import Settings, project_root
@@ -218,7 +218,9 @@ def _explain(item: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         accepted = _PartKeys if item["loc"][0] == "part" else _FileKeys
-        return f"unknown key {name!r}: accepted are {', '.join(accepted.model_fields)}"
+        fields = accepted.model_fields
+        near = did_you_mean(str(item["loc"][-1]), fields)
+        return f"unknown key {name!r}: accepted are {', '.join(fields)}{near}"
     if item["type"] == "too_short":
         return f"{name} is empty: give at least one value"
     return f"{name} {item['msg'].removeprefix('Input ')}, got {item['input']!r}"
@@ -299,9 +301,10 @@ def _varied(keys: _PartKeys, declared: Mapping[str, Any]) -> tuple[str, ...]:
         named.extend(rule)
     unknown = [name for name in dict.fromkeys(named) if name not in declared]
     if unknown:
+        near = did_you_mean(unknown[0], declared)
         raise UserError(
             f"unknown parameter {', '.join(map(repr, unknown))}: the notebook accepts "
-            f"{', '.join(sorted(declared))}"
+            f"{', '.join(sorted(declared))}{near}"
         )
     twice = [name for name, count in counts.items() if count > 1]
     if twice:

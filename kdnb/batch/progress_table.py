@@ -9,12 +9,12 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from kdnb.batch.estimates import PAST, most_alike
 from kdnb.batch.plan import Plan
 from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import DamagedRun, UserError
@@ -26,7 +26,6 @@ from kdnb.core.tables import read_table
 __all__ = ["SETTLED", "collect_tables", "estimate", "state_of", "status"]
 
 SETTLED = ("done", "failed", "damaged")  # states of runs that no sweep makes on its own
-PAST = 300  # finished runs that an estimate looks at, the newest
 
 
 def state_of(run: Run) -> str:
@@ -158,16 +157,9 @@ def _guess(spec: SweepSpec, known: Sequence[tuple[dict[str, Any], float]]) -> fl
         known: `SweepSpec.content` and seconds of each past run.
     """
     wanted = spec.content
-    seconds_by_likeness: dict[int, list[float]] = {}
-    for past, seconds in known:
-        if past["notebook"] == wanted["notebook"]:
-            shared = _shared(past["parameters"], wanted["parameters"])
-            seconds_by_likeness.setdefault(shared, []).append(seconds)
-    if not seconds_by_likeness:
-        return None
-    return median(seconds_by_likeness[max(seconds_by_likeness)])
-
-
-def _shared(past: dict[str, Any], wanted: dict[str, Any]) -> int:
-    """How many parameters have the same value."""
-    return sum(past.get(name) == value for name, value in wanted.items())
+    past = []
+    for content, seconds in known:
+        if content["notebook"] == wanted["notebook"]:
+            past.append((content["parameters"], seconds))
+    found = most_alike(wanted["parameters"], past)
+    return found.seconds if found else None

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
+from kdnb.cli.options import Data, Dataset, Label, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.cli.runs import runs_app
 from kdnb.cli.sweep import sweep_app
 from kdnb.core.errors import UserError
+from kdnb.core.run_list import checked_label
 from kdnb.core.settings import Settings, project_root
 
 # the rooms load torch for seconds: each command imports them itself, once its arguments are checked
@@ -44,6 +45,7 @@ def study(
     seed: Seed = 0,
     split: Split = "",
     runs_dir: RunsDir = "",
+    label: Label = "",
     set_: Sets = None,
 ) -> None:
     """Run all notebooks in order and write the report; what is done already is reused."""
@@ -51,10 +53,16 @@ def study(
     values = study_values(dataset, data, profile, seed, split, runs_dir)
     sets = _parse_sets(set_)
     settings = Settings.checked({**values, **sets})
+    if label:
+        checked_label(label)
     from kdnb.study.whole_study import run_notebooks
 
-    report, summary = run_notebooks(settings, sets)
-    print(f"\n{summary.to_string(index=False)}\n\nreport: {report}")
+    report, summary = run_notebooks(settings, sets, label)
+    print(f"\n{summary.to_string(index=False)}\n")
+    from kdnb.study.closing import closing_lines
+
+    print(*closing_lines(settings), sep="\n")
+    print(f"report: {report}")
     print(f"study finished in {time.perf_counter() - start:.0f} s")
 
 
@@ -81,6 +89,7 @@ def show(
         print("its own parts, such as train and test, are not used: --split published uses them")
     print(f"1-NN on raw pixels: accuracy {study_images.leak_meter['accuracy']:.3f}")
     print("  (each test image takes the class of the most alike one seen: a model must beat that)")
+    print(study_images.certainty)
     for note in images.notes:
         print(f"note: {note}")
 
@@ -94,7 +103,7 @@ def audit(
         str, typer.Option(help="whose rules hold for a path: a registered data set")
     ] = "custom",
     out: Annotated[
-        str, typer.Option(help="folder for summary, ledger, chart and report.html")
+        str, typer.Option(help="folder for the report; one with an audit is kept, and not written")
     ] = "audit",
     publish: Annotated[
         bool, typer.Option("--publish", help="copy summary and chart into figures/audit/")
@@ -105,7 +114,7 @@ def audit(
 ) -> None:
     """Say what leaks under each split of some data sets; write ledger, summary and a report."""
     from kdnb.core.report import publish as publish_results
-    from kdnb.data.audit import write_audit
+    from kdnb.data.audit import unknown_marked, write_audit
     from kdnb.data.registry import dataset_names, registered
 
     of_paper = {name for name, entry in registered().items() if "paper" in entry}
@@ -122,8 +131,9 @@ def audit(
         values |= {"seed": seed, "runs_dir": runs_dir}
         audited.append(Settings.checked({**values, **_parse_sets(set_)}))
     results = write_audit(audited, Path(out))
-    print(results.load("summary").round(3).to_string(index=False))
-    print(f"report: {Path(out).absolute() / 'report.html'}")
+    summary = results.load("summary").round(3)
+    print(unknown_marked(summary).drop(columns="index").to_string(index=False))
+    print(f"report: {results.folder.absolute() / 'report.html'}")
     if publish:
         publish_results(results, project_root() / "figures", "audit", replace=False)
 
@@ -197,6 +207,9 @@ def explain(
     image: Annotated[str, typer.Argument(help="an image file")],
     run: Annotated[str, typer.Option(help="id of a student read in notebook 04, or its beginning")],
     out: Annotated[str, typer.Option(help="the page to write")] = "explained.html",
+    mask: Annotated[
+        str, typer.Option(help="a mask of the lesion, as PNG: what of the evidence lies inside")
+    ] = "",
     runs_dir: RunsDir = "",
 ) -> None:
     """Read one image layer by layer; write it as one page with the layer stepper inside."""
@@ -205,7 +218,7 @@ def explain(
     from kdnb.widgets.image_page import write_image_page
 
     analysis = find_layer_analysis(settings, run)
-    report = write_image_page(analysis, image, out, settings)
+    report = write_image_page(analysis, image, out, settings, mask)
     print(*report.sentences, sep="\n")
     print(f"page: {out}")
 
@@ -224,14 +237,17 @@ def export(
     """
     settings = Settings.checked({"runs_dir": runs_dir})
     from kdnb.efficiency.onnx_export import export_onnx
-    from kdnb.training.trained_students import load_named_student
+    from kdnb.training.trained_students import class_names, load_named_student, named_student
 
     model, size = load_named_student(settings.runs, run)
-    difference = export_onnx(model, path, size)
+    classes = class_names(named_student(settings.runs, run))
+    difference = export_onnx(model, path, size, classes)
     print(
         f"{path}: images (N, 3, {size}, {size}) float32, ImageNet-normalised, to logits; "
         f"ONNX Runtime and PyTorch differ by {difference:.1g} at most"
     )
+    named = ", ".join(classes) or "not known, since the run is of an older version"
+    print(f"in its metadata: mean, deviation and order of colours; classes: {named}")
 
 
 def _parse_sets(sets: list[str] | None) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Data", "Dataset", "ProfileName", "RunsDir", "Seed", "Split", "study_values"]
+__all__ = ["Data", "Dataset", "Label", "ProfileName", "RunsDir", "Seed", "Split", "study_values"]
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[
@@ -20,6 +20,9 @@ Split = Annotated[
         help="grouped, random, published, deduplicated or patients; "
         "empty: the data set's own default, grouped or patients"
     ),
+]
+Label = Annotated[
+    str, typer.Option(help="ends the folder's name, so that you know it again in `kdnb runs`")
 ]
 RunsDir = Annotated[
     str, typer.Option(help="folder for everything computed; empty: runs/ of the project")

@@ -1,19 +1,111 @@
-"""The command ``kdnb runs check``."""
+"""The commands ``kdnb runs list · show · remove · check``."""
 
 from __future__ import annotations
+
+import json
+from typing import Annotated
 
 import typer
 
 from kdnb.cli.options import RunsDir
-from kdnb.core.errors import DamagedRun
+from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import track
 from kdnb.core.run_files import check_files, is_recorded
+from kdnb.core.run_list import (
+    MAIN_KINDS,
+    Entry,
+    builders,
+    entries,
+    entries_table,
+    named_entries,
+    size_text,
+)
+from kdnb.core.run_removal import folders_of, remove_folders, require_unused
 from kdnb.core.runs import all_runs
 from kdnb.core.settings import Settings
 
 __all__ = ["runs_app"]
 
-runs_app = typer.Typer(help="Look at what was computed.", no_args_is_help=True)
+runs_app = typer.Typer(help="Look at what was computed, and remove it.")
+
+All = Annotated[bool, typer.Option("--all", help="data, logits, grades and the like, too")]
+Named = Annotated[list[str], typer.Argument(help="ids as `runs list` prints them, or beginnings")]
+OneNamed = Annotated[str, typer.Argument(help="an id as `runs list` prints it, or its beginning")]
+Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="also what other runs build on")]
+
+
+@runs_app.callback(invoke_without_command=True)
+def of_nothing(context: typer.Context) -> None:
+    """Look at what was computed, and remove it; without a command, the list."""
+    if context.invoked_subcommand is None:
+        list_runs()
+
+
+@runs_app.command("list")
+def list_runs(all_: All = False, runs_dir: RunsDir = "") -> None:
+    """List studies, sweeps, teachers and students, the oldest first; of studies, the student."""
+    root = Settings.checked({"runs_dir": runs_dir}).runs
+    found = entries(root)
+    shown = [entry for entry in found if all_ or entry.kind in MAIN_KINDS]
+    if shown:
+        print(entries_table(shown).to_string(index=False))
+    print(f"{len(shown)} of {len(found)} runs in '{root}': {_all_sizes(found)} together")
+
+
+@runs_app.command()
+def show(name: OneNamed, runs_dir: RunsDir = "") -> None:
+    """Say what one run is, what it is built on, what builds on it, and what made it."""
+    root = Settings.checked({"runs_dir": runs_dir}).runs
+    found = entries(root)
+    [entry] = named_entries(found, [name])
+    for column, value in entries_table([entry]).iloc[0].items():
+        print(f"{column + ':':10} {value}")
+    print(f"{'folder:':10} {entry.folder}")
+    print(f"{'built on:':10} {', '.join(sorted(entry.needs)) or 'no other run'}")
+    built = ", ".join(other.name for other in builders(found, entry))
+    print(f"{'used by:':10} {built or 'no run builds on it'}")
+    for file in ("spec.json", "env.json"):
+        path = entry.folder / file
+        if path.is_file():
+            print(f"{file}: {json.dumps(json.loads(path.read_text('utf-8')), indent=1)}")
+
+
+@runs_app.command()
+def remove(names: Named, yes: Yes = False, anyway: Anyway = False, runs_dir: RunsDir = "") -> None:
+    """Delete runs, or studies with their executed notebooks; says what is freed, and asks."""
+    root = Settings.checked({"runs_dir": runs_dir}).runs
+    found = entries(root)
+    chosen = named_entries(found, names)
+    if not anyway:
+        require_unused(found, chosen)
+    folders = folders_of(chosen)
+    parts = [entry for entry in found if entry.folder in folders and entry not in chosen]
+    going = [*chosen, *parts]
+    print(entries_table(going).to_string(index=False))
+    freed = _all_sizes(going)
+    if not yes and not _confirmed(f"Delete these {len(going)}, {freed}? They cannot be had back"):
+        print("nothing was removed")
+        raise typer.Exit(1)
+    remove_folders(folders)
+    print(f"{len(going)} removed, {freed} freed; what a study needs is made again")
+
+
+def _all_sizes(found: list[Entry]) -> str:
+    """The bytes of some entries together, as text."""
+    return size_text(sum(entry.size for entry in found))
+
+
+def _confirmed(question: str) -> bool:
+    """Whether a person says yes.
+
+    Raises:
+        UserError: If nobody can be asked.
+    """
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        raise UserError("nobody answered: nothing was removed; --yes does not ask") from None
 
 
 @runs_app.command()

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from kdnb.batch.run_spec import SweepSpec, read_spec
-from kdnb.cli.options import RunsDir
+from kdnb.cli.options import Label, RunsDir
+from kdnb.core.run_list import checked_label
 from kdnb.core.runs import atomic_path, write_json
 from kdnb.core.settings import Settings
 from kdnb.core.tables import csv_text
@@ -78,9 +79,12 @@ def run(
     workers: Workers = 1,
     scheduler: Scheduler = "",
     threads: Threads = 0,
+    label: Label = "",
 ) -> None:
     """Make every run that is not done yet; failed ones wait for `retry`."""
-    _, specs = _read(file, runs_dir)
+    found, specs = _read(file, runs_dir)
+    if label:
+        _write_label(_labelled_folder(specs, found.name, label), specs, label)
     _run(specs, workers, scheduler, threads)
 
 
@@ -135,13 +139,18 @@ def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0) -> None:
 
 
 @sweep_app.command()
-def collect(file: PlanFile, runs_dir: RunsDir = "", table: Table = "", out: Out = "") -> None:
-    """Write one tidy CSV from all finished runs."""
+def collect(
+    file: PlanFile, runs_dir: RunsDir = "", table: Table = "", out: Out = "", label: Label = ""
+) -> None:
+    """Write one tidy CSV from all finished runs; with a label into its folder."""
     from kdnb.batch.progress_table import collect_tables
 
     found, specs = _read(file, runs_dir)
     rows = collect_tables(found, specs, table)
-    path = Path(out) if out else Path(specs[0].root) / "sweep" / f"{found.name}.csv"
+    folder = Path(specs[0].root) / "sweep"
+    if label:
+        folder = _labelled_folder(specs, found.name, label)
+    path = Path(out) if out else folder / f"{found.name}.csv"
     with atomic_path(path) as temporary:
         text = csv_text(rows, index=False, float_format=None)
         temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -155,6 +164,16 @@ def _read(file: Path, runs_dir: str) -> tuple[Any, list[SweepSpec]]:
     found = read_plan(file)
     root = Settings.checked({"runs_dir": runs_dir}).runs
     return found, found.specs(root)
+
+
+def _labelled_folder(specs: Sequence[SweepSpec], plan_name: str, label: str) -> Path:
+    """The folder of a sweep with a label: ``sweep/<plan>-<label>``; its runs lie beside it."""
+    return Path(specs[0].root) / "sweep" / f"{plan_name}-{checked_label(label)}"
+
+
+def _write_label(folder: Path, specs: Sequence[SweepSpec], label: str) -> None:
+    """Keep which runs a label means, for ``kdnb runs``; one run may have several labels."""
+    write_json(folder / "sweep.json", {"label": label, "runs": [spec.run.id for spec in specs]})
 
 
 def _run(specs: Sequence[SweepSpec], workers: int, scheduler: str, threads: int) -> None:
@@ -178,6 +197,7 @@ def _run(specs: Sequence[SweepSpec], workers: int, scheduler: str, threads: int)
 
 def _stand(specs: Sequence[SweepSpec], workers: int = 1) -> tuple[Any, str]:
     """Where each run stands (``pandas.DataFrame``), and all of them in a line."""
+    from kdnb.batch.estimates import spoken
     from kdnb.batch.progress_table import estimate, status
 
     table = status(specs)
@@ -191,17 +211,4 @@ def _stand(specs: Sequence[SweepSpec], workers: int = 1) -> tuple[Any, str]:
     seconds = estimate(left, workers)
     if seconds is None:
         return table, f"{summary}; no past run to estimate from"
-    return table, f"{summary}; about {_spoken(seconds)} left, going by past runs"
-
-
-def _spoken(seconds: float) -> str:
-    """A duration for a person.
-
-    >>> _spoken(42), _spoken(600), _spoken(9000)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return table, f"{summary}; about {spoken(seconds)} left, going by past runs"

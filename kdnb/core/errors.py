@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from difflib import get_close_matches
 
-__all__ = ["DamagedRun", "UserError", "in_one_line"]
+__all__ = ["DamagedRun", "UserError", "did_you_mean", "in_one_line"]
 
 # control characters, line ends of Unicode, and bytes of a file's name that are no UTF-8
 UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -19,6 +24,17 @@ def in_one_line(text: str) -> str:
     return UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def did_you_mean(name: str, accepted: Iterable[str]) -> str:
+    """The accepted name that a wrong one is nearest to, to end a message; empty where none is near.
+
+    >>> did_you_mean("temprature", ["alpha", "temperature"]), did_you_mean("x", ["alpha"])
+    ('; did you mean temperature?', '')
+    """
+    by_form = {one.casefold(): one for one in accepted}
+    near = get_close_matches(name.casefold(), by_form, n=1)
+    return f"; did you mean {by_form[near[0]]}?" if near else ""
+
+
 class UserError(ValueError):
     """A mistake the user can mend.
 
@@ -31,8 +47,30 @@ class UserError(ValueError):
         super().__init__(in_one_line(message))
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook: one line instead of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        """IPython's hook: one line instead of a traceback.
+
+        Under papermill the line is also written to the terminal at once: papermill itself ends with
+        a traceback of its own, which nobody here can keep short.
+        """
+        line = f"{type(self).__name__}: {self}"
+        if os.environ.get("KDNB_LIVE") == "0":
+            _tell_terminal(f"kdnb: {self}")
+        return [line]
+
+
+def _tell_terminal(line: str) -> None:
+    """Write a line to the standard error that a kernel was started with, past the notebook.
+
+    Outside a kernel nothing is written: there the message is on the terminal anyway.
+    """
+    if not type(sys.stderr).__module__.startswith("ipykernel"):
+        return
+    try:
+        handle = sys.stderr.fileno()
+    except (OSError, ValueError):  # this kernel has not redirected it
+        handle = 2
+    with suppress(OSError):
+        os.write(handle, f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 class DamagedRun(UserError):

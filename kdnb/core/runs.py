@@ -176,6 +176,15 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _threads() -> int | None:
+    """How many threads torch computes with; None where nothing has loaded it.
+
+    With another number sums are taken in another order, so that last digits may differ.
+    """
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else None
+
+
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
@@ -281,7 +290,8 @@ def get_or_make(
             shutil.rmtree(run.folder, ignore_errors=True)
             raise
         write_json(run.path("spec.json"), {**_spec(kind, parameters, upstream), "id": run.id})
-        write_json(run.path("env.json"), {**environment(), "argv": sys.argv[:1]})
+        made_by = {**environment(), "threads": _threads(), "argv": sys.argv[:1]}
+        write_json(run.path("env.json"), made_by)
         seconds = time.perf_counter() - start
         finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         write_json(run.folder / DONE, done_content(run.folder, seconds, finished))

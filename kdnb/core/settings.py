@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.profiles import PROFILES
 
 __all__ = [
@@ -51,6 +51,7 @@ TEACHER_FORM = rf"^({'|'.join(TEACHERS)}|{TIMM}\w[\w.]*)$"
 DIFFICULTY = 0.5  # of the phantoms; benchmarks/difficulty.py shows what it does
 TIMED_SAMPLES = 20  # of a timed SHAP call at most
 SPLITS = ("grouped", "random", "published", "deduplicated", "patients")
+QUOTED = re.compile(r"'([^']*)'")  # of accepted words in pydantic's messages
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -278,7 +279,8 @@ class Settings(BaseModel):
         >>> history = ["", "# What to run\\nalpha = 0.7", "# Parameters\\nalhpa = 0.4\\n"]
         >>> Settings.of_notebook(history, {"alpha": 0.7, "alhpa": 0.4})
         Traceback (most recent call last):
-        kdnb.core.errors.UserError: unknown parameter 'alhpa': this notebook accepts alpha
+        kdnb.core.errors.UserError: unknown parameter 'alhpa': this notebook accepts alpha; \
+did you mean alpha?
         """
         declaring = [cell for cell in history if _first_line(cell).startswith(PARAMETERS_MARK)]
         if not declaring:
@@ -289,13 +291,13 @@ class Settings(BaseModel):
         declared = _assigned_names(declaring[-1])
         injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
         if injected:
-            unknown = [repr(name) for name in _assigned_names(injected[-1]) if name not in declared]
-            if unknown:
-                accepted = ", ".join(sorted(declared))
-                raise UserError(
-                    f"unknown parameter {', '.join(unknown)}: this notebook accepts {accepted}"
-                )
             os.environ.setdefault("KDNB_LIVE", "0")
+            unknown = [name for name in _assigned_names(injected[-1]) if name not in declared]
+            if unknown:
+                told = ", ".join(map(repr, unknown))
+                accepted = ", ".join(sorted(declared))
+                near = did_you_mean(unknown[0], declared)
+                raise UserError(f"unknown parameter {told}: this notebook accepts {accepted}{near}")
         return cls.checked({name: namespace[name] for name in declared})
 
     @property
@@ -336,8 +338,15 @@ def _explain(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
     """One of pydantic's errors in the words of the field's description."""
     name = str(item["loc"][0])
     if item["type"] == "extra_forbidden":
-        return f"unknown parameter {name!r}: accepted are {', '.join(sorted(cls.model_fields))}"
-    return f"{name} must be {cls.model_fields[name].description}, got {item['input']!r}"
+        accepted = ", ".join(sorted(cls.model_fields))
+        near = did_you_mean(name, cls.model_fields)
+        return f"unknown parameter {name!r}: accepted are {accepted}{near}"
+    given = item["input"]
+    near = ""
+    if isinstance(given, str):
+        words = QUOTED.findall(item.get("ctx", {}).get("expected", ""))
+        near = did_you_mean(given, TEACHERS if name == "teacher" else filter(None, words))
+    return f"{name} must be {cls.model_fields[name].description}, got {given!r}{near}"
 
 
 def _first_line(cell: str) -> str:

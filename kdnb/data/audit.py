@@ -22,7 +22,14 @@ from kdnb.data.origins import add_origins
 from kdnb.data.plots import leak_dots
 from kdnb.data.registry import registered
 
-__all__ = ["Audit", "against_paper", "audit_splits", "published_against_paper", "write_audit"]
+__all__ = [
+    "Audit",
+    "against_paper",
+    "audit_splits",
+    "published_against_paper",
+    "unknown_marked",
+    "write_audit",
+]
 
 COPIES = ("exact", "near", "mirrored copy", "family")  # of a crossing; the first that holds counts
 LEAK_KINDS = (*COPIES, "same origin", "patient")
@@ -80,14 +87,14 @@ def audit_splits(settings: Settings) -> Audit:
         if thumbs is None:  # all splits have the same images
             thumbs = duplicates.thumbnails(found.pixels)
         ledgers[split] = leakage.leak_ledger(table, thumbs)
-        rows[split] = _summary_row(found, ledgers[split], thumbs, origins is not None)
+        rows[split] = _summary_row(found, table, ledgers[split], thumbs)
         for note in found.notes:
             splits_of.setdefault(note, []).append(split)
         hashes.append(found.hash)
     summary = pd.DataFrame(rows).T.rename_axis("split")
     whole_numbers = [name for name in ("seen", "test", *LEAK_KINDS) if name in summary]
     return Audit(
-        summary=summary.astype(dict.fromkeys(whole_numbers, int)),
+        summary=summary.infer_objects().astype(dict.fromkeys(whole_numbers, "Int64")),
         ledger=pd.concat(ledgers, names=["split"]).reset_index("split"),
         notes=tuple(_of_splits(note, splits, len(rows)) for note, splits in splits_of.items()),
         data=digest(hashes),
@@ -106,25 +113,26 @@ def _of_splits(note: str, splits: Sequence[str], count: int) -> str:
 
 
 def _summary_row(
-    found: ImageSet, ledger: pd.DataFrame, thumbs: np.ndarray, with_origins: bool
+    found: ImageSet, table: pd.DataFrame, ledger: pd.DataFrame, thumbs: np.ndarray
 ) -> dict[str, int | float]:
-    """One row of ``Audit.summary``."""
+    """One row of ``Audit.summary``; ``table`` is the manifest, with origins if they are known."""
     plain = leakage.leak_meter(found.table, thumbs)
     mirrored = leakage.leak_meter(found.table, thumbs, flip_invariant=True)
     return {
         "seen": len(found.rows("train", "val")),
         "test": len(found.rows("test")),
-        **_crossings(ledger, with_origins),
+        **_crossings(ledger, table),
         "1-NN": plain["accuracy"],
         "1-NN balanced": plain["balanced_accuracy"],
         "1-NN mirrored": mirrored["accuracy"],
     }
 
 
-def _crossings(ledger: pd.DataFrame, with_origins: bool) -> dict[str, int]:
+def _crossings(ledger: pd.DataFrame, table: pd.DataFrame) -> dict[str, int]:
     """Test images that a seen image leaks to: copies under the first kind that holds, then others.
 
-    The kinds that go by the original are left out where nothing is known of it.
+    The kinds that go by the original are left out where nothing is known of it. Where no image has
+    a known patient, how many patients cross is missing, and not 0.
     """
     rows = ledger[ledger["part_b"] == "test"]
     copies = rows[rows["kind"].isin(COPIES)].groupby("id_b")["kind"]
@@ -135,8 +143,10 @@ def _crossings(ledger: pd.DataFrame, with_origins: bool) -> dict[str, int]:
             counts[kind] = int((first_kind == kind).sum())
         else:
             counts[kind] = rows.loc[rows["kind"] == kind, "id_b"].nunique()
-    if not with_origins:
+    if "origin" not in table:
         del counts["mirrored copy"], counts["same origin"]
+    if (table["patient"] == "").all():
+        counts["patient"] = pd.NA
     return counts
 
 
@@ -188,20 +198,20 @@ def published_against_paper() -> pd.DataFrame:
 def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     """Write the audit of some data sets into a folder, which is made if need be.
 
-    The files are ``summary.csv``, ``ledger.csv``, ``leak_meter.png`` and ``report.html``.
+    The files are ``summary.csv``, ``ledger.csv``, ``leak_meter.png`` and ``report.html``. A folder
+    that holds an audit is left alone: the new one goes beside it, with a number behind its name.
+    Git ignores the folder, since a ledger names images.
 
     Raises:
         UserError: If a data set cannot be read or the folder cannot be written.
     """
     names = _names(settings)
+    folder = _free(folder)
     _check_writable(folder)
     found = {name: audit_splits(one) for name, one in zip(names, settings, strict=True)}
     summaries = {name: audited.summary for name, audited in found.items()}
     ledgers = {name: audited.ledger for name, audited in found.items()}
     summary = pd.concat(summaries, names=["dataset"])
-    for kind in ("mirrored copy", "same origin"):  # some sets may not have these columns
-        if kind in summary:
-            summary[kind] = summary[kind].astype("Int64")
     ledger = pd.concat(ledgers, names=["dataset"]).reset_index("dataset")
     parameters = {"dataset": ", ".join(found), "seed": settings[0].seed}
     results = Results(folder, parameters, digest([audited.data for audited in found.values()]))
@@ -217,7 +227,7 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     leaks = {
         "title": "Leaks under each split",
         "tables": [
-            html_table("What crosses from train and val to test", summary.reset_index()),
+            html_table("What crosses from train and val to test", unknown_marked(summary)),
         ],
         "pictures": [{"alt": picture.alt, "uri": png_uri(png_of(picture))}],
     }
@@ -248,11 +258,38 @@ def _names(settings: Sequence[Settings]) -> list[str]:
     return names
 
 
+def unknown_marked(summary: pd.DataFrame) -> pd.DataFrame:
+    """A summary for a person, its index as columns: a count that is not known is a question mark.
+
+    >>> unknown_marked(pd.DataFrame({"patient": pd.array([None, 2], "Int64")}))["patient"].tolist()
+    ['?', '2']
+    """
+    table = summary.reset_index()
+    for name in LEAK_KINDS:
+        if name in table:
+            table[name] = table[name].astype("string").fillna("?")
+    return table
+
+
+def _free(folder: Path) -> Path:
+    """A folder without an audit: the one named, else the first of ``name-2``, ``name-3``, …"""
+    number = 1
+    free = folder
+    while (free / "summary.csv").is_file():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
 def _check_writable(folder: Path) -> None:
+    """Make the folder, which git ignores.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        folder.joinpath(".writable").touch()
-        folder.joinpath(".writable").unlink()
+        folder.joinpath(".gitignore").write_text("*\n")
     except OSError as error:
         raise UserError(
             f"'{folder}' cannot be written ({error.strerror}): name another folder with --out"

@@ -20,6 +20,7 @@ from kdnb.core.progress import track
 from kdnb.data.crowds import Alike, distinct, join
 
 __all__ = [
+    "NEAR",
     "closest",
     "components",
     "correlations",

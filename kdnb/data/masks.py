@@ -20,6 +20,7 @@ __all__ = [
     "Masks",
     "check_masks",
     "decode_mask",
+    "fits",
     "kept_masks",
     "open_masks",
     "pack",
@@ -171,7 +172,7 @@ def check_masks(
             marked = _read(data)
         except (ValueError, OSError) as error:
             return str(error) or type(error).__name__, ""
-        if not _fits(marked.shape, (height, width)):
+        if not fits(marked.shape, (height, width)):
             rows, columns = marked.shape
             return f"{columns} x {rows} px on an image of {width} x {height}", ""
         return "", hashlib.sha256(data).hexdigest()
@@ -191,7 +192,7 @@ def check_masks(
     return usable, digest([hash_ for _, hash_ in found if hash_]), notes
 
 
-def _fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:
+def fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:
     """Whether a mask's height and width are those of the image, scaled to whole pixels."""
     high, wide = mask
     height, width = image

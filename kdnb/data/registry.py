@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.settings import Settings, project_root
 from kdnb.data.figshare import figshare_source
 from kdnb.data.image_csv import csv_source
@@ -93,7 +93,8 @@ def open_source(settings: Settings) -> Source:
     known = registered().get(name, {})
     if not known and name != "custom":
         accepted = ", ".join(dataset_names())
-        raise UserError(f"dataset {name!r} is not known: accepted are {accepted}")
+        near = did_you_mean(name, dataset_names())
+        raise UserError(f"dataset {name!r} is not known: accepted are {accepted}{near}")
     path = locate(name, known, settings.data)
     kind = special_kind(path)
     if kind:
@@ -128,7 +129,8 @@ def download(name: str) -> Path:
     handles = {one: known["kaggle"] for one, known in registered().items() if "kaggle" in known}
     if name not in handles:
         accepted = ", ".join(handles)
-        raise UserError(f"dataset {name!r} cannot be downloaded: accepted are {accepted}")
+        near = did_you_mean(name, handles)
+        raise UserError(f"dataset {name!r} cannot be downloaded: accepted are {accepted}{near}")
     handle = handles[name]
     os.environ["KAGGLEHUB_CACHE"] = str(_kaggle_folder())
     try:
@@ -159,10 +161,9 @@ def locate(name: str, known: dict[str, Any], data: str) -> Path:
     """
     if data or not known:
         found = _first_there(seen(data)) if data else None
-        lost = (
-            f"data {data!r} does not exist: "
-            "give the path of an archive, a folder of class folders or a CSV"
-        )
+        fault = f"data {data!r} does not exist" if data else f"dataset {name!r} needs data"
+        lost = f"{fault}: give the path of an archive, a folder of class folders or a CSV"
+        lost += did_you_mean(data, dataset_names()) if data else " (--data PATH, or DATA=PATH)"
     else:
         homes = [*seen(os.environ.get("KDNB_DATA") or "data"), project_root() / "data"]
         found = _first_there(_registered_places(known, homes))

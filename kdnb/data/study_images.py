@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from kdnb.core.settings import Settings
@@ -16,8 +17,9 @@ from kdnb.data.dataset import BASE, ImageSet, load
 from kdnb.data.default_split import resolve_split
 from kdnb.data.transforms import to_tensor
 
-__all__ = ["StudyImages"]
+__all__ = ["StudyImages", "accuracy_margin"]
 
+FEW_MARGIN = 0.1  # half an interval of an accuracy; wider is said before training
 BACKGROUND = 16  # training images that stand for "absent" in SHAP
 
 
@@ -79,6 +81,21 @@ class StudyImages:
         """Patient or family of every test image (N,): what intervals resample."""
         return self.groups(self.image_set.rows("test"))
 
+    @property
+    def certainty(self) -> str:
+        """How well an accuracy on these test images can be known at all, in words."""
+        groups = self.test_groups
+        count = len(np.unique(groups.names))
+        images = f"{len(groups)} test images"
+        if count < len(groups):
+            images += f" of {count} patients or families"
+        return f"{images}: an accuracy is known to ± {accuracy_margin(groups):.2f} at worst"
+
+    @property
+    def has_too_few(self) -> bool:
+        """Whether accuracies cannot be told apart unless they differ by more than 0.1."""
+        return accuracy_margin(self.test_groups) > FEW_MARGIN
+
     @cached_property
     def explained(self) -> np.ndarray:
         """Rows of the test images that are explained, see :meth:`sample`."""
@@ -126,3 +143,18 @@ class StudyImages:
         rows = self.image_set.rows("train")
         rng = np.random.default_rng(self.settings.seed)
         return self.images(rng.choice(rows, min(BACKGROUND, len(rows)), replace=False))
+
+
+def accuracy_margin(groups: Groups | np.ndarray) -> float:
+    """How far off a measured accuracy may be: half the widest 95 % interval, before any result.
+
+    That of Wilson's score interval (1927) at an accuracy of one half, for as many trials as there
+    are groups, divided by the square of their widening.
+
+    >>> round(accuracy_margin(np.arange(12)), 2), round(accuracy_margin(np.arange(400)), 2)
+    (0.25, 0.05)
+    """
+    groups = Groups.of(groups)
+    trials = len(np.unique(groups.names)) / groups.widening**2
+    z = stats.norm.ppf(0.975)
+    return float(z / (2 * np.sqrt(trials + z**2)))

@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import brentq
 
 from kdnb.core.errors import UserError
-from kdnb.core.progress import say, track
+from kdnb.core.progress import tell, track
 from kdnb.core.runs import Run, Spec, atomic_path, find_run, get_or_make
 from kdnb.core.settings import CONTROLS, Settings
 from kdnb.core.statistics import softmax
@@ -84,7 +84,7 @@ def cache_logits(
                 view=view,
                 mixup=settings.mixup,
             )
-            say(f"  teacher logits: view {view + 1}/{settings.views}")
+            tell(f"teacher logits: view {view + 1}/{settings.views}")
         with atomic_path(run.path("logits.npy")) as path, path.open("wb") as file:
             np.save(file, logits)
 

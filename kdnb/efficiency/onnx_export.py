@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+import kdnb
 from kdnb.core.errors import UserError
 from kdnb.core.runs import atomic_path
+from kdnb.data.transforms import MEAN, STD
 from kdnb.efficiency.timing import BATCHES, Protocol, compared, filled, forward_of
 from kdnb.training.modules import evaluating
 
-__all__ = ["PARITY", "export_onnx", "onnx_available", "onnx_latency", "onnx_model", "parity"]
+__all__ = [
+    "PARITY",
+    "export_onnx",
+    "onnx_available",
+    "onnx_latency",
+    "onnx_metadata",
+    "onnx_model",
+    "parity",
+]
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 PARITY = 1e-4  # largest accepted difference of a logit between ONNX Runtime and PyTorch
@@ -30,11 +42,20 @@ def onnx_available() -> bool:
     return all(find_spec(package) for package in PACKAGES)
 
 
-def export_onnx(model: nn.Module, path: Path | str, size: int) -> float:
+def export_onnx(
+    model: nn.Module, path: Path | str, size: int, classes: Sequence[str] = ()
+) -> float:
     """Write a model as ONNX, for batches of any size, and check the file against the model.
 
     The file is a network from ``images`` (N, 3, size, size) float32, ImageNet-normalised, to
-    ``logits`` (N, K).
+    ``logits`` (N, K). Its metadata says what a user must know: see `onnx_metadata`. It holds no
+    path of this machine.
+
+    Args:
+        model: Any network of such images.
+        path: The file to write.
+        size: Side of the images, px.
+        classes: K names in the order of the logits; empty where they are not known.
 
     Returns:
         The largest difference of a logit between ONNX Runtime and PyTorch on random images.
@@ -54,7 +75,7 @@ def export_onnx(model: nn.Module, path: Path | str, size: int) -> float:
     model = copy.deepcopy(model).cpu()  # ONNX Runtime's standard package runs on the CPU
     try:
         with atomic_path(path) as temporary:
-            _write(model, images[:2], temporary)
+            _write(model, images[:2], temporary, onnx_metadata(size, classes))
             difference = parity(model, onnx_model(temporary), images)
             if not difference <= PARITY:
                 raise UserError(
@@ -68,7 +89,30 @@ def export_onnx(model: nn.Module, path: Path | str, size: int) -> float:
     return difference
 
 
-def _write(model: nn.Module, images: Tensor, path: Path) -> None:
+def onnx_metadata(size: int, classes: Sequence[str]) -> dict[str, str]:
+    """What the file says of itself: names of classes, and how an image becomes its input.
+
+    Values are JSON. Divide a pixel of 8 bits by ``scale``, take off ``mean``, divide by
+    ``deviation``.
+
+    >>> onnx_metadata(64, ["a", "b"])["classes"], onnx_metadata(64, [])["colour_order"]
+    ('["a", "b"]', '"RGB"')
+    """
+    facts = {
+        "classes": list(classes),
+        "image_size": size,
+        "colour_order": "RGB",
+        "layout": "NCHW",
+        "scale": 255,
+        "mean": MEAN,
+        "deviation": STD,
+        "made_by": f"kdnb {kdnb.__version__}",
+        "use": "study and teaching only, not for clinical use",
+    }
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in facts.items()}
+
+
+def _write(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str, str]) -> None:
     # torch lists every package that it could use and does not
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with evaluating(model):
@@ -81,7 +125,20 @@ def _write(model: nn.Module, images: Tensor, path: Path) -> None:
             verbose=False,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
+    _forget_places(program.model)
+    program.model.metadata_props.update(facts)
     program.save(str(path), external_data=False)
+
+
+def _forget_places(model: Any) -> None:
+    """Take away what the exporter notes of this machine: of each node, the lines of our files."""
+    model.metadata_props.clear()
+    graphs = [model.graph, *model.functions.values()]
+    for graph in graphs:
+        graph.metadata_props.clear()
+        for node in graph:
+            node.metadata_props.clear()
+            node.doc_string = None
 
 
 def onnx_model(path: Path | str) -> Callable[[Tensor], np.ndarray]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.training.taps import gradients_at_taps
 
 __all__ = ["CAMS", "cams", "eigencam", "evidence", "gradcam", "hirescam", "layercam"]
@@ -88,7 +88,8 @@ def cams(
         UserError: If the method is unknown, a target is no class, or a tap does not exist.
     """
     if method not in CAMS:
-        raise UserError(f"method must be one of {', '.join(CAMS)}, got {method!r}")
+        near = did_you_mean(method, CAMS)
+        raise UserError(f"method must be one of {', '.join(CAMS)}, got {method!r}{near}")
     _, pairs = gradients_at_taps(model, images, targets, taps)
     found = {}
     for tap, (activations, gradients) in pairs.items():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import DamagedRun, UserError
-from kdnb.core.progress import say
+from kdnb.core.progress import say, tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, atomic_path, finished_runs, write_json
 from kdnb.core.settings import Settings
@@ -191,7 +191,7 @@ def _measure(study: TrainedStudy, run: Run) -> None:
         "channels": channel_table(study, test),
     }
     for name, table in tables.items():
-        say(f"  reading: {name}")
+        tell(f"reading: {name}")
         table.to_csv(run.path(f"{name}.csv"), index=False, float_format="%.6g")
     early = early_table(study, probes, seen_test["KD student"], test)
     early.to_csv(run.path("early.csv"), index=False)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.number_text import number, plus
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import probabilities_without
@@ -261,7 +261,8 @@ def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]
     """
     classes = analysis.facts["classes"]
     if name not in classes:
-        raise UserError(f"class must be one of {', '.join(classes)}, got '{name}'")
+        near = did_you_mean(name, classes)
+        raise UserError(f"class must be one of {', '.join(classes)}, got '{name}'{near}")
     channels = analysis.table("channels").query("`class` == @name").reset_index(drop=True)
     early = analysis.early.query("`class` == @name")
     if early.empty:

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.progress import say
+from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.statistics import seed_interval
 from kdnb.feature_maps.ablation import channel_means, top_k_curve
@@ -103,7 +103,7 @@ def ledger_table(
         try:
             table = decision_ledger(model, images, _predicted(model, images)).table()
         except UserError as error:
-            say(f"  no ledger of the {name}: {error}")
+            tell(f"no ledger of the {name}: {error}")
             continue
         for tap, of_tap in table.groupby("tap", sort=False):
             shares = of_tap["bias_share"].to_numpy()[None]  # (1, N): one network

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.progress import say
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import Run, digest, get_or_make
 from kdnb.core.settings import Settings
@@ -71,6 +72,8 @@ class Study(StudyImages):
         chosen = models or MODELS
         for model in chosen:
             _check_model(model)
+        if self.has_too_few and any(self._find(model) is None for model in chosen):
+            say(f"note: {self.certainty}. Too few to tell models apart that differ by less.")
         for model in chosen:
             self._runs[model] = self._train(model)
         return [self._runs[model] for model in chosen]

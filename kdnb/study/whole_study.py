@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdnb.batch.papermill_runs import run_notebook
-from kdnb.core.errors import UserError
+from kdnb.batch.estimates import notebook_estimate, spoken
+from kdnb.batch.papermill_runs import find_notebook, run_notebook
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.progress import say, track
-from kdnb.core.runs import Run, atomic_path
+from kdnb.core.results_folder import Results
+from kdnb.core.run_list import checked_label
+from kdnb.core.runs import Run, atomic_path, write_json
 from kdnb.core.settings import Settings
 
 __all__ = ["run_notebooks"]
@@ -20,13 +24,16 @@ __all__ = ["run_notebooks"]
 COMMON = ("dataset", "data", "split", "profile", "seed")
 
 
-def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path, Any]:
+def run_notebooks(
+    settings: Settings, explicit: Mapping[str, Any], label: str = ""
+) -> tuple[Path, Any]:
     """Run all notebooks in order into one results folder; what is done already is reused.
 
     Args:
         settings: Of the study.
         explicit: Parameters beyond the common ones that the user set; every notebook that declares
             one takes it.
+        label: Ends the name of the results folder; empty for the settings' own folder.
 
     Returns:
         The path of the report, and the summary table (``pandas.DataFrame``).
@@ -40,24 +47,60 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
     study = Study(settings)
     settings = study.settings  # with a split that has a name
     image_set = study.image_set  # bad data ends here, before any notebook runs
-    results = study.results
+    results = _labelled(study.results, label)
     say(
         f"{settings.dataset}: {len(image_set.table)} images at {settings.image_size} px, "
         f"split '{settings.split}'"
     )
+    say(f"{study.certainty}{': too little to tell models apart' if study.has_too_few else ''}")
     values = _parameters(settings, explicit)
     token = _token(results.folder)
     done: list[Run] = []
-    for notebook in track(notebooks(), "study"):
-        declared = parameters_of(notebook)
-        chosen = {name: value for name, value in values.items() if name in declared}
+    for number, notebook in enumerate(track(notebooks(), "study")):
+        chosen = _declared(notebook, values)
         upstream = [image_set.hash, token, *(run.id for run in done)]
+        if find_notebook(notebook, chosen, settings.runs, upstream) is None:
+            say(_what_comes(number, values, settings.runs))
         run = run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name)
         done.append(run)
-        say(f"{notebook.stem}: {'reused' if run.reused else f'{run.seconds:.0f} s'}")
+        place = f"{number + 1} of {len(notebooks())}"
+        say(f"{place}  {notebook.stem}: {'reused' if run.reused else spoken(run.seconds)}")
     for run, notebook in zip(done, notebooks(), strict=True):
         shutil.copy(run.path(notebook.name), results.folder)
     return results.folder / "report.html", results.load("07_summary")
+
+
+def _labelled(results: Results, label: str) -> Results:
+    """The results in a folder whose name ends with a label."""
+    if not label:
+        return results
+    folder = results.folder.with_name(f"{results.folder.name}-{checked_label(label)}")
+    write_json(folder / "label.json", {"label": label})
+    return replace(results, folder=folder)
+
+
+def _declared(notebook: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of some parameters those that a notebook declares."""
+    declared = parameters_of(notebook)
+    return {name: value for name, value in values.items() if name in declared}
+
+
+def _what_comes(number: int, values: Mapping[str, Any], root: Path) -> str:
+    """Before a notebook: which of how many, how long it and the rest may take, and what is next."""
+    every = notebooks()
+    estimates = []
+    for notebook in every[number:]:
+        found = notebook_estimate(notebook.stem, _declared(notebook, values), root)
+        if found is not None:
+            estimates.append(found.seconds)
+    said = f"{number + 1} of {len(every)}  {every[number].stem}"
+    left = len(every) - number
+    if len(estimates) == left:
+        said += f": about {spoken(estimates[0])}, all that is left {spoken(sum(estimates))}"
+        said += " (median of past runs here)"
+    else:
+        said += ": no past run on this machine to estimate from"
+    return said + (f"; next {every[number + 1].stem}" if left > 1 else "; the last one")
 
 
 def _require_taken(explicit: Mapping[str, Any]) -> None:
@@ -67,8 +110,9 @@ def _require_taken(explicit: Mapping[str, Any]) -> None:
         taken.update(parameters_of(notebook))
     stray = sorted(set(explicit) - taken)
     if stray:
+        near = did_you_mean(stray[0], taken)
         raise UserError(
-            f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}"
+            f"no notebook takes {', '.join(stray)}: accepted are {', '.join(sorted(taken))}{near}"
         )
 
 

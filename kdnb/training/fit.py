@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from kdnb.core.errors import UserError
-from kdnb.core.progress import say, track
+from kdnb.core.progress import tell, track
 from kdnb.core.runs import Run, atomic_path, write_json
 from kdnb.data.dataset import ImageSet
 from kdnb.data.transforms import Batch, batches
@@ -149,8 +149,8 @@ def fit(
                 save_weights(model, path)
         history.append(row)
         _save_checkpoint(run, model, optimizer, history)
-        say(
-            f"  {run.kind} epoch {epoch + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
+        tell(
+            f"{run.kind} epoch {epoch + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
             f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}, "
             f"{row['images_per_second']:.0f} images/s"
         )
@@ -278,9 +278,9 @@ def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> lis
             of_cards = state["random"].get("cuda", [])
             torch.cuda.set_rng_state_all(of_cards[: torch.cuda.device_count()])
         except Exception as error:  # a damaged file: zip, pickle and torch raise many types
-            say(f"  checkpoint '{path}' is damaged ({type(error).__name__}): trying the one before")
+            tell(f"checkpoint '{path}' is damaged ({type(error).__name__}): trying the one before")
             continue
-        say(f"  resumed after epoch {len(state['history'])}")
+        tell(f"resumed after epoch {len(state['history'])}")
         return state["history"]
     # a damaged checkpoint may have been loaded in part
     model.load_state_dict(initial_weights)
@@ -327,6 +327,14 @@ def finish(
         np.savez(file, **logits)
     metrics["test_opened"] = 1
     metrics["device"] = str(device)
+    # what a list of runs tells a person; no result depends on it
+    metrics["images"] = {
+        "dataset": image_set.name,
+        "split": image_set.split,
+        "size": image_set.size,
+        "seed": schedule.seed,
+        "classes": list(image_set.classes),
+    }
     write_json(run.path("metrics.json"), metrics)
     for name in CHECKPOINTS:  # not before: a kill until here repeats no training
         run.path(name).unlink(missing_ok=True)

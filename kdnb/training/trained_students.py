@@ -14,7 +14,7 @@ from kdnb.core.runs import Run, ended_runs, finished_runs
 from kdnb.training.modules import load_weights
 from kdnb.training.students import make_student
 
-__all__ = ["load_named_student", "load_student"]
+__all__ = ["class_names", "load_named_student", "load_student", "named_student"]
 
 
 def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
@@ -27,7 +27,30 @@ def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
 def load_named_student(root: Path, name: str) -> tuple[nn.Module, int]:
     """A trained student and the side of its images, px, by its run's id.
 
-    ``student/<id>`` or its beginning will do.
+    See `named_student`.
+    """
+    run = named_student(root, name)
+    model = load_student(run, _saved_classes(run), torch.device("cpu"))
+    return model, run.json("spec.json")["parameters"]["model"]["image_size"]
+
+
+def class_names(run: Run) -> tuple[str, ...]:
+    """The names of a student's classes in the order of its logits; empty where no run tells them.
+
+    The run of a student of an older version does not; an analysis of its layers does.
+    """
+    told = run.json("metrics.json").get("images", {}).get("classes", [])
+    if told:
+        return tuple(told)
+    for analysis in finished_runs(run.folder.parents[1], "reading"):
+        facts = analysis.json("facts.json")
+        if facts["student"] == run.id:
+            return tuple(facts["classes"])
+    return ()
+
+
+def named_student(root: Path, name: str) -> Run:
+    """The run of a trained student by its id; ``student/<id>`` or its beginning will do.
 
     Raises:
         UserError: If not exactly one finished run is meant, or it is damaged.
@@ -46,8 +69,7 @@ def load_named_student(root: Path, name: str) -> tuple[nn.Module, int]:
             f"which is {len(found) or 'none'} of them: the newest are {known}"
         )
     [run] = found
-    model = load_student(run, _saved_classes(run), torch.device("cpu"))
-    return model, run.json("spec.json")["parameters"]["model"]["image_size"]
+    return run
 
 
 def _saved_classes(run: Run) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,13 @@ from kdnb.core.progress import say
 from kdnb.core.runs import environment
 from kdnb.core.settings import Settings
 from kdnb.data.decode import decode, describe
+from kdnb.data.masks import decode_mask, fits
 from kdnb.data.transforms import to_tensor
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
 from kdnb.feature_maps.layer_report import ImageReport, image_report
 from kdnb.feature_maps.probes import early_decisions
+from kdnb.widgets.image_page_body import channel_pictures, page_body
+from kdnb.widgets.image_worth import NOT_CLINICAL, find_images, seen_before, student_worth
 from kdnb.widgets.layer_maps import StepperData, stepper_data
 from kdnb.widgets.page import to_html
 from kdnb.widgets.stepper_numbers import StepperState
@@ -91,35 +93,82 @@ def _readings(analysis: LayerAnalysis, model: str) -> pd.DataFrame:
 
 
 def write_image_page(
-    analysis: LayerAnalysis, path: str | Path, out: str | Path, settings: Settings
+    analysis: LayerAnalysis,
+    path: str | Path,
+    out: str | Path,
+    settings: Settings,
+    mask_path: str | Path = "",
 ) -> ImageReport:
     """Write the report of one image file as a self-contained page with the layer stepper inside.
 
+    Args:
+        analysis: Of the student that reads the image.
+        path: The image file.
+        out: The page.
+        settings: Name the folder of the runs.
+        mask_path: A file with one channel, what defines the class; empty for none.
+
+    Returns:
+        The report, its sentences after those that say what it is worth.
+
     Raises:
-        UserError: If the image cannot be read or the page cannot be written.
+        UserError: If the image or the mask cannot be read, or the page cannot be written.
     """
     try:
-        squares = _squares(Path(path).read_bytes(), analysis.facts)
+        content = Path(path).read_bytes()
+        pixels, shape = _pixels(content, analysis.facts)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"'{path}' cannot be read as an image ({reason})") from None
-    pixels = np.array(squares)
+    mask = _mask(mask_path, analysis.facts["image_size"], shape) if mask_path else None
     device = settings.activate()
     image = to_tensor(pixels).to(device)
-    report = image_report(analysis, image, device=device)
+    report = image_report(analysis, image, mask=mask, device=device)
     student, teacher = analysis.networks(device)
+    images = find_images(analysis, settings)
+    worth = [
+        student_worth(analysis, images),
+        seen_before(images, content, analysis.facts.get("ranges", {})),
+    ]
     title = Path(path).name
-    data = analysed_stepper_data(analysis, student, teacher, image, pixels, [-1], [title])
+    masks = None if mask is None else mask[None]
+    data = analysed_stepper_data(
+        analysis, student, teacher, image, pixels, [-1], [title], masks=masks
+    )
     answer = int(data.models[0].logits[0].argmax())
-    body = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in report.sentences)
-    body += report.table.round(3).to_html(index=False, border=0)
+    pictures = channel_pictures(student, image, report.table)
+    body = page_body(report, worth, pictures, NOT_CLINICAL)
     state = StepperState(kind="evidence", target=answer)
     to_html(data, out, state, title=f"{title}, layer by layer", body=body)
-    return report
+    return replace(report, sentences=(NOT_CLINICAL, *worth, *report.sentences))
 
 
-def _squares(data: bytes, facts: Mapping[str, Any]) -> list[np.ndarray]:
-    """The pixels of an image file, in the range that the student's images were read in.
+def _mask(path: str | Path, size: int, shape: tuple[int, int]) -> np.ndarray:
+    """The mask (size, size) bool in a file, for an image of ``shape``: height, width, px.
+
+    Raises:
+        UserError: If it cannot be used; says why.
+    """
+    try:
+        mask, width, height = decode_mask(Path(path).read_bytes(), size)
+        if not fits((height, width), shape):
+            wide = f"{shape[1]} x {shape[0]}"
+            raise ValueError(f"it has {width} x {height} px, the image {wide}: save it like that")
+        if not mask.any():
+            raise ValueError(f"it marks too little to be seen at {size} px")
+        if mask.all():
+            raise ValueError("it marks the whole image, which tells of no place")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"'{path}' cannot be used as a mask ({reason})") from None
+    return mask
+
+
+def _pixels(data: bytes, facts: Mapping[str, Any]) -> tuple[np.ndarray, tuple[int, int]]:
+    """The pixels (1, S, S, 3) of an image file, in the range of the student's images.
+
+    Returns:
+        The pixels, and height and width of the image in the file.
 
     Raises:
         ValueError: If it cannot be read, or no such range is known; it says why.
@@ -141,5 +190,5 @@ def _squares(data: bytes, facts: Mapping[str, Any]) -> list[np.ndarray]:
             )
     if sample.pages > 1:
         say(f"note: the file holds {sample.pages:,} pages, of which only the first is read")
-    squares, _, _ = decode(data, [facts["image_size"]], ranges)
-    return squares
+    squares, width, height = decode(data, [facts["image_size"]], ranges)
+    return np.array(squares), (height, width)

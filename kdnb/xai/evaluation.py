@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.progress import say
+from kdnb.core.progress import tell
 from kdnb.core.protocols import ImagesOfStudy, TrainedStudy
 from kdnb.core.runs import Run, atomic_path, get_or_make
 from kdnb.distillation.train_student import find_student, train_student
@@ -186,7 +186,7 @@ def _evaluate(
             explain_with, model, images, targets, masks, steps=STEPS, checked=checked
         )
     except UserError as refusal:
-        say(f"  {refusal}")
+        tell(str(refusal))
     height, width = images.shape[2:]
     unknown = {"maps": np.full((len(rows), height, width), np.nan)}
     for metric in METRICS:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, did_you_mean
 from kdnb.feature_maps.cam import CAMS, cams
 from kdnb.feature_maps.maps import average_map, to_size
 from kdnb.training.modules import evaluating, modules_at
@@ -137,7 +137,8 @@ def explain(
             (completeness, additivity, determinism).
     """
     if method not in METHODS:
-        raise UserError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        near = did_you_mean(method, METHODS)
+        raise UserError(f"method must be one of {', '.join(METHODS)}, got {method!r}{near}")
     chosen = METHODS[method]
     targets = checked_targets(model, images, targets)
     if not chosen.one_pass:

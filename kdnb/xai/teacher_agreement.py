@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from kdnb.core.progress import say
+from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, get_or_make
 from kdnb.core.statistics import Groups, seed_interval
@@ -75,7 +75,7 @@ def _compare_taps(
     found = {}
     for kind in STUDENTS:
         for run in runs[kind]:
-            say(f"  comparing layers: {kind}")
+            tell(f"comparing layers: {kind}")
             of_student = grams(model_of(study, kind, run), images, batch=batch)
             cka = gram_cka(of_student, of_teacher)
             row = {}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from kdnb.core.errors import UserError
-from kdnb.core.progress import say
+from kdnb.core.progress import tell
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run, atomic_path, get_or_make
 from kdnb.core.statistics import Groups
@@ -293,7 +293,7 @@ def _costly(
     study: ImagesOfStudy, kind: str, run: Run, rows: np.ndarray, method: str
 ) -> dict[str, pd.DataFrame]:
     """Grades of one method that asks the network many times; NaN where it is refused."""
-    say(f"  localising with {method}, the {kind}: {len(rows)} images")
+    tell(f"localising with {method}, the {kind}: {len(rows)} images")
     masks = _both(study, rows)
     context = Context(
         background=study.background,
@@ -304,7 +304,7 @@ def _costly(
     try:
         maps = explain(method, model, study.images(rows), study.targets(rows), context).maps
     except UserError as refusal:
-        say(f"  {refusal}")
+        tell(str(refusal))
         nothing = np.zeros(masks[DRAWN].shape)
         grades = _graded(method, INPUT, nothing, masks)
         return {"grades": _frame(grades) * np.nan}

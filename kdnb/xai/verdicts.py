@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.method_names import ATTRIBUTIONS
-from kdnb.core.progress import say
+from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run
 from kdnb.core.statistics import Groups, Interval, seed_interval, share_interval
@@ -54,8 +54,9 @@ def explanation_scores(study: TrainedStudy) -> pd.DataFrame:
     groups = study.groups(evaluated_rows(study))
     rows = {}
     for kind, runs in trained_runs(study).items():
-        for name in explanations(kind):
-            say(f"  grading the {kind}: {name}")
+        names = explanations(kind)
+        for number, name in enumerate(names, start=1):
+            tell(f"grading the {kind}, {number} of {len(names)}: {name}")
             for metric, values in _by_seed(study, kind, runs, name, METRICS).items():
                 value, low, high = _interval(metric, values, groups)
                 known = ~np.isnan(values).any(axis=0)

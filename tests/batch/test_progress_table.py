@@ -153,3 +153,16 @@ def test_a_mistake_on_the_command_line_is_one_line(write, monkeypatch, capsys):
         assert kdnb(monkeypatch, "sweep", command, write("[grid]\nx = []")) == 2
         err = capsys.readouterr().err.strip()
         assert err.startswith("kdnb: plan '") and "grid.x is empty" in err and "\n" not in err
+
+
+def test_a_label_names_the_folder_of_a_sweep(specs, write, folder, monkeypatch, capsys):
+    [spec] = specs("[grid]\nx = [1]")
+    pretend(spec)
+    path, runs = folder / "plan.toml", ("--runs-dir", folder / "runs", "--label", "night")
+    assert kdnb(monkeypatch, "sweep", "run", path, *runs) == 0
+    assert kdnb(monkeypatch, "sweep", "collect", path, *runs) == 0
+    assert (folder / "runs" / "sweep" / "plan-night" / "plan.csv").is_file()
+    capsys.readouterr()
+    assert kdnb(monkeypatch, "runs", "list", "--runs-dir", folder / "runs") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if spec.run.id in line)
+    assert line.split()[-1] == "night" and "tiny" in line

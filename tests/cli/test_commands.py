@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -88,7 +89,11 @@ def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch)
         (["--profile", "fast"], "profile must be one of"),
         (["--seed", "-1"], "seed must be a whole number"),
         (["--set", "alpha=1.4"], r"alpha must be a number in [0, 1], got 1.4"),
-        (["--set", "alhpa=0.4"], "unknown parameter 'alhpa'"),
+        (["--set", "alhpa=0.4"], "did you mean alpha?"),
+        (["--profile", "Smok"], "got 'Smok'; did you mean smoke?"),
+        (["--set", "teacher=resnet5"], "did you mean resnet50?"),
+        (["--dataset", "brain_tumour"], "did you mean brain_tumor?"),
+        (["--dataset", "custom"], "needs data: give the path of an archive, a folder of class"),
         (["--set", "alpha"], "--set takes name=value, got 'alpha'"),
         (["--set", "alphas=[0.4"], "--set alphas takes a number, a text or a list, got '[0.4'"),
         (["--dataset", "brain_tumour"], "accepted are phantom_brain"),
@@ -156,6 +161,15 @@ def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monke
     assert "kdnb-stepper" in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "word"), [("brain_tumr", "did you mean brain_tumor?"), ("", "needs data: give the")]
+)
+def test_audit_of_a_wrong_name_says_what_to_give(name, word, tmp_path, capsys, monkeypatch):
+    given = ["--out", str(tmp_path / "out"), "--runs-dir", str(tmp_path)]
+    code, said = run(capsys, monkeypatch, "data", "audit", name, *given)
+    assert code == 2 and word in said and "\n" not in said
+
+
 @pytest.mark.parametrize("notebook", notebooks(), ids=lambda p: p.stem)
 def test_defaults_of_every_notebook_are_the_settings_defaults(notebook):
     declared = parameters_of(notebook)
@@ -179,7 +193,8 @@ def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
         tmp_path / "student.onnx",
         ["--run", study.student.id[:6], "--runs-dir", study.settings.runs],
     )
-    assert "images (N, 3, 32, 32)" in printed(capsys, monkeypatch, "export", path, *given)
+    told = printed(capsys, monkeypatch, "export", path, *given)
+    assert "images (N, 3, 32, 32)" in told and f"classes: {', '.join(CLASSES)}" in told
     images = study.images(study.sample(3))
     with torch.inference_mode():
         wanted = study.student_model(images).numpy()
@@ -274,3 +289,30 @@ def test_origins_command_says_what_is_wrong(others, word, tmp_path, capsys, monk
     code, error = run(capsys, monkeypatch, "data", "origins", "brain_tumor", others, *given)
     assert code == 2 and word in error and "\n" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_are_listed_shown_and_removed_only_after_a_yes(tmp_path, capsys, monkeypatch):
+    made = get_or_make("teacher", {"model": "resnet18"}, write_thing, root=tmp_path)
+    other = get_or_make("student", {}, write_thing, root=tmp_path, upstream=[made.id])
+    of_runs = ["--runs-dir", str(tmp_path)]
+    told = printed(capsys, monkeypatch, "runs", "list", *of_runs)
+    assert f"teacher/{made.id}" in told and "2 of 2 runs" in told
+    told = printed(capsys, monkeypatch, "runs", "show", made.id[:6], *of_runs)
+    assert f"student/{other.id}" in told and '"model": "resnet18"' in told
+    code, said = run(capsys, monkeypatch, "runs", "remove", made.id, "--yes", *of_runs)
+    assert code == 2 and f"student/{other.id} is built on teacher/{made.id}" in said
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, said = run(capsys, monkeypatch, "runs", "remove", other.id, *of_runs)
+    assert code == 2 and "--yes does not ask" in said and other.finished
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run(capsys, monkeypatch, "runs", "remove", other.id, *of_runs)[0] == 1
+    assert other.finished
+    told = printed(capsys, monkeypatch, "runs", "remove", made.id, "--yes", "--anyway", *of_runs)
+    assert "1 removed" in told and "freed" in told
+    assert not made.folder.exists() and other.finished
+
+
+def test_a_bad_label_is_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
+    given = ["--label", "a b", "--runs-dir", str(tmp_path)]
+    code, said = run(capsys, monkeypatch, "study", *given)
+    assert code == 2 and "label must have" in said and not list(tmp_path.iterdir())

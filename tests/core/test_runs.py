@@ -37,6 +37,14 @@ def test_made_once_then_found(tmp_path):
     assert {p.name for p in first.folder.iterdir()} == {"spec.json", "env.json", "done.json"}
 
 
+def test_a_run_keeps_the_number_of_threads_it_was_made_with(tmp_path):
+    import torch
+
+    assert get_or_make("thing", {}, write_number, root=tmp_path).json("env.json")["threads"] == (
+        torch.get_num_threads()
+    )
+
+
 def test_the_run_is_known_before_it_is_made(tmp_path):
     known = run_of("thing", {"a": 1}, root=tmp_path, upstream=["x"])
     assert not known.folder.exists()

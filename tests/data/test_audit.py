@@ -48,7 +48,8 @@ def test_planted_copies_are_counted_and_the_grouped_split_has_none(folder):
     found = audit_splits(settings(folder))
     summary = found.summary
     assert summary.loc["published", ["exact", "near", "family"]].tolist() == [3, 0, 2]
-    assert summary.loc["grouped", ["exact", "near", "family", "patient"]].tolist() == [0, 0, 0, 0]
+    assert summary.loc["grouped", ["exact", "near", "family"]].tolist() == [0, 0, 0]
+    assert summary["patient"].isna().all(), "nobody knows the patients"
     assert summary.loc["deduplicated", ["exact", "near", "family"]].tolist() == [0, 0, 0]
     assert set(found.ledger[found.ledger["split"] == "published"]["kind"]) == {"exact", "family"}
     assert found.notes
@@ -67,6 +68,10 @@ def test_files_are_written_and_the_page_opens_by_itself(folder):
     page = (folder / "out" / "report.html").read_text()
     assert "What crosses from train and val to test" in page
     assert 'alt="Accuracy of the nearest training image' in page
+    assert "<td>?</td>" in page
+    again = write_audit([given], folder / "out")
+    assert again.folder == folder / "out-2" and (folder / "out" / "report.html").read_text() == page
+    assert (again.folder / ".gitignore").read_text() == "*\n"
 
 
 def test_the_paper_stands_beside_the_meter_of_its_own_split():

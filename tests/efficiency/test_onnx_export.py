@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.data.transforms import to_tensor
 from kdnb.efficiency import onnx_export as export
 from kdnb.efficiency.onnx_export import PARITY, export_onnx, onnx_latency, onnx_model
 from kdnb.efficiency.timing import Protocol
@@ -20,7 +24,7 @@ def exported(tmp_path_factory):
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
-    return model, path, export_onnx(model, path, 32)
+    return model, path, export_onnx(model, path, 32, ["ä", "b", "c", "d"])
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -39,6 +43,23 @@ def test_one_file_holds_everything(exported):
     _, path, _ = exported
     assert [p.name for p in path.parent.iterdir()] == ["student.onnx"]
     assert path.stat().st_size > 4 * sum(p.numel() for p in exported[0].parameters())
+
+
+def test_the_file_says_how_to_use_it_and_nothing_of_this_machine(exported):
+    import onnx
+
+    _, path, _ = exported
+    told = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    facts = {name: json.loads(value) for name, value in told.items()}
+    assert facts["classes"] == ["ä", "b", "c", "d"] and facts["colour_order"] == "RGB"
+    assert facts["mean"] == [0.485, 0.456, 0.406] and facts["image_size"] == 32
+    pixels = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8).numpy()
+    share = pixels / facts["scale"]
+    by_hand = (share - facts["mean"]) / facts["deviation"]
+    np.testing.assert_allclose(to_tensor(pixels)[0], by_hand[0].transpose(2, 0, 1), atol=1e-6)
+    content = path.read_bytes()
+    for word in (b".py", str(Path.home()).encode(), str(Path(export.__file__).parents[2]).encode()):
+        assert word not in content, word
 
 
 def test_latency_against_pytorch(exported):

@@ -60,6 +60,7 @@ def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(
     path = next(p for p in notebooks() if p.stem == "03_distillation")
     done, _ = execute(path, tmp_path, runs_dir=tmp_path / "runs", **parameters)
     assert done.returncode != 0 and message in done.stderr
+    assert done.stderr.index(f"kdnb: {message}") < done.stderr.index("Traceback")
     assert not (tmp_path / "runs").exists()
 
 

@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from kdnb.core.notebook_files import notebooks
+from kdnb.core.notebook_files import load_json, notebooks, source_of
 from kdnb.core.settings import Settings
 from kdnb.study.study import Study
 from kdnb.xai.baselines import BASELINES
@@ -20,6 +20,8 @@ from kdnb.xai.metrics import METRICS
 from kdnb.xai.shortcuts import distractor_test, shortcut_test, train_cheating, train_lured
 from kdnb.xai.teacher_agreement import agreement_table, agreement_with_teacher, kd_question
 from kdnb.xai.verdicts import AGAINST, explanation_scores, explanation_verdicts, margins
+from tools.course import build
+from tools.exercises import exercises, solution_of
 from tools.grading import grade
 
 pytestmark = pytest.mark.slow
@@ -53,7 +55,9 @@ def test_whole_study_leaves_a_report_that_opens_by_itself(sequence):
     folder, printed = sequence
     report = next((folder / "runs" / "study").glob("*/report.html"))
     page = report.read_text()
-    assert f"report: {report}" in printed
+    assert f"report: {report}" in printed and "kdnb explain IMAGE --run " in printed
+    lines = [line for line in printed.splitlines() if line.startswith("  · ")]
+    assert any("grading the teacher, 3 of 1" in line for line in lines)
     assert page.count("<img alt=") >= 10
     assert page.count("data:image/png;base64,") == page.count("<img")
     assert 'src="http' not in page and "<script" not in page
@@ -86,7 +90,25 @@ def test_solutions_of_all_exercises_pass_in_the_whole_study(sequence):
     folder, _ = sequence
     rows = grade(next((folder / "runs" / "study").iterdir()), NOTEBOOKS)
     rows = rows[rows["exercise"] != ""]
-    assert len(rows) >= 18 and (rows["outcome"] == "passed").all(), rows.to_string()
+    assert len(rows) >= 24 and (rows["outcome"] == "passed").all(), rows.to_string()
+
+
+def test_student_copies_of_executed_and_saved_notebooks_hold_no_output_and_no_answer(
+    sequence, tmp_path
+):
+    pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
+    folder, _ = sequence
+    executed = sorted(next((folder / "runs" / "study").iterdir()).glob("[0-9]*.ipynb"))
+    build(executed, tmp_path)
+    for path in executed:
+        source, text = load_json(path), (tmp_path / "student" / path.name).read_text("utf-8")
+        copy = load_json(tmp_path / "student" / path.name)
+        assert any(cell.get("outputs") for cell in source["cells"]), "it ran"
+        assert not [c for c in copy["cells"] if c.get("outputs") or c.get("execution_count")]
+        assert str(folder) not in text and "SOLUTION" not in text and "papermill" not in text
+        for answer, _ in exercises(source).values():
+            lines = solution_of(source_of(answer)).splitlines()
+            assert not [line for line in lines if len(line) > 12 and json.dumps(line)[1:-1] in text]
 
 
 def test_manifest_tells_what_made_each_file(sequence):

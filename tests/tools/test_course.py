@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,9 +14,9 @@ import nbformat
 import pytest
 
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import load_json, notebooks, source_of
-from tools.course import build
-from tools.exercises import exercises, solution_of
+from kdnb.core.notebook_files import load_json, notebooks, source_of, tags_of
+from tools.course import build, build_slides, newest_study
+from tools.exercises import exercises, fold, is_folded, solution_of
 from tools.times import write_times
 
 pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
@@ -39,7 +41,7 @@ def digests(folder):
 
 
 def test_two_builds_are_byte_equal(built, tmp_path):
-    command = [sys.executable, "-m", "tools.course", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "tools.course", "--executed", "none", "--out", str(tmp_path)]
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0 and "22 notebooks" in again.stdout, again.stderr
     assert digests(tmp_path) == digests(built) and len(digests(built)) == 8 + 8 + 6
@@ -95,6 +97,12 @@ def executed_source():
             result = {"output_type": "execute_result", "data": data, "metadata": {}}
             printed = {"output_type": "stream", "name": "stdout", "text": ["SECRET"]}
             cell["outputs"] = [result | {"execution_count": number}, printed]
+            cell["metadata"]["papermill"] = {"duration": 1, "exception": "SECRET"}
+    notebook["metadata"]["papermill"] = {"output_path": "/home/SECRET/01_data.ipynb"}
+    notebook["metadata"]["widgets"] = {"state": {"view": "SECRET"}}
+    injected = {"cell_type": "code", "source": "# Parameters\ndata = '/home/SECRET'\n"}
+    injected |= {"metadata": {"tags": ["injected-parameters"]}, "outputs": [], "id": "injected"}
+    notebook["cells"].insert(2, injected | {"execution_count": 1})
     return notebook
 
 
@@ -103,7 +111,7 @@ def test_outputs_of_an_executed_source_never_reach_a_student(executed_source, tm
     source.write_text(json.dumps(executed_source))
     build([source], tmp_path / "out")
     words = [solution_of(source_of(answer)) for answer, _ in exercises(executed_source).values()]
-    assert len(words) == 3 and all(words)
+    assert len(words) >= 3 and all(words)
     for place in ("student", "nbgrader/source/01_data"):
         copy = load_json(tmp_path / "out" / place / source.name)
         codes = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]
@@ -113,6 +121,41 @@ def test_outputs_of_an_executed_source_never_reach_a_student(executed_source, tm
     text = "\n".join(map(source_of, student["cells"]))
     for solution in words:
         assert not [line for line in solution.splitlines() if line in text]
+
+
+def test_slides_open_without_a_network_and_hold_no_answers(executed_source, tmp_path):
+    picture = '<img alt="a bar for each class" src="data:image/png;base64,AAAA">'
+    shown = {"output_type": "display_data", "data": {"text/html": picture}, "metadata": {}}
+    code = [c for c in executed_source["cells"] if c["cell_type"] == "code" and not tags_of(c)]
+    code[1]["outputs"] = [shown]
+    (tmp_path / TAUGHT[0].name).write_text(json.dumps(executed_source))
+    [page] = build_slides([tmp_path / TAUGHT[0].name], tmp_path / "out", tmp_path)
+    text = page.read_text("utf-8")
+    for link in re.findall(r'<(?:script|link)[^>]*(?:src|href)="([^"]+)"', text):
+        assert (page.parent / link).is_file(), link
+    css = "".join(file.read_text("utf-8") for file in (page.parent / "reveal").rglob("*.css"))
+    assert "@import" not in css and "url(http" not in css
+    assert text.count("<section") > 15 and "a bar for each class" in text
+    assert '<aside class="notes">' in text and "SOLUTION" not in text and "SECRET" not in text
+
+
+def test_the_newest_finished_study_gives_the_output(tmp_path):
+    assert newest_study(tmp_path) is None
+    for number, name in enumerate(("old", "new", "half")):
+        folder = tmp_path / "study" / name
+        folder.mkdir(parents=True)
+        for path in notebooks()[: 3 if name == "half" else None]:
+            (folder / path.name).write_text("{}")
+            os.utime(folder / path.name, (number, number))
+    assert newest_study(tmp_path).name == "new"
+
+
+def test_every_section_of_a_copy_has_its_minutes(built):
+    for path in TAUGHT:
+        text = "\n".join(source_of(c) for c in load_json(built / "student" / path.name)["cells"])
+        headings = re.findall(r"(?m)^## .*\n\n(.*)$", text)
+        assert len(headings) == len(re.findall(r"(?m)^## ", text)) > 5
+        assert all(re.fullmatch(r"\*About \d+ minutes?\.\*", line) for line in headings)
 
 
 def test_nbgrader_finds_answers_and_checks_and_no_notes(built):
@@ -129,6 +172,22 @@ def test_nbgrader_finds_answers_and_checks_and_no_notes(built):
             asked, graded = answer["metadata"]["nbgrader"], check["metadata"]["nbgrader"]
             assert asked["solution"] and not asked["grade"] and not asked["locked"]
             assert graded["grade"] and graded["locked"] and graded["points"] == 1
+
+
+def test_who_explores_is_not_shown_the_answers():
+    """`python -m tools.exercises` folds what is not folded yet."""
+    for path in notebooks():
+        assert fold(load_json(path)) == 0, path.name
+    cells = [{"source": "# BEGIN SOLUTION\nx = 1\n# END SOLUTION", "metadata": {}}]
+    cells += [{"source": "x", "metadata": {}}]
+    assert fold({"cells": cells}) == 1 and is_folded(cells[0]) and not is_folded(cells[1])
+
+
+def test_copies_show_what_their_reader_works_with(built):
+    for kind in ("student", "instructor"):
+        for path in TAUGHT:
+            for cell in load_json(built / kind / path.name)["cells"]:
+                assert is_folded(cell) == ("check" in tags_of(cell))
 
 
 def test_the_committed_notebooks_are_plain():
@@ -151,10 +210,11 @@ def test_instructor_copies_hold_solutions_notes_and_the_expected_output(built, t
         assert path not in TAUGHT or ("# BEGIN SOLUTION" in text and "For the instructor" in text)
     build(notebooks(), tmp_path / "out", tmp_path)
     for path in TAUGHT:
+        executed = load_json(path)
         copy = nbformat.read(tmp_path / "out" / "instructor" / path.name, as_version=4)
         nbformat.validate(copy)
         shown = [c for c in copy.cells if c.cell_type == "code" and c.outputs]
-        assert len(shown) == 3 and shown[0].outputs[0].execution_count == 1
+        assert len(shown) == len(exercises(executed)) and shown[0].outputs[0].execution_count == 1
 
 
 @pytest.mark.parametrize(
@@ -205,7 +265,7 @@ def test_run_times_come_from_executed_copies_and_reach_the_builds(tmp_path):
     build(project, tmp_path / "out")
     first = source_of(load_json(tmp_path / "out" / "student" / "04_feature_maps.ipynb")["cells"][0])
     assert "A run at profile smoke took 12 s on Abacus 1, threads: 1." in first
-    assert "Exercises: about 35 minutes." in first and "Reading: about" in first
+    assert "Exercises: about 37 minutes." in first and "Reading: about" in first
 
 
 def test_run_times_of_a_stopped_study_are_refused(tmp_path):

@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
-from tools.doctor import SUBJECTS, Finding, examine
+from tools.doctor import SUBJECTS, TESTED, Finding, examine
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +44,25 @@ def test_old_python(found, monkeypatch):
     monkeypatch.setattr("platform.python_version", lambda: "3.9.1")
     (finding,) = found()["python"]
     assert finding.state == "error" and "3.9.1, accepted is >=3.11" in finding.told
+    assert "3.11 to 3.14 fit" in finding.told and "make install PYTHON=python3.1" in finding.mend
+
+
+def test_a_python_that_nobody_tried(found, monkeypatch):
+    monkeypatch.setattr("platform.python_version", lambda: "3.19.0")
+    (finding,) = found()["python"]
+    assert finding.state == "warning" and "nobody tried" in finding.told
+
+
+def test_every_installed_pin_runs_on_the_pythons_that_fit():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    names = [line.partition("==")[0] for line in lines if "==" in line]
+    for name in names:
+        try:
+            accepted = metadata.metadata(name)["Requires-Python"] or ">=3"
+        except metadata.PackageNotFoundError:
+            continue
+        unfit = [version for version in TESTED if f"{version}.9" not in SpecifierSet(accepted)]
+        assert not unfit, (name, accepted)
 
 
 def test_missing_and_old_packages(found, monkeypatch):

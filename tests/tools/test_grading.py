@@ -15,10 +15,11 @@ from kdnb.core.notebook_files import load_json, notebooks, source_of
 from kdnb.course.checks import Outcome
 from tools.course import build
 from tools.exercises import exercises
-from tools.grading import COLUMNS, grade
+from tools.grading import COLUMNS, grade, totals
 
 pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
 ROOT = Path(__file__).parents[2]
+EVERY = {f"e{number}": "passed" for number in range(4)}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def solved(given, **states):
     The others were never run.
     """
     notebook = copy.deepcopy(given)
-    for place, (name, (answer, check)) in enumerate(exercises(notebook).items(), 1):
-        if state := states.get(f"e{place}"):
+    for name, (answer, check) in exercises(notebook).items():
+        if state := states.get(f"e{name.partition('.')[2]}"):
             outcome = Outcome(name, state, {"passed": "Right."}.get(state, "Not yet: too large."))
             data = outcome._repr_mimebundle_()
             check["outputs"] = [
@@ -73,10 +74,10 @@ def only(rows, learner, exercise="01.1"):
 
 def test_a_renamed_half_executed_submission_is_graded_as_far_as_it_goes(given, tmp_path):
     rows = submit(tmp_path, ann=solved(given, e1="passed", e2="not passed"))
-    assert list(rows.columns) == list(COLUMNS) and list(rows["notebook"]) == ["01_data"] * 3
-    assert list(rows["outcome"]) == ["passed", "not passed", "not tried"]
-    assert list(rows["note"]) == ["", "", "the check was not run"]
-    assert rows["said"][1] == "Not yet: too large."
+    assert list(rows.columns) == list(COLUMNS) and list(rows["notebook"]) == ["01_data"] * 4
+    assert list(rows["outcome"]) == ["not tried", "passed", "not passed", "not tried"]
+    assert list(rows["note"]) == ["the check was not run", "", "", "the check was not run"]
+    assert rows["said"][2] == "Not yet: too large."
 
 
 def test_broken_files_are_named_and_leave_the_others_alone(given, tmp_path):
@@ -92,7 +93,7 @@ def test_broken_files_are_named_and_leave_the_others_alone(given, tmp_path):
         odd=odd,
         deep="[" * 100_000,
         nothing='{"cells": [null, {"cell_type": "code"}], "metadata": null}',
-        fine=solved(given, e1="passed", e2="passed", e3="passed"),
+        fine=solved(given, **EVERY),
     )
     notes = (
         rows[rows["outcome"] == "not graded"]
@@ -110,7 +111,7 @@ def test_broken_files_are_named_and_leave_the_others_alone(given, tmp_path):
 
 
 def test_tampering_is_told(given, tmp_path):
-    every = {"e1": "passed", "e2": "passed", "e3": "passed"}
+    every = EVERY
     changed, gone, stub, copied, unrun, invented = (solved(given, **every) for _ in range(6))
     check_cell(changed)["source"] = [
         'from kdnb.course.checks import check\ncheck(1, expected=1, exercise="01.1")'
@@ -145,9 +146,7 @@ def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
     New cell ids, text in one string, a missing stamp, a check that stopped, a formula where text
     belongs.
     """
-    moved, stopped, formula = (
-        solved(given, e1="passed", e2="passed", e3="passed") for _ in range(3)
-    )
+    moved, stopped, formula = (solved(given, **EVERY) for _ in range(3))
     for number, cell in enumerate(moved["cells"]):
         cell |= {"id": f"x{number}", "source": source_of(cell) + " \n"}
     moved["metadata"] = {}
@@ -168,8 +167,35 @@ def test_the_command_writes_a_csv(given, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "can be edited" in done.stdout, done.stderr
     table = pd.read_csv(tmp_path / "g.csv", dtype=str)
-    assert list(table["outcome"]) == ["passed", "not passed", "not tried"]
-    assert set(table["exercise"]) >= {"01.1"}
+    assert list(table["outcome"]) == ["not tried", "passed", "not passed", "not tried"]
+    assert set(table["exercise"]) >= {"01.1"} and "no exam" in done.stdout
+    (total,) = pd.read_csv(tmp_path / "g_totals.csv", dtype=str).to_dict("records")
+    assert total["learner"] == "ann" and total["passed"] == "1"
+    assert total["total"] == f"1 of {len(table)}"
+
+
+def test_the_real_cause_of_a_failure_is_named(given, tmp_path):
+    wrong, broken, magic = (solved(given, e1="passed") for _ in range(3))
+    error = {
+        "output_type": "error",
+        "ename": "NameError",
+        "evalue": "name 'patients' is not defined",
+    }
+    for notebook in (wrong, broken):
+        check_cell(notebook)["outputs"] = [error]
+    exercises(broken)["01.1"][0]["source"] = "patients = (3\n"
+    answer = exercises(wrong)["01.1"][0]
+    answer["source"] = "patients = 1 / 0"
+    answer["outputs"] = [error | {"ename": "ZeroDivisionError", "evalue": "division by zero"}]
+    exercises(magic)["01.1"][0]["source"] = "%time\npatients = 3"
+    rows = submit(tmp_path, wrong=wrong, broken=broken, magic=magic)
+    outcome, note = only(rows, "broken")
+    assert outcome == "not passed" and note.startswith("the answer has a syntax error in line 1")
+    said = "the answer stopped with ZeroDivisionError: division by zero"
+    assert only(rows, "wrong") == ("not passed", said)
+    assert only(rows, "magic") == ("passed", "")
+    by_learner = totals(rows).set_index("learner")
+    assert by_learner.loc["magic", "passed"] == 1 and by_learner.loc["broken", "not passed"] == 1
 
 
 @pytest.mark.parametrize("folder", ["", "no-such-folder"])
@@ -188,7 +214,7 @@ def test_a_folder_without_submissions_is_one_clear_line(make, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
 def test_odd_files_are_named_and_the_others_are_graded_all_the_same(given, tmp_path):
-    every = {"e1": "passed", "e2": "passed", "e3": "passed"}
+    every = EVERY
     folder = tmp_path / "work"
     folder.mkdir()
     whole = json.dumps(solved(given, **every))

@@ -96,17 +96,17 @@ def scores(course, tmp_path_factory):
     return found
 
 
-def points(one, two, three):
-    return {"check-01-1": one, "check-01-2": two, "check-01-3": three}
+def points(zero, one, two, three):
+    return {"check-01-0": zero, "check-01-1": one, "check-01-2": two, "check-01-3": three}
 
 
 def test_a_right_answer_has_full_points(scores):
-    assert scores["ann"] == points(1, 1, 1)
+    assert scores["ann"] == points(1, 1, 1, 1)
 
 
 def test_a_wrong_answer_has_none_even_under_a_changed_check_and_stops_no_other(scores):
-    assert scores["bob"] == points(0, 1, 0)
+    assert scores["bob"] == points(0, 0, 1, 0)
 
 
 def test_a_stub_has_none(scores):
-    assert scores["cem"] == points(0, 0, 0)
+    assert scores["cem"] == points(0, 0, 0, 0)

@@ -1,0 +1,119 @@
+"""What an answer about one image is worth: the student's accuracy, and whether it knew the image.
+
+The page of ``kdnb explain`` says it first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kdnb.core.errors import UserError
+from kdnb.core.runs import Run
+from kdnb.core.settings import Settings
+from kdnb.core.statistics import Interval, share_interval
+from kdnb.data.dataset import BASE
+from kdnb.data.decode import decode
+from kdnb.data.duplicates import NEAR, correlations, thumbnails
+from kdnb.data.study_images import StudyImages
+from kdnb.feature_maps.layer_analysis import LayerAnalysis
+from kdnb.training.fit import saved_logits
+
+__all__ = ["NOT_CLINICAL", "find_images", "seen_before", "student_worth"]
+
+NOT_CLINICAL = "For study and teaching only: not for clinical use, and no diagnosis."
+IN_PART = {
+    "train": "the student learned from it, so that this page is no test of anything",
+    "val": "it helped to choose the student's weights",
+    "test": "the student did not learn from it",
+    "unused": "the student did not learn from it",
+}
+
+
+def find_images(analysis: LayerAnalysis, settings: Settings) -> StudyImages | None:
+    """The images that the student of an analysis was made with; None where they are not at hand."""
+    known = Settings.model_fields.keys() & analysis.facts["settings"].keys()
+    values = {name: analysis.facts["settings"][name] for name in known}
+    try:
+        images = StudyImages(Settings.checked({**values, "runs_dir": settings.runs_dir}))
+        if tuple(images.image_set.classes) != tuple(analysis.facts["classes"]):
+            return None
+    except UserError:
+        return None
+    return images
+
+
+def student_worth(analysis: LayerAnalysis, images: StudyImages | None) -> str:
+    """The student's test accuracy with its interval, beside what memory alone reaches."""
+    name = analysis.facts["student"]
+    run = Run("student", name, analysis.run.folder.parents[1] / "student" / name)
+    if images is None:
+        accuracy = run.json("metrics.json")["test_accuracy"]
+        return (
+            f"On test images this student is right in {accuracy:.3f}. How sure that is, and what "
+            "memory alone reaches, is not known here: its data set is not at hand."
+        )
+    correct = saved_logits(run).argmax(1) == images.test_targets  # (N,)
+    accuracy = share_interval(correct[None].astype(float), images.test_groups)
+    return _worth_said(accuracy, images.memory_alone, images.certainty.partition(":")[0])
+
+
+def _worth_said(accuracy: Interval, memory: float, counted: str) -> str:
+    """The same in words.
+
+    >>> _worth_said(Interval((0.9, 0.8, 0.95)), 0.85, "40 test images")[-40:]
+    ' It is not shown to be more than memory.'
+    """
+    said = (
+        f"On {counted} this student is right in {accuracy}, and memory alone, the class of the "
+        f"most similar training image, in {memory:.3f}."
+    )
+    if np.isnan(accuracy[1]):
+        return f"{said} They are too few to say more."
+    if accuracy[1] <= memory:
+        return f"{said} It is not shown to be more than memory."
+    return said
+
+
+def seen_before(images: StudyImages | None, data: bytes, ranges: Mapping[str, Any]) -> str:
+    """Whether an image file is one of the data set's, or has a twin there, in words.
+
+    Args:
+        images: Those of the student; None where they are not at hand.
+        data: The bytes of the image file.
+        ranges: What is black and white in pixels of more than 8 bits.
+    """
+    if images is None:
+        return "Whether the student knew this image is not known: its data set is not at hand."
+    table = images.image_set.table
+    same = np.flatnonzero(table["sha256"] == hashlib.sha256(data).hexdigest())
+    if len(same):
+        return _told(table.iloc[_first_learned(table, same)], "This image is in the data set")
+    [small], _, _ = decode(data, [BASE], ranges) if ranges else decode(data, [BASE])
+    thumb = thumbnails(small[None])
+    alike = correlations(thumb, images.thumbs, flip_invariant=True)[0]  # (N,)
+    twins = np.flatnonzero(alike > NEAR)
+    if len(twins):
+        row = table.iloc[_first_learned(table, twins)]
+        return _told(row, "This image has a twin in the data set, mirrored or not")
+    learned = np.flatnonzero(table["part"] == "train")
+    best = learned[alike[learned].argmax()]
+    return (
+        f"No image of the data set {images.settings.dataset} is the same, or a near copy. The most "
+        f"similar one that the student learned from correlates {alike[best]:.3f} with it; its "
+        f"class is {table['label'].iloc[best]}. On images of another source the answer may be "
+        "worth less than said above."
+    )
+
+
+def _first_learned(table: Any, rows: np.ndarray) -> int:
+    """Of some rows the one that matters most: a training image, else one of validation."""
+    order = {"train": 0, "val": 1}
+    return min(rows.tolist(), key=lambda row: order.get(table["part"].iloc[row], 2))
+
+
+def _told(row: Any, begin: str) -> str:
+    return f"{begin}, in the part '{row['part']}' ({row['label']}): {IN_PART[row['part']]}."
