@@ -51,9 +51,9 @@ def explanation_scores(study: TrainedStudy) -> pd.DataFrame:
         Index (model, explanation, metric); ``value`` with its 95 % interval over seeds and groups
         (low, high), on how many ``images`` it is known, and the ``seeds``.
     """
-    groups = study.groups(evaluated_rows(study))
     rows = {}
     for kind, runs in trained_runs(study).items():
+        groups = study.groups(evaluated_rows(study, kind))
         for name in explanations(kind):
             say(f"  grading the {kind}: {name}")
             for metric, values in _by_seed(study, kind, runs, name, METRICS).items():
@@ -99,9 +99,9 @@ def margins(study: TrainedStudy) -> pd.DataFrame:
         baselines, of the 95 % interval of the paired difference: above 0, it beats them all. NaN
         where it is not known.
     """
-    groups = study.groups(evaluated_rows(study))
     found = {}
     for kind, runs in trained_runs(study).items():
+        groups = study.groups(evaluated_rows(study, kind))
         values = {}  # explanation or baseline → metric → (S, N)
         for name in explanations(kind):
             values[name] = _by_seed(study, kind, runs, name, AGAINST)
