@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from kdnb.core.method_names import method_name
 from kdnb.core.plots import PALETTE, Picture, error_bars
 
 __all__ = ["MODEL_MARKS", "pareto", "pareto_front", "pareto_points"]
@@ -69,8 +70,9 @@ def _label_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
 def pareto_points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, str]:
     """Rows with their place on the vertical axis, and what that is.
 
-    The quality, or "" for the method's number.
+    The quality, or "" for the method's number. Methods have the names that a reader sees.
     """
+    rows = rows.rename(index=method_name, level="method")
     if quality not in rows or rows[quality].isna().all():
         rows = rows.reset_index()
         number, _ = pd.factorize(rows["method"])

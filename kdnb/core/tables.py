@@ -56,7 +56,8 @@ def shown(table: pd.DataFrame, title: str = "", nothing: str = "Nothing is known
     if not rows.any():
         return HTML(f"<p>{html.escape(nothing)}</p>")
     text = table.loc[rows, columns].apply(_as_text)
-    body = f'<div style="overflow-x:auto">{text.to_html()}</div>'
+    with pd.option_context("display.max_colwidth", None):
+        body = f'<div style="overflow-x:auto">{text.to_html()}</div>'
     left_out = [_said(name) for name in [*table.index[~rows], *table.columns[~columns]]]
     if left_out:
         body += f"<p>Not known here: {html.escape('; '.join(dict.fromkeys(left_out)))}.</p>"
@@ -85,7 +86,7 @@ def _said(name: object) -> str:
 def with_intervals(
     table: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high"
 ) -> pd.Series:
-    """Values with their 95 % intervals as text, with two digits; the value alone where none is known.
+    """Values with 95 % intervals as text, two digits each; the value alone where none is known.
 
     >>> with_intervals(pd.DataFrame({"value": [0.5], "low": [0.4], "high": [0.62]})).tolist()
     ['0.50 [0.40, 0.62]']

@@ -22,7 +22,14 @@ from kdnb.data.origins import add_origins
 from kdnb.data.plots import leak_dots
 from kdnb.data.registry import registered
 
-__all__ = ["Audit", "against_paper", "audit_splits", "published_against_paper", "write_audit"]
+__all__ = [
+    "Audit",
+    "against_paper",
+    "audit_splits",
+    "crossings",
+    "published_against_paper",
+    "write_audit",
+]
 
 COPIES = ("exact", "near", "mirrored copy", "family")  # of a crossing; the first that holds counts
 LEAK_KINDS = (*COPIES, "same origin", "patient")
@@ -138,6 +145,26 @@ def _crossings(ledger: pd.DataFrame, with_origins: bool) -> dict[str, int]:
     if not with_origins:
         del counts["mirrored copy"], counts["same origin"]
     return counts
+
+
+def crossings(audit: Audit) -> pd.DataFrame:
+    """How many images have a relative in an earlier part, by split, parts and kind of relation.
+
+    Returns:
+        Index (split, crossing), such as ("random", "train to test"); a column per kind that occurs,
+        of images of the later part. Splits without any crossing have a row of zeros.
+    """
+    ledger = audit.ledger
+    crossing = (ledger["part_a"] + " to " + ledger["part_b"]).rename("crossing")
+    counts = ledger.groupby(["split", crossing, "kind"])["id_b"].nunique().unstack("kind")
+    found = counts.reindex(columns=[kind for kind in LEAK_KINDS if kind in counts])
+    without = [split for split in audit.summary.index if split not in found.index]
+    zeros = pd.DataFrame(
+        0,
+        index=pd.MultiIndex.from_product([without, ["any part to any"]], names=found.index.names),
+        columns=found.columns,
+    )
+    return pd.concat([zeros, found.fillna(0)]).astype(int).rename_axis(columns=None)
 
 
 def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:

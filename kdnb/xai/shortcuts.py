@@ -121,9 +121,7 @@ def distractor_test(study: ImagesOfStudy, students: Sequence[Run]) -> pd.DataFra
     return distractor_shares(models, images, small.targets(rows), masks, small.test_groups)
 
 
-def distractor_maps(
-    study: ImagesOfStudy, students: Sequence[Run], count: int = 3
-) -> TrapMaps:
+def distractor_maps(study: ImagesOfStudy, students: Sequence[Run], count: int = 3) -> TrapMaps:
     """Some images with a blob that tells nothing, and two maps of the first layer of a student.
 
     Args:
