@@ -30,7 +30,8 @@ NAMES = {  # key of a method -> what a reader sees
     "SHAP partition": "Partition SHAP",
     "integrated gradients": "Integrated Gradients",
 }
-LAYERS = {"first layer": "first layer", "middle": "middle layer", "last": "last layer"}
+LAYERS = {"middle": "middle layer", "last": "last layer"}  # in keys of grades -> in words
+KNOWN = {*NAMES, *NAMES.values(), "occlusion"}
 LAST = "Grad-CAM"  # as a grade, of the last layer, as it is defined
 LARGE = ("average map", "gradcam", "evidence", "SHAP gradient")  # those that figures show large
 
@@ -48,11 +49,11 @@ def method_name(key: str, layer: str = "") -> str:
     ('average map (first layer)', 'class evidence (conv3)')
     """
     method, _, of_layer = key.partition(", ")
-    if of_layer and of_layer not in LAYERS:
+    if method not in KNOWN | set(ATTRIBUTIONS):
         return key
     method = ATTRIBUTIONS.get(method, method)
+    place = LAYERS.get(of_layer, of_layer) or layer
     name = NAMES.get(method, method)
-    place = LAYERS.get(of_layer, layer)
     return f"{name} ({place})" if place else name
 
 

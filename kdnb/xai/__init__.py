@@ -2,6 +2,8 @@
 
 from kdnb.xai.answer import (
     cheat_sentence,
+    likeness_table,
+    measure_name,
     published_verdicts,
     reasons_sentence,
     score_overview,
@@ -85,11 +87,13 @@ __all__ = [
     "explanation_verdicts",
     "kd_question",
     "layer_summary",
+    "likeness_table",
     "localisation_parts",
     "localisation_table",
     "localise",
     "margins",
     "masked_rows",
+    "measure_name",
     "pointing_curves",
     "published_verdicts",
     "randomisation",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from kdnb.core.method_names import graded_name
 from kdnb.core.number_text import percent
 from kdnb.core.settings import project_root
 from kdnb.core.statistics import FEW, Interval
-from kdnb.core.tables import read_table
+from kdnb.core.tables import read_table, with_intervals
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.metrics import METRICS
 from kdnb.xai.verdicts import TESTS
 
 __all__ = [
+    "Verdicts",
     "cheat_sentence",
+    "likeness_table",
+    "measure_name",
     "published_verdicts",
     "reasons_sentence",
     "score_overview",
@@ -66,23 +71,54 @@ def published_verdicts() -> pd.DataFrame:
     return table.set_index(["model", "explanation"])[[*TESTS, "passed", "seeds"]]
 
 
-def verdicts_to_show(passed: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The verdicts of this run where there is any, else the published ones; and what is shown.
+class Verdicts(NamedTuple):
+    """Verdicts to show: which, and whether they are this run's own."""
+
+    table: pd.DataFrame  #: index (model, explanation), without baselines; no rows if none is known
+    own: bool  #: False: they are published ones
+    said: str  #: what is shown, in a sentence
+
+
+def verdicts_to_show(passed: pd.DataFrame) -> Verdicts:
+    """The verdicts of this run where there is any, else the published ones.
 
     Args:
         passed: Of `kdnb.xai.verdicts.explanation_verdicts`.
-
-    Returns:
-        The table, with baselines left out, and a sentence; no rows where nothing is known.
     """
     own = passed.drop(index=list(BASELINES), level="explanation", errors="ignore")
     if own[list(TESTS)].notna().any(axis=None):
-        return own, "The verdicts of this run:"
+        return Verdicts(table=own, own=True, said="The verdicts of this run:")
     none = f"No verdict here: an interval needs {FEW} patients, and so more graded_images."
     published = published_verdicts()
-    if published.empty:
-        return published, none
-    return published, f"{none} Below are the published verdicts, on the real brain images."
+    if len(published):
+        none += " Below are the published verdicts, on the real brain images."
+    return Verdicts(table=published, own=False, said=none)
+
+
+def likeness_table(reasons: pd.DataFrame, model: str = STUDENT) -> pd.DataFrame:
+    """How alike a student's maps are to the teacher's, as text: a row per explanation.
+
+    Args:
+        reasons: Of `kdnb.xai.teacher_agreement.agreement_table`.
+        model: Which student.
+
+    Returns:
+        Rank correlations with their 95 % intervals: a column for each kind of case.
+    """
+    rows = reasons.xs("Spearman", level="measure").loc[model]
+    cases = rows.columns.unique(0)
+    table = pd.DataFrame({case: with_intervals(rows[case]) for case in cases})
+    return table.rename(index=graded_name)
+
+
+def measure_name(measure: str) -> str:
+    """What a reader sees of a measure of `kd_question`.
+
+    >>> measure_name("Spearman with the teacher: Grad-CAM")
+    'Spearman with the teacher: Grad-CAM (last layer)'
+    """
+    start, colon, name = measure.partition(": ")
+    return f"{start}{colon}{graded_name(name)}" if colon else measure
 
 
 def verdict_sentence(passed: pd.DataFrame, model: str = STUDENT) -> str:

@@ -88,7 +88,7 @@ def _compare_taps(
 def agreement_with_teacher(study: TrainedStudy) -> dict[Key, np.ndarray]:
     """How alike the maps of teacher and student are, seed by seed.
 
-    On the images that the teacher is graded on, which are the first of the students'.
+    On the images that the teacher is graded on, which are the first of the KD student's.
 
     Returns:
         (student, explanation, measure) → (S, N).
