@@ -51,10 +51,13 @@ def short(value: float) -> str:
     if isinstance(value, int) and abs(value) < 10**6:
         return f"{value:,}"
     size = abs(value)
-    if size < 10_000 or not math.isfinite(size):
-        return number(value) if math.isfinite(size) else str(value)
-    steps = min(int(math.log10(size) // 3), len(THOUSANDS) - 1)
-    return f"{number(value / 1000**steps)}{THOUSANDS[steps]}"
+    if not math.isfinite(size):
+        return str(value)
+    steps = min(int(math.log10(size) // 3), len(THOUSANDS) - 1) if size >= 10_000 else 0
+    scaled = value / 1000**steps
+    power = math.floor(math.log10(abs(scaled))) if scaled else 0
+    text = f"{scaled:.{max(0, 2 - power)}f}" if power >= -4 else f"{scaled:.2e}"
+    return f"{text}{THOUSANDS[steps]}"
 
 
 def percent(value: float) -> str:

@@ -30,7 +30,7 @@ def memory_answer(random: Interval, grouped: Interval, chance: float) -> str:
     >>> print(memory_answer(Interval((0.80, 0.75, 0.85)), near, 0.25))
     The nearest training image alone answers 80% of the test images where images are split at \
 random, and 30% where patients and copies are kept apart; always naming the most frequent class \
-gives 25%. So 50 points [43, 57] of a score under random are memory.
+gives 25%. So 50 points [43, 57] of it come from patients and copies on both sides.
     """
     gap = unpaired_difference(random, grouped)
     said = (
@@ -42,7 +42,7 @@ gives 25%. So 50 points [43, 57] of a score under random are memory.
         return said + "How much of it is a leak, so few patients cannot tell."
     points = f"{100 * gap[0]:.0f} points [{100 * gap[1]:.0f}, {100 * gap[2]:.0f}]"
     if gap[1] > 0:
-        return said + f"So {points} of a score under random are memory."
+        return said + f"So {points} of it come from patients and copies on both sides."
     if gap[2] < 0:
         return said + f"Random is no easier for memory here: {points} between the two."
     return said + f"Whether random leaks, these images cannot tell: a difference of {points}."

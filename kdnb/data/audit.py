@@ -152,7 +152,7 @@ def crossings(audit: Audit) -> pd.DataFrame:
 
     Returns:
         Index (split, crossing), such as ("random", "train to test"); a column per kind that occurs,
-        of images of the later part. Splits without any crossing have a row of zeros.
+        of images of the later part. Splits without any crossing have a row of zeros, "none".
     """
     ledger = audit.ledger
     crossing = (ledger["part_a"] + " to " + ledger["part_b"]).rename("crossing")
@@ -161,10 +161,11 @@ def crossings(audit: Audit) -> pd.DataFrame:
     without = [split for split in audit.summary.index if split not in found.index]
     zeros = pd.DataFrame(
         0,
-        index=pd.MultiIndex.from_product([without, ["any part to any"]], names=found.index.names),
+        index=pd.MultiIndex.from_product([without, ["none"]], names=found.index.names),
         columns=found.columns,
     )
-    return pd.concat([zeros, found.fillna(0)]).astype(int).rename_axis(columns=None)
+    table = pd.concat([zeros, found.fillna(0)]).astype(int).rename_axis(columns=None)
+    return table.reindex(list(audit.summary.index), level="split")
 
 
 def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:

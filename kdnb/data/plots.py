@@ -69,10 +69,9 @@ def leak_dots(
         axes.annotate(
             f"{value:.3f}",
             (value, row),
-            xytext=(-7, 0),
+            xytext=(0, 5),
             textcoords="offset points",
-            ha="right",
-            va="center",
+            ha="center",
             fontsize=8,
         )
         said.append(f"{dataset} {split} {value:.3f}, mirrored too {mirrored:.3f}")
