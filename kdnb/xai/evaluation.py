@@ -28,6 +28,7 @@ __all__ = [
     "evaluated_rows",
     "explainer",
     "explanations",
+    "graded_explanations",
     "model_of",
     "train_students",
     "trained_runs",
@@ -53,7 +54,8 @@ STUDENTS = ("KD student", "label-only student")
 ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of the settings
 STEPS = 8  # of deletion and insertion
 CHECKED = 24  # images at most for the class switch, random weights and noise, which explain anew
-QUICK_LOOK = 100  # graded images; below, the KD student alone is graded on all of them
+QUICK_LOOK = 100  # graded images; below, costly explanations are graded on fewer, or not at all
+COSTLY = ("integrated gradients", "SHAP gradient", "SHAP partition", "occlusion")  # many passes
 
 
 def train_students(study: TrainedStudy) -> dict[str, list[Run]]:
@@ -104,6 +106,17 @@ def explanations(kind: str) -> list[str]:
     return [*names, *BASELINES]
 
 
+def graded_explanations(study: TrainedStudy, kind: str) -> list[str]:
+    """Those of `explanations` that a kind of model is graded by.
+
+    In a quick look models other than the KD student are graded without the costly ones.
+    """
+    names = explanations(kind)
+    if kind == STUDENTS[0] or study.settings.graded_images >= QUICK_LOOK:
+        return names
+    return [name for name in names if name not in COSTLY]
+
+
 def explainer(study: ImagesOfStudy, name: str) -> Explainer:
     """The explanation or baseline of that name, with the study's background, samples and seed."""
     if name in BASELINES:
@@ -130,14 +143,17 @@ def model_of(study: TrainedStudy, kind: str, run: Run) -> nn.Module:
     return load_student(run, classes, study.device)
 
 
-def evaluated_rows(study: TrainedStudy, kind: str = STUDENTS[0]) -> np.ndarray:
-    """Rows of the test images that a kind of model is graded on.
+def evaluated_rows(
+    study: TrainedStudy, kind: str = STUDENTS[0], explanation: str = ""
+) -> np.ndarray:
+    """Rows of the test images that an explanation of a kind of model is graded on.
 
-    In a quick look others than the KD student, which are there to be compared with it, are graded
-    on a quarter of its images, the first of them: a teacher takes ten times as long.
+    In a quick look these are a quarter of all, the first of them, for costly explanations and for
+    models other than the KD student, which are there to be compared with it.
     """
     count = study.settings.graded_images
-    if kind != STUDENTS[0] and count < QUICK_LOOK:
+    compared = kind != STUDENTS[0]
+    if count < QUICK_LOOK and (compared or explanation in COSTLY):
         count = max(2, count // 4)
     return study.sample(count)
 
@@ -154,7 +170,7 @@ def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[st
         run: The model's run.
         name: One of ``EXPLANATIONS`` or ``BASELINES``.
     """
-    rows = evaluated_rows(study, kind)
+    rows = evaluated_rows(study, kind, name)
     checked = min(max(1, len(rows) // 4), CHECKED)
     parameters = {
         "explanation": name,

@@ -20,7 +20,7 @@ from kdnb.xai.evaluation import (
     TEACHER,
     evaluated,
     evaluated_rows,
-    explanations,
+    graded_explanations,
     model_of,
     trained_runs,
 )
@@ -95,7 +95,7 @@ def agreement_with_teacher(study: TrainedStudy) -> dict[Key, np.ndarray]:
     """
     runs = trained_runs(study)
     found = {}
-    for name in explanations(TEACHER):
+    for name in graded_explanations(study, TEACHER):
         if name in BASELINES:
             continue
         of_teacher = evaluated(study, TEACHER, study.teacher, name)["maps"]

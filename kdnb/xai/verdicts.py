@@ -22,7 +22,7 @@ from kdnb.xai.evaluation import (
     TEACHER,
     evaluated,
     evaluated_rows,
-    explanations,
+    graded_explanations,
     trained_runs,
 )
 from kdnb.xai.metrics import METRICS
@@ -67,9 +67,9 @@ def explanation_scores(study: TrainedStudy) -> pd.DataFrame:
     """
     rows = {}
     for kind, runs in trained_runs(study).items():
-        groups = study.groups(evaluated_rows(study, kind))
-        for name in explanations(kind):
+        for name in graded_explanations(study, kind):
             say(f"  grading the {kind}: {name}")
+            groups = study.groups(evaluated_rows(study, kind, name))
             for metric, values in _by_seed(study, kind, runs, name, METRICS).items():
                 value, low, high = _interval(metric, values, groups)
                 known = ~np.isnan(values).any(axis=0)
@@ -115,15 +115,17 @@ def margins(study: TrainedStudy) -> pd.DataFrame:
     """
     found = {}
     for kind, runs in trained_runs(study).items():
-        groups = study.groups(evaluated_rows(study, kind))
         values = {}  # explanation or baseline → metric → (S, N)
-        for name in explanations(kind):
+        for name in graded_explanations(study, kind):
             values[name] = _by_seed(study, kind, runs, name, AGAINST)
         for name in [name for name in values if name in EXPLANATIONS]:
+            groups = study.groups(evaluated_rows(study, kind, name))
             for metric in AGAINST:
                 lows = []
                 for baseline in BASELINES:
-                    lead = values[name][metric] - values[baseline][metric]
+                    # costly explanations may be graded on the first images alone
+                    of_baseline = values[baseline][metric][:, : len(groups)]
+                    lead = values[name][metric] - of_baseline
                     _, low, _ = seed_interval(lead, groups)
                     lows.append(low)
                 found[kind, name, metric] = np.min(lows)  # NaN if one is

@@ -14,7 +14,13 @@ from kdnb.feature_maps.cka import gram_cka, grams
 from kdnb.study.study import Study
 from kdnb.training.trained_students import load_student
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import EXPLANATIONS, evaluated_rows, train_students, trained_runs
+from kdnb.xai.evaluation import (
+    EXPLANATIONS,
+    evaluated_rows,
+    graded_explanations,
+    train_students,
+    trained_runs,
+)
 from kdnb.xai.metrics import METRICS
 from kdnb.xai.teacher_agreement import (
     cka_with_teacher,
@@ -140,9 +146,11 @@ def test_a_quick_look_grades_the_distilled_student_on_all_images_and_others_on_t
     rows = {}
     for count in (2, 24, 200):
         study = SimpleNamespace(settings=SimpleNamespace(graded_images=count), sample=np.arange)
-        rows[count] = [len(evaluated_rows(study, kind)) for kind in ("KD student", "teacher")]
-        assert evaluated_rows(study, "teacher")[0] == 0
-    assert rows == {2: [2, 2], 24: [24, 6], 200: [200, 200]}
+        asked = [("KD student", "Grad-CAM"), ("KD student", "occlusion"), ("teacher", "Grad-CAM")]
+        rows[count] = [len(evaluated_rows(study, *one)) for one in asked]
+        costly = "occlusion" in graded_explanations(study, "teacher")
+        assert costly == (count == 200) and "occlusion" in graded_explanations(study, "KD student")
+    assert rows == {2: [2, 2, 2], 24: [24, 6, 6], 200: [200, 200, 200]}
 
 
 def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
