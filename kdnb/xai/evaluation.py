@@ -8,9 +8,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.profiles import PROFILES
 from kdnb.core.progress import say
 from kdnb.core.protocols import ImagesOfStudy, TrainedStudy
 from kdnb.core.runs import Run, atomic_path, get_or_make
+from kdnb.core.settings import Settings
 from kdnb.distillation.train_student import find_student, train_student
 from kdnb.training.train_teacher import load_teacher
 from kdnb.training.trained_students import load_student
@@ -29,6 +31,7 @@ __all__ = [
     "explainer",
     "explanations",
     "graded_explanations",
+    "is_quick_look",
     "model_of",
     "train_students",
     "trained_runs",
@@ -54,7 +57,7 @@ STUDENTS = ("KD student", "label-only student")
 ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of the settings
 STEPS = 8  # of deletion and insertion
 CHECKED = 24  # images at most for the class switch, random weights and noise, which explain anew
-QUICK_LOOK = 100  # graded images; below, costly explanations are graded on fewer, or not at all
+QUICK_LOOK = ("smoke", "quick")  # profiles whose own number of graded images is for a quick look
 COSTLY = ("integrated gradients", "SHAP gradient", "SHAP partition", "occlusion")  # many passes
 
 
@@ -106,13 +109,19 @@ def explanations(kind: str) -> list[str]:
     return [*names, *BASELINES]
 
 
+def is_quick_look(settings: Settings) -> bool:
+    """Whether ``graded_images`` is that of a quick profile: then costly explanations get fewer."""
+    own = PROFILES[settings.profile]["graded_images"]
+    return settings.profile in QUICK_LOOK and settings.graded_images == own
+
+
 def graded_explanations(study: TrainedStudy, kind: str) -> list[str]:
     """Those of `explanations` that a kind of model is graded by.
 
-    In a quick look models other than the KD student are graded without the costly ones.
+    In a quick look (see `is_quick_look`) models other than the KD student are graded without the costly ones.
     """
     names = explanations(kind)
-    if kind == STUDENTS[0] or study.settings.graded_images >= QUICK_LOOK:
+    if kind == STUDENTS[0] or not is_quick_look(study.settings):
         return names
     return [name for name in names if name not in COSTLY]
 
@@ -153,7 +162,7 @@ def evaluated_rows(
     """
     count = study.settings.graded_images
     compared = kind != STUDENTS[0]
-    if count < QUICK_LOOK and (compared or explanation in COSTLY):
+    if is_quick_look(study.settings) and (compared or explanation in COSTLY):
         count = max(2, count // 4)
     return study.sample(count)
 

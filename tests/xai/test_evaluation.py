@@ -135,7 +135,9 @@ def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
     monkeypatch.setattr("kdnb.xai.verdicts.evaluated", evaluated)
     monkeypatch.setattr("kdnb.xai.verdicts.trained_runs", lambda _study: runs)
     study = SimpleNamespace(
-        settings=SimpleNamespace(graded_images=100), sample=np.arange, groups=np.asarray
+        settings=SimpleNamespace(graded_images=100, profile="standard"),
+        sample=np.arange,
+        groups=np.asarray,
     )
     found = margins(study)
     assert found.loc[("teacher", "Grad-CAM"), "ROAD"] == pytest.approx(0.2, abs=0.01), "paired"
@@ -144,13 +146,14 @@ def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
 
 def test_a_quick_look_grades_the_distilled_student_on_all_images_and_others_on_the_first():
     rows = {}
-    for count in (2, 24, 200):
-        study = SimpleNamespace(settings=SimpleNamespace(graded_images=count), sample=np.arange)
+    for count, profile in ((2, "smoke"), (24, "quick"), (20, "quick")):
+        settings = SimpleNamespace(graded_images=count, profile=profile)
+        study = SimpleNamespace(settings=settings, sample=np.arange)
         asked = [("KD student", "Grad-CAM"), ("KD student", "occlusion"), ("teacher", "Grad-CAM")]
         rows[count] = [len(evaluated_rows(study, *one)) for one in asked]
         costly = "occlusion" in graded_explanations(study, "teacher")
-        assert costly == (count == 200) and "occlusion" in graded_explanations(study, "KD student")
-    assert rows == {2: [2, 2, 2], 24: [24, 6, 6], 200: [200, 200, 200]}
+        assert costly == (count == 20) and "occlusion" in graded_explanations(study, "KD student")
+    assert rows == {2: [2, 2, 2], 24: [24, 6, 6], 20: [20, 20, 20]}
 
 
 def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
@@ -162,7 +165,7 @@ def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
         for kind in ("KD student", "label-only student")
     }
     study = SimpleNamespace(
-        settings=SimpleNamespace(graded_images=100),
+        settings=SimpleNamespace(graded_images=100, profile="standard"),
         sample=np.arange,
         test_groups=np.arange(100),
         groups=np.asarray,
