@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
+from numbers import Real
 from pathlib import Path
 
 import pandas as pd
@@ -69,11 +70,10 @@ def shown(table: pd.DataFrame, title: str = "", nothing: str = "Nothing is known
 
 def _as_text(column: pd.Series) -> pd.Series:
     """A column as text; numbers that are all whole are written so."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    is_number = pd.api.types.is_numeric_dtype(column) or numbers.notna().equals(column.notna())
-    if not is_number or pd.api.types.is_bool_dtype(column):
+    known = column.dropna()
+    if not all(isinstance(value, Real) and not isinstance(value, bool) for value in known):
         return column.astype(object).where(column.notna(), "–")
-    known = numbers.dropna()
+    known = known.astype(float)
     whole = (known == known.round()).all()
     texts = [short(int(value) if whole else float(value)) for value in known]
     return pd.Series(texts, index=known.index, dtype=object).reindex(column.index, fill_value="–")

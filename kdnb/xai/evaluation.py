@@ -118,7 +118,7 @@ def is_quick_look(settings: Settings) -> bool:
 def graded_explanations(study: TrainedStudy, kind: str) -> list[str]:
     """Those of `explanations` that a kind of model is graded by.
 
-    In a quick look (see `is_quick_look`) models other than the KD student are graded without the costly ones.
+    In a quick look (see `is_quick_look`) others than the KD student go without the costly ones.
     """
     names = explanations(kind)
     if kind == STUDENTS[0] or not is_quick_look(study.settings):

@@ -47,7 +47,7 @@ def test_a_long_table_is_folded_away_and_a_short_one_is_not():
 
 
 def test_names_that_look_like_numbers_are_shown_as_they_are():
-    html = shown(pd.DataFrame({"class": ["001", "x"], "flag": [True, False]})).data
+    html = shown(pd.DataFrame({"class": ["001", "002"], "flag": [True, False]})).data
     assert "<td>001</td>" in html and "<td>True</td>" in html
 
 
