@@ -55,6 +55,8 @@ def short(value: float) -> str:
         return str(value)
     steps = min(int(math.log10(size) // 3), len(THOUSANDS) - 1) if size >= 10_000 else 0
     scaled = value / 1000**steps
+    if size < 1:
+        scaled = float(f"{scaled:.3g}")  # 0.09999 has the digits of 0.1
     power = math.floor(math.log10(abs(scaled))) if scaled else 0
     text = f"{scaled:.{max(0, 2 - power)}f}" if power >= -4 else f"{scaled:.2e}"
     return f"{text}{THOUSANDS[steps]}"

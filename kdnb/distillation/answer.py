@@ -46,7 +46,7 @@ def published_controls() -> pd.DataFrame:
         "dataset == @PUBLISHED and split == 'grouped' and fraction == 1 and "
         "against == 'labels alone'"
     )
-    gain = with_intervals(rows, "difference", "difference_low", "difference_high")
+    gain = _signed(rows, "difference")
     shown = rows[["p", "seeds"]].assign(gain=gain, **{"taught by": rows["taught_by"]})
     return shown.set_index("taught by")[["gain", "p", "seeds"]]
 
@@ -59,11 +59,14 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
     cells = ["alpha", "temperature"] if "alpha" in table else []
     short = table[[*cells, "seeds", "val_accuracy"]].copy()
     short["accuracy"] = with_intervals(table, "accuracy", "accuracy_low", "accuracy_high")
-    gains = []
-    for row in table[["gain", "gain_low", "gain_high"]].to_numpy():
-        gains.append(f"{Interval(row):+z.3f}")
-    short["gain over labels alone"] = gains
+    short["gain over labels alone"] = _signed(table, "gain")
     return short.join(table[["p", "agreement", "kl", "ece"]])
+
+
+def _signed(table: pd.DataFrame, name: str) -> list[str]:
+    """Differences with their intervals as text, with sign and three digits: they are small."""
+    numbers = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
+    return [f"{Interval(row):+z.3f}" for row in numbers]
 
 
 def ladder_widths(settings: Settings) -> list[float]:

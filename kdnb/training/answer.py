@@ -24,7 +24,7 @@ class WrongAnswer(NamedTuple):
     sure: float  #: the probability that it gives its answer
 
 
-def wrong_answers(logits: np.ndarray, targets: np.ndarray, count: int = 8) -> list[WrongAnswer]:
+def wrong_answers(logits: np.ndarray, targets: np.ndarray, count: int = 6) -> list[WrongAnswer]:
     """The wrong answers of which a model is surest, the surest first.
 
     Args:

@@ -131,21 +131,26 @@ def error_pairs(
         titles: N texts: the true class and the answer.
         twin_titles: N texts: the class of the training image.
     """
-    columns = min(4, len(images))
+    columns = min(3, len(images))
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(
-        rows, 2 * columns, figsize=(2.9 * columns, 2 * rows), squeeze=False, layout="constrained"
+        rows,
+        3 * columns,  # an image, its twin, a gap
+        figsize=(3.2 * columns, 2 * rows),
+        squeeze=False,
+        layout="constrained",
+        width_ratios=[1, 1, 0.12] * columns,
     )
     for panel in axes.flat:
         panel.axis("off")
     for place, (title, twin_title) in enumerate(zip(titles, twin_titles, strict=True)):
         row, column = divmod(place, columns)
-        pair = axes[row, 2 * column : 2 * column + 2]
+        pair = axes[row, 3 * column : 3 * column + 2]
         for panel, pixels, words in zip(
             pair, (images[place], twins[place]), (title, twin_title), strict=True
         ):
             panel.imshow(pixels, interpolation="nearest")
-            panel.set_title(plain(words), fontsize=8)
+            panel.set_title(plain(words), fontsize=9)
     said = "; ".join(
         f"{title}, nearest {twin_title}".replace("\n", " ")
         for title, twin_title in zip(titles, twin_titles, strict=True)
