@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from kdnb.core.method_names import ATTRIBUTIONS
+from kdnb.core.method_names import ATTRIBUTIONS, graded_name
 from kdnb.core.progress import say
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run
@@ -68,7 +68,7 @@ def explanation_scores(study: TrainedStudy) -> pd.DataFrame:
     rows = {}
     for kind, runs in trained_runs(study).items():
         for name in graded_explanations(study, kind):
-            say(f"  grading the {kind}: {name}")
+            say(f"  grading the {kind}: {graded_name(name)}")
             groups = study.groups(evaluated_rows(study, kind, name))
             for metric, values in _by_seed(study, kind, runs, name, METRICS).items():
                 value, low, high = _interval(metric, values, groups)
