@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kdnb.core.errors import UserError
+from kdnb.core.number_text import short
 from kdnb.core.statistics import Interval
 
 __all__ = [
@@ -143,13 +144,14 @@ def score_bars(
     axes.errorbar(scores["value"], rows, fmt="o", color=PALETTE[0], capsize=4, xerr=bars)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
     for row, value in enumerate(scores["value"]):
-        axes.annotate(f"{value:z.3f}", (value, row), xytext=(0, 7), **above)
+        text = f"{value:z.3f}" if abs(value) < 2 else short(float(value))
+        axes.annotate(text, (value, row), xytext=(0, 7), **above)
     line = ""
     if reference is not None:
         line = f" The line marks {reference_name}: {reference:.3f}."
         axes.axvline(reference, color=PALETTE[5], ls="--")
         axes.annotate(
-            f"{reference_name} {reference:.3f}",
+            f"{reference_name} {reference:.3g}",
             (reference, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 4),
@@ -195,6 +197,8 @@ def image_panels(
         axes[row, 0].set_ylabel(plain(title), fontsize=words)
     for column, name in enumerate(["image", *columns]):
         axes[0, column].set_title(plain(name), fontsize=words)
+    for panel in axes[:, 1:].flat:  # as high as its neighbours, also where nothing is drawn
+        panel.set_box_aspect(images.shape[1] / images.shape[2])
     figure.tight_layout(pad=0.4)
     return figure, axes
 

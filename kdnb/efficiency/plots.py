@@ -51,6 +51,7 @@ def headline_steps(model: float, method: float, names: tuple[str, str]) -> Pictu
     axes.set_xlim(low * 0.95, max(1.0, model, whole) * 2.5)
     axes.set_yticks(range(len(steps)), [label for _, _, label, _, _ in steps], fontsize=10)
     axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     return Picture(figure, f"One headline as two factors: {'; '.join(said)}.")
 
 

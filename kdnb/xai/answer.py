@@ -68,7 +68,8 @@ def published_verdicts() -> pd.DataFrame:
         return pd.DataFrame(columns=[*TESTS, "passed", "seeds"])
     table = read_table(path)
     table = table.query("dataset == @PUBLISHED and split == 'grouped' and fraction == 1")
-    return table.set_index(["model", "explanation"])[[*TESTS, "passed", "seeds"]]
+    table = table.set_index(["model", "explanation"])[[*TESTS, "passed", "seeds"]]
+    return table.drop(index=list(BASELINES), level="explanation")
 
 
 class Verdicts(NamedTuple):

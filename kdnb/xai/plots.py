@@ -19,6 +19,7 @@ from kdnb.core.plots import (
     say_nothing,
     silent_words,
 )
+from kdnb.xai.evaluation import EXPLANATIONS
 from kdnb.xai.tumour_localisation import BRIGHTNESS, COMPARED, INPUT, MEAN_MASK
 
 __all__ = ["attribution_grid", "pointing_curves", "tau_heatmap", "verdict_grid"]
@@ -90,7 +91,7 @@ def attribution_grid(
 def verdict_grid(passed: pd.DataFrame, tests: Sequence[str]) -> Picture:
     """Which explanation passes which test: a sign and a colour in every cell, a panel per model.
 
-    Models of which nothing is known are left out.
+    Models and tests of which nothing is known are left out.
 
     Args:
         passed: Of `kdnb.xai.verdicts.explanation_verdicts`; at least one verdict is known.
@@ -98,7 +99,10 @@ def verdict_grid(passed: pd.DataFrame, tests: Sequence[str]) -> Picture:
     """
     known = passed[list(tests)].notna().any(axis=1).groupby(level="model", sort=False).any()
     models = known.index[known]
-    explanations = passed.index.unique("explanation")
+    unknown = [test for test in tests if passed[test].isna().all()]
+    tests = [test for test in tests if test not in unknown]
+    there = set(passed.index.unique("explanation"))
+    explanations = pd.Index([name for name in EXPLANATIONS if name in there])
     width = 2.4 + 1.9 * len(models)
     height = 1.7 + 0.3 * len(explanations)
     figure, panels = plt.subplots(
@@ -106,7 +110,7 @@ def verdict_grid(passed: pd.DataFrame, tests: Sequence[str]) -> Picture:
     )
     said = []
     for axes, model in zip(panels[0], models, strict=True):
-        of_model = passed.loc[model].reindex(explanations)[list(tests)]
+        of_model = passed.loc[model].reindex(explanations)[tests]
         _draw_verdicts(axes, of_model)
         axes.set_title(model, fontsize=10)
         for name, row in of_model.iterrows():
@@ -114,10 +118,12 @@ def verdict_grid(passed: pd.DataFrame, tests: Sequence[str]) -> Picture:
             if len(of):
                 said.append(f"{graded_name(name)} of the {model} passes {', '.join(of)}")
     panels[0, 0].set_yticks(range(len(explanations)), explanations.map(graded_name), fontsize=9)
+    left_out = f"Not known here: {', '.join(unknown)}" if unknown else ""
+    figure.supxlabel(left_out, fontsize=9)
     return Picture(
         figure,
         "Table of verdicts: a tick is passed, a cross is not passed, a question mark is not known. "
-        f"{'; '.join(said) or 'Nothing is passed'}.",
+        f"{'; '.join(said) or 'Nothing is passed'}. {left_out}",
     )
 
 

@@ -22,8 +22,8 @@ __all__ = ["trap_grid"]
 def trap_grid(found: TrapMaps, trap: str) -> Picture:
     """Images with a trap, and maps beside them: the peak of each is marked, the trap outlined.
 
-    Below a map stands how much of what counts for the class lies on the trap. Red is for the class,
-    blue against it; maps without a sign are red alone.
+    Below a map stands whether its peak lies on the trap, and how much of what counts for the class.
+    Red is for the class, blue against it; maps without a sign are red alone.
 
     Args:
         found: Of `kdnb.xai.shortcuts.distractor_maps` or `cheat_maps`.
@@ -42,8 +42,9 @@ def trap_grid(found: TrapMaps, trap: str) -> Picture:
                 silent.append(f"{name} of image {row + 1}")
                 continue
             _draw_map(ax, values, found.traps[row])
-            share = "nothing counts for it" if np.isnan(energy[row]) else f"{energy[row]:.0%}"
-            ax.set_xlabel(f"on the {trap}: {share}", fontsize=9)
+            where = f"on the {trap}" if on_trap[row] == 1 else "elsewhere"
+            share = "none" if np.isnan(energy[row]) else f"{energy[row]:.0%}"
+            ax.set_xlabel(f"peak {where}; {share} of it on the {trap}", fontsize=8)
         said.append(f"{name}: the peak lies on the {trap} in {np.nansum(on_trap):.0f}")
     chance = found.traps.mean()
     return Picture(

@@ -44,17 +44,20 @@ def test_where_nothing_is_known_the_published_verdicts_are_shown():
     assert own.own and "centre" not in own.table.index.unique("explanation")
     other = verdicts_to_show(NOTHING)
     assert not other.own and other.table.equals(published_verdicts())
+    assert "centre" not in other.table.index.unique("explanation")
     assert "No verdict here" in other.said and "published" in other.said
     picture = verdict_grid(other.table, TESTS)
     assert "of the KD student passes" in picture.alt
+    assert "Not known here: points at the lesion" in picture.alt, "the set has no masks"
 
 
 def test_a_grid_of_verdicts_has_a_sign_in_every_cell_and_leaves_models_without_any_out():
     unknown = NOTHING.rename(index={"KD student": "teacher"}, level="model")
-    picture = verdict_grid(pd.concat([PASSED, unknown]), TESTS)
+    own = PASSED.drop(index="centre", level="explanation")
+    picture = verdict_grid(pd.concat([own, unknown]), TESTS)
     assert len(picture.figure.axes) == 1
     signs = [text.get_text() for text in picture.figure.axes[0].texts]
-    assert len(signs) == 15 and signs[:5] == ["✓", "✓", "✓", "✓", "✗"]
+    assert len(signs) == 10 and signs[5:] == ["✓", "✓", "✓", "✓", "✗"], "in the order of all"
     assert "Deep SHAP of the KD student passes names what matters" in picture.alt
 
 
@@ -113,5 +116,5 @@ def test_a_trap_is_outlined_and_the_peak_of_each_map_is_marked():
     )
     honest = picture.figure.axes[2]
     assert honest.lines[0].get_xydata().tolist() == [[6, 5]]
-    assert honest.get_xlabel() == "on the tag: 0%"
+    assert honest.get_xlabel() == "peak elsewhere; 0% of it on the tag"
     assert "silent of image 1" in picture.alt and picture.pixels
