@@ -18,8 +18,12 @@ def inline(writer, node):
 def block(writer, node):
     """A formula on a line of its own; it can be scrolled by keyboard where it is wider than the page."""
     source = " ".join(node.astext().split()).replace(r"\sum_", r"\sum\limits_")
-    formula = convert(source, display="block").replace("<mo>&#x23DF;</mo>", '<mo stretchy="true">&#x23DF;</mo>')
-    writer.body.append(f'<div class="formula" tabindex="0" role="group" aria-label="formula">{formula}</div>')
+    formula = convert(source, display="block").replace(
+        "<mo>&#x23DF;</mo>", '<mo stretchy="true">&#x23DF;</mo>'
+    )
+    writer.body.append(
+        f'<div class="formula" tabindex="0" role="group" aria-label="formula">{formula}</div>'
+    )
     raise SkipNode
 
 
@@ -33,15 +37,23 @@ def keep_bars(app, what, name, obj, options, lines):
 
 def local_scripts(app, page, template, context, doctree):
     """Leave out thebe, which jupyter-book always names and which would be fetched from a CDN."""
-    told = {id(s): f"{getattr(s, 'filename', s)} {getattr(s, 'attributes', '')}" for s in context["script_files"]}
-    context["script_files"] = [s for s in context["script_files"] if "thebe" not in told[id(s)].casefold()]
+    told = {
+        id(s): f"{getattr(s, 'filename', s)} {getattr(s, 'attributes', '')}"
+        for s in context["script_files"]
+    }
+    context["script_files"] = [
+        s for s in context["script_files"] if "thebe" not in told[id(s)].casefold()
+    ]
 
 
 def name_toggles(app, error):
     """Give the arrows of the sidebar, which the theme leaves without a name, one that a screen reader can say."""
     for path in [] if error else Path(app.outdir).rglob("*.html"):
         page = path.read_text("utf-8")
-        path.write_text(page.replace("<summary><span", '<summary aria-label="pages of this chapter"><span'), "utf-8")
+        path.write_text(
+            page.replace("<summary><span", '<summary aria-label="pages of this chapter"><span'),
+            "utf-8",
+        )
 
 
 def setup(app):

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from kdnb.core.method_names import method_name
 from kdnb.core.plots import PALETTE, Picture, error_bars
 
 __all__ = ["MODEL_MARKS", "pareto", "pareto_front", "pareto_points"]
@@ -39,6 +40,7 @@ def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
             )
         axes.plot(part["ms"], part["place"], shape, color=colour, ms=7, label=model)
     axes.set(xscale="log", xlabel="time of one explanation, ms", ylabel=quality)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     if quality:
         front = rows[rows["front"]].sort_values("ms")
@@ -69,8 +71,9 @@ def _label_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
 def pareto_points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, str]:
     """Rows with their place on the vertical axis, and what that is.
 
-    The quality, or "" for the method's number.
+    The quality, or "" for the method's number. Methods have the names that a reader sees.
     """
+    rows = rows.rename(index=method_name, level="method")
     if quality not in rows or rows[quality].isna().all():
         rows = rows.reset_index()
         number, _ = pd.factorize(rows["method"])

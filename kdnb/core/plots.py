@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kdnb.core.errors import UserError
+from kdnb.core.number_text import short
 from kdnb.core.statistics import Interval
 
 __all__ = [
@@ -143,13 +144,14 @@ def score_bars(
     axes.errorbar(scores["value"], rows, fmt="o", color=PALETTE[0], capsize=4, xerr=bars)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
     for row, value in enumerate(scores["value"]):
-        axes.annotate(f"{value:z.3f}", (value, row), xytext=(0, 7), **above)
+        text = f"{value:z.3f}" if abs(value) < 2 else short(float(value))
+        axes.annotate(text, (value, row), xytext=(0, 7), **above)
     line = ""
     if reference is not None:
         line = f" The line marks {reference_name}: {reference:.3f}."
         axes.axvline(reference, color=PALETTE[5], ls="--")
         axes.annotate(
-            f"{reference_name} {reference:.3f}",
+            f"{reference_name} {reference:.3g}",
             (reference, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 4),
@@ -167,7 +169,11 @@ def score_bars(
 
 
 def image_panels(
-    images: np.ndarray, titles: Sequence[str], masks: np.ndarray | None, columns: Sequence[str]
+    images: np.ndarray,
+    titles: Sequence[str],
+    masks: np.ndarray | None,
+    columns: Sequence[str],
+    size: float = 1.6,
 ) -> tuple[Figure, np.ndarray]:
     """A figure and its axes (N, 1 + columns), the images drawn in the first column.
 
@@ -176,19 +182,23 @@ def image_panels(
         titles: N names, one beside each image.
         masks: (N, S, S), outlined on the images; None for none.
         columns: Headings of the columns to the right, which are left empty.
+        size: Of a panel, inches; from 2 on the words are larger, too.
     """
     rows = len(images)
     across = 1 + len(columns)
-    size = (1.6 * across, 1.75 * rows)
-    figure, axes = plt.subplots(rows, across, figsize=size, squeeze=False)
+    words = 8 if size < 2 else 10
+    figsize = (size * across, (size + 0.15) * rows)
+    figure, axes = plt.subplots(rows, across, figsize=figsize, squeeze=False)
     for panel in axes.flat:
         bare(panel)
     for row, title in enumerate(titles):
         axes[row, 0].imshow(images[row], interpolation="nearest")
         outline(axes[row, 0], None if masks is None else masks[row])
-        axes[row, 0].set_ylabel(plain(title), fontsize=8)
+        axes[row, 0].set_ylabel(plain(title), fontsize=words)
     for column, name in enumerate(["image", *columns]):
-        axes[0, column].set_title(name, fontsize=8)
+        axes[0, column].set_title(plain(name), fontsize=words)
+    for panel in axes[:, 1:].flat:  # as high as its neighbours, also where nothing is drawn
+        panel.set_box_aspect(images.shape[1] / images.shape[2])
     figure.tight_layout(pad=0.4)
     return figure, axes
 
@@ -238,15 +248,16 @@ def outline(
     axes: plt.Axes,
     mask: np.ndarray | None,
     extent: tuple[float, float, float, float] | None = None,
+    colour: str = "white",
 ) -> None:
-    """A white line around what a mask (S, S) marks, where it says anything.
+    """A line around what a mask (S, S) marks, where it says anything.
 
     ``extent`` is that of the image below it: left, right, bottom, top; None where it is in pixels.
     """
     if mask is None or mask.all() or not mask.any():
         return
     values = mask.astype(float)
-    style = {"levels": [0.5], "colors": "white", "linewidths": 0.8}
+    style = {"levels": [0.5], "colors": colour, "linewidths": 0.8}
     if extent is None:
         axes.contour(values, **style)
         return

@@ -18,7 +18,7 @@ _DECIDED = {
     "learning_rate": (2e-3, 2e-3, 1e-3, 1e-4),  # peak of the schedule
     "views": (2, 4, 8, 20),  # different augmented views of each training image
     "explained_images": (2, 4, 8, 16),  # images that notebooks 04 and 05 show
-    "graded_images": (2, 2, 200, 200),  # images on which notebook 05 grades every explanation
+    "graded_images": (2, 24, 200, 200),  # images on which notebook 05 grades every explanation
     "shap_samples": (40, 200, 400, 800),  # gradient samples per image in SHAP
     "timing_repeats": (5, 30, 50, 50),  # timed repeats per row of the cost tables, at least
     "timing_seconds": (0.3, 1.5, 60.0, 120.0),  # time limit of a row, s

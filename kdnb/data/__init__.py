@@ -1,6 +1,13 @@
 """Images in, audited and parted: sources, duplicates, leakage, splits, phantoms (notebook 01)."""
 
-from kdnb.data.audit import against_paper, audit_splits, published_against_paper, write_audit
+from kdnb.data.answer import crossing_words, memory_answer, memory_share
+from kdnb.data.audit import (
+    against_paper,
+    audit_splits,
+    crossings,
+    published_against_paper,
+    write_audit,
+)
 from kdnb.data.dataset import ImageSet, load
 from kdnb.data.default_split import resolve_split, split_note
 from kdnb.data.leakage import MEMORY, leak_meter, skill
@@ -20,11 +27,15 @@ __all__ = [
     "audit_splits",
     "batches",
     "class_balance",
+    "crossing_words",
+    "crossings",
     "dataset_names",
     "download",
     "leak_dots",
     "leak_meter",
     "load",
+    "memory_answer",
+    "memory_share",
     "open_source",
     "phantom_plan",
     "phantom_source",

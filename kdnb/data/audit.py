@@ -26,6 +26,7 @@ __all__ = [
     "Audit",
     "against_paper",
     "audit_splits",
+    "crossings",
     "published_against_paper",
     "unknown_marked",
     "write_audit",
@@ -148,6 +149,27 @@ def _crossings(ledger: pd.DataFrame, table: pd.DataFrame) -> dict[str, int]:
     if (table["patient"] == "").all():
         counts["patient"] = pd.NA
     return counts
+
+
+def crossings(audit: Audit) -> pd.DataFrame:
+    """How many images have a relative in an earlier part, by split, parts and kind of relation.
+
+    Returns:
+        Index (split, crossing), such as ("random", "train to test"); a column per kind that occurs,
+        of images of the later part. Splits without any crossing have a row of zeros, "none".
+    """
+    ledger = audit.ledger
+    crossing = (ledger["part_a"] + " to " + ledger["part_b"]).rename("crossing")
+    counts = ledger.groupby(["split", crossing, "kind"])["id_b"].nunique().unstack("kind")
+    found = counts.reindex(columns=[kind for kind in LEAK_KINDS if kind in counts])
+    without = [split for split in audit.summary.index if split not in found.index]
+    zeros = pd.DataFrame(
+        0,
+        index=pd.MultiIndex.from_product([without, ["none"]], names=found.index.names),
+        columns=found.columns,
+    )
+    table = pd.concat([zeros, found.fillna(0)]).astype(int).rename_axis(columns=None)
+    return table.reindex(list(audit.summary.index), level="split")
 
 
 def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:

@@ -48,11 +48,14 @@ def _stacked_bars(axes: plt.Axes, counts: pd.DataFrame, names: Mapping[str, str]
         )
 
 
-def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture:
+def leak_dots(
+    summary: pd.DataFrame, registry: Mapping[str, Mapping], chance: float | None = None
+) -> Picture:
     """The leak meter of every split as dots, and the paper's accuracies on its own split.
 
     ``summary`` has index (dataset, split) and columns "1-NN" and "1-NN mirrored". Of a data set's
-    entry in ``registry`` the keys ``protocol`` and ``paper`` are read where they are there.
+    entry in ``registry`` the keys ``protocol`` and ``paper`` are read where they are there. A line
+    stands at ``chance``, the score of always naming the most frequent class, where it is given.
     """
     figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(summary) + 1.3))
     marks = {"teacher": ("s", PALETTE[1]), "student": ("D", PALETTE[5])}
@@ -66,10 +69,9 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
         axes.annotate(
             f"{value:.3f}",
             (value, row),
-            xytext=(-7, 0),
+            xytext=(0, 5),
             textcoords="offset points",
-            ha="right",
-            va="center",
+            ha="center",
             fontsize=8,
         )
         said.append(f"{dataset} {split} {value:.3f}, mirrored too {mirrored:.3f}")
@@ -81,11 +83,14 @@ def leak_dots(summary: pd.DataFrame, registry: Mapping[str, Mapping]) -> Picture
                 label = f"paper's {model}"
                 axes.plot(published, row, shape, color=colour, mfc="none", ms=8, label=label)
                 said.append(f"{label} there {published:.3f}")
-    legend_once(axes, columns=4, left=-0.25)
+    if chance is not None:
+        name = f"always the most frequent class, {chance:.2f}"
+        axes.axvline(chance, color="#777777", ls=":", lw=1.2, label=name)
+        said.append(name)
+    legend_once(axes, columns=3, left=-0.25)
     names = [plain(f"{dataset}, {split}") for dataset, split in summary.index]
     axes.set(yticks=range(len(names)), yticklabels=names)
-    axes.set(xlabel="accuracy on the test part", xlim=(0, 1.03))
-    axes.invert_yaxis()
+    axes.set(xlabel="accuracy on the test part", xlim=(0, 1.03), ylim=(len(names) - 0.4, -0.6))
     return Picture(
         figure, f"Accuracy of the nearest training image under each split: {'; '.join(said)}."
     )

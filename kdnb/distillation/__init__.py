@@ -1,5 +1,12 @@
 """Distillation: losses, teacher's logits and their controls, students, the grid (notebook 03)."""
 
+from kdnb.distillation.answer import (
+    brief,
+    distillation_answer,
+    ladder_widths,
+    published_controls,
+    published_grid,
+)
 from kdnb.distillation.fidelity import fidelity, fidelity_by
 from kdnb.distillation.grid import (
     Cell,
@@ -40,9 +47,11 @@ __all__ = [
     "LOSSES",
     "as_coded_loss",
     "attention_loss",
+    "brief",
     "cache_logits",
     "compare_students",
     "controlled_logits",
+    "distillation_answer",
     "dkd_loss",
     "error_transfer",
     "fidelity",
@@ -53,7 +62,10 @@ __all__ = [
     "grid_answer",
     "grid_table",
     "kd_loss",
+    "ladder_widths",
     "predicted_classes",
+    "published_controls",
+    "published_grid",
     "soft_gradient",
     "soft_loss",
     "standardised_loss",

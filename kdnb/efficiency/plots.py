@@ -1,14 +1,58 @@
-"""Live charts of cost: teacher against student by method, quality against cost (notebook 06)."""
+"""Charts of cost: two factors of one headline, teacher against student, quality (notebook 06)."""
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import plotly.graph_objects as go
 
+from kdnb.core.method_names import method_name
+from kdnb.core.number_text import times as factor_text
 from kdnb.core.pareto import MODEL_MARKS, pareto_points
-from kdnb.core.plots import PALETTE
+from kdnb.core.plots import PALETTE, Picture
 
-__all__ = ["cost_ratios_live", "pareto_live"]
+__all__ = ["cost_ratios_live", "headline_steps", "pareto_live"]
+
+
+def headline_steps(model: float, method: float, names: tuple[str, str]) -> Picture:
+    """A headline taken apart: on a scale of factors, what the model saves and what the method does.
+
+    Args:
+        model: Factor of another model under the same method, above 0.
+        method: Factor of another method on the same model, above 0.
+        names: Of the slow and of the quick method.
+    """
+    slow, quick = names
+    whole = model * method
+    steps = [
+        (1.0, model, f"teacher → student, both {slow}", PALETTE[0], ""),
+        (model, whole, f"{slow} → {quick}, both the student", PALETTE[1], "//"),
+        (1.0, whole, "the headline that mixes both", "#999999", ".."),
+    ]
+    figure, axes = plt.subplots(figsize=(7.5, 2.6), layout="constrained")
+    said = []
+    for row, (start, end, label, colour, hatch) in enumerate(steps):
+        left = min(start, end)
+        look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
+        axes.barh(row, max(start, end) - left, left=left, height=0.6, **look)
+        text = f"× {factor_text(end / start)}"
+        axes.annotate(
+            text,
+            (max(start, end), row),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=13,
+            fontweight="bold",
+        )
+        said.append(f"{label} {text}")
+    axes.set(xscale="log", xlabel="times as fast (a step of the same length is the same factor)")
+    low = min(1.0, model, whole)
+    axes.set_xlim(low * 0.95, max(1.0, model, whole) * 2.5)
+    axes.set_yticks(range(len(steps)), [label for _, _, label, _, _ in steps], fontsize=10)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    return Picture(figure, f"One headline as two factors: {'; '.join(said)}.")
 
 
 def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
@@ -19,7 +63,7 @@ def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
     rows = times.dropna(subset=["ratio"])
     dots = go.Scatter(
         x=rows["ratio"],
-        y=rows.index,
+        y=rows.index.map(method_name),
         mode="markers",
         error_x={
             "symmetric": False,

@@ -23,7 +23,7 @@ from kdnb.feature_maps.probes import early_decisions
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import gradients_at_taps, logits_and_taps
 
-__all__ = ["ImageReport", "class_report", "image_report"]
+__all__ = ["ClassChannels", "ImageReport", "class_channels", "class_report", "image_report"]
 
 STRONGEST = 5  # channels ablated together in a report
 RANDOM_CUTS = 10  # as many random channels, drawn this often
@@ -36,6 +36,15 @@ class ImageReport:
 
     table: pd.DataFrame  #: one row per tap of the student
     sentences: tuple[str, ...]  #: the same in words: a summary, then one paragraph per layer
+
+
+@dataclass(frozen=True)
+class ClassChannels:
+    """The strongest channel of each class at every tap: its map on an image of that class."""
+
+    classes: tuple[str, ...]  #: N names
+    maps: dict[str, np.ndarray]  #: tap → (N, h, w) activations of the channel
+    captions: dict[str, tuple[str, ...]]  #: tap → N texts: which channel, and what it adds
 
 
 def image_report(
@@ -280,3 +289,31 @@ def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]
             f"At {tap} channel {first['channel']} adds most to its logit ({gain} on average)."
         )
     return channels, " ".join(said)
+
+
+def class_channels(
+    analysis: LayerAnalysis, student: nn.Module, images: Tensor, names: Sequence[str]
+) -> ClassChannels:
+    """What the channels that `class_report` names look like.
+
+    Args:
+        analysis: Its table of channels says which are strongest.
+        student: The student of the analysis.
+        images: (N, 3, S, S), one of each class.
+        names: N classes of the images.
+    """
+    table = analysis.table("channels").query("rank == 1").set_index(["class", "tap"])
+    with torch.inference_mode():
+        _, activations = logits_and_taps(student, images)
+    maps = {}
+    captions = {}
+    for tap, of_tap in activations.items():
+        strongest = [int(table.loc[(name, tap), "channel"]) for name in names]
+        adds = [table.loc[(name, tap), "contribution"] for name in names]
+        shown = [of_tap[place, channel] for place, channel in enumerate(strongest)]
+        maps[tap] = torch.stack(shown).float().cpu().numpy()
+        captions[tap] = tuple(
+            f"channel {channel}: {plus(gain)}"
+            for channel, gain in zip(strongest, adds, strict=True)
+        )
+    return ClassChannels(classes=tuple(names), maps=maps, captions=captions)

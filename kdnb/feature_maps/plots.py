@@ -17,8 +17,16 @@ from kdnb.core.plots import (
     say_nothing,
     silent_words,
 )
+from kdnb.feature_maps.layer_report import ClassChannels
 
-__all__ = ["ablation_curves", "cka_heatmaps", "ledger_bars", "map_grid", "probe_curves"]
+__all__ = [
+    "ablation_curves",
+    "channel_grid",
+    "cka_heatmaps",
+    "ledger_bars",
+    "map_grid",
+    "probe_curves",
+]
 
 LINE_MARKS = ("o-", "s--", "^-.", "D:")
 LEDGER_PARTS = {  # of the ledger: column, offset and height of its bars, colour, hatch
@@ -58,6 +66,35 @@ def map_grid(
         figure,
         f"Maps of {len(images)} images ({', '.join(titles)}) at {len(maps)} layers: {sizes} cells. "
         f"Bright cells are large values.{silent_words(silent)}",
+        pixels=True,
+    )
+
+
+def channel_grid(images: np.ndarray, channels: ClassChannels) -> Picture:
+    """The strongest channel of each class at every layer, on one image of the class.
+
+    Args:
+        images: (N, S, S, 3) uint8, one of each class.
+        channels: Of `kdnb.feature_maps.layer_report.class_channels`.
+    """
+    taps = list(channels.maps)
+    figure, axes = image_panels(images, channels.classes, None, taps, size=2)
+    said = []
+    for column, tap in enumerate(taps, start=1):
+        for row, values in enumerate(channels.maps[tap]):
+            ax = axes[row, column]
+            caption = channels.captions[tap][row]
+            ax.set_xlabel(caption, fontsize=9)
+            said.append(f"{channels.classes[row]} at {tap}: {caption}")
+            if is_constant(values):
+                say_nothing(ax, "silent on this image")
+            else:
+                ax.imshow(values, cmap="cividis", vmin=0, interpolation="nearest")
+    figure.tight_layout(pad=0.4)
+    return Picture(
+        figure,
+        f"The channel that adds most to the logit of each class, on an image of it. "
+        f"{'; '.join(said)}.",
         pixels=True,
     )
 

@@ -1,5 +1,6 @@
 """Training: teachers, students, taps, the one fit loop, evaluation, model cost (notebook 02)."""
 
+from kdnb.training.answer import confusion_sentence, teacher_answer, wrong_answers
 from kdnb.training.evaluation import (
     absent_classes,
     balanced_accuracy,
@@ -9,7 +10,16 @@ from kdnb.training.evaluation import (
     paired_difference,
     scores,
 )
-from kdnb.training.fit import Loss, Schedule, finish, fit, label_loss, predict, saved_logits
+from kdnb.training.fit import (
+    Loss,
+    Schedule,
+    finish,
+    fit,
+    label_loss,
+    predict,
+    saved_logits,
+    train_step,
+)
 from kdnb.training.imagenet_weights import (
     imagenet_state,
     resolve_weights,
@@ -51,6 +61,7 @@ __all__ = [
     "check_targets",
     "closed_form_macs",
     "confusion",
+    "confusion_sentence",
     "cost_table",
     "count_parameters",
     "depth",
@@ -85,5 +96,8 @@ __all__ = [
     "saved_logits",
     "schedule_of",
     "scores",
+    "teacher_answer",
+    "train_step",
     "train_teacher",
+    "wrong_answers",
 ]

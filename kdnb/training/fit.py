@@ -36,6 +36,7 @@ __all__ = [
     "labels",
     "predict",
     "saved_logits",
+    "train_step",
 ]
 
 Loss = Callable[[Tensor, Batch], Tensor]  # logits (B, K) and their batch -> scalar
@@ -211,14 +212,15 @@ def _train_epoch(
         rate = schedule.rate((epoch * steps + step) / (schedule.epochs * steps))
         for group in optimizer.param_groups:
             group["lr"] = rate * group["share"]
-        with autocast(schedule.precision, device):
-            logits = model(batch.images.to(device))  # (B, K)
-        value = loss(logits.float(), batch)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        predictions = logits.detach().argmax(1).cpu()
-        total_loss += value.item() * len(batch.rows)
+        value, logits = train_step(
+            model,
+            optimizer,
+            batch.images.to(device),
+            lambda logits, batch=batch: loss(logits, batch),
+            precision=schedule.precision,
+        )
+        predictions = logits.argmax(1).cpu()
+        total_loss += value * len(batch.rows)
         right += (predictions == batch.targets).sum().item()
         seen += len(batch.rows)
     seconds = time.perf_counter() - start
@@ -229,6 +231,34 @@ def _train_epoch(
         "seconds": seconds,
         "images_per_second": seen / seconds,
     }
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    precision: str = "float32",
+) -> tuple[float, Tensor]:
+    """One step of training: forward, loss, backward, step. All training of the study is this.
+
+    Args:
+        model: In train mode; its weights change.
+        optimizer: Of its weights.
+        images: (B, 3, S, S), on the model's device.
+        loss: From logits (B, K) float32 to a scalar.
+        precision: Of the forward pass: "float32" or "bfloat16".
+
+    Returns:
+        The loss before the step, and the logits (B, K), detached.
+    """
+    with autocast(precision, images.device):
+        logits = model(images)
+    value = loss(logits.float())
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    optimizer.step()
+    return value.item(), logits.detach()
 
 
 def _validate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,13 @@ import seaborn as sns
 
 from kdnb.core.plots import PALETTE, Picture, plain
 
-__all__ = ["confusion_heatmap", "learning_curves", "reliability"]
+__all__ = [
+    "confusion_heatmap",
+    "error_pairs",
+    "learning_curves",
+    "reliability",
+    "why_no_reliability",
+]
 
 
 def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
@@ -61,8 +67,9 @@ def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
 def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray) -> Picture:
     """Reliability diagram: how often the answers of a confidence are right.
 
-    On the diagonal, confidence can be trusted. ``probabilities`` holds (N, K) per model,
-    ``targets`` (N,) class indices; confidence is cut into ten equal steps.
+    On the diagonal, confidence can be trusted. The larger a point, the more answers are in it.
+    ``probabilities`` holds (N, K) per model, ``targets`` (N,) class indices; confidence is cut into
+    ten equal steps.
     """
     figure, axes = plt.subplots(figsize=(4.6, 4))
     axes.plot([0, 1], [0, 1], color="#777777", lw=1, ls=":")
@@ -75,13 +82,79 @@ def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray) ->
             sure=("sure", "mean"), right=("right", "mean"), count=("right", "size")
         )
         marker = "osD^"[i % 4]
-        axes.plot(
-            points["sure"], points["right"], color=PALETTE[i], marker=marker, ms=4, label=name
-        )
+        area = 15 + 250 * points["count"] / len(rows)
+        style = {"color": PALETTE[i], "marker": marker, "alpha": 0.75}
+        axes.plot(points["sure"], points["right"], color=PALETTE[i], lw=1)
+        axes.scatter(points["sure"], points["right"], s=area, label=name, **style)
         top = points.iloc[-1]
         share = f"{top['count']:.0f} of {len(rows)} answers in the most confident step"
         said.append(f"{name}: {share}, {top['right']:.0%} of these right")
     axes.set(xlabel="confidence", ylabel="share that is right")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.legend(frameon=False, fontsize=8)
+    legend = axes.legend(frameon=False, fontsize=8)
+    for handle in legend.legend_handles:
+        handle.set_sizes([30])
     return Picture(figure, f"Reliability diagram. {'; '.join(said)}.")
+
+
+def why_no_reliability(probabilities: Mapping[str, np.ndarray]) -> str:
+    """Why a reliability diagram would say nothing; empty where it says something.
+
+    A model whose answers are all of one confidence, in steps of a tenth, is a single point.
+
+    >>> why_no_reliability({"teacher": np.array([[0.99, 0.01], [0.02, 0.98]])})
+    'All 2 answers of every model are of one confidence (teacher 0.98): no diagram.'
+    """
+    steps = {}
+    for name, values in probabilities.items():
+        steps[name] = np.unique(np.minimum((values.max(1) * 10).astype(int), 9))
+    if any(len(of_model) > 1 for of_model in steps.values()):
+        return ""
+    means = ", ".join(
+        f"{name} {values.max(1).mean():.2f}" for name, values in probabilities.items()
+    )
+    count = len(next(iter(probabilities.values())))
+    return f"All {count} answers of every model are of one confidence ({means}): no diagram."
+
+
+def error_pairs(
+    images: np.ndarray,
+    twins: np.ndarray,
+    titles: Sequence[str],
+    twin_titles: Sequence[str],
+) -> Picture:
+    """Test images that a model gets wrong, each beside the training image most like it.
+
+    Args:
+        images: (N, S, S, 3) uint8, N at least 1.
+        twins: (N, S, S, 3) uint8, the training images.
+        titles: N texts: the true class and the answer.
+        twin_titles: N texts: the class of the training image.
+    """
+    columns = min(3, len(images))
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        3 * columns,  # an image, its twin, a gap
+        figsize=(3.2 * columns, 2 * rows),
+        squeeze=False,
+        layout="constrained",
+        width_ratios=[1, 1, 0.12] * columns,
+    )
+    for panel in axes.flat:
+        panel.axis("off")
+    for place, (title, twin_title) in enumerate(zip(titles, twin_titles, strict=True)):
+        row, column = divmod(place, columns)
+        pair = axes[row, 3 * column : 3 * column + 2]
+        for panel, pixels, words in zip(
+            pair, (images[place], twins[place]), (title, twin_title), strict=True
+        ):
+            panel.imshow(pixels, interpolation="nearest")
+            panel.set_title(plain(words), fontsize=9)
+    said = "; ".join(
+        f"{title}, nearest {twin_title}".replace("\n", " ")
+        for title, twin_title in zip(titles, twin_titles, strict=True)
+    )
+    return Picture(
+        figure, f"Wrong answers, the surest first, beside their twins: {said}.", pixels=True
+    )

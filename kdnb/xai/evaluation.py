@@ -8,9 +8,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.profiles import PROFILES
 from kdnb.core.progress import tell
 from kdnb.core.protocols import ImagesOfStudy, TrainedStudy
 from kdnb.core.runs import Run, atomic_path, get_or_make
+from kdnb.core.settings import Settings
 from kdnb.distillation.train_student import find_student, train_student
 from kdnb.training.train_teacher import load_teacher
 from kdnb.training.trained_students import load_student
@@ -28,6 +30,8 @@ __all__ = [
     "evaluated_rows",
     "explainer",
     "explanations",
+    "graded_explanations",
+    "is_quick_look",
     "model_of",
     "train_students",
     "trained_runs",
@@ -53,6 +57,8 @@ STUDENTS = ("KD student", "label-only student")
 ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of the settings
 STEPS = 8  # of deletion and insertion
 CHECKED = 24  # images at most for the class switch, random weights and noise, which explain anew
+QUICK_LOOK = ("smoke", "quick")  # profiles whose own number of graded images is for a quick look
+COSTLY = ("integrated gradients", "SHAP gradient", "SHAP partition", "occlusion")  # many passes
 
 
 def train_students(study: TrainedStudy) -> dict[str, list[Run]]:
@@ -103,6 +109,23 @@ def explanations(kind: str) -> list[str]:
     return [*names, *BASELINES]
 
 
+def is_quick_look(settings: Settings) -> bool:
+    """Whether ``graded_images`` is that of a quick profile: then costly explanations get fewer."""
+    own = PROFILES[settings.profile]["graded_images"]
+    return settings.profile in QUICK_LOOK and settings.graded_images == own
+
+
+def graded_explanations(study: TrainedStudy, kind: str) -> list[str]:
+    """Those of `explanations` that a kind of model is graded by.
+
+    In a quick look (see `is_quick_look`) others than the KD student go without the costly ones.
+    """
+    names = explanations(kind)
+    if kind == STUDENTS[0] or not is_quick_look(study.settings):
+        return names
+    return [name for name in names if name not in COSTLY]
+
+
 def explainer(study: ImagesOfStudy, name: str) -> Explainer:
     """The explanation or baseline of that name, with the study's background, samples and seed."""
     if name in BASELINES:
@@ -129,9 +152,19 @@ def model_of(study: TrainedStudy, kind: str, run: Run) -> nn.Module:
     return load_student(run, classes, study.device)
 
 
-def evaluated_rows(study: TrainedStudy) -> np.ndarray:
-    """Rows of the test images that are graded on."""
-    return study.sample(study.settings.graded_images)
+def evaluated_rows(
+    study: TrainedStudy, kind: str = STUDENTS[0], explanation: str = ""
+) -> np.ndarray:
+    """Rows of the test images that an explanation of a kind of model is graded on.
+
+    In a quick look these are a quarter of all, the first of them, for costly explanations and for
+    models other than the KD student, which are there to be compared with it.
+    """
+    count = study.settings.graded_images
+    compared = kind != STUDENTS[0]
+    if is_quick_look(study.settings) and (compared or explanation in COSTLY):
+        count = max(2, count // 4)
+    return study.sample(count)
 
 
 def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
@@ -146,7 +179,7 @@ def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[st
         run: The model's run.
         name: One of ``EXPLANATIONS`` or ``BASELINES``.
     """
-    rows = evaluated_rows(study)
+    rows = evaluated_rows(study, kind, name)
     checked = min(max(1, len(rows) // 4), CHECKED)
     parameters = {
         "explanation": name,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from kdnb.core.method_names import graded_name
 from kdnb.core.plots import (
     PALETTE,
     Picture,
@@ -18,11 +19,14 @@ from kdnb.core.plots import (
     say_nothing,
     silent_words,
 )
+from kdnb.xai.evaluation import EXPLANATIONS
 from kdnb.xai.tumour_localisation import BRIGHTNESS, COMPARED, INPUT, MEAN_MASK
 
-__all__ = ["attribution_grid", "pointing_curves", "tau_heatmap"]
+__all__ = ["attribution_grid", "pointing_curves", "tau_heatmap", "verdict_grid"]
 
 MARKS = "os^Dv"
+VERDICTS = {1.0: ("✓", "#9ecae1"), 0.0: ("✗", "#fdd0a2")}  # passed, not passed: sign, colour
+UNKNOWN = ("?", "white")
 
 
 def tau_heatmap(tau: pd.DataFrame) -> Picture:
@@ -62,7 +66,8 @@ def attribution_grid(
 
     Red is for the class, blue against it, zero is white; a constant map is not drawn, and said.
     """
-    figure, axes = image_panels(images, titles, masks, list(maps))
+    size = 2.1 if len(maps) <= 5 else 1.6
+    figure, axes = image_panels(images, titles, masks, list(maps), size=size)
     silent = []
     for column, (name, values) in enumerate(maps.items(), start=1):
         for row, value in enumerate(values):
@@ -81,6 +86,61 @@ def attribution_grid(
         f"Red counts for the class, blue against it.{silent_words(silent)}",
         pixels=True,
     )
+
+
+def verdict_grid(passed: pd.DataFrame, tests: Sequence[str]) -> Picture:
+    """Which explanation passes which test: a sign and a colour in every cell, a panel per model.
+
+    Models and tests of which nothing is known are left out.
+
+    Args:
+        passed: Of `kdnb.xai.verdicts.explanation_verdicts`; at least one verdict is known.
+        tests: Its columns of verdicts, from left to right.
+    """
+    known = passed[list(tests)].notna().any(axis=1).groupby(level="model", sort=False).any()
+    models = known.index[known]
+    unknown = [test for test in tests if passed[test].isna().all()]
+    tests = [test for test in tests if test not in unknown]
+    there = set(passed.index.unique("explanation"))
+    explanations = pd.Index([name for name in EXPLANATIONS if name in there])
+    width = 2.4 + 1.9 * len(models)
+    height = 1.7 + 0.3 * len(explanations)
+    figure, panels = plt.subplots(
+        1, len(models), figsize=(width, height), sharey=True, squeeze=False, layout="constrained"
+    )
+    said = []
+    for axes, model in zip(panels[0], models, strict=True):
+        of_model = passed.loc[model].reindex(explanations)[tests]
+        _draw_verdicts(axes, of_model)
+        axes.set_title(model, fontsize=10)
+        for name, row in of_model.iterrows():
+            of = row.index[row == 1]
+            if len(of):
+                said.append(f"{graded_name(name)} of the {model} passes {', '.join(of)}")
+    panels[0, 0].set_yticks(range(len(explanations)), explanations.map(graded_name), fontsize=9)
+    left_out = f"Not known here: {', '.join(unknown)}" if unknown else ""
+    figure.supxlabel(left_out, fontsize=9)
+    return Picture(
+        figure,
+        "Table of verdicts: a tick is passed, a cross is not passed, a question mark is not known. "
+        f"{'; '.join(said) or 'Nothing is passed'}. {left_out}",
+    )
+
+
+def _draw_verdicts(axes: plt.Axes, verdicts: pd.DataFrame) -> None:
+    """One panel of `verdict_grid`: rows are explanations, columns are tests."""
+    for row, of_row in enumerate(verdicts.to_numpy(float)):
+        for column, verdict in enumerate(of_row):
+            sign, colour = VERDICTS.get(verdict, UNKNOWN)
+            box = plt.Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="#888")
+            axes.add_patch(box)
+            axes.text(column, row, sign, ha="center", va="center", fontsize=9)
+    rows, columns = verdicts.shape
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axes.set_xticks(range(columns), verdicts.columns, rotation=60, ha="right", fontsize=9)
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 def pointing_curves(

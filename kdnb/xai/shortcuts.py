@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from kdnb.core.method_names import method_name
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run
 from kdnb.core.statistics import Interval, seed_interval, share_interval
@@ -23,13 +24,18 @@ from kdnb.data.transforms import to_tensor
 from kdnb.distillation.train_student import train_student
 from kdnb.training.fit import predict
 from kdnb.training.trained_students import load_student
+from kdnb.xai.attribution import Context
 from kdnb.xai.evaluation import STUDENTS, explainer, explanations
 from kdnb.xai.localisation import distractor_shares, energy_in_mask
+from kdnb.xai.methods import explain
 
 __all__ = [
     "CHEATED",
     "LURING",
     "SMALL",
+    "TrapMaps",
+    "cheat_maps",
+    "distractor_maps",
     "distractor_test",
     "shortcut_test",
     "train_cheating",
@@ -56,6 +62,25 @@ SMALL = {
 CHEATED = "phantom_dementia_shortcut"  # the true sign is hard to see there, and the mark is easy
 LURING = "phantom_brain_distractor"
 SHOWN = 8  # images of a small study that are explained
+CHEATING = "cheating"
+HONEST = "honest"
+
+
+@dataclass(frozen=True)
+class TrapMaps:
+    """Images with a trap, and what some maps make of it.
+
+    Attributes:
+        pixels: (N, S, S, 3) uint8.
+        traps: (N, S, S) bool, where the trap lies.
+        maps: What a map is of → (N, S, S) raw values.
+        titles: N texts beside the images.
+    """
+
+    pixels: np.ndarray
+    traps: np.ndarray
+    maps: Mapping[str, np.ndarray]
+    titles: tuple[str, ...]
 
 
 def train_lured(study: ImagesOfStudy) -> list[Run]:
@@ -73,8 +98,8 @@ def train_cheating(study: ImagesOfStudy) -> dict[str, list[Run]]:
     """
     small = _small(study, CHEATED)
     return {
-        "cheating": _train_students(small, small.image_set),
-        "honest": _train_students(small, _fair(small)),
+        CHEATING: _train_students(small, small.image_set),
+        HONEST: _train_students(small, _fair(small)),
     }
 
 
@@ -90,13 +115,44 @@ def distractor_test(study: ImagesOfStudy, students: Sequence[Run]) -> pd.DataFra
     """
     small = _small(study, LURING)
     rows = small.image_set.rows("test")
-    plan = phantom_plan(small.settings)
-    shown = small.image_set.table["image_id"].iloc[rows]
-    phantoms = [render(plan, image_id, small.image_set.size) for image_id in shown]
-    masks = np.stack([phantom.distractor for phantom in phantoms])
+    masks = _blobs(small, rows)
     models = _load(small, students)
     images = small.images(rows)
     return distractor_shares(models, images, small.targets(rows), masks, small.test_groups)
+
+
+def distractor_maps(study: ImagesOfStudy, students: Sequence[Run], count: int = 3) -> TrapMaps:
+    """Some images with a blob that tells nothing, and two maps of the first layer of a student.
+
+    Args:
+        study: Device and seeds.
+        students: Of `train_lured`; the first is shown.
+        count: Images, the classes in turn.
+    """
+    small = _small(study, LURING)
+    rows = small.sample(count)
+    [model, *_] = _load(small, students)
+    images = small.images(rows)
+    tap = next(iter(model.taps))
+    context = Context(images, tap=0)
+    maps = {}
+    for key in ("average map", "evidence"):
+        found = explain(key, model, images, small.targets(rows), context)
+        maps[method_name(key, tap)] = found.maps
+    return TrapMaps(
+        pixels=small.pixels(rows),
+        traps=_blobs(small, rows),
+        maps=maps,
+        titles=tuple(small.labels(rows)),
+    )
+
+
+def _blobs(small: StudyImages, rows: np.ndarray) -> np.ndarray:
+    """(N, S, S) bool: the bright thing in each image of some rows (N,)."""
+    plan = phantom_plan(small.settings)
+    shown = small.image_set.table["image_id"].iloc[rows]
+    phantoms = [render(plan, image_id, small.image_set.size) for image_id in shown]
+    return np.stack([phantom.distractor for phantom in phantoms])
 
 
 def shortcut_test(
@@ -183,10 +239,7 @@ def _energies(
 ) -> pd.DataFrame:
     """The second table of `shortcut_test`."""
     rows = small.sample(SHOWN)
-    plan = _fair_plan(small)
-    shown = fair.table["image_id"].iloc[rows]
-    phantoms = [render(plan, image_id, fair.size) for image_id in shown]
-    masks = np.stack([phantom.mark for phantom in phantoms])
+    masks = _marks(small, fair, rows)
     images = to_tensor(fair.pixels[rows]).to(small.device)
     groups = small.groups(rows)
     energy = {}
@@ -195,11 +248,11 @@ def _energies(
         for student, of in models.items():
             energies = [_energy(small, name, model, images, masks) for model in of]
             inside[student] = np.stack(energies)
-        gap = inside["cheating"] - inside["honest"]
+        gap = inside[CHEATING] - inside[HONEST]
         value, low, high = seed_interval(gap, groups, bounds=(-1, 1))
         energy[name] = {
-            "cheating": np.nanmean(inside["cheating"]),
-            "honest": np.nanmean(inside["honest"]),
+            CHEATING: np.nanmean(inside[CHEATING]),
+            HONEST: np.nanmean(inside[HONEST]),
             "difference": value,
             "low": low,
             "high": high,
@@ -212,11 +265,65 @@ def _energies(
     return table.rename_axis("explanation")
 
 
+def _marks(small: StudyImages, fair: ImageSet, rows: np.ndarray) -> np.ndarray:
+    """(N, S, S) bool: the mark in the corner of each image of some rows (N,)."""
+    plan = _fair_plan(small)
+    shown = fair.table["image_id"].iloc[rows]
+    phantoms = [render(plan, image_id, fair.size) for image_id in shown]
+    return np.stack([phantom.mark for phantom in phantoms])
+
+
 def _energy(
     small: StudyImages, name: str, model: nn.Module, images: Tensor, masks: np.ndarray
 ) -> np.ndarray:
     """(N,) energy in the masks of an explanation of the class that the model names."""
+    _, maps = _named_and_maps(small, name, model, images)
+    return energy_in_mask(maps, masks)
+
+
+def _named_and_maps(
+    small: StudyImages, name: str, model: nn.Module, images: Tensor
+) -> tuple[Tensor, np.ndarray]:
+    """The classes (N,) that a model names, and an explanation's maps (N, S, S) of them."""
     with torch.inference_mode():
         named = model(images).argmax(1).cpu()
-    maps = explainer(small, name)(model, images, named.clone())  # no inference tensor
-    return energy_in_mask(maps, masks)
+    named = named.clone()  # no inference tensor
+    return named, explainer(small, name)(model, images, named)
+
+
+def cheat_maps(
+    study: ImagesOfStudy, students: Mapping[str, Sequence[Run]], name: str, count: int = 3
+) -> TrapMaps:
+    """Images whose mark lies, and what an explanation shows of the honest and the cheating student.
+
+    Those come first on which the mark misleads the cheating student alone.
+
+    Args:
+        study: Device, seeds and samples.
+        students: Of `train_cheating`; the first seed is shown.
+        name: Of the explanation, a key of `kdnb.xai.evaluation.EXPLANATIONS`.
+        count: Images at most.
+    """
+    small = _small(study, CHEATED)
+    fair = _fair(small)
+    rows = small.sample(SHOWN)
+    images = to_tensor(fair.pixels[rows]).to(small.device)
+    truth = small.targets(rows)
+    named = {}
+    maps = {}
+    for student in (HONEST, CHEATING):
+        [model, *_] = _load(small, students[student])
+        named[student], maps[f"{student} student"] = _named_and_maps(small, name, model, images)
+    misled = (named[CHEATING] != truth).int() + (named[HONEST] == truth).int()
+    chosen = np.argsort(-misled.numpy(), kind="stable")[:count]
+    classes = fair.classes
+    titles = []
+    for place in chosen:
+        said = classes[named[CHEATING][place]]
+        titles.append(f"true: {classes[truth[place]]}\ncheat says: {said}")
+    return TrapMaps(
+        pixels=fair.pixels[rows][chosen],
+        traps=_marks(small, fair, rows)[chosen],
+        maps={student: of_student[chosen] for student, of_student in maps.items()},
+        titles=tuple(titles),
+    )

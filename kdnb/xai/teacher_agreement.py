@@ -20,7 +20,7 @@ from kdnb.xai.evaluation import (
     TEACHER,
     evaluated,
     evaluated_rows,
-    explanations,
+    graded_explanations,
     model_of,
     trained_runs,
 )
@@ -88,17 +88,21 @@ def _compare_taps(
 def agreement_with_teacher(study: TrainedStudy) -> dict[Key, np.ndarray]:
     """How alike the maps of teacher and student are, seed by seed.
 
+    On the images that the teacher is graded on, which are the first of the KD student's.
+
     Returns:
         (student, explanation, measure) → (S, N).
     """
     runs = trained_runs(study)
     found = {}
-    for name in explanations(TEACHER):
+    for name in graded_explanations(study, TEACHER):
         if name in BASELINES:
             continue
         of_teacher = evaluated(study, TEACHER, study.teacher, name)["maps"]
         for kind in STUDENTS:
-            of_students = [evaluated(study, kind, run, name)["maps"] for run in runs[kind]]
+            of_students = [
+                evaluated(study, kind, run, name)["maps"][: len(of_teacher)] for run in runs[kind]
+            ]
             for measure, alike in AGREEMENTS.items():
                 values = [alike(of_teacher, of_student) for of_student in of_students]
                 found[kind, name, measure] = np.stack(values)
@@ -113,7 +117,8 @@ def agreement_table(study: TrainedStudy, found: Mapping[Key, np.ndarray]) -> pd.
     Returns:
         Index (student, explanation, measure), columns (cases, value · low · high).
     """
-    place = np.searchsorted(study.image_set.rows("test"), evaluated_rows(study))  # in the test part
+    rows = evaluated_rows(study, TEACHER)
+    place = np.searchsorted(study.image_set.rows("test"), rows)  # in the test part
     right = np.full(len(place), True)
     for runs in trained_runs(study).values():
         right &= _right(study, runs)[:, place].all(axis=0)
@@ -159,7 +164,7 @@ def kd_question(
             study.test_groups,
         )
     }
-    groups = study.groups(evaluated_rows(study))
+    groups = study.groups(evaluated_rows(study, TEACHER))
     for student, name, measure in found:
         if student == distilled:
             rows[f"{measure} with the teacher: {name}"] = _difference(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from kdnb.core.errors import UserError
+from kdnb.core.method_names import method_name
 from kdnb.core.progress import tell
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run, atomic_path, get_or_make
@@ -293,7 +294,7 @@ def _costly(
     study: ImagesOfStudy, kind: str, run: Run, rows: np.ndarray, method: str
 ) -> dict[str, pd.DataFrame]:
     """Grades of one method that asks the network many times; NaN where it is refused."""
-    tell(f"localising with {method}, the {kind}: {len(rows)} images")
+    tell(f"localising with {method_name(method)}, the {kind}: {len(rows)} images")
     masks = _both(study, rows)
     context = Context(
         background=study.background,

@@ -104,7 +104,7 @@ CHARTS = {
         reliability({"teacher": np.array([[0.9, 0.1], [0.2, 0.8]])}, np.array([0, 0])),
         "1 of 2 answers",
     ),
-    "ladder": (ladder(LADDER), "KD 1e+08 MACs 0.900 [0.850, 0.950]"),
+    "ladder": (ladder(LADDER), "KD 100 M MACs 0.900 [0.850, 0.950]"),
     "score_bars of other values": (
         score_bars(SCORES, label="energy in mask"),
         "Energy in mask with 95 %",

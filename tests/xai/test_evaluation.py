@@ -14,7 +14,13 @@ from kdnb.feature_maps.cka import gram_cka, grams
 from kdnb.study.study import Study
 from kdnb.training.trained_students import load_student
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import EXPLANATIONS, train_students, trained_runs
+from kdnb.xai.evaluation import (
+    EXPLANATIONS,
+    evaluated_rows,
+    graded_explanations,
+    train_students,
+    trained_runs,
+)
 from kdnb.xai.metrics import METRICS
 from kdnb.xai.teacher_agreement import (
     cka_with_teacher,
@@ -118,41 +124,55 @@ def test_metrics_know_which_scores_are_good():
 
 
 def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
-    images = np.random.default_rng(0).normal(size=40)  # some are easy for every map
+    images = np.random.default_rng(0).normal(size=100)  # some are easy for every map
     lead = dict.fromkeys(BASELINES, 0.0) | {"centre": 0.3}
 
     def evaluated(_study, _kind, run, name):
-        noise = 0.01 * np.random.default_rng(len(name) + run).normal(size=40)
+        noise = 0.01 * np.random.default_rng(len(name) + run).normal(size=100)
         return dict.fromkeys(AGAINST, images + lead.get(name, 0.5) + noise)
 
     runs = {"teacher": [0], "KD student": [0, 1]}
     monkeypatch.setattr("kdnb.xai.verdicts.evaluated", evaluated)
     monkeypatch.setattr("kdnb.xai.verdicts.trained_runs", lambda _study: runs)
     study = SimpleNamespace(
-        settings=SimpleNamespace(graded_images=40), sample=np.arange, groups=np.asarray
+        settings=SimpleNamespace(graded_images=100, profile="standard"),
+        sample=np.arange,
+        groups=np.asarray,
     )
     found = margins(study)
     assert found.loc[("teacher", "Grad-CAM"), "ROAD"] == pytest.approx(0.2, abs=0.01), "paired"
     assert len(found) == 12 + 13 and set(found) == set(AGAINST)
 
 
+def test_a_quick_look_grades_the_distilled_student_on_all_images_and_others_on_the_first():
+    rows = {}
+    for count, profile in ((2, "smoke"), (24, "quick"), (20, "quick")):
+        settings = SimpleNamespace(graded_images=count, profile=profile)
+        study = SimpleNamespace(settings=settings, sample=np.arange)
+        asked = [("KD student", "Grad-CAM"), ("KD student", "occlusion"), ("teacher", "Grad-CAM")]
+        rows[count] = [len(evaluated_rows(study, *one)) for one in asked]
+        costly = "occlusion" in graded_explanations(study, "teacher")
+        assert costly == (count == 20) and "occlusion" in graded_explanations(study, "KD student")
+    assert rows == {2: [2, 2, 2], 24: [24, 6, 6], 20: [20, 20, 20]}
+
+
 def test_kd_question_pairs_over_images_and_takes_numbers_of_seeds(monkeypatch):
     rng = np.random.default_rng(0)
-    shared = rng.normal(size=(3, 40))
-    gain = 0.1 + 0.001 * rng.normal(size=(3, 40))
+    shared = rng.normal(size=(3, 100))
+    gain = 0.1 + 0.001 * rng.normal(size=(3, 100))
     runs = {
         kind: [SimpleNamespace(kind=kind, seed=s) for s in range(3)]
         for kind in ("KD student", "label-only student")
     }
     study = SimpleNamespace(
-        settings=SimpleNamespace(graded_images=40),
+        settings=SimpleNamespace(graded_images=100, profile="standard"),
         sample=np.arange,
-        test_groups=np.arange(40),
+        test_groups=np.arange(100),
         groups=np.asarray,
-        image_set=SimpleNamespace(rows=lambda _part: np.arange(40)),
-        test_targets=np.zeros(40, int),
+        image_set=SimpleNamespace(rows=lambda _part: np.arange(100)),
+        test_targets=np.zeros(100, int),
     )
-    logits = np.tile([1.0, 0], (40, 1))
+    logits = np.tile([1.0, 0], (100, 1))
     monkeypatch.setattr("kdnb.xai.teacher_agreement.trained_runs", lambda _study: runs)
     monkeypatch.setattr("kdnb.xai.teacher_agreement.saved_logits", lambda _run: logits)
     found = {

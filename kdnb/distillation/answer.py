@@ -1,0 +1,119 @@
+"""The answer of notebook 03, the published grid, and the default ladder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from kdnb.core.settings import Settings, project_root
+from kdnb.core.statistics import Interval
+from kdnb.core.tables import read_table, with_intervals
+
+__all__ = [
+    "brief",
+    "distillation_answer",
+    "ladder_widths",
+    "published_controls",
+    "published_grid",
+]
+
+PUBLISHED = "brain_tumor"  # the data set whose grid is shown where a run has none
+SEEDS = 3  # fewer cannot speak for the method
+STEPS = (0.25, 0.5, 1.0)  # of the ladder, as shares of the student's width
+NARROWEST = 0.125  # that a student may be
+
+
+def published_grid() -> pd.DataFrame:
+    """The grid of the brain set in ``figures/results``, as `grid_table`; without it no rows."""
+    path = project_root() / "figures" / "results" / "b_grid.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    table = read_table(path)
+    return table[table["dataset"] == PUBLISHED].reset_index(drop=True)
+
+
+def published_controls() -> pd.DataFrame:
+    """What the controls gain over labels alone on the brain set, as published; or no rows.
+
+    Returns:
+        Index ``taught by``; the ``gain`` with its 95 % interval as text, p, seeds.
+    """
+    path = project_root() / "figures" / "results" / "c_gains.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    table = read_table(path)
+    rows = table.query(
+        "dataset == @PUBLISHED and split == 'grouped' and fraction == 1 and "
+        "against == 'labels alone'"
+    )
+    gain = _signed(rows, "difference")
+    shown = rows[["p", "seeds"]].assign(gain=gain, **{"taught by": rows["taught_by"]})
+    return shown.set_index("taught by")[["gain", "p", "seeds"]]
+
+
+def brief(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `grid_table` or `compare_students` that fits a screen: intervals as text.
+
+    In ``gain`` they have three digits behind the point, since gains are small.
+    """
+    cells = ["alpha", "temperature"] if "alpha" in table else []
+    short = table[[*cells, "seeds", "val_accuracy"]].copy()
+    short["accuracy"] = with_intervals(table, "accuracy", "accuracy_low", "accuracy_high")
+    short["gain over labels alone"] = _signed(table, "gain")
+    return short.join(table[["p", "agreement", "kl", "ece"]])
+
+
+def _signed(table: pd.DataFrame, name: str) -> list[str]:
+    """Differences with their intervals as text, with sign and three digits: they are small."""
+    numbers = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
+    return [f"{Interval(row):+z.3f}" for row in numbers]
+
+
+def ladder_widths(settings: Settings) -> list[float]:
+    """The widths of the ladder: those asked for, or a quarter, half and all of the student's.
+
+    The network of the earlier public code has one width alone.
+    """
+    if settings.widths:
+        return settings.widths
+    if settings.student != "five_conv":
+        return [settings.width]
+    return sorted({max(NARROWEST, step * settings.width) for step in STEPS})
+
+
+def distillation_answer(grid: pd.DataFrame, worth: pd.DataFrame, patients: int) -> tuple[str, str]:
+    """Does the student learn from the teacher what the labels do not give, and how sure is that?
+
+    Args:
+        grid: Of `kdnb.distillation.grid.grid_table`.
+        worth: Of `kdnb.distillation.teacher_worth.teacher_worth`.
+        patients: How many the test part has.
+    """
+    cells = grid[grid["alpha"] < 1]
+    if cells.empty:
+        return (
+            "Nothing can be told: alpha 1 is training on labels alone.",
+            "Take an alpha below 1.",
+        )
+    best = cells.loc[cells["val_accuracy"].idxmax()]
+    gain, low, high = 100 * best[["gain", "gain_low", "gain_high"]].to_numpy(float)
+    points = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}] of accuracy over labels alone"
+    if np.isnan(low):
+        text = f"Cannot tell: {gain:+.1f} points over labels alone, of too few patients."
+    elif low > 0:
+        text = f"Yes, here: the teacher adds {points}."
+    elif high < 0:
+        text = f"No, here the teacher harms: {points}."
+    else:
+        text = f"Cannot tell: {points}, and the interval holds zero."
+    student = Interval(worth.iloc[-1][["difference", "difference_low", "difference_high"]])
+    if not student[1] > 0:
+        text += " The teacher is not shown to know more than the student finds out alone."
+    seeds = int(best["seeds"])
+    sure = f"{seeds} seed{'s' if seeds > 1 else ''} and {patients} patients"
+    sure += (
+        f", alpha {best['alpha']:g} and T {best['temperature']:g}, chosen on the validation part"
+    )
+    if seeds < SEEDS:
+        sure += f"; fewer than {SEEDS} seeds cannot speak for the method"
+    return text, f"{sure}."

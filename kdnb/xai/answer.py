@@ -1,0 +1,207 @@
+"""What notebook 05 shows first and answers last: a short table, verdicts, sentences."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from kdnb.core.method_names import graded_name
+from kdnb.core.number_text import percent
+from kdnb.core.settings import project_root
+from kdnb.core.statistics import FEW, Interval
+from kdnb.core.tables import read_table, with_intervals
+from kdnb.xai.baselines import BASELINES
+from kdnb.xai.metrics import METRICS
+from kdnb.xai.verdicts import TESTS
+
+__all__ = [
+    "Verdicts",
+    "cheat_sentence",
+    "likeness_table",
+    "measure_name",
+    "published_verdicts",
+    "reasons_sentence",
+    "score_overview",
+    "verdict_sentence",
+    "verdicts_to_show",
+]
+
+LARGE = ("average map, first layer", "Grad-CAM", "class evidence, middle", "SHAP gradient")
+PUBLISHED = "brain_tumor"  # the data set whose verdicts are shown where there are none here
+STUDENT = "KD student"
+
+
+def score_overview(scores: pd.DataFrame, model: str = STUDENT) -> pd.DataFrame:
+    """Every metric of the four explanations that figures show large, beside the best baseline.
+
+    Args:
+        scores: Of `kdnb.xai.verdicts.explanation_scores`.
+        model: Whose explanations.
+
+    Returns:
+        Index ``metric``; which scores are ``good``, one column per explanation, and the ``best
+        baseline``: of the four maps that explain nothing, the score that is hardest to beat.
+    """
+    values = scores["value"].loc[model].unstack("metric")
+    rows = {}
+    for metric in scores.index.unique("metric"):
+        of_metric = values[metric]
+        row: dict[str, object] = {"good": METRICS[metric].good}
+        for name in LARGE:
+            row[graded_name(name)] = of_metric.get(name)
+        nothing = of_metric.reindex(list(BASELINES)).dropna()
+        row["best baseline"] = float("nan")
+        if len(nothing):
+            row["best baseline"] = nothing[METRICS[metric].turned(nothing).idxmax()]
+        rows[metric] = row
+    table = pd.DataFrame(rows).T.rename_axis("metric")
+    numbers = table.columns.drop("good")
+    table[numbers] = table[numbers].astype(float)
+    return table[table[numbers].notna().any(axis=1)]
+
+
+def published_verdicts() -> pd.DataFrame:
+    """Verdicts on the brain set in ``figures/results``, as `explanation_verdicts`; or no rows."""
+    path = project_root() / "figures" / "results" / "f_verdicts.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=[*TESTS, "passed", "seeds"])
+    table = read_table(path)
+    table = table.query("dataset == @PUBLISHED and split == 'grouped' and fraction == 1")
+    table = table.set_index(["model", "explanation"])[[*TESTS, "passed", "seeds"]]
+    return table.drop(index=list(BASELINES), level="explanation")
+
+
+class Verdicts(NamedTuple):
+    """Verdicts to show: which, and whether they are this run's own."""
+
+    table: pd.DataFrame  #: index (model, explanation), without baselines; no rows if none is known
+    own: bool  #: False: they are published ones
+    said: str  #: what is shown, in a sentence
+
+
+def verdicts_to_show(passed: pd.DataFrame) -> Verdicts:
+    """The verdicts of this run where there is any, else the published ones.
+
+    Args:
+        passed: Of `kdnb.xai.verdicts.explanation_verdicts`.
+    """
+    own = passed.drop(index=list(BASELINES), level="explanation", errors="ignore")
+    if own[list(TESTS)].notna().any(axis=None):
+        return Verdicts(table=own, own=True, said="The verdicts of this run:")
+    none = f"No verdict here: an interval needs {FEW} patients, and so more graded_images."
+    published = published_verdicts()
+    if len(published):
+        none += " Below are the published verdicts, on the real brain images."
+    return Verdicts(table=published, own=False, said=none)
+
+
+def likeness_table(reasons: pd.DataFrame, model: str = STUDENT) -> pd.DataFrame:
+    """How alike a student's maps are to the teacher's, as text: a row per explanation.
+
+    Args:
+        reasons: Of `kdnb.xai.teacher_agreement.agreement_table`.
+        model: Which student.
+
+    Returns:
+        Rank correlations with their 95 % intervals: a column for each kind of case.
+    """
+    rows = reasons.xs("Spearman", level="measure").loc[model]
+    cases = rows.columns.unique(0)
+    table = pd.DataFrame({case: with_intervals(rows[case]) for case in cases})
+    return table.rename(index=graded_name)
+
+
+def measure_name(measure: str) -> str:
+    """What a reader sees of a measure of `kd_question`.
+
+    >>> measure_name("Spearman with the teacher: Grad-CAM")
+    'Spearman with the teacher: Grad-CAM (last layer)'
+    """
+    start, colon, name = measure.partition(": ")
+    return f"{start}{colon}{graded_name(name)}" if colon else measure
+
+
+def verdict_sentence(passed: pd.DataFrame, model: str = STUDENT) -> str:
+    """Which explanations of a model pass most tests, of how many that could be decided.
+
+    Args:
+        passed: Of `kdnb.xai.verdicts.explanation_verdicts`.
+        model: Whose explanations.
+    """
+    verdicts = passed.loc[model].drop(index=list(BASELINES), errors="ignore")[list(TESTS)]
+    decided = verdicts.notna().any()
+    if not decided.any():
+        return (
+            f"Which explanation of the {model} can be trusted, this run cannot tell: too few "
+            "patients for any verdict."
+        )
+    count = int(decided.sum())
+    passes = verdicts.sum(axis=1).astype(int)
+    most = int(passes.max())
+    if most == 0:
+        return f"No explanation of the {model} passes any of the {count} tests that were decided."
+    names = _listed(passes.index[passes == most])
+    whole = "all" if most == count else f"{most} of"
+    said = f"Of {len(verdicts)} explanations of the {model}, {names} "
+    said += f"{'pass' if (passes == most).sum() > 1 else 'passes'} most: {whole} {count} tests."
+    nobody = verdicts.columns[decided & (verdicts.sum() == 0)]
+    if len(nobody):
+        said += f" None passes “{'”, “'.join(nobody)}”."
+    return said
+
+
+def cheat_sentence(marked: pd.DataFrame) -> str:
+    """Which explanations reveal the student that cheats.
+
+    Args:
+        marked: The second table of `kdnb.xai.shortcuts.shortcut_test`.
+    """
+    marked = marked.drop(index=list(BASELINES), errors="ignore")
+    revealing = marked[marked["reveals"] == 1]
+    if revealing.empty:
+        return f"None of {len(marked)} explanations is shown to reveal the student that cheats."
+    best = revealing["difference"].idxmax()
+    row = revealing.loc[best]
+    ends = f"[{percent(row['low'])}, {percent(row['high'])}]"
+    return (
+        f"{len(revealing)} of {len(marked)} explanations reveal the student that cheats, "
+        f"{graded_name(best)} most clearly: {percent(row['difference'])} {ends} more of it lies "
+        "on the tag than with the honest student."
+    )
+
+
+def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
+    """Whether distillation brings the student's maps nearer to the teacher's.
+
+    Args:
+        question: Of `kdnb.xai.teacher_agreement.kd_question`.
+        measure: Of likeness; its rows begin so.
+    """
+    rows = question[question.index.str.startswith(measure)]
+    known = rows.dropna(subset=["low", "high"])
+    if known.empty:
+        return "Whether distillation changes the reasons, this run cannot tell: too few patients."
+    nearer = int((known["low"] > 0).sum())
+    farther = int((known["high"] < 0).sum())
+    widest = known.loc[known["difference"].abs().idxmax()]
+    largest = Interval(widest[["difference", "low", "high"]])
+    name = graded_name(str(widest.name).partition(": ")[2])
+    if nearer > farther:
+        verdict = "brings the student's maps nearer to the teacher's"
+    elif farther > nearer:
+        verdict = "takes the student's maps farther from the teacher's"
+    else:
+        verdict = "is not shown to change the reasons"
+    return (
+        f"Distillation {verdict}: {nearer} of {len(known)} kinds of map are nearer, {farther} "
+        f"farther; the largest change is {largest:+z.2f} in rank correlation ({name})."
+    )
+
+
+def _listed(keys: pd.Index, most: int = 4) -> str:
+    """Names of explanations as a list of words; of many only the first."""
+    names = [graded_name(key) for key in keys]
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"

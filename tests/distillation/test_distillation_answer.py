@@ -1,0 +1,96 @@
+"""The words of notebook 03 on made-up numbers, and the default ladder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb.core.settings import Settings
+from kdnb.distillation.answer import (
+    brief,
+    distillation_answer,
+    ladder_widths,
+    published_controls,
+    published_grid,
+)
+from kdnb.distillation.plots import grid_heatmap, ladder
+
+WORTH = pd.DataFrame(
+    {"difference": [0.2, 0.05], "difference_low": [0.1, 0.01], "difference_high": [0.3, 0.1]},
+    index=["memory", "a student on labels alone"],
+)
+
+
+def grid(gain, low, high, seeds=3):
+    cells = {
+        "alpha": [1.0, 0.7],
+        "temperature": [1.0, 10.0],
+        "seeds": seeds,
+        "val_accuracy": [0.8, 0.9],
+        "accuracy": [0.8, 0.8 + gain],
+        "accuracy_low": 0.7,
+        "accuracy_high": 0.95,
+        "gain": [0.0, gain],
+        "gain_low": [0.0, low],
+        "gain_high": [0.0, high],
+        "p": [1.0, 0.02],
+        "agreement": 0.9,
+        "kl": 0.1,
+        "ece": 0.05,
+    }
+    return pd.DataFrame(cells)
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        ((0.03, 0.01, 0.05), "Yes, here: the teacher adds +3.0 points [+1.0, +5.0]"),
+        ((-0.03, -0.05, -0.01), "No, here the teacher harms"),
+        ((0.01, -0.02, 0.04), "Cannot tell: +1.0 points [-2.0, +4.0]"),
+        ((0.01, np.nan, np.nan), "of too few patients"),
+    ],
+)
+def test_the_answer_says_what_the_interval_shows(gain, said):
+    text, sure = distillation_answer(grid(*gain), WORTH, 40)
+    assert said in text and "nan" not in text
+    assert "not shown to know more" not in text
+    assert sure.startswith("3 seeds and 40 patients, alpha 0.7 and T 10")
+    assert "cannot speak for the method" not in sure
+
+
+def test_one_seed_and_a_weak_teacher_are_said():
+    weak = WORTH.assign(difference_low=-0.01)
+    text, sure = distillation_answer(grid(0.03, 0.01, 0.05, seeds=1), weak, 40)
+    assert "not shown to know more" in text and "cannot speak for the method" in sure
+    assert "Nothing can be told" in distillation_answer(grid(0, 0, 0)[:1], WORTH, 40)[0]
+
+
+def test_a_brief_table_has_its_intervals_as_text():
+    table = brief(grid(0.03, 0.01, 0.05))
+    assert table["gain over labels alone"].tolist()[1] == "+0.030 [+0.010, +0.050]"
+    assert table["accuracy"].tolist()[1] == "0.83 [0.70, 0.95]"
+
+
+def test_the_ladder_has_three_widths_unless_the_student_has_one():
+    assert ladder_widths(Settings.checked({})) == [0.25, 0.5, 1.0]
+    assert ladder_widths(Settings.checked({"width": 0.25})) == [0.125, 0.25]
+    assert ladder_widths(Settings.checked({"widths": [2.0]})) == [2.0]
+    assert ladder_widths(Settings.checked({"student": "as_coded"})) == [1.0]
+
+
+def test_the_same_network_stands_at_the_same_place():
+    rows = []
+    for training in ("KD", "labels alone"):
+        for macs in (10**6, 10**7):
+            row = {"training": training, "macs": macs, "accuracy": 0.8, "low": 0.7, "high": 0.9}
+            rows.append(row)
+    axes = ladder(pd.DataFrame(rows)).figure.axes[0]
+    places = [line.get_xdata().tolist() for line in axes.lines if line.get_marker() in "os"]
+    assert places == [[10**6, 10**7]] * 2
+
+
+def test_published_tables_can_be_shown_where_a_run_has_none():
+    found = published_grid()
+    assert len(found) and "Heatmap of the gain" in grid_heatmap(found).alt
+    assert {"the teacher", "shuffled", "random"} <= set(published_controls().index)

@@ -1,0 +1,45 @@
+"""The words of notebook 04 on made-up numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from kdnb.feature_maps.answer import layers_answer, map_answer
+
+PROBES = pd.DataFrame(
+    {
+        "model": "KD student",
+        "tap": ["conv1", "conv2", "conv3"],
+        "accuracy": [0.5, 0.7, 0.9],
+        "low": [0.4, 0.6, 0.8],
+        "high": [0.6, 0.8, 0.95],
+        "untrained": [0.5, 0.5, 0.6],
+    }
+)
+EARLY = pd.DataFrame({"layer": [1, 2, 2, 3]})
+
+
+def test_the_first_layer_that_beats_the_untrained_network_is_named():
+    said = layers_answer(PROBES, EARLY)
+    assert "From layer 2 of 3 (conv2) on" in said and "70% [60%, 80%]" in said
+    assert said.endswith("Half of the 4 images are decided at layer 2 or before.")
+
+
+def test_no_layer_and_no_interval_are_said():
+    assert "At no layer" in layers_answer(PROBES.assign(untrained=0.9), EARLY)
+    blind = layers_answer(PROBES.assign(low=np.nan), EARLY)
+    assert "so few patients cannot tell" in blind and "nan" not in blind
+    assert "even the last probe" in layers_answer(PROBES, pd.DataFrame({"layer": [4, 4, 1]}))
+
+
+def test_the_map_is_said_to_be_blind_to_the_class():
+    switch = pd.DataFrame({"Grad-CAM": [0.5, -0.2]}, index=["conv1", "conv2"])
+    assert "Grad-CAM's at the last layer correlate by -0.20" in map_answer(switch, None)
+    inside = pd.DataFrame(
+        {"average map": [0.2, 0.1], "the mask's share": [0.03, 0.03]}, index=["conv1", "conv2"]
+    )
+    said = map_answer(switch * np.nan, inside)
+    assert "nan" not in said and said.endswith(
+        "(conv1) 20% of it lies on what defines the class, which is 3.0% of the image."
+    )

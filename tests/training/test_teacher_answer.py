@@ -1,0 +1,90 @@
+"""Wrong answers, the step that trains, and the words of notebook 02 on made-up numbers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from kdnb.core.statistics import Interval
+from kdnb.training.answer import confusion_sentence, teacher_answer, wrong_answers
+from kdnb.training.fit import train_step
+from kdnb.training.plots import error_pairs, why_no_reliability
+from kdnb.training.students import FiveConv
+
+ACCURACY = Interval((0.9, 0.85, 0.94))
+
+
+def test_the_surest_wrong_answer_comes_first():
+    logits = np.array([[0.0, 1.0], [0.0, 5.0], [9.0, 0.0], [3.0, 0.0]])
+    found = wrong_answers(logits, np.array([0, 0, 0, 1]))
+    assert [one.place for one in found] == [1, 3, 0]
+    assert (found[0].truth, found[0].answer) == (0, 1) and found[0].sure > 0.99
+    assert len(wrong_answers(logits, np.array([0, 0, 0, 1]), count=2)) == 2
+
+
+def test_the_pair_that_is_mixed_up_most_is_named_and_no_error_is_said():
+    names = ["a", "b", "c"]
+    matrix = pd.DataFrame([[5, 1, 4], [0, 9, 1], [0, 0, 7]], index=names, columns=names)
+    assert confusion_sentence(matrix).endswith("a is taken for c: in 4 of 10 images.")
+    right = pd.DataFrame(np.diag([3, 4, 5]), index=names, columns=names)
+    assert confusion_sentence(right).startswith("None of the 12 answers is wrong")
+
+
+@pytest.mark.parametrize(
+    ("above", "said"),
+    [
+        ((0.05, 0.01, 0.09), "It beats a small student on labels alone, by +5.0 points"),
+        ((-0.05, -0.09, -0.01), "It is worse than a small student"),
+        ((0.01, -0.03, 0.05), "It is not shown to be better"),
+        ((0.01, np.nan, np.nan), "so few patients cannot tell"),
+    ],
+)
+def test_the_answer_says_what_the_interval_shows(above, said):
+    text, sure = teacher_answer(ACCURACY, 0.6, Interval(above), "grouped")
+    assert said in text and "90%" in text and "nan" not in text + sure
+    assert "above memory" in sure and "not clearly" not in sure
+
+
+def test_a_split_by_image_is_not_said_to_be_of_unseen_patients():
+    text, sure = teacher_answer(ACCURACY, 0.9, Interval((0.0, -0.1, 0.1)), "random")
+    assert "never seen" not in text and "patients may be on both sides" in sure
+    assert "not clearly above memory" in sure
+
+
+def test_one_step_is_forward_loss_backward_step():
+    torch.manual_seed(0)
+    model = FiveConv(3, 0.25).train()
+    by_hand = FiveConv(3, 0.25).train()
+    by_hand.load_state_dict(model.state_dict())
+    images = torch.randn(4, 3, 32, 32)
+    targets = torch.tensor([0, 1, 2, 0])
+    optimiser = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    loss = cross_entropy(by_hand(images), targets)
+    loss.backward()
+    optimiser.step()
+    value, logits = train_step(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        images,
+        partial(cross_entropy, target=targets),
+    )
+    assert value == loss.item() and not logits.requires_grad
+    for own, other in zip(model.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+
+
+def test_a_diagram_of_one_dot_is_a_sentence():
+    sure = np.tile([0.97, 0.03], (5, 1))
+    assert "of one confidence (a 0.97)" in why_no_reliability({"a": sure})
+    assert not why_no_reliability({"a": sure, "b": np.array([[0.6, 0.4], [0.9, 0.1]])})
+
+
+def test_pairs_say_both_titles():
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    picture = error_pairs(images, images, ["true: a\nsays b 0.99"], ["twin: b"])
+    assert "true: a says b 0.99, nearest twin: b" in picture.alt and picture.pixels
