@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kdnb.core.statistics import Interval, unpaired_difference
+from kdnb.core.statistics import Difference, Interval, unpaired_difference
 from kdnb.xai.baselines import BASELINES
 
 __all__ = ["findings"]
@@ -235,6 +235,8 @@ def _told(name: str, interval: Interval, sign: str = "", seeds: int | None = Non
         sign: "+" for a difference, which is bold where it is sure.
         seeds: How many are behind it, where that is known.
     """
+    if sign:
+        interval = Difference(interval)
     text = f"{NAMES.get(name, name)} {interval:{sign}z.3f}"
     if seeds == 1:  # its interval is of patients alone: other seeds may well have the other sign
         return f"{text} (one seed)"
