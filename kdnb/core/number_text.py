@@ -1,11 +1,15 @@
-"""Numbers as text, with the digits that a reader needs; the widgets' browser side writes the same.
+"""Numbers as text, with the digits that a reader needs (notebooks 01-07).
 
-Used by the layer report and the widgets (notebooks 03-05).
+The widgets' browser side writes `number` and `probability` in the same way.
 """
 
 from __future__ import annotations
 
-__all__ = ["number", "plus", "probability"]
+import math
+
+__all__ = ["number", "percent", "plus", "probability", "short", "times"]
+
+THOUSANDS = ("", " k", " M", " G", " T")  # of a large number, as engineers write it
 
 
 def number(value: float) -> str:
@@ -36,3 +40,40 @@ def probability(value: float) -> str:
     '0.13'
     """
     return f"{value + 1e-12:.2f}"
+
+
+def short(value: float) -> str:
+    """Three significant digits, of large numbers with k, M or G; counts below a million are whole.
+
+    >>> short(30932369408), short(1573188), short(0.98765), short(5031), short(48000.4)
+    ('30.9 G', '1.57 M', '0.988', '5,031', '48.0 k')
+    """
+    if isinstance(value, int) and abs(value) < 10**6:
+        return f"{value:,}"
+    size = abs(value)
+    if not math.isfinite(size):
+        return str(value)
+    steps = min(int(math.log10(size) // 3), len(THOUSANDS) - 1) if size >= 10_000 else 0
+    scaled = value / 1000**steps
+    power = math.floor(math.log10(abs(scaled))) if scaled else 0
+    text = f"{scaled:.{max(0, 2 - power)}f}" if power >= -4 else f"{scaled:.2e}"
+    return f"{text}{THOUSANDS[steps]}"
+
+
+def percent(value: float) -> str:
+    """A share in percent, with one digit behind the point where it is close to none or all.
+
+    >>> percent(0.417), percent(0.994), percent(1), percent(0.004)
+    ('42%', '99.4%', '100%', '0.4%')
+    """
+    near_an_end = 0 < value < 0.05 or 0.95 < value < 1
+    return f"{value:.1%}" if near_an_end else f"{value:.0%}"
+
+
+def times(value: float) -> str:
+    """A factor with two significant digits, whole from 10 on.
+
+    >>> times(4.391), times(169.6), times(0.6234)
+    ('4.4', '170', '0.62')
+    """
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

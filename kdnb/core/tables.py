@@ -1,4 +1,4 @@
-"""Tables: read again as they were saved, and folded away where they are long (all notebooks)."""
+"""Tables: read again as they were saved; shown short, and folded where long (all notebooks)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import csv
 import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
 
-__all__ = ["csv_text", "folded", "harmless", "read_table"]
+from kdnb.core.number_text import short
+
+__all__ = ["csv_text", "folded", "harmless", "paragraphs", "read_table", "shown", "with_intervals"]
+
+OPEN_ROWS = 12  # of a table that is not folded away
 
 # what a spreadsheet may take for a formula; a number, or one with its interval, is none
 FORMULA = re.compile(r"[=@\t\r]|[+-](?!(\d+\.?\d*(e[+-]?\d+)?|inf|nan)($| [\[(]))")
@@ -30,6 +34,82 @@ def folded(table: pd.DataFrame, title: str) -> HTML:
     True
     """
     return HTML(f"<details><summary>{html.escape(title)}</summary>{table.to_html()}</details>")
+
+
+def shown(table: pd.DataFrame, title: str = "", nothing: str = "Nothing is known here.") -> HTML:
+    """A table for the end of a notebook cell: three significant digits, and no column of nothing.
+
+    Rows and columns in which nothing is known are left out, and named below the table. A table of
+    more than `OPEN_ROWS` rows is folded away behind its title.
+
+    Args:
+        table: Any.
+        title: Of what it shows; obligatory where it may be long.
+        nothing: Said in place of a table without any content.
+
+    >>> shown(pd.DataFrame({"a": [float("nan")]}), nothing="No pairs.").data
+    '<p>No pairs.</p>'
+    """
+    known = table.notna() & (table.astype(object) != "")
+    rows = known.any(axis=1)
+    columns = known.any(axis=0)
+    if not rows.any():
+        return HTML(f"<p>{html.escape(nothing)}</p>")
+    text = table.loc[rows, columns].apply(_as_text)
+    with pd.option_context("display.max_colwidth", None):
+        body = f'<div style="overflow-x:auto">{text.to_html()}</div>'
+    left_out = [_said(name) for name in [*table.index[~rows], *table.columns[~columns]]]
+    if left_out:
+        body += f"<p>Not known here: {html.escape('; '.join(dict.fromkeys(left_out)))}.</p>"
+    if len(text) <= OPEN_ROWS:
+        return HTML(body)
+    summary = html.escape(title or f"a table of {len(text)} rows")
+    return HTML(f"<details><summary>{summary}</summary>{body}</details>")
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """A column as text; numbers that are all whole are written so."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    is_number = pd.api.types.is_numeric_dtype(column) or numbers.notna().equals(column.notna())
+    if not is_number or pd.api.types.is_bool_dtype(column):
+        return column.astype(object).where(column.notna(), "–")
+    known = numbers.dropna()
+    whole = (known == known.round()).all()
+    texts = [short(int(value) if whole else float(value)) for value in known]
+    return pd.Series(texts, index=known.index, dtype=object).reindex(column.index, fill_value="–")
+
+
+def _said(name: object) -> str:
+    return ", ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def with_intervals(
+    table: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high"
+) -> pd.Series:
+    """Values with 95 % intervals as text, two digits each; the value alone where none is known.
+
+    >>> with_intervals(pd.DataFrame({"value": [0.5], "low": [0.4], "high": [0.62]})).tolist()
+    ['0.50 [0.40, 0.62]']
+    """
+    texts = []
+    for number, start, end in table[[value, low, high]].to_numpy(float):
+        if pd.isna(number):
+            texts.append("")
+        elif pd.isna(start):
+            texts.append(f"{number:z.2f}")
+        else:
+            texts.append(f"{number:z.2f} [{start:z.2f}, {end:z.2f}]")
+    return pd.Series(texts, index=table.index, name=value)
+
+
+def paragraphs(texts: Iterable[str]) -> HTML:
+    """Sentences as they are read in a book: one paragraph each, broken between words.
+
+    >>> paragraphs(["a < b"]).data
+    '<p class="tex2jax_ignore mathjax_ignore" style="max-width:45em">a &lt; b</p>'
+    """
+    start = '<p class="tex2jax_ignore mathjax_ignore" style="max-width:45em">'
+    return HTML("".join(f"{start}{html.escape(text)}</p>" for text in texts))
 
 
 def csv_text(table: pd.DataFrame, *, index: bool, float_format: str | None = "%.6g") -> str:

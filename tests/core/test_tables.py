@@ -1,8 +1,8 @@
-"""Tables that are read back as they were written."""
+"""Tables that are read back as they were written, and shown so that they say something."""
 
 import pandas as pd
 
-from kdnb.core.tables import csv_text, read_table
+from kdnb.core.tables import csv_text, read_table, shown, with_intervals
 
 
 def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
@@ -24,3 +24,33 @@ def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
         *"ifffi"
     ]
     assert read_table(tmp_path / "t.csv", types={"plain": str})["plain"].tolist() == ["1", "2"]
+
+
+def test_a_table_shows_no_column_and_no_row_of_nothing_and_names_them():
+    table = pd.DataFrame(
+        {"score": [0.123456, None], "unknown": [None, None], "macs": [30932369408, 1573188.0]},
+        index=["vgg", "five"],
+    )
+    table.loc["gone"] = None
+    html = shown(table).data
+    assert "NaN" not in html and "nan" not in html
+    assert "<td>0.123</td>" in html and "<td>30.9 G</td>" in html and "<td>–</td>" in html
+    assert "Not known here: gone; unknown." in html
+    assert shown(table[["unknown"]], nothing="No <pairs>.").data == "<p>No &lt;pairs&gt;.</p>"
+
+
+def test_a_long_table_is_folded_away_and_a_short_one_is_not():
+    long = pd.DataFrame({"images": range(13), "class": ["a<b"] * 13})
+    assert shown(long, "all <classes>").data.startswith("<details><summary>all &lt;classes&gt;")
+    short = shown(long.head(12), "unused").data
+    assert "<details>" not in short and "a&lt;b" in short and "<td>11</td>" in short
+
+
+def test_names_that_look_like_numbers_are_shown_as_they_are():
+    html = shown(pd.DataFrame({"class": ["001", "x"], "flag": [True, False]})).data
+    assert "<td>001</td>" in html and "<td>True</td>" in html
+
+
+def test_intervals_as_text_say_nothing_of_what_is_not_known():
+    table = pd.DataFrame({"value": [0.5, 0.25, None], "low": [0.4, None, None], "high": [0.6] * 3})
+    assert with_intervals(table).tolist() == ["0.50 [0.40, 0.60]", "0.25", ""]
