@@ -12,6 +12,8 @@ from kdnb.batch.papermill_runs import run_notebook
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.progress import say, track
+from kdnb.core.report import write_report
+from kdnb.core.results_folder import Results
 from kdnb.core.runs import Run, atomic_path
 from kdnb.core.settings import Settings
 
@@ -52,12 +54,22 @@ def run_notebooks(settings: Settings, explicit: Mapping[str, Any]) -> tuple[Path
         declared = parameters_of(notebook)
         chosen = {name: value for name, value in values.items() if name in declared}
         upstream = [image_set.hash, token, *(run.id for run in done)]
-        run = run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name)
+        try:
+            run = run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name)
+        except UserError as error:
+            raise UserError(f"{error}{_so_far(results)}") from error
         done.append(run)
         say(f"{notebook.stem}: {'reused' if run.reused else f'{run.seconds:.0f} s'}")
     for run, notebook in zip(done, notebooks(), strict=True):
         shutil.copy(run.path(notebook.name), results.folder)
     return results.folder / "report.html", results.load("07_summary")
+
+
+def _so_far(results: Results) -> str:
+    """Where the report of a study that is not done lies, as the end of a sentence."""
+    if not (results.folder / "manifest.json").is_file():
+        return ""
+    return f"; the report of what is done: {write_report(results)}"
 
 
 def _require_taken(explicit: Mapping[str, Any]) -> None:

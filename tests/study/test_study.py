@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -206,3 +207,22 @@ def test_publishing_names_the_results_and_trains_nothing(tmp_path, monkeypatch, 
     with pytest.raises(UserError):  # no results yet, or no data/registry.toml there
         publish_study(profile="smoke", runs_dir=str(tmp_path / "runs"))
     assert made(tmp_path / "runs") == []
+
+
+def test_a_study_that_fails_leaves_a_report_of_what_is_done(settings, tmp_path, monkeypatch):
+    whole = import_module("kdnb.study.whole_study")
+    chosen = settings.model_copy(update={"runs_dir": str(tmp_path)})
+    results = Study(chosen).results
+
+    def run(notebook, *_):
+        if notebook.stem == "00_start_here":
+            raise UserError("it failed")
+
+    monkeypatch.setattr(whole, "run_notebook", run)
+    with pytest.raises(UserError, match="^it failed$"):
+        whole.run_notebooks(chosen, {})
+    results.table("01_audit", pd.DataFrame({"a": [1]}))
+    with pytest.raises(UserError, match="^it failed; the report of what is done: ") as error:
+        whole.run_notebooks(chosen, {})
+    page = Path(str(error.value).rpartition(": ")[2]).read_text("utf-8")
+    assert "nothing is here yet of 02_teacher" in page
