@@ -33,6 +33,7 @@ __all__ = [
     "say_nothing",
     "score_bars",
     "show",
+    "show_folded",
     "silent_words",
 ]
 
@@ -92,6 +93,12 @@ def show(picture: Picture, png: bytes | None = None) -> HTML:
     source = png_uri(png or png_of(picture))
     plt.close(picture.figure)
     return HTML(f'<img alt="{alt}" src="{source}" style="max-width:100%">')
+
+
+def show_folded(picture: Picture, title: str) -> HTML:
+    """The picture behind a line that opens it, for the end of a notebook cell."""
+    shown = show(picture).data
+    return HTML(f"<details><summary>{html.escape(title)}</summary>{shown}</details>")
 
 
 def plain(text: object) -> str:
