@@ -58,7 +58,7 @@ def write_report(results: Results) -> Path:
     of_profile = dict(Settings.checked({"profile": settings.get("profile", "quick")}))
     return write_page(
         results.folder / "report.html",
-        title=f"Can a small network show how it decides? {settings['dataset']}",
+        title=f"{settings['dataset']}: can a small network show how it decides?",
         lead=_lead(results, listed),
         sections=[_section(chapter, results.folder, listed) for chapter in CHAPTERS],
         settings=settings_html(settings, of_profile),

@@ -87,13 +87,13 @@ STATIONS = (
     Station(
         name="Teacher",
         notebook="02",
-        words="A network of 121 layers learns to name the class.",
+        words="A large network learns to name the class.",
         drawing=_network(18, ORANGE),
     ),
     Station(
         name="Student",
         notebook="03",
-        words="Five layers learn from the labels and from the teacher's answers.",
+        words="A small network learns from the labels and from the teacher's answers.",
         drawing=_network(5, BLUE),
     ),
     Station(
