@@ -17,7 +17,7 @@ from PIL import Image
 
 from kdnb.core.errors import UserError
 from kdnb.core.number_text import short
-from kdnb.core.statistics import Interval
+from kdnb.core.statistics import Difference, Interval
 
 __all__ = [
     "PALETTE",
@@ -34,6 +34,7 @@ __all__ = [
     "say_nothing",
     "score_bars",
     "show",
+    "show_folded",
     "silent_words",
 ]
 
@@ -95,6 +96,12 @@ def show(picture: Picture, png: bytes | None = None) -> HTML:
     return HTML(f'<img alt="{alt}" src="{source}" style="max-width:100%">')
 
 
+def show_folded(picture: Picture, title: str) -> HTML:
+    """The picture behind a line that opens it, for the end of a notebook cell."""
+    shown = show(picture).data
+    return HTML(f"<details><summary>{html.escape(title)}</summary>{shown}</details>")
+
+
 def plain(text: object) -> str:
     """A name for a figure that is drawn as it is: matplotlib takes text between "$" for a formula.
 
@@ -136,7 +143,8 @@ def score_bars(
     """Values with 95 % intervals as dots with bars, one row per model; the leak meter as a line.
 
     ``scores`` has an index of models and columns value, low, high; ``label`` says what the values
-    are. The line named ``reference_name`` stands at ``reference``.
+    are. The line named ``reference_name`` stands at ``reference``; where that is 0, the values are
+    differences.
     """
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
     rows = np.arange(len(scores))
@@ -164,7 +172,8 @@ def score_bars(
     axes.set(yticks=rows, yticklabels=scores.index.map(plain), ylim=(len(rows) - 0.4, -0.6))
     axes.set(xlabel=f"{label} ({shown})")
     columns = scores[["value", "low", "high"]]
-    said = "; ".join(f"{name} {Interval(row)}" for name, row in columns.iterrows())
+    kind = Difference if reference == 0 else Interval
+    said = "; ".join(f"{name} {kind(row)}" for name, row in columns.iterrows())
     return Picture(figure, f"{label[:1].upper()}{label[1:]} with {shown}: {said}.{line}")
 
 

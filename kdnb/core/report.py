@@ -1,110 +1,140 @@
-"""The study's report: one HTML page that opens by itself, with all tables and pictures (07)."""
+"""The study's report: one question per screen, each with its answer and one picture (07)."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from jinja2 import Environment, PackageLoader
-
+from kdnb.core.answers import QUESTIONS, answer_in
 from kdnb.core.errors import UserError
-from kdnb.core.plots import png_uri
+from kdnb.core.page import PagePicture, Section, Table, page_table, write_page
 from kdnb.core.results_folder import Results
-from kdnb.core.runs import atomic_path, environment, read_json, write_json
+from kdnb.core.runs import read_json, write_json
+from kdnb.core.settings import Settings
+from kdnb.core.settings_table import settings_html
 from kdnb.core.tables import read_table
+from kdnb.core.way import way_html
 
-__all__ = ["SECTIONS", "html_table", "publish", "write_page", "write_report"]
+__all__ = ["CHAPTERS", "publish", "write_report"]
 
-# files are named after their notebook: "03_scores.csv"
-SECTIONS = {
-    "07": "What came out",
-    "01": "The data and what leaks",
-    "02": "The teacher",
-    "03": "Distillation",
-    "04": "Feature maps, layer by layer",
-    "05": "Explanations put to the test",
-    "06": "What it costs",
-}
+
+@dataclass(frozen=True)
+class Chapter:
+    """A screen of the report, filled by one notebook."""
+
+    name: str
+    notebook: str  #: its file's name without ending; its files begin with the same number
+
+    @property
+    def number(self) -> str:
+        """Of the notebook."""
+        return self.notebook[:2]
+
+
+CHAPTERS = (
+    Chapter(name="Data", notebook="01_data"),
+    Chapter(name="Teacher", notebook="02_teacher"),
+    Chapter(name="Student", notebook="03_distillation"),
+    Chapter(name="Layers", notebook="04_feature_maps"),
+    Chapter(name="Explanations", notebook="05_xai"),
+    Chapter(name="Cost", notebook="06_efficiency"),
+    Chapter(name="What came out", notebook="07_results"),
+)
 
 
 def write_report(results: Results) -> Path:
     """Write ``report.html`` beside the tables and pictures it shows, and return its path.
 
+    Of a study that is not done yet it says what is missing and shows the rest.
+
     Raises:
         UserError: If the results folder holds nothing yet.
     """
     listed = _manifest(results)
-    names = sorted(listed, key=lambda name: listed[name]["order"])
-    sections = []
-    for number, title in SECTIONS.items():
-        files = [results.folder / name for name in names if name.startswith(number)]
-        section = _section(title, files, listed)
-        if section["tables"] or section["pictures"]:
-            sections.append(section)
     settings = results.parameters
-    intervals = "Intervals are 95 % bootstrap intervals over patients or families"
-    if "widening" in settings:
-        intervals += (
-            f", made {settings['widening']:.2f} times as wide: runs of numbers stand for the "
-            "patients, and one patient may be in several"
-        )
+    of_profile = dict(Settings.checked({"profile": settings.get("profile", "quick")}))
     return write_page(
         results.folder / "report.html",
-        title=f"Knowledge distillation and what it explains: {settings['dataset']}",
-        lead=(
-            f"Profile {settings['profile']}, split {settings['split']}, seed {settings['seed']}. "
-            f"{intervals}."
-        ),
-        sections=sections,
-        settings=settings,
+        title=f"{settings['dataset']}: can a small network show how it decides?",
+        lead=_lead(results, listed),
+        sections=[_section(chapter, results.folder, listed) for chapter in CHAPTERS],
+        settings=settings_html(settings, of_profile),
+        way=way_html(),
     )
 
 
-def _section(title: str, files: Iterable[Path], listed: Mapping[str, Any]) -> dict[str, Any]:
-    """A section of the page as `write_page` takes it.
+def _lead(results: Results, listed: Mapping[str, Any]) -> str:
+    """What holds for the whole page: the settings, the intervals, and what is not done."""
+    settings = results.parameters
+    said = [
+        f"Profile {settings['profile']}, split {settings['split']}, seed {settings['seed']}.",
+        "Numbers in brackets are 95 % intervals over patients or families.",
+    ]
+    if "widening" in settings:
+        said.append(
+            f"They are made {settings['widening']:.2f} times as wide: runs of numbers stand for "
+            "the patients, and one patient may be in several."
+        )
+    missing = [chapter.notebook for chapter in CHAPTERS if not _files(chapter, listed)]
+    if missing:
+        said.append(f"This study is not done: nothing is here yet of {', '.join(missing)}.")
+    return " ".join(said)
 
-    Args:
-        title: Its heading.
-        files: Tables and pictures in order.
-        listed: The manifest, which knows the alt texts.
-    """
+
+def _files(chapter: Chapter, listed: Mapping[str, Any]) -> list[str]:
+    """The files that a chapter's notebook left, in order."""
+    own = [name for name in listed if name.startswith(chapter.number)]
+    return sorted(own, key=lambda name: listed[name]["order"])
+
+
+def _section(chapter: Chapter, folder: Path, listed: Mapping[str, Any]) -> Section:
+    """The screen of a chapter, from what its notebook left."""
+    names = _files(chapter, listed)
+    answer = answer_in(folder, chapter.number)
+    if not names:
+        return Section(
+            name=chapter.name,
+            question=QUESTIONS[chapter.number],
+            missing=f"Not done yet. Run the notebook {chapter.notebook}, or the whole study.",
+        )
+    pictures = {}
     tables = []
-    pictures = []
-    for file in files:
-        if file.suffix == ".csv":
-            heading = file.stem[3:].replace("_", " ").capitalize()
-            tables.append(html_table(heading, read_table(file)))
-        else:
-            pictures.append({"alt": listed[file.name]["alt"], "uri": png_uri(file.read_bytes())})
-    return {"title": title, "tables": tables, "pictures": pictures}
-
-
-def write_page(path: Path, *, title: str, lead: str, sections: list[dict], settings: dict) -> Path:
-    """Write one self-contained HTML page that ends with the settings, versions and machine.
-
-    Each section has ``title``, ``tables`` (as `html_table` makes them) and ``pictures`` (``alt``,
-    ``uri``).
-    """
-    templates = Environment(autoescape=True, loader=PackageLoader("kdnb.core", ""))
-    page = templates.get_template("report.html.j2").render(
-        title=title,
-        lead=lead,
-        sections=sections,
-        environment=environment(),
-        settings=pd.Series(settings, name="value").to_frame().to_html(border=0),
+    for name in names:
+        if name.endswith(".png"):
+            alt = listed[name]["alt"]
+            pictures[name] = PagePicture(alt=alt, png=(folder / name).read_bytes(), file=name)
+        elif name.endswith(".csv"):
+            tables.append(_table(folder / name))
+    leading = f"{answer.figure}.png" if answer and answer.figure else next(iter(pictures), "")
+    missing = f"The notebook {chapter.notebook} left no answer in words. Run it to its end."
+    return Section(
+        name=chapter.name,
+        question=answer.question if answer else QUESTIONS[chapter.number],
+        answer=answer.text if answer else "",
+        sure=answer.sure if answer else "",
+        missing="" if answer else missing,
+        picture=pictures.get(leading),
+        tables=tables,
+        pictures=[picture for name, picture in pictures.items() if name != leading],
+        runs=_runs(names, listed),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
-def html_table(title: str, table: pd.DataFrame) -> dict:
-    """A table as a section of a page takes it: ``title``, ``html``."""
-    html = table.to_html(index=False, border=0, na_rep="–", float_format="%.4g")
-    return {"title": title, "html": html}
+def _table(path: Path) -> Table:
+    """A saved table for the page."""
+    title = path.stem[3:].replace("_", " ").capitalize()
+    return page_table(title, read_table(path), file=path.name)
+
+
+def _runs(names: Sequence[str], listed: Mapping[str, Any]) -> list[str]:
+    """The ids of the runs behind some files, each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        found.update(dict.fromkeys(listed[name]["runs"]))
+    return list(found)
 
 
 def publish(results: Results, folder: Path, name: str = "", *, replace: bool = True) -> list[Path]:

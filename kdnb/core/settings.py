@@ -327,11 +327,12 @@ did you mean alpha?
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def table(self) -> Any:
-        """The settings as a two-column table for display (``pandas.DataFrame``)."""
-        import pandas as pd
+        """What was chosen, the rest folded away, for display (``IPython.display.HTML``)."""
+        from IPython.display import HTML
 
-        values = {name: str(value) for name, value in self}
-        return pd.DataFrame({"value": values}).rename_axis("parameter")
+        from kdnb.core.settings_table import settings_html
+
+        return HTML(settings_html(dict(self), dict(type(self)(profile=self.profile))))
 
 
 def _explain(cls: type[BaseModel], item: Mapping[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 Intervals resample *groups* (patients or families), since images of one patient are not independent.
 A percentile bootstrap of few groups is too narrow: its ends are taken further out (`_tail`). Where
-names only come near to patients, `Groups` says how much wider intervals must be.
+names only come near to patients, `Groups` says how much wider intervals must be. Where every
+answer is right, or every one wrong, a bootstrap has no width: `with_unseen` is the rule for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -16,20 +17,20 @@ import pandas as pd
 from scipy import special, stats
 
 __all__ = [
+    "Difference",
     "FEW",
     "Groups",
     "Interval",
     "Statistic",
-    "certain_end",
     "group_bootstrap",
-    "holm",
     "interval_table",
-    "p_of_interval",
     "paired_test",
     "seed_interval",
     "share_interval",
     "softmax",
+    "trials",
     "unpaired_difference",
+    "with_unseen",
 ]
 
 FEW = 5  # groups that an interval over groups needs at least
@@ -88,6 +89,38 @@ class Interval(tuple):
         """The three as columns ``name``, ``name_low``, ``name_high``."""
         value, low, high = self
         return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+class Difference(Interval):
+    """One model's score minus another's on the same images, with its 95 % interval.
+
+    Where no image tells the two apart, that is what it says: their difference has no interval.
+
+    Attributes:
+        groups: Number of patients or families behind it; 0 where that is not known.
+
+    >>> print(Difference((0.02, -0.01, 0.05)), "|", Difference((0.0, 0.0, 0.0), groups=12))
+    0.020 [-0.010, 0.050] | cannot be told apart on 12 patients or families
+    """
+
+    groups: int
+
+    def __new__(cls, values: Iterable[float], groups: int = 0) -> Difference:
+        """From value, low and high, and how many groups stand behind them."""
+        made = super().__new__(cls, values)
+        made.groups = groups
+        return made
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether it is zero on every image, and so in every draw."""
+        return tuple(self) == (0, 0, 0)
+
+    def __format__(self, how: str) -> str:
+        if not self.is_tie:
+            return super().__format__(how)
+        seen = f" on {self.groups} patients or families" if self.groups else ""
+        return f"cannot be told apart{seen}"
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -237,37 +270,83 @@ def _weights(groups: int, seed: int) -> np.ndarray:
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=repeats).astype(float)
 
 
-def share_interval(hits: np.ndarray, groups: Groups | np.ndarray, *, seed: int = 0) -> Interval:
+def share_interval(
+    hits: np.ndarray, groups: Groups | np.ndarray, *, seed: int = 0, least: int = 1
+) -> Interval:
     """Share of hits (S, N) over seeds and images with its 95 % interval, in [0, 1].
 
-    As `seed_interval`. Where nothing or everything hits, the interval is Clopper-Pearson's, see
-    `certain_end`.
+    As `seed_interval`. Where nothing or everything hits, the interval is one-sided and known also
+    of few groups, see `with_unseen`.
+
+    Args:
+        hits: (S, N) 1 for a hit, 0 for none, NaN for an image that is left out.
+        groups: (N,) the patient or family of each image.
+        seed: Of the bootstrap draws.
+        least: Groups that such a one-sided interval needs at least.
 
     >>> print(share_interval(np.zeros((3, 5)), np.arange(5)))
     0.000 [0.000, 0.522]
     """
+    interval = seed_interval(hits, groups, bounds=(0, 1), seed=seed)
     known = ~np.isnan(hits).any(axis=0)
+    if not known.any() or np.ptp(hits[:, known]) > 0:
+        return interval
     of_known = Groups.of(groups)[known]
-    count = len(np.unique(of_known.names))
-    if count >= FEW and np.ptp(hits[:, known]) == 0:
-        end = certain_end(of_known)
-        if hits[:, known].all():
-            return Interval((1.0, end, 1.0))
-        return Interval((0.0, 0.0, 1 - end))
-    return seed_interval(hits, groups, bounds=(0, 1), seed=seed)
+    if len(np.unique(of_known.names)) < least:
+        return interval
+    return with_unseen(interval, trials(of_known), unlike=1 - interval[0])
 
 
-def certain_end(groups: Groups | np.ndarray) -> float:
-    """Lower end of the 95 % interval of a share of which every hit is one: Clopper-Pearson's.
+def with_unseen(interval: Interval, trials: float, unlike: float) -> Interval:
+    """The interval of a score of answers that are all right, or all wrong: one-sided.
 
-    For as many trials as there are groups, divided by the square of their widening.
+    Every patient seen was alike, but a share of all patients may be unlike them. That share reaches
+    from 0 to 1 minus the lower end of Clopper and Pearson's interval (Biometrika 1934), which is
+    about 3.7 / trials: a rule of three. The score's end moves towards what such patients score.
 
-    >>> round(certain_end(np.arange(5)), 3), round(certain_end(Groups(np.arange(20), 2.0)), 3)
-    (0.478, 0.478)
+    Args:
+        interval: The value, and what the bootstrap says of it: nothing (NaN), or no width, or the
+            width that it has beside its answers being right.
+        trials: Number of `trials`, above 0.
+        unlike: The score of patients that are unlike all that were seen.
+
+    >>> print(with_unseen(Interval((1.0, 1.0, 1.0)), trials=12, unlike=0.0))
+    1.000 [0.735, 1.000]
+    >>> print(with_unseen(Interval((0.0, np.nan, np.nan)), trials=3, unlike=1.0))
+    0.000 [0.000, 0.708]
+    """
+    value, low, high = interval
+    low = value if np.isnan(low) else low
+    high = value if np.isnan(high) else high
+    share = 1 - float(stats.beta.ppf((1 - LEVEL) / 2, trials, 1))
+    if unlike < value:
+        low = (1 - share) * low + share * unlike
+    else:
+        high = (1 - share) * high + share * unlike
+    return Interval((value, low, high))
+
+
+def trials(groups: Groups | np.ndarray, targets: np.ndarray | None = None) -> float:
+    """Independent trials behind images: their groups, divided by the square of their widening.
+
+    Args:
+        groups: (N,) the patient or family of each image.
+        targets: (N,) class indices, for a score that is a mean over classes: each class then counts
+            as many groups as the rarest one has. A mean of shares p is at least their geometric
+            mean, so for a mean recall this is on the safe side.
+
+    >>> trials(np.array([0, 0, 1, 2])), trials(Groups(np.arange(20), 2.0))
+    (3.0, 5.0)
+    >>> trials(np.arange(10), np.array([0] * 8 + [1] * 2))
+    4.0
     """
     groups = Groups.of(groups)
-    trials = len(np.unique(groups.names)) / groups.widening**2
-    return float(stats.beta.ppf((1 - LEVEL) / 2, trials, 1))
+    count = len(np.unique(groups.names))
+    if targets is not None:
+        classes = np.unique(targets)
+        rarest = min(len(np.unique(groups.names[targets == one])) for one in classes)
+        count = min(count, rarest * len(classes))
+    return count / groups.widening**2
 
 
 def paired_test(
@@ -295,43 +374,6 @@ def paired_test(
         signs = 2.0 * rng.integers(0, 2, size=block, dtype=np.int8) - 1
         as_large += int((groups.widening * np.abs(signs @ sums) >= observed).sum())
     return (1 + as_large) / (1 + repeats)
-
-
-def p_of_interval(interval: Interval) -> float:
-    """Two-sided p of "zero": of a normal distribution with the width of the 95 % interval.
-
-    >>> round(p_of_interval(Interval((0.02, 0.0, 0.04))), 3)
-    0.05
-    """
-    value, low, high = interval
-    error = (high - low) / (2 * stats.norm.ppf(0.975))
-    if not error > 0:  # no interval, or one without width: it can tell nothing
-        return np.nan
-    return float(2 * stats.norm.sf(abs(value) / error))
-
-
-def holm(p_values: Sequence[float], count: int = 0) -> np.ndarray:
-    """p (N,) corrected for N comparisons, so that any false finding has the chance that is stated.
-
-    Holm (1979): the smallest times N, the next times N - 1, and so on; never less than one before.
-    NaN stays, and counts as a comparison.
-
-    Args:
-        p_values: Of the comparisons.
-        count: How many were planned; while some are missing, every p is multiplied by all.
-
-    >>> holm([0.01, 0.04, 0.03]).round(3).tolist(), holm([0.01], count=4).tolist()
-    ([0.03, 0.06, 0.06], [0.04])
-    """
-    values = np.asarray(p_values, dtype=float)
-    if len(values) < count:
-        return np.minimum(values * count, 1)
-    order = np.argsort(values, kind="stable")  # NaN last
-    factors = len(values) - np.arange(len(values))
-    in_order = np.maximum.accumulate(values[order] * factors)
-    corrected = np.empty(len(values))
-    corrected[order] = np.minimum(in_order, 1)
-    return corrected
 
 
 def _group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
-from kdnb.core.plots import png_of, png_uri
-from kdnb.core.report import html_table, write_page
+from kdnb.core.page import PagePicture, Section, page_table, write_page
+from kdnb.core.plots import png_of
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import atomic_path, digest
 from kdnb.core.settings import SPLITS, Settings, project_root
+from kdnb.core.settings_table import settings_html
 from kdnb.core.tables import csv_text
 from kdnb.data import duplicates, leakage
 from kdnb.data.dataset import BASE, ImageSet, find_origins, load
@@ -246,25 +247,23 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
     notes = []
     for name, audited in found.items():
         notes += [f"{name}: {note}." for note in audited.notes]
-    leaks = {
-        "title": "Leaks under each split",
-        "tables": [
-            html_table("What crosses from train and val to test", unknown_marked(summary)),
-        ],
-        "pictures": [{"alt": picture.alt, "uri": png_uri(png_of(picture))}],
-    }
+    counted = page_table(
+        "What crosses from train and val to test", unknown_marked(summary), file="summary.csv"
+    )
     first = ledger.groupby(["dataset", "split", "kind"]).head(5)
-    examples = {
-        "title": "Examples",
-        "tables": [html_table("First crossings of each kind", first)],
-        "pictures": [],
-    }
+    leaks = Section(
+        name="Leaks",
+        question="What leaks under each split, and how much can memory answer?",
+        picture=PagePicture(alt=picture.alt, png=png_of(picture), file="leak_meter.png"),
+        open_tables=[counted],
+        tables=[page_table("First crossings of each kind", first)],
+    )
     write_page(
         folder / "report.html",
         title=f"Audit of {parameters['dataset']}",
         lead=" ".join(notes) or "Every image has a patient, and nothing else was noted.",
-        sections=[leaks, examples],
-        settings=parameters,
+        sections=[leaks],
+        settings=settings_html(parameters, {}),
     )
     return results
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Groups, group_bootstrap, interval_table, softmax
+from kdnb.core.statistics import (
+    Groups,
+    group_bootstrap,
+    interval_table,
+    softmax,
+    trials,
+    with_unseen,
+)
 
 __all__ = ["fidelity", "fidelity_by", "kl_divergence"]
 
@@ -29,6 +36,9 @@ def fidelity(student: np.ndarray, teacher: np.ndarray, groups: Groups | np.ndarr
         "agreement": group_bootstrap(lambda rows: same[rows].mean(), groups, bounds=(0, 1)),
         "kl": group_bootstrap(lambda rows: divergence[rows].mean(), groups, bounds=(0, np.inf)),
     }
+    if same.all() or not same.any():
+        unlike = 1 - intervals["agreement"][0]
+        intervals["agreement"] = with_unseen(intervals["agreement"], trials(groups), unlike)
     return interval_table(intervals)
 
 

@@ -14,8 +14,8 @@ from kdnb.core.progress import say
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import (
+    Difference,
     Groups,
-    Interval,
     paired_test,
     seed_interval,
     share_interval,
@@ -182,10 +182,13 @@ def grid_answer(table: pd.DataFrame) -> str:
         verdict = "makes no clear difference"
     if best["seeds"] < 3:
         verdict += " in this one draw (fewer than 3 seeds cannot speak for the method)"
-    gain = Interval(best[["gain", "gain_low", "gain_high"]])
+    gain = Difference(best[["gain", "gain_low", "gain_high"]])
     seeds = f"{best['seeds']:.0f} seed{'s' if best['seeds'] > 1 else ''}"
+    cell = f"alpha {best['alpha']:g}, T {best['temperature']:g}"
+    if gain.is_tie:
+        return f"distillation {verdict} here: {cell} and labels alone {gain} ({seeds})"
     return (
-        f"distillation {verdict} here: alpha {best['alpha']:g}, T {best['temperature']:g} "
+        f"distillation {verdict} here: {cell} "
         f"minus labels alone is {gain:+.3f} ({seeds}, patients p = {best['p']:.2g})"
     )
 

@@ -9,7 +9,7 @@ import seaborn as sns
 
 from kdnb.core.number_text import short
 from kdnb.core.plots import PALETTE, Picture, error_bars
-from kdnb.core.statistics import Interval
+from kdnb.core.statistics import Difference, Interval
 
 __all__ = ["grid_heatmap", "ladder"]
 
@@ -23,7 +23,7 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     cells = table[table["alpha"] < 1]
     gain = cells.pivot(index="alpha", columns="temperature", values="gain")
     intervals = cells[["gain", "gain_low", "gain_high"]].to_numpy()
-    texts = [f"{Interval(row):+z.3f}" for row in intervals]
+    texts = [f"{Difference(row):+z.3f}" for row in intervals]
     if "chosen" in cells:
         for number, chosen in enumerate(cells["chosen"]):
             if chosen:

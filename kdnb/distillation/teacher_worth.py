@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Groups, Interval, group_bootstrap
+from kdnb.core.statistics import Difference, Groups, Interval, group_bootstrap
 
 __all__ = ["chance_of_same", "error_transfer", "teacher_worth", "worth_sentence"]
 
@@ -28,8 +28,9 @@ def teacher_worth(
 
     Returns:
         Index ``rival``; columns teacher and accuracy (of the rival) in [0, 1], and the difference
-        with its 95 % interval over groups (difference_low, difference_high).
+        with its 95 % interval over groups (difference_low, difference_high); how many groups.
     """
+    count = len(np.unique(Groups.of(groups).names))
     right = (teacher == targets).astype(float)
     rows = {}
     for name, answers in rivals.items():
@@ -42,8 +43,9 @@ def teacher_worth(
             "teacher": right.mean(),
             "accuracy": rival_right.mean(),
             **difference.named("difference"),
+            "groups": count,
         }
-    return pd.DataFrame(rows).T.rename_axis("rival")
+    return pd.DataFrame(rows).T.astype({"groups": int}).rename_axis("rival")
 
 
 def worth_sentence(worth: pd.DataFrame) -> str:
@@ -56,13 +58,16 @@ def worth_sentence(worth: pd.DataFrame) -> str:
     parts = []
     better = True
     columns = ["difference", "difference_low", "difference_high"]
-    for rival, (value, low, high) in worth[columns].iterrows():
-        interval = Interval((value, low, high))
+    for rival, row in worth.iterrows():
+        value, low, high = row[columns]
+        interval = Difference((value, low, high), groups=int(row.get("groups", 0)))
         if low > 0:
             parts.append(f"better than {rival} by {interval}")
             continue
         better = False
-        if high < 0:
+        if interval.is_tie:
+            parts.append(f"not shown to be better than {rival}: the two {interval}")
+        elif high < 0:
             worse = Interval((-value, -high, -low))
             parts.append(f"worse than {rival} by {worse}")
         else:

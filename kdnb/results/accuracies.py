@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import Groups, seed_interval, share_interval
+from kdnb.core.statistics import FEW, Groups, seed_interval, share_interval
 from kdnb.data.leakage import MEMORY, skill
 from kdnb.data.registry import registered
 from kdnb.distillation.grid import LABELS_ALONE
@@ -264,12 +264,14 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
         "counted": counted,
         "model": model,
         "paper": _claimed(one, counted, model),
-        **share_interval(right, groups).named("accuracy"),
+        **share_interval(right, groups, least=FEW).named("accuracy"),
         "macro_f1": mean_f1,
         "absent": absent,
         "majority": majority,
         "leak_meter": one.right("1-NN").mean(),
-        **share_interval(one.right("1-NN mirrored"), groups).named("leak_meter_mirrored"),
+        **share_interval(one.right("1-NN mirrored"), groups, least=FEW).named(
+            "leak_meter_mirrored"
+        ),
         "memory": memory.mean(),
         **seed_interval(right - memory, groups, bounds=(-1, 1)).named("above"),
         "skill": skill(right.mean(), memory.mean()),

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kdnb.core.statistics import Interval, unpaired_difference
+from kdnb.core.statistics import Difference, Interval, unpaired_difference
 from kdnb.xai.baselines import BASELINES
 
-__all__ = ["findings"]
+__all__ = ["BRAIN", "CONTROLS", "LEAKY", "NAMES", "WHOLE", "distilled", "findings", "interval_of"]
 
 NAMES = {
     "brain_tumor": "brain",
@@ -62,7 +62,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def _paper(table: pd.DataFrame) -> str:
-    rows = _distilled(table, LEAKY).dropna(subset=["paper"])
+    rows = distilled(table, LEAKY).dropna(subset=["paper"])
     minus = rows.copy()
     for column in ("accuracy", "accuracy_low", "accuracy_high"):
         minus[column] = rows[column] - rows["paper"]
@@ -78,17 +78,19 @@ def _paper(table: pd.DataFrame) -> str:
 
 
 def _leaks(table: pd.DataFrame) -> str:
-    leaky = _distilled(table, LEAKY)
-    honest = _distilled(table)
+    leaky = distilled(table, LEAKY)
+    honest = distilled(table)
     said = []
     for dataset in LEAKY:
         if dataset not in leaky.index or dataset not in honest.index:
             continue
         before = leaky.loc[dataset]
         after = honest.loc[dataset]
-        student = unpaired_difference(_interval(before, "accuracy"), _interval(after, "accuracy"))
+        student = unpaired_difference(
+            interval_of(before, "accuracy"), interval_of(after, "accuracy")
+        )
         memory = unpaired_difference(
-            _interval(before, "leak_meter_mirrored"), _interval(after, "leak_meter_mirrored")
+            interval_of(before, "leak_meter_mirrored"), interval_of(after, "leak_meter_mirrored")
         )
         seeds = min(before["seeds"], after["seeds"])
         said.append(f"{_told(dataset, student, '+', seeds)}, {_told('memory', memory, '+')}")
@@ -104,7 +106,7 @@ def _memory(table: pd.DataFrame) -> str:
     return _line(
         "Above memory",
         f"The distilled student's accuracy minus that of the nearest training image, with {APART}",
-        _listed(_distilled(table), "above", "+"),
+        _listed(distilled(table), "above", "+"),
     )
 
 
@@ -205,14 +207,14 @@ def _cost(table: pd.DataFrame) -> str:
     )
 
 
-def _distilled(table: pd.DataFrame, splits: Mapping[str, str] | None = None) -> pd.DataFrame:
+def distilled(table: pd.DataFrame, splits: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Rows of the distilled student by data set: under the split of each, or the grouped one."""
     rows = table.query("model == 'KD student' and counted == 'all classes'")
     split = "grouped" if splits is None else rows["dataset"].map(splits)
     return rows[rows["split"] == split].set_index("dataset")
 
 
-def _interval(row: pd.Series, name: str) -> Interval:
+def interval_of(row: pd.Series, name: str) -> Interval:
     """A value of a row with the ends of its interval, which may go without the name."""
     ends = ["low", "high"] if "low" in row else [f"{name}_low", f"{name}_high"]
     return Interval(row[[name, *ends]])
@@ -222,7 +224,7 @@ def _listed(rows: pd.DataFrame, value: str, sign: str = "") -> list[str]:
     """A column of rows in words, row by row."""
     said = []
     for name, row in rows.iterrows():
-        said.append(_told(name, _interval(row, value), sign, row.get("seeds")))
+        said.append(_told(name, interval_of(row, value), sign, row.get("seeds")))
     return said
 
 
@@ -235,6 +237,8 @@ def _told(name: str, interval: Interval, sign: str = "", seeds: int | None = Non
         sign: "+" for a difference, which is bold where it is sure.
         seeds: How many are behind it, where that is known.
     """
+    if sign:
+        interval = Difference(interval)
     text = f"{NAMES.get(name, name)} {interval:{sign}z.3f}"
     if seeds == 1:  # its interval is of patients alone: other seeds may well have the other sign
         return f"{text} (one seed)"

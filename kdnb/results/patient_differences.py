@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Interval, p_of_interval, seed_interval, unpaired_difference
+from kdnb.core.many_tests import p_of_interval
+from kdnb.core.statistics import Interval, seed_interval, unpaired_difference
 from kdnb.results.accuracies import ALL, Answered
 from kdnb.results.by_patient import accuracy_by_place
 from kdnb.results.collected_runs import Records

@@ -11,13 +11,8 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import (
-    Groups,
-    Interval,
-    p_of_interval,
-    seed_interval,
-    share_interval,
-)
+from kdnb.core.many_tests import p_of_interval
+from kdnb.core.statistics import Groups, Interval, seed_interval, share_interval
 from kdnb.results.collected_runs import Records
 from kdnb.xai.image_grades import read_image_grades
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdnb.core.statistics import holm
+from kdnb.core.many_tests import holm
 from kdnb.results.collected_runs import Records
 from kdnb.results.patient_differences import PLANNED, differences, main_teacher
 from kdnb.results.patient_maps import PLANNED_MAPS, map_margins

@@ -1,6 +1,8 @@
-"""Charts of the published results: accuracy, data set size, the schedule (notebook 07)."""
+"""Charts of the published results: differences, accuracy, set size, schedule (notebook 07)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,13 +10,16 @@ import pandas as pd
 import seaborn as sns
 
 from kdnb.core.pareto import pareto
-from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
-from kdnb.core.statistics import Interval
+from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once, plain
+from kdnb.core.statistics import Difference, Interval
+from kdnb.results.plain_words import PlainFinding, verdict
 from kdnb.xai.tumour_localisation import INPUT
 
 __all__ = [
     "accuracy_by_split",
     "accuracy_summary",
+    "difference_panels",
+    "energy_spread",
     "schedule_curves",
     "size_curves",
     "worth_pareto",
@@ -172,6 +177,40 @@ def _draw_models(axes: plt.Axes, row: int, rows: pd.DataFrame) -> list[str]:
             axes.plot(one.paper, at, shape, **look)
             words.append(f"the paper's {one.paper:.3f}")
     return words
+
+
+def difference_panels(findings: Sequence[PlainFinding]) -> Picture:
+    """The differences of findings with their 95 % intervals, one panel per finding.
+
+    Full marks: the interval leaves zero out. Hollow marks: it does not, or one seed is behind it.
+    """
+    drawn = [finding for finding in findings if finding.panel]
+    names = list(dict.fromkeys(name for one in drawn for name in one.differences.index))
+    size = (2.5 * len(drawn) + 1.2, 0.5 * len(names) + 1.6)
+    figure, panels = plt.subplots(1, len(drawn), figsize=size, squeeze=False, sharey=True)
+    said = []
+    for axes, finding in zip(panels[0], drawn, strict=True):
+        axes.axvline(0, color="#555555", lw=1)
+        for name, row in finding.differences.iterrows():
+            told = verdict(row)
+            colour = {"more": PALETTE[0], "less": PALETTE[5]}.get(told, "#777777")
+            look = {"fmt": "o", "ms": 7, "capsize": 4, "color": colour}
+            if told in ("open", "one seed"):
+                look["mfc"] = "white"
+            bars = np.abs(np.array([[row["low"]], [row["high"]]], float) - row["value"])
+            axes.errorbar(row["value"], names.index(name), xerr=bars, **look)
+            interval = Difference(row[["value", "low", "high"]])
+            seeds = " (one seed)" if told == "one seed" else ""
+            said.append(f"{' '.join(finding.panel.split())}, {name}: {interval:+z.3f}{seeds}")
+        axes.set_title(finding.panel, fontsize=10)
+        axes.locator_params(axis="x", nbins=4)
+    panels[0][0].set(yticks=range(len(names)), yticklabels=map(plain, names))
+    panels[0][0].set_ylim(len(names) - 0.5, -0.5)
+    figure.supxlabel(
+        "difference of accuracy (95 % interval); hollow: not told, or one seed", size=9
+    )
+    figure.tight_layout()
+    return Picture(figure, f"Differences of accuracy with 95 % intervals. {'; '.join(said)}.")
 
 
 def size_curves(table: pd.DataFrame, value: str = "accuracy", by: str = "model") -> Picture:

@@ -14,6 +14,7 @@ from kdnb.batch.papermill_runs import find_notebook, run_notebook
 from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.progress import say, track
+from kdnb.core.report import write_report
 from kdnb.core.results_folder import Results
 from kdnb.core.run_list import checked_label
 from kdnb.core.runs import Run, atomic_path, write_json
@@ -61,13 +62,23 @@ def run_notebooks(
         upstream = [image_set.hash, token, *(run.id for run in done)]
         if find_notebook(notebook, chosen, settings.runs, upstream) is None:
             say(_what_comes(number, values, settings.runs))
-        run = run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name)
+        try:
+            run = run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name)
+        except UserError as error:
+            raise UserError(f"{error}{_so_far(results)}") from error
         done.append(run)
         place = f"{number + 1} of {len(notebooks())}"
         say(f"{place}  {notebook.stem}: {'reused' if run.reused else spoken(run.seconds)}")
     for run, notebook in zip(done, notebooks(), strict=True):
         shutil.copy(run.path(notebook.name), results.folder)
     return results.folder / "report.html", results.load("07_summary")
+
+
+def _so_far(results: Results) -> str:
+    """Where the report of a study that is not done lies, as the end of a sentence."""
+    if not (results.folder / "manifest.json").is_file():
+        return ""
+    return f"; the report of what is done: {write_report(results)}"
 
 
 def _labelled(results: Results, label: str) -> Results:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,15 @@ from sklearn.metrics import confusion_matrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kdnb.core.statistics import (
-    FEW,
+    Difference,
     Groups,
     Interval,
     Statistic,
-    certain_end,
     group_bootstrap,
     interval_table,
     softmax,
+    trials,
+    with_unseen,
 )
 
 __all__ = [
@@ -43,9 +44,8 @@ def scores(
 ) -> pd.DataFrame:
     """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % intervals.
 
-    The intervals are group bootstraps. Where every answer is right a bootstrap has no width;
-    accuracy's lower bound then is Clopper-Pearson's (`kdnb.core.statistics.certain_end`; at least
-    95 % coverage if a group fails as a whole). Means over classes have none then.
+    The intervals are group bootstraps. Where every answer is right, or every one wrong, a bootstrap
+    has no width, and they are one-sided (`kdnb.core.statistics.with_unseen`).
 
     Means over classes are over those with a true image, see `balanced_accuracy` and `macro_f1`. A
     bootstrap draw that lacks one of them leaves it out.
@@ -77,16 +77,38 @@ def scores(
         name: group_bootstrap(statistic, groups, bounds=BOUNDS.get(name, (0.0, 1.0)), repeats=400)
         for name, statistic in statistics.items()
     }
+    if intervals["accuracy"][0] in (0.0, 1.0):
+        intervals = _one_sided(intervals, targets, groups)
     count = len(np.unique(Groups.of(groups).names))
-    if intervals["accuracy"][0] == 1.0 and count >= FEW:
-        intervals["accuracy"] = Interval((1.0, certain_end(groups), 1.0))
-        for name in OVER_CLASSES:
-            intervals[name] = Interval((1.0, np.nan, np.nan))
     table = interval_table(intervals).assign(images=len(targets), groups=count)
     absent = absent_classes(targets, classes or range(logits.shape[1]))
     if absent:
         table["absent"] = [absent if name in OVER_CLASSES else "" for name in table.index]
     return table
+
+
+def _one_sided(
+    intervals: Mapping[str, Interval], targets: np.ndarray, groups: Groups | np.ndarray
+) -> dict[str, Interval]:
+    """The intervals of scores whose answers are all right, or all wrong.
+
+    Patients unlike all that were seen have an accuracy of 1 minus theirs. The errors of calibration
+    and of Brier then are the largest that there are, or none; of few patients nothing is known of
+    their other end.
+    """
+    unlike = 1 - intervals["accuracy"][0]
+    found = {}
+    for name, interval in intervals.items():
+        if name == "accuracy":
+            found[name] = with_unseen(interval, trials(groups), unlike)
+        elif name in OVER_CLASSES:
+            found[name] = with_unseen(interval, trials(groups, targets), unlike)
+        elif np.isnan(interval[1]):
+            found[name] = interval
+        else:
+            largest = BOUNDS.get(name, (0.0, 1.0))[1]
+            found[name] = with_unseen(interval, trials(groups), largest * (1 - unlike))
+    return found
 
 
 def balanced_accuracy(targets: np.ndarray, predictions: np.ndarray) -> float:
@@ -155,14 +177,24 @@ def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 def paired_difference(
     a: np.ndarray, b: np.ndarray, targets: np.ndarray, groups: Groups | np.ndarray
-) -> Interval:
+) -> Difference:
     """Accuracy of logits A minus accuracy of logits B on the same images.
 
-    With its 95 % group-bootstrap interval; ``a`` and ``b`` are (N, K), ``targets`` (N,) class
-    indices, ``groups`` (N,) the patient or family of each row.
+    With its 95 % group-bootstrap interval. Where both are right on the same images it is a tie,
+    which has none, however few patients there are.
+
+    Args:
+        a: (N, K) logits.
+        b: (N, K) logits.
+        targets: (N,) class indices.
+        groups: (N,) the patient or family of each row.
     """
     gain = (a.argmax(1) == targets).astype(float) - (b.argmax(1) == targets)
-    return group_bootstrap(lambda rows: gain[rows].mean(), groups, bounds=(-1, 1))
+    count = len(np.unique(Groups.of(groups).names))
+    if not gain.any():
+        return Difference((0.0, 0.0, 0.0), groups=count)
+    interval = group_bootstrap(lambda rows: gain[rows].mean(), groups, bounds=(-1, 1))
+    return Difference(interval, groups=count)
 
 
 def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

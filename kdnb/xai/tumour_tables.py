@@ -135,9 +135,7 @@ def say_localisation(found: Sequence[Localisation], table: pd.DataFrame) -> str:
 
 
 def _percent(row: pd.Series) -> str:
-    if np.isnan(row["low"]):
-        return f"{row['value']:.0%} (no interval)"
-    return f"{row['value']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+    return f"{Interval(row[['value', 'low', 'high']]):.0%}"
 
 
 def right_reasons(found: Sequence[Localisation]) -> pd.DataFrame:

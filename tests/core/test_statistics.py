@@ -13,12 +13,15 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 
 from kdnb.core.statistics import (
     Groups,
+    Interval,
     _tail,
     group_bootstrap,
     paired_test,
     seed_interval,
     share_interval,
     softmax,
+    trials,
+    with_unseen,
 )
 from kdnb.distillation.fidelity import fidelity, fidelity_by
 from kdnb.training.evaluation import (
@@ -178,16 +181,62 @@ def test_ignoring_groups_would_be_too_sure():
 def test_all_right_still_has_a_width():
     logits, targets, groups = data(skill=50)
     table = scores(logits, targets, groups)
-    assert table.loc[["balanced_accuracy", "macro_f1"], ["low", "high"]].isna().all(axis=None)
     row = table.loc["accuracy"]
     assert row["value"] == row["high"] == 1
     assert row["low"] == pytest.approx(0.025 ** (1 / 40), abs=1e-6)
+    means = table.loc[["balanced_accuracy", "macro_f1"]]
+    rarest = min(len(set(groups[targets == k])) for k in range(4))
+    assert (means["high"] == 1).all()
+    assert means["low"].tolist() == pytest.approx(2 * [0.025 ** (1 / min(40, 4 * rarest))])
+
+
+@pytest.mark.parametrize("skill", [50, -50])
+@pytest.mark.parametrize("patients", [2, 12])
+def test_a_saturated_score_has_a_one_sided_interval(skill, patients):
+    """All right or all wrong: what was not seen may be otherwise, in every score."""
+    logits, targets, _ = data(48, skill=skill)
+    table = scores(logits, targets, np.arange(48) % patients)
+    assert (logits.argmax(1) == targets).all() == (skill > 0)
+    assert (logits.argmax(1) == targets).any() == (skill > 0)
+    shares = table.loc[["accuracy", "balanced_accuracy", "macro_f1"]]
+    assert shares.notna().all(axis=None) and (shares["high"] - shares["low"] > 0.1).all()
+    assert (shares["high" if skill > 0 else "low"] == shares["value"]).all()
+    if patients == 2:
+        assert shares.loc["accuracy", "high"] - shares.loc["accuracy", "low"] > 0.8
+        return
+    errors = table.loc[["ece", "brier"]]
+    share = 1 - 0.025 ** (1 / 12)
+    if skill > 0:
+        assert (errors["high"] >= share * np.array([1, 2])).all(), "unseen errors cost so much"
+    else:
+        assert (errors["low"] <= errors["value"] * (1 - share) + 1e-9).all()
+
+
+def test_one_sided_intervals_hold_the_truth():
+    """Two classes of 30 and 6 patients; some patients fail as a whole."""
+    classes = np.repeat([0, 1], [30, 6])
+    groups = np.arange(36)
+    certain = 1 - with_unseen(Interval((1.0, 1.0, 1.0)), trials(groups, classes), 0.0)[1]
+    recalls = np.linspace(0.5, 1, 101)
+    common, rare = np.meshgrid(recalls, recalls)
+    seen_all_right = common**30 * rare**6
+    missed = (common + rare) / 2 < 1 - certain
+    assert seen_all_right[missed].max() <= 0.025
+    assert f"{with_unseen(Interval((1.0, 1.0, 1.0)), 100, 0.0)}" == "1.000 [0.964, 1.000]"
+
+
+def test_students_that_always_agree_have_a_one_sided_agreement():
+    logits, _, groups = data()
+    same = fidelity(logits, 2 * logits, groups).loc["agreement"]
+    assert same["value"] == same["high"] == 1 and same["low"] == pytest.approx(0.025 ** (1 / 40))
 
 
 def test_paired_difference_of_equals_is_zero_and_antisymmetric():
     a, targets, groups = data(seed=1)
     b, _, _ = data(seed=2)
-    assert paired_difference(a, a, targets, groups) == (0, 0, 0)
+    tie = paired_difference(a, a, targets, groups)
+    assert tie == (0, 0, 0)
+    assert f"{tie:+.3f}" == "cannot be told apart on 40 patients or families"
     assert (
         paired_difference(a, b, targets, groups)[0] == -paired_difference(b, a, targets, groups)[0]
     )
@@ -265,7 +314,9 @@ def test_four_patients_give_no_interval_anywhere():
     assert scores(logits, targets, few)[["low", "high"]].isna().all(axis=None)
     assert np.isnan(paired_difference(logits, other, targets, few)[1:]).all()
     assert fidelity(logits, other, few)[["low", "high"]].isna().all(axis=None)
-    assert f"{paired_difference(logits, logits, targets, few)}" == "0.000 (no interval)"
+    tie = paired_difference(logits, logits, targets, few)
+    assert f"{tie}" == "cannot be told apart on 4 patients or families"
+    assert "(no interval)" in f"{paired_difference(logits, other, targets, few)}"
 
 
 def test_an_interval_stays_where_the_mean_can_be():

@@ -31,6 +31,13 @@ def test_a_better_teacher_is_told_from_an_equal_and_a_worse_one():
     assert "worse than a student by 0.3" in worth_sentence(worse)
 
 
+def test_a_teacher_without_an_error_cannot_be_told_from_a_student_without_one():
+    worth = teacher_worth(TARGETS, {"a student": TARGETS}, TARGETS, GROUPS)
+    told = worth_sentence(worth)
+    assert "the two cannot be told apart on 150 patients or families" in told
+    assert "0.000" not in told
+
+
 def test_copied_errors_stand_above_chance_and_own_errors_do_not():
     teacher = wrong_on(0.2, 0)
     copied = np.where(RNG.random(600) < 0.7, teacher, TARGETS)

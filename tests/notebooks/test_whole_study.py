@@ -61,7 +61,8 @@ def test_whole_study_leaves_a_report_that_opens_by_itself(sequence):
     assert page.count("<img alt=") >= 10
     assert page.count("data:image/png;base64,") == page.count("<img")
     assert 'src="http' not in page and "<script" not in page
-    assert all(section in page for section in ("What came out", "Distillation", "What it costs"))
+    assert page.count("<section") == 8 and "Not done yet" not in page
+    assert len(page) <= 3_000_000
 
 
 def test_executed_notebooks_are_small_and_hold_no_widgets(sequence):
@@ -116,6 +117,7 @@ def test_manifest_tells_what_made_each_file(sequence):
     results = next((folder / "runs" / "study").iterdir())
     manifest = json.loads((results / "manifest.json").read_text())
     files = {p.name for p in results.iterdir() if p.suffix in (".csv", ".png")}
+    files |= {p.name for p in results.glob("*_answer.json")}
     assert files == set(manifest)
     for name, entry in manifest.items():
         assert entry["data"] and entry["parameters"]["profile"] == "smoke"

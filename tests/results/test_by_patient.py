@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.core.statistics import Interval, holm, p_of_interval
+from kdnb.core.many_tests import holm, p_of_interval
+from kdnb.core.statistics import Interval
 from kdnb.results.accuracies import ALL
 from kdnb.results.build import patient_tables
 from kdnb.results.by_patient import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -216,3 +217,22 @@ def test_too_few_test_images_are_said_before_training(settings, tmp_path, capsys
     assert told[0].startswith(f"note: {few.certainty}") and "epoch 1/1" in told[1]
     few.train("label-only student")
     assert capsys.readouterr().out == "", "only where something is trained"
+
+
+def test_a_study_that_fails_leaves_a_report_of_what_is_done(settings, tmp_path, monkeypatch):
+    whole = import_module("kdnb.study.whole_study")
+    chosen = settings.model_copy(update={"runs_dir": str(tmp_path)})
+    results = Study(chosen).results
+
+    def run(notebook, *_):
+        if notebook.stem == "00_start_here":
+            raise UserError("it failed")
+
+    monkeypatch.setattr(whole, "run_notebook", run)
+    with pytest.raises(UserError, match="^it failed$"):
+        whole.run_notebooks(chosen, {})
+    results.table("01_audit", pd.DataFrame({"a": [1]}))
+    with pytest.raises(UserError, match="^it failed; the report of what is done: ") as error:
+        whole.run_notebooks(chosen, {})
+    page = Path(str(error.value).rpartition(": ")[2]).read_text("utf-8")
+    assert "nothing is here yet of 02_teacher" in page

@@ -1,0 +1,58 @@
+"""The answer of notebook 07, in words made from the numbers of one study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kdnb.core.number_text import percent
+from kdnb.core.statistics import Difference, Interval
+
+__all__ = ["results_answer"]
+
+
+def results_answer(
+    accuracies: Mapping[str, Interval],
+    memory: float,
+    gain: Difference,
+    share_of_flops: float,
+) -> tuple[str, str]:
+    """What came out of one study, and how sure that is.
+
+    Args:
+        accuracies: Of "teacher" and "KD student", in [0, 1].
+        memory: Accuracy of the nearest training image.
+        gain: Accuracy of the KD student minus that of the same student on labels alone.
+        share_of_flops: The student's FLOPs over the teacher's.
+
+    >>> intervals = {"teacher": Interval((0.9, 0.8, 1)), "KD student": Interval((0.8, 0.7, 0.9))}
+    >>> text, sure = results_answer(intervals, 0.5, Difference((0.02, 0.01, 0.03)), 0.34)
+    >>> print(text)
+    The student is right on 80% of the test images, the teacher on 90%, memory alone on 50%. \
+Distillation helps here, by +0.020 [+0.010, +0.030]. The student needs 34% of the teacher's FLOPs.
+    """
+    student = accuracies["KD student"]
+    text = (
+        f"The student is right on {percent(student[0])} of the test images, the teacher on "
+        f"{percent(accuracies['teacher'][0])}, memory alone on {percent(memory)}. "
+        f"{_helps(gain)} The student needs {percent(share_of_flops)} of the teacher's FLOPs."
+    )
+    if np.isnan(student[1]):
+        return text, "There are too few patients for an interval, and one seed is one draw."
+    sure = (
+        f"95 % interval of the student's accuracy: {percent(student[1])} to {percent(student[2])}. "
+        "One seed is one draw: other seeds may differ by more."
+    )
+    return text, sure
+
+
+def _helps(gain: Difference) -> str:
+    """What a gain over labels alone says."""
+    if gain.is_tie:
+        return f"With and without distillation the students {gain}."
+    if gain[1] > 0:
+        return f"Distillation helps here, by {gain:+z.3f}."
+    if gain[2] < 0:
+        return f"Distillation harms here, by {gain:+z.3f}."
+    return f"Whether distillation helps, this study cannot tell: {gain:+z.3f}."

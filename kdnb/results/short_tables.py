@@ -1,0 +1,59 @@
+"""Published tables cut down to what fits a screen; figures/results holds them whole (07)."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kdnb.core.statistics import Difference, Interval
+
+__all__ = ["accuracy_rows", "gain_rows"]
+
+
+def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of accuracies, all classes counted: index data set, split, model.
+
+    Columns accuracy and above memory with their 95 % intervals, memory, the paper's accuracy (empty
+    where it has none) and the number of seeds.
+    """
+    rows = table[table["counted"] == "all classes"]
+    short = pd.DataFrame(
+        {
+            "data set": rows["dataset"],
+            "split": rows["split"],
+            "model": rows["model"],
+            "accuracy": _with_ends(rows, "accuracy", Interval),
+            "memory": rows["memory"].map("{:.3f}".format),
+            "above memory": _with_ends(rows, "above", Difference),
+            "paper": rows["paper"].map("{:.3f}".format, na_action="ignore").fillna(""),
+            "seeds": rows["seeds"],
+        }
+    )
+    return short.set_index(["data set", "split", "model"])
+
+
+def gain_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of gains: index data set, split, who taught, against whom.
+
+    Columns share (of the training patients), difference with its 95 % interval, p, size and seeds.
+    """
+    short = pd.DataFrame(
+        {
+            "data set": table["dataset"],
+            "split": table["split"],
+            "taught by": table["taught_by"],
+            "against": table["against"],
+            "share": table["fraction"].map("{:.0%}".format),
+            "difference": _with_ends(table, "difference", Difference),
+            "p": table["p"].map("{:.2g}".format),
+            "px": table["size_px"],
+            "seeds": table["seeds"],
+        }
+    )
+    return short.set_index(["data set", "split", "taught by", "against"])
+
+
+def _with_ends(rows: pd.DataFrame, name: str, kind: type[Interval]) -> list[str]:
+    """A column as text, with the ends of its intervals."""
+    sign = "+" if kind is Difference else ""
+    ends = rows[[name, f"{name}_low", f"{name}_high"]]
+    return [format(kind(row), f"{sign}z.3f") for row in ends.itertuples(index=False)]
