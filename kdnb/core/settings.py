@@ -264,7 +264,8 @@ class Settings(BaseModel):
 
         The parameters cell is known by its first line, `PARAMETERS_MARK`. What papermill injects
         after it must be declared there: papermill itself only warns of an unknown name. A run with
-        an injected cell is not `is_live`, also if papermill was started from within JupyterLab.
+        an injected cell is not `is_live`, also if papermill was started from within JupyterLab;
+        unless a person opens the executed copy and runs it again.
 
         Args:
             history: IPython's ``In``. Papermill's injected cell starts with the line
@@ -295,7 +296,8 @@ class Settings(BaseModel):
                 raise UserError(
                     f"unknown parameter {', '.join(unknown)}: this notebook accepts {accepted}"
                 )
-            os.environ.setdefault("KDNB_LIVE", "0")
+            if not _cell_is_named():
+                os.environ.setdefault("KDNB_LIVE", "0")
         return cls.checked({name: namespace[name] for name in declared})
 
     @property
@@ -382,10 +384,20 @@ def keep_freed_memory() -> None:
 def is_live() -> bool:
     """Whether a person sits at the notebook (JupyterLab, VS Code, Colab), not papermill.
 
-    ``KDNB_LIVE`` overrides.
+    JupyterLab and VS Code, also those of a container or a codespace, name the cell that they ask
+    the kernel to run; papermill does not. ``KDNB_LIVE`` overrides.
     """
     override = os.environ.get("KDNB_LIVE", "")
     if override in ("0", "1"):
         return override == "1"
     signs = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
-    return any(name in os.environ for name in signs)
+    return _cell_is_named() or any(name in os.environ for name in signs)
+
+
+def _cell_is_named() -> bool:
+    """Whether the request that the kernel works on names a cell."""
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    get_parent = getattr(shell, "get_parent", dict)  # only a kernel's shell has it
+    return "cellId" in ((get_parent() or {}).get("metadata") or {})

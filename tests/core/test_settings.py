@@ -147,6 +147,36 @@ def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
     assert not is_live()
 
 
+class Shell:
+    """A kernel's shell that works on a request with some metadata."""
+
+    def __init__(self, metadata):
+        self.metadata = metadata
+
+    def get_parent(self):
+        return {"header": {}, "metadata": self.metadata}
+
+
+def test_a_request_that_names_its_cell_comes_from_a_person(monkeypatch):
+    """As from VS Code in a container, which leaves no sign in the environment."""
+    import IPython
+
+    for name in ("KDNB_LIVE", "JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    copy = ["# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\n"]
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell({"cellId": "a1"}))
+    Settings.of_notebook(copy, {"alpha": 0.4})  # papermill's copy, which a person runs again
+    assert is_live()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell({}))
+    assert not is_live()
+    Settings.of_notebook(copy, {"alpha": 0.4})
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell({"cellId": "a1"}))
+    assert not is_live(), "papermill's own run stays what it is"
+    monkeypatch.delenv("KDNB_LIVE")
+    monkeypatch.setattr(IPython, "get_ipython", lambda: None)
+    assert not is_live()
+
+
 def test_every_seed_has_settings_of_its_own():
     settings = Settings.checked({"student_seed": 3, "student_seeds": 2})
     assert [one.student_seed for one in settings.per_student_seed] == [3, 4]
