@@ -14,7 +14,7 @@
   const texts = document.createTreeWalker(top, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const text = texts.currentNode, range = document.createRange();
-    if (!text.data.trim() || text.parentElement.closest("select, style") || !text.parentElement.checkVisibility()) continue;
+    if (!text.data.trim() || text.parentElement.closest("select, style, .heard") || !text.parentElement.checkVisibility()) continue;
     range.selectNodeContents(text);
     for (const rect of range.getClientRects()) add(text, rect);
   }

@@ -28,12 +28,13 @@ function arithmeticPanel(choose) { // choose: another channel of the same cell
     stronger.setAttribute("aria-disabled", !(now.stronger >= 0));
     weaker.setAttribute("aria-disabled", !(now.weaker >= 0));
     words.textContent = now.sentence ?? found?.refused ?? "Point at a cell of a map, by click or arrow keys, to see how its number is made.";
+    words.classList.toggle("heard", !!now.steps); // the numbers show the same
     if (now.steps) {
       const [left, sum] = now.rest;
       parts.push(...now.products.map(product));
       if (left) parts.push(h("p", {}, `${left} more input channels: ${plus(sum)}`));
       if (now.window) parts.push(grid(now.window, "what enters"));
-      const lines = [...now.steps, ["the network gives", now.value]];
+      const lines = [...now.steps, ["the network gives", now.value], ["mean of all channels: the average map", now.mean]];
       parts.push(h("dl", {}, ...lines.flatMap(([what, value]) => [h("dt", {}, what), h("dd", {}, number(value))])));
     }
     numbers.replaceChildren(...parts);

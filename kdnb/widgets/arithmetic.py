@@ -311,12 +311,21 @@ def _add_elementwise(found: Arithmetic, module: nn.Module, value: float) -> floa
         weight = float(module.weight[found.channel]) if module.affine else 1.0
         bias = float(module.bias[found.channel]) if module.affine else 0.0
         value = (value - mean) / spread * weight + bias
-        how = f"(x - {number(mean)}) / {number(spread)} · {number(weight)} + {number(bias)}"
+        how = f"(x {_added(-mean)}) / {number(spread)} · {number(weight)} {_added(bias)}"
         found.steps.append((f"batch norm {how} makes it", value))
         return value
     result = float(module(torch.tensor([[[[value]]]], dtype=torch.float64)))
     found.steps.append((f"{type(module).__name__} makes it", result))
     return result
+
+
+def _added(value: float) -> str:
+    """A number with a sign before it that can follow another one.
+
+    >>> _added(-0.5)
+    '- 0.500'
+    """
+    return f"{'-' if value < 0 else '+'} {number(abs(value))}"
 
 
 def _add_ends(found: Arithmetic, entering: Tensor) -> None:

@@ -58,7 +58,7 @@ function render({ model, el }) {
     ArrowUp: () => turn(-1), ArrowDown: () => turn(1), m: () => choose(active, 1, cycle(spec.models, model.get(active)[1])),
     c: () => choose(active, 2, ((model.get(active)[2] + 2) % (spec.classes.length + 1)) - 1),
     Escape: () => halt.click(), x: swap, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1) },
-  (event) => event.target.tagName === "SELECT" || (event.target === opacity && /^(Arrow|Home|End|Page)/.test(event.key)));
+  (event) => (event.target.tagName === "SELECT" && event.key !== "Escape") || (event.target === opacity && /^(Arrow|Home|End|Page)/.test(event.key)));
   const root = frame("kdnb-explorer", keys, stage, controlsOf(field("Opacity", opacity, percent), field("Sides", exchange, halt)), helpOf(HELP), live);
 
   function ask(question, id) { // one at a time, so that what is passed over is never computed

@@ -1,8 +1,11 @@
 """The stepper with networks of other people: torchvision's, timm's, and what cannot be shown."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from kdnb.core.errors import UserError
@@ -96,6 +99,18 @@ def test_without_a_normalisation_it_is_that_of_imagenet():
 def test_proposed_taps_are_the_last_of_each_resolution():
     taps = proposed_taps(network("resnet18").eval(), to_tensor(PIXELS))
     assert list(taps.values()) == ["relu", "layer1", "layer2", "layer3", "layer4"]
+
+
+def test_the_ten_lines_of_the_page_run(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs/own_network.md").read_text("utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    assert len([line for line in code.splitlines() if line]) <= 11
+    monkeypatch.chdir(tmp_path)
+    for name, picture in zip("ab", PIXELS, strict=True):
+        Image.fromarray(picture).save(f"{name}.png")
+    scope = {}
+    exec(code, scope)
+    assert LayerStepper(scope["layers"]).panel().sentence.startswith("student, layer 1 of 5")
 
 
 class Tuple(nn.Module):

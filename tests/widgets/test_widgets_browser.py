@@ -445,6 +445,8 @@ def test_a_slow_map_is_grey_until_it_is_there_and_can_be_stopped(use):
     explorer.start()
     page = explorer.page
     first = explorer.first()
+    slow = "object.__setattr__(data, 'context', Context(images, samples={}, tap=2))"
+    execute(page, slow.format(20_000))
     page.locator("select[aria-label='method of side B']").select_option("SHAP partition")
     page.wait_for_function(
         "document.querySelector('.kdnb-explorer .live').textContent.startsWith('computing')"
@@ -457,6 +459,7 @@ def test_a_slow_map_is_grey_until_it_is_there_and_can_be_stopped(use):
     explorer.kernel_comes_to(first)
     assert not old.is_visible()
     assert "SHAP partition" not in execute(page, "print(list(data.known))")
+    execute(page, slow.format(10))
 
 
 def test_lists_choose_too_and_maps_that_are_passed_over_are_not_computed(use):
