@@ -196,8 +196,6 @@ def reachable(page, root):
         f"{root} :is(button, input, select, [tabindex]):not([tabindex='-1']):visible"
     )
     stops.first.focus()
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Tab")  # what a key moved the focus to has a ring
     names = tab_through(page)
     assert len(names) == len(set(names)) == stops.count()
 

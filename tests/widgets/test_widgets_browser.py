@@ -644,14 +644,14 @@ def test_the_saved_page_works_without_kernel_and_network(stepper, chromium, tmp_
     errors = errors_of(page)
     page.goto(f"file://{path}")
     stepper_seen(data, state).on(page, ".kdnb-stepper")
-    widget = page.locator(".kdnb-stepper")
-    assert "true class" not in widget.inner_text()
+    truth = page.locator(".kdnb-stepper .truth").first
+    assert truth.text_content() == ""
     page.locator(".stage").focus()
     changes = [("e", {"kind": "evidence"}), ("ArrowRight", {"layer": 3}), ("ArrowUp", {"image": 0})]
     for key, now in states_after(state, changes):
         page.keyboard.press(key)
         stepper_seen(data, now).on(page, ".kdnb-stepper")
-    assert "true class" in widget.inner_text()
+    assert truth.text_content() == f"✓ true class: {data.classes[data.targets[0]]}"
 
     page.keyboard.press("o")
     (covered,) = occluded(data, 0, [(4, 4)])
