@@ -1,7 +1,7 @@
 """What does it cost to give the memory of large tensors back at once? Both sides interleaved.
 
 One process lets glibc do what it does by itself, the other has called
-`kdnb.core.settings.keep_freed_memory`; they take turns. Prints one line per model and batch: the
+`kdnb.core.freed_memory.keep_freed_memory`; they take turns. Prints one line per model and batch: the
 ratio of medians of a forward pass with its 95 % bootstrap interval. Linux with glibc only.
 
 Run: python benchmarks/memory.py [--size 64] [--repeats 30]
@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 import torch
 from common import ratio
 
-from kdnb.core.settings import keep_freed_memory
+from kdnb.core.freed_memory import keep_freed_memory
 from kdnb.efficiency.timing import interleaved
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher

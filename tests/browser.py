@@ -21,7 +21,9 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 NEEDED = ("playwright", "jupyterlab", "axe_playwright_python")
+BOXES = (ROOT / "tests/boxes.js").read_text("utf-8")
 MISSING = [name for name in NEEDED if find_spec(name) is None] + ["chromium"] * (CHROMIUM is None)
+VIEWPORT = {"width": 1200, "height": 1100}
 NEEDS_BROWSER = [
     pytest.mark.browser,
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
@@ -115,7 +117,7 @@ class Lab:
         }
         path = self.folder / f"{name}.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-        page = self.browser.new_page(viewport={"width": 1200, "height": 1100})
+        page = self.browser.new_page(viewport=VIEWPORT)
         errors = errors_of(page)
         page.goto(f"{self.address}/doc/tree/{name}.ipynb")
         kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
@@ -190,10 +192,26 @@ def accessible(page, root):
 
 def reachable(page, root):
     """Tab reaches every control of the widget ``root`` by a name of its own."""
-    page.locator(f"{root} .stage").focus()
+    stops = page.locator(
+        f"{root} :is(button, input, select, [tabindex]):not([tabindex='-1']):visible"
+    )
+    stops.first.focus()
     names = tab_through(page)
-    stops = ":is(button, input, select, [tabindex]):not([tabindex='-1']):visible"
-    assert len(names) == len(set(names)) == page.locator(f"{root} {stops}").count()
+    assert len(names) == len(set(names)) == stops.count()
+
+
+def laid_out(page, root, widths=(600, 860, 1024, 1280, 1600)):
+    """At none of the widths does anything in the widget overlap, leave the frame or be cut off."""
+    page.set_viewport_size({"width": 2100, "height": 1100})
+    for width in widths:
+        page.locator(root).evaluate(
+            "(node, width) => { node.parentElement.style.width = `${width}px`; }", width
+        )
+        page.wait_for_timeout(100)
+        faults = page.evaluate(BOXES, root)
+        assert not faults, (width, faults)
+    page.locator(root).evaluate("(node) => { node.parentElement.style.width = ''; }")
+    page.set_viewport_size(VIEWPORT)
 
 
 def contained(page, root):

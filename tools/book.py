@@ -38,6 +38,20 @@ SOURCES = (
 LAUNCH = re.compile(r"<!-- launch.*?<!-- /launch -->\n?", re.DOTALL)  # pictures from the network
 INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
 COMMAND = "from jupyter_book.cli.main import main; main()"
+FEATURE_MAPS = "04_feature_maps.ipynb"
+STEPPED = 4  # images of the stepper's page: each takes its place in the file
+STEPPER = """\
+# Step through the layers
+
+The layer stepper of notebook 04 as a page of its own. It needs no kernel and no network.
+
+{said}
+"""
+STEPPER_LINK = """\
+<a href="../../stepper.html">Open the layer stepper</a>: arrow keys change the layer and the \
+image, letters choose the map. Cut a channel, cover a patch, and watch probabilities and logits.
+"""
+NO_STEPPER = "This book was made without notebook 04, so the stepper's page is not in it."
 STATUS = """\
 # Status
 
@@ -112,6 +126,43 @@ def _collect(source: Path, executed: Path) -> None:
             page = source / "notebooks" / copy.name
             page.write_text(_page(read_json(copy), executed), "utf-8")
     (source / "docs/book/status.md").write_text(_status(copies, executed), "utf-8")
+    extra = source / "docs/book/extra"
+    extra.mkdir()
+    made = stepper_page(executed / FEATURE_MAPS, extra / "stepper.html")
+    said = STEPPER.format(said=STEPPER_LINK if made else NO_STEPPER)
+    (source / "docs/book/stepper.md").write_text(said, "utf-8")
+
+
+def stepper_page(copy: Path, out: Path) -> bool:
+    """Write the layer stepper of a study as a page, from notebook 04's executed ``copy``.
+
+    It shows the networks that the notebook read and the first images that it explained.
+
+    Returns:
+        Whether there is such a copy, and so a page.
+    """
+    if not copy.is_file():
+        return False
+    from kdnb.study.study import Study  # torch loads for seconds
+    from kdnb.widgets.layer_maps import stepper_data
+    from kdnb.widgets.page import to_html
+
+    given = read_json(copy)["metadata"]["papermill"]["parameters"]
+    known = {name: value for name, value in given.items() if name in Settings.model_fields}
+    study = Study(Settings.checked(known))
+    rows = study.explained[:STEPPED]
+    data = stepper_data(
+        study.student_model,
+        study.teacher_model,
+        study.images(rows),
+        study.pixels(rows),
+        study.targets(rows),
+        study.image_set.classes,
+        titles=study.image_set.table["image_id"].iloc[rows].tolist(),
+        masks=study.masks(rows),
+    )
+    to_html(data, out)
+    return True
 
 
 def _page(notebook: Notebook, executed: Path) -> str:

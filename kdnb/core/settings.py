@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import ctypes
 import os
 import random
 import re
@@ -24,6 +23,7 @@ from pydantic import (
 )
 
 from kdnb.core.errors import UserError, did_you_mean
+from kdnb.core.freed_memory import keep_freed_memory
 from kdnb.core.profiles import PROFILES
 
 __all__ = [
@@ -265,7 +265,8 @@ class Settings(BaseModel):
 
         The parameters cell is known by its first line, `PARAMETERS_MARK`. What papermill injects
         after it must be declared there: papermill itself only warns of an unknown name. A run with
-        an injected cell is not `is_live`, also if papermill was started from within JupyterLab.
+        an injected cell is not `is_live`, also if papermill was started from within JupyterLab;
+        unless a person opens the executed copy and runs it again.
 
         Args:
             history: IPython's ``In``. Papermill's injected cell starts with the line
@@ -291,13 +292,14 @@ did you mean alpha?
         declared = _assigned_names(declaring[-1])
         injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
         if injected:
-            os.environ.setdefault("KDNB_LIVE", "0")
             unknown = [name for name in _assigned_names(injected[-1]) if name not in declared]
             if unknown:
                 told = ", ".join(map(repr, unknown))
                 accepted = ", ".join(sorted(declared))
                 near = did_you_mean(unknown[0], declared)
                 raise UserError(f"unknown parameter {told}: this notebook accepts {accepted}{near}")
+            if not _cell_is_named():
+                os.environ.setdefault("KDNB_LIVE", "0")
         return cls.checked({name: namespace[name] for name in declared})
 
     @property
@@ -372,30 +374,23 @@ def project_root() -> Path:
     return beside if (beside / "notebooks").is_dir() else Path.cwd()
 
 
-MALLOC_OPTIONS = {-1: 2**29, -3: 2**28}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, in bytes
-
-
-def keep_freed_memory() -> None:
-    """Let the C library of Linux keep up to 512 MiB of what tensors gave back, for the next ones.
-
-    By itself it returns large blocks at once, so that every forward pass on a CPU asks for them
-    anew, page by page (mallopt(3)). ``benchmarks/memory.py`` measures what this costs.
-    """
-    if sys.platform != "linux":
-        return
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
-    if set_option is not None:
-        for option, size in MALLOC_OPTIONS.items():
-            set_option(option, size)
-
-
 def is_live() -> bool:
     """Whether a person sits at the notebook (JupyterLab, VS Code, Colab), not papermill.
 
-    ``KDNB_LIVE`` overrides.
+    JupyterLab and VS Code, also those of a container or a codespace, name the cell that they ask
+    the kernel to run; papermill does not. ``KDNB_LIVE`` overrides.
     """
     override = os.environ.get("KDNB_LIVE", "")
     if override in ("0", "1"):
         return override == "1"
     signs = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
-    return any(name in os.environ for name in signs)
+    return _cell_is_named() or any(name in os.environ for name in signs)
+
+
+def _cell_is_named() -> bool:
+    """Whether the request that the kernel works on names a cell."""
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    get_parent = getattr(shell, "get_parent", dict)  # only a kernel's shell has it
+    return "cellId" in ((get_parent() or {}).get("metadata") or {})

@@ -55,6 +55,9 @@ def headline_steps(model: float, method: float, names: tuple[str, str]) -> Pictu
     return Picture(figure, f"One headline as two factors: {'; '.join(said)}.")
 
 
+MARGIN = {"l": 10, "r": 10, "t": 30, "b": 10}  # px; the axes ask for more where they need it
+
+
 def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
     """Teacher time / student time per method (columns ratio, ratio_low, ratio_high).
 
@@ -64,7 +67,9 @@ def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
     dots = go.Scatter(
         x=rows["ratio"],
         y=rows.index.map(method_name),
-        mode="markers",
+        mode="markers+text",
+        text=[f"{ratio:.2f}" for ratio in rows["ratio"]],
+        textposition="top center",
         error_x={
             "symmetric": False,
             "array": rows["ratio_high"] - rows["ratio"],
@@ -77,13 +82,23 @@ def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
             "<extra></extra>"
         ),
     )
+    low = min(1.0, rows["ratio_low"].min())  # the line at 1 is in view
+    high = max(1.0, rows["ratio_high"].max())
+    room = 0.08 * (high - low)
     layout = {
-        "height": 320,
-        "xaxis": {"title": "teacher's time / student's time", "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed"},
+        "height": 90 + 44 * len(rows),
+        "margin": MARGIN,
+        "xaxis": {
+            "title": "teacher's time / student's time (95 % intervals)",
+            "range": [low - room, high + room],
+        },
+        "yaxis": {"autorange": "reversed", "automargin": True},
         "template": "simple_white",
     }
-    return go.Figure(dots, layout)
+    figure = go.Figure(dots, layout)
+    line = {"color": PALETTE[5], "dash": "dash"}
+    figure.add_vline(1, line=line, annotation_text="as fast 1.000", annotation_position="top")
+    return figure
 
 
 def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
@@ -92,11 +107,23 @@ def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
     dots = []
     for model, part in rows.groupby("model", sort=False):
         _, symbol, colour = MODEL_MARKS[model]
+        error = None
+        if quality and "low" in part:
+            error = {
+                "symmetric": False,
+                "array": part["high"] - part["place"],
+                "arrayminus": part["place"] - part["low"],
+                "thickness": 1,
+            }
         dots.append(
             go.Scatter(
                 x=part["ms"],
                 y=part["place" if quality else "method"],
-                mode="markers",
+                error_y=error,
+                mode="markers+text" if quality else "markers",
+                text=part["method"],
+                textposition="top right",
+                textfont={"size": 10},
                 name=model,
                 customdata=part[["method", "forwards_time"]],
                 marker={"color": colour, "symbol": symbol, "size": 10},
@@ -113,7 +140,9 @@ def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
             go.Scatter(x=front["ms"], y=front["place"], mode="lines", name="not beaten", line=line)
         )
     layout = {
-        "height": 400,
+        "height": 440 if quality else 110 + 30 * rows["method"].nunique(),
+        "margin": MARGIN,
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         "template": "simple_white",
         "xaxis": {"type": "log", "title": "time of one explanation, ms"},
         "yaxis": {"title": quality} if quality else {"autorange": "reversed"},

@@ -83,6 +83,10 @@ class Tail:
 
     def probabilities(self, image: Tensor, masks: Tensor, mean: Tensor) -> Tensor:
         """What :func:`probabilities_without` returns."""
+        return self.logits(image, masks, mean).softmax(dim=1)
+
+    def logits(self, image: Tensor, masks: Tensor, mean: Tensor) -> Tensor:
+        """Logits (M, K) for the arguments of :func:`probabilities_without`."""
         activation = self.activations(image)  # (1, C, h, w)
         if mean.shape != activation.shape[1:2]:
             raise UserError(
@@ -95,7 +99,7 @@ class Tail:
             ablated = torch.where(some[:, :, None, None], mean[:, None, None], activation)
             repeated = image.expand(len(some), -1, -1, -1)
             logits.append(self(ablated, repeated))
-        return torch.cat(logits).softmax(dim=1)
+        return torch.cat(logits)
 
     def _chain(self, image: Tensor) -> nn.Sequential | None:
         """The modules that lead from the tap to the logits, or None if they form no chain."""

@@ -3,6 +3,7 @@
 from kdnb.widgets.explanation_panel import explorer_data
 from kdnb.widgets.explorer import ExplanationExplorer, explorer_table, static_explorer
 from kdnb.widgets.image_page import analysed_stepper_data, write_image_page
+from kdnb.widgets.layer_maps import stepper_data
 from kdnb.widgets.soft_targets import Answers, SoftTargetExplorer, static_soft_targets
 from kdnb.widgets.stepper import LayerStepper, static_stepper
 from kdnb.widgets.stepper_numbers import StepperState
@@ -20,6 +21,7 @@ __all__ = [
     "static_explorer",
     "static_soft_targets",
     "static_stepper",
+    "stepper_data",
     "twin_browser",
     "twin_pairs",
     "write_image_page",

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anywidget
 import numpy as np
+from IPython.display import HTML, display
 from traitlets import Dict
 
 from kdnb.core.errors import UserError
+from kdnb.core.plots import Picture, show
 
 __all__ = ["STYLE", "ViewWidget", "as_tuple", "colour_numbers", "one_of", "script", "within"]
 
 STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
+
+
+# JupyterLab writes an error where a widget's kernel is gone: the picture above says it better
+STILL = """<div data-kdnb-still="{name}">
+<style>.jp-OutputArea-child:has([data-kdnb-still]) + .jp-OutputArea-child
+.jupyter-widgets:not(:has(*)) {{ display: none; }}</style>
+<p>This picture stands for a live view. To use the view, run this cell again.</p>
+{picture}
+</div>"""
+AGAIN = "a live view: run this cell again"
 
 
 def script(*names: str) -> str:
@@ -24,10 +37,29 @@ def script(*names: str) -> str:
 
 
 class ViewWidget(anywidget.AnyWidget):
-    """What all widgets have: style, and ``spec``, what the browser must know from the start."""
+    """What all widgets have: style, and ``spec``, what the browser must know from the start.
+
+    A notebook that is opened without its kernel, or turned into a page, has no live view. So a
+    picture is shown before it, which the view hides once it lives.
+    """
 
     _css = STYLE
     spec = Dict().tag(sync=True)
+
+    def __init__(self, *, spec: dict[str, Any], **traits: Any) -> None:
+        """``spec``, and the traits of the widget's state."""
+        super().__init__(spec={**spec, "still": uuid4().hex}, **traits)
+
+    def still(self) -> Picture:
+        """The static picture of what is shown now."""
+        raise NotImplementedError
+
+    def _ipython_display_(self) -> None:
+        """Show the picture, then the live view."""
+        picture = show(self.still()).data
+        display(HTML(STILL.format(name=self.spec["still"], picture=picture)))
+        data, metadata = self._repr_mimebundle_()
+        display({**data, "text/plain": AGAIN}, metadata=metadata, raw=True)
 
 
 def as_tuple(value: Any) -> Any:

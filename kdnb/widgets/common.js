@@ -1,6 +1,6 @@
 // What every widget's browser side is made of: elements, buttons, canvases, numbers as Python writes them.
 
-const WAITING = "Waiting for the kernel. Images are not saved with the notebook: if no kernel runs, run this cell again.";
+const WAITING = "Waiting for the kernel. The live view is not saved with the notebook: if no kernel runs, run this cell again.";
 
 function number(value) {
   value *= 1 + 1e-12;
@@ -53,6 +53,7 @@ function drawOutline(canvas, mask, side) { // white lines between what is inside
 const cycle = (list, item) => list[(list.indexOf(item) + 1) % list.length];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const field = (label, ...controls) => [h("span", { class: "label" }, label), h("div", { class: "field" }, ...controls)];
+const item = (label, ...controls) => h("div", { class: "item" }, h("span", { class: "label" }, label), ...controls);
 const button = (name, text, onclick) => h("button", { type: "button", "aria-label": name, onclick }, text);
 
 function select(label, options, choose) {
@@ -69,11 +70,10 @@ function range(label, min, max, step, choose) {
 const liveLine = () => h("p", { class: "live", role: "status", "aria-live": "polite" });
 const stageOf = (label, ...panes) => h("div", { class: "stage", tabindex: 0, role: "application", "aria-label": label }, ...panes);
 
-function frame(name, onkeydown, help, live, stage, controls, ...below) {
-  return h("div", { class: `kdnb-widget ${name}`, "data-lm-suppress-shortcuts": "true", onkeydown }, stage,
-    h("div", { class: "controls" }, ...controls), ...below,
-    h("p", { class: "help" }, ...help.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what))), live);
-}
+const frame = (name, onkeydown, ...parts) =>
+  h("div", { class: `kdnb-widget ${name}`, "data-lm-suppress-shortcuts": "true", onkeydown }, ...parts);
+const controlsOf = (...fields) => h("div", { class: "controls" }, ...fields.flat());
+const helpOf = (help) => h("p", { class: "help" }, ...help.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what)));
 
 function onKeys(acts, own = () => false, before = () => {}) { // own: the key belongs to the element that has the focus
   return (event) => {
@@ -85,6 +85,12 @@ function onKeys(acts, own = () => false, before = () => {}) { // own: the key be
     before(act);
     act();
   };
+}
+
+function ready(model, root, known) { // a view that lives hides the picture that stands for it
+  root.setAttribute("aria-busy", !known);
+  const stills = document.querySelectorAll(`[data-kdnb-still="${model.get("spec").still}"]`);
+  for (const still of known ? stills : []) still.style.display = "none";
 }
 
 const setter = (model) => (changes) => {

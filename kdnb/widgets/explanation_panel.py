@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +31,7 @@ __all__ = [
     "ExplorerData",
     "ExplorerPanel",
     "ExplorerState",
+    "Stopped",
     "View",
     "agreement_text",
     "check_explorer_state",
@@ -46,6 +50,10 @@ ABOUT["occlusion"] = MapKind(
 )
 ABOUT.update({name: MAP_KINDS[name] for name in CAMS})
 CUT = 0.995  # share of a signed map's pixels within its colours: one pixel must not pale the rest
+
+
+class Stopped(Exception):
+    """Somebody no longer wants the map that is being computed."""
 
 
 class Choice(NamedTuple):
@@ -120,6 +128,7 @@ class ExplorerData:
     context: Context
     masks: np.ndarray | None = None  #: (N, S, S) bool
     known: dict[tuple[str, str, int, int], Explained] = field(default_factory=dict)  #: by `key`
+    copies: dict[str, nn.Module] = field(default_factory=dict)  #: of models, for `stoppable`
 
     @cached_property
     def probabilities(self) -> dict[str, np.ndarray]:
@@ -136,17 +145,42 @@ class ExplorerData:
         """Where a map is kept: method, model, image, class."""
         return choice.method, choice.model, image, self.target(image, choice)
 
-    def explained(self, image: int, choice: Choice) -> Explained:
-        """One map, found or computed now."""
-        key = self.key(image, choice)
-        if key not in self.known:
-            self.known[key] = self._computed(image, choice)
-        return self.known[key]
+    def explained(self, image: int, choice: Choice, stop: Event | None = None) -> Explained:
+        """One map, found or computed now.
 
-    def _computed(self, image: int, choice: Choice) -> Explained:
+        Raises:
+            Stopped: If ``stop`` is set before the map is there.
+        """
+        key = self.key(image, choice)
+        if key in self.known:
+            return self.known[key]
+        if stop is None:
+            found = self._computed(self.models[choice.model], image, choice)
+        else:
+            with self.stoppable(choice.model, stop) as model:
+                found = self._computed(model, image, choice)
+        self.known[key] = found
+        return found
+
+    @contextmanager
+    def stoppable(self, name: str, stop: Event) -> Iterator[nn.Module]:
+        """A copy of a model that asks before every pass whether it is still wanted.
+
+        A copy, so that a cell may use the model at the same time.
+        """
+        if name not in self.copies:
+            self.copies[name] = deepcopy(self.models[name])
+
+        def ask(_module: nn.Module, _inputs: tuple) -> None:
+            if stop.is_set():
+                raise Stopped
+
+        with self.copies[name].register_forward_pre_hook(ask):
+            yield self.copies[name]
+
+    def _computed(self, model: nn.Module, image: int, choice: Choice) -> Explained:
         one_image = self.images[image : image + 1]
         target = torch.tensor([self.target(image, choice)])
-        model = self.models[choice.model]
         try:
             return _one(explain(choice.method, model, one_image, target, self.context), 0)
         except UserError as refusal:

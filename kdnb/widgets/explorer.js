@@ -1,12 +1,13 @@
 // The browser's side of the explanation explorer: two sides A and B over one image. The kernel makes every number.
 
 const HELP = [["A B", "side that the keys change"], ["← →", "method"], ["M", "model"], ["C", "class"], ["↑ ↓", "image"],
-  ["X", "swap"], ["+ −", "opacity"]];
+  ["X", "swap"], ["+ −", "opacity"], ["Esc", "stop computing"]];
+const OLD = "Computing. This is the map before.";
 const NAMES = ["image", "a", "b", "opacity"];
 function side(name, spec, choose) {
   const parts = {
     image: h("canvas", { "aria-hidden": true }), map: h("canvas", { class: "map", role: "img" }),
-    edge: h("canvas", { class: "smooth", "aria-hidden": true }), refusal: h("p", { class: "refusal" }),
+    edge: h("canvas", { class: "smooth", "aria-hidden": true }), refusal: h("p", { class: "refusal" }), old: h("p", { class: "waiting" }, OLD),
     bar: h("canvas", { class: "bar", "aria-hidden": true }), legend: [h("span"), h("span", { class: "unit" }), h("span")],
     facts: h("dl", {}), badge: h("strong", { class: "badge" }, name), about: h("span", { class: "about" }),
     method: select(`method of side ${name}`, Object.entries(spec.methods).map(([key, { label }]) => [key, label]), (v) => choose(0, v)),
@@ -16,14 +17,14 @@ function side(name, spec, choose) {
   parts.scale = h("div", { class: "scale" }, parts.bar, h("div", { class: "legend" }, ...parts.legend));
   parts.node = h("section", { class: "pane", "aria-label": `side ${name}` }, h("header", {}, parts.badge, parts.about),
     h("div", { class: "choices" }, parts.method, parts.model, parts.target),
-    h("div", { class: "picture" }, parts.image, parts.map, parts.edge, parts.refusal), parts.scale, parts.facts);
+    h("div", { class: "picture" }, parts.image, parts.map, parts.edge, parts.refusal, parts.old), parts.scale, parts.facts);
   return parts;
 }
 
 function render({ model, el }) {
   const spec = model.get("spec"), count = spec.titles.length, methods = Object.keys(spec.methods);
   const palettes = spec.palettes.map(colours), store = new Map();
-  let active = "a", inFlight = "", late = 0;
+  let active = "a", inFlight = "", late = 0, shown = null; // shown: the question whose answer is on the screen
   const now = () => ({ ask: "panel", image: model.get("image"), a: [...model.get("a")], b: [...model.get("b")] });
 
   const set = setter(model);
@@ -45,6 +46,7 @@ function render({ model, el }) {
   const place = h("span", { class: "place" }), live = liveLine();
   const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1));
   const opacity = range("opacity of the maps", 0, 1, 0.05, (v) => set({ opacity: v })), percent = h("output");
+  const halt = button("stop computing", "stop", () => inFlight && model.send({ ask: "stop" }));
   const exchange = button("swap the sides A and B", "swap A and B", swap);
   const stage = stageOf("explanations: A and B choose the side, left and right arrows its method, up and down the image",
     h("section", { class: "pane", "aria-label": "image and agreement" },
@@ -55,9 +57,9 @@ function render({ model, el }) {
   const keys = onKeys({ a: () => activate("a", true), b: () => activate("b", true), ArrowLeft: () => step(-1), ArrowRight: () => step(1),
     ArrowUp: () => turn(-1), ArrowDown: () => turn(1), m: () => choose(active, 1, cycle(spec.models, model.get(active)[1])),
     c: () => choose(active, 2, ((model.get(active)[2] + 2) % (spec.classes.length + 1)) - 1),
-    x: swap, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1) },
-  (event) => event.target.tagName === "SELECT" || (event.target === opacity && /^(Arrow|Home|End|Page)/.test(event.key)));
-  const root = frame("kdnb-explorer", keys, HELP, live, stage, [...field("Opacity", opacity, percent), ...field("Sides", exchange)]);
+    Escape: () => halt.click(), x: swap, "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1) },
+  (event) => (event.target.tagName === "SELECT" && event.key !== "Escape") || (event.target === opacity && /^(Arrow|Home|End|Page)/.test(event.key)));
+  const root = frame("kdnb-explorer", keys, stage, controlsOf(field("Opacity", opacity, percent), field("Sides", exchange, halt)), helpOf(HELP), live);
 
   function ask(question, id) { // one at a time, so that what is passed over is never computed
     if (inFlight) return;
@@ -71,6 +73,13 @@ function render({ model, el }) {
     if (message.busy) return (live.textContent = message.busy);
     if (!message.to) return;
     if (id === inFlight) inFlight = "";
+    if (message.stopped) {
+      const back = shown && JSON.stringify(now()) === id;
+      if (back) set({ image: shown.image, a: shown.a, b: shown.b });
+      else draw();
+      if (back) store.set("said", message.stopped);
+      return;
+    }
     store.set(id, { ...message, arrays: buffers.map(bytesOf) });
     draw();
   }
@@ -103,8 +112,14 @@ function render({ model, el }) {
     }
     opacity.value = faded;
     percent.textContent = `${Math.round(100 * faded)} %`;
-    root.setAttribute("aria-busy", !known);
+    ready(model, root, known);
+    halt.setAttribute("aria-disabled", !!known);
+    for (const [name, parts] of Object.entries(sides)) {
+      const same = shown && shown.image === question.image && JSON.stringify(shown[name]) === JSON.stringify(question[name]);
+      parts.node.classList.toggle("old", !known && !same);
+    }
     if (!known) return ask(question, id);
+    shown = question;
     const [pixels, mask, ...maps] = known.arrays, truthName = spec.classes[spec.targets[question.image]];
     paint(original, spec.side, spec.side, opaque(pixels));
     original.setAttribute("aria-label", `${spec.titles[question.image]}, true class ${truthName}`);
@@ -116,7 +131,8 @@ function render({ model, el }) {
     place.textContent = `${question.image + 1} of ${count}`;
     back.setAttribute("aria-disabled", question.image === 0); // not disabled: that would drop the focus
     next.setAttribute("aria-disabled", question.image === count - 1);
-    live.textContent = known.sentence;
+    live.textContent = [store.get("said"), known.sentence].filter(Boolean).join("\n");
+    store.delete("said");
   }
 
   el.append(root);

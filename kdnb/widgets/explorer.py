@@ -5,11 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from threading import Event, Thread
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from traitlets import Float, Int, Tuple, Unicode, validate
 
 from kdnb.core.number_text import number
@@ -21,6 +23,7 @@ from kdnb.widgets.explanation_panel import (
     ExplorerData,
     ExplorerPanel,
     ExplorerState,
+    Stopped,
     View,
     agreement_text,
     check_explorer_state,
@@ -36,7 +39,11 @@ class ExplanationExplorer(ViewWidget):
     """Two explanations of one image, by mouse or keyboard.
 
     The traits are the fields of ``ExplorerState``. The kernel makes every number and colour. Maps
-    travel as messages, so that they are not saved with the notebook.
+    travel as messages, so that they are not saved with the notebook. A map that is not known yet
+    is computed beside the kernel's other work, so that it can be stopped.
+
+    Attributes:
+        worker: What computes the maps that were asked for last; None before.
     """
 
     _esm = script("explorer.js")
@@ -48,6 +55,8 @@ class ExplanationExplorer(ViewWidget):
     def __init__(self, data: ExplorerData, state: ExplorerState | None = None) -> None:
         """Show ``data``; by default the first image's evidence for its class and for another."""
         self.data = data
+        self.worker: Thread | None = None
+        self._stop = Event()
         self.first = check_explorer_state(data, state or first_states(data)[0])
         spec = {
             "classes": data.classes,
@@ -60,6 +69,10 @@ class ExplanationExplorer(ViewWidget):
         }
         super().__init__(spec=spec, **vars(self.first))
         self.on_msg(self._answer)
+
+    def still(self) -> Picture:
+        """The static twin of the state."""
+        return static_explorer(self.data, [self.state])
 
     @property
     def state(self) -> ExplorerState:
@@ -81,18 +94,40 @@ class ExplanationExplorer(ViewWidget):
         return value
 
     def _answer(self, _widget: ExplanationExplorer, content: dict, _buffers: list) -> None:
+        if content.get("ask") == "stop":
+            self._stop.set()
         if content.get("ask") != "panel":
             return
         asked = ExplorerState(
             image=content["image"], a=Choice(*content["a"]), b=Choice(*content["b"])
         )
         state = check_explorer_state(self.data, asked)
-        for choice in state.a, state.b:
-            if self.data.key(state.image, choice) not in self.data.known:
-                method = ABOUT[choice.method].label
-                self.send({"to": content, "busy": f"computing {method} of the {choice.model} …"})
-                self.data.explained(state.image, choice)
-        self.send(*_message(self.data, state, content))
+        if all(self.data.key(state.image, side) in self.data.known for side in (state.a, state.b)):
+            self.send(*_message(self.data, state, content))
+            return
+        self._stop = Event()
+        given = (state, content, self._stop, torch.get_num_threads())
+        self.worker = Thread(target=self._compute, args=given, daemon=True)
+        self.worker.start()
+
+    def _compute(
+        self, state: ExplorerState, content: dict[str, Any], stop: Event, threads: int
+    ) -> None:
+        """Compute the maps of a state that are missing, and answer; in a thread of its own."""
+        torch.set_num_threads(threads)  # each thread has its own number
+        try:
+            for choice in state.a, state.b:
+                if self.data.key(state.image, choice) not in self.data.known:
+                    method = ABOUT[choice.method].label
+                    busy = f"computing {method} of the {choice.model} …"
+                    self.send({"to": content, "busy": busy})
+                    self.data.explained(state.image, choice, stop)
+            self.send(*_message(self.data, state, content))
+        except Stopped:
+            self.send({"to": content, "stopped": "Stopped."})
+        except Exception as error:  # whatever it is: or else the view waits for ever
+            self.send({"to": content, "stopped": f"This map cannot be computed: {error}"})
+            raise
 
 
 def _message(

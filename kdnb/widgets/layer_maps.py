@@ -21,6 +21,8 @@ from kdnb.feature_maps.ledger import ledgers
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.modules import evaluating
 from kdnb.training.taps import gradients_at_taps
+from kdnb.widgets.arithmetic import Trace
+from kdnb.widgets.own_network import Normalisation, checked_network, images_for
 
 __all__ = [
     "FILTERS",
@@ -106,6 +108,8 @@ class StepperData:
     early: tuple[int, ...] | None = None
     #: run ids, versions, seed: exported
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    #: (image, model, layer) → how its map came about; only what was asked last
+    traces: dict[tuple[int, int, int], Trace] = field(default_factory=dict)
 
     def row(self, kind: str, target: int = 0) -> int:
         """Which of the R maps of a tap shows a kind, for a class where it depends on the class."""
@@ -147,26 +151,36 @@ def filters(data: StepperData) -> dict[str, list[int]]:
 
 def stepper_data(
     student: nn.Module,
-    teacher: nn.Module | None,
-    images: Tensor,
-    pixels: np.ndarray,
-    targets: Sequence[int],
-    classes: Sequence[str],
+    teacher: nn.Module | None = None,
+    images: Tensor | None = None,
+    pixels: np.ndarray | None = None,
+    targets: Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
     titles: Sequence[str] | None = None,
     *,
+    taps: Mapping[str, str] | None = None,
+    teacher_taps: Mapping[str, str] | None = None,
+    normalisation: Normalisation | None = None,
     masks: np.ndarray | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> StepperData:
     """All that is computed before the first step; what depends on a click is asked later.
 
+    For a network of one's own, ``stepper_data(my_model, pixels=pixels, classes=names)`` is enough.
+
     Args:
-        student: Module with ``taps``.
-        teacher: Module with as many taps, paired with the student's by depth; or None.
-        images: (N, 3, S, S) normalised.
+        student: Any convolutional classifier.
+        teacher: One with as many taps, paired with the student's by depth; or None.
+        images: (N, 3, S, S) normalised; None: they are made of the pixels.
         pixels: (N, S, S, 3) uint8, the same images to look at.
-        targets: (N,) true class numbers; -1 where nobody knows.
-        classes: K class names.
+        targets: (N,) true class numbers; -1 where nobody knows, None where nobody knows any.
+        classes: K class names; numbered if omitted.
         titles: N names of the images; numbered if omitted.
+        taps: Tap name → module path in the student; None: its attribute ``taps``, or else the last
+            module of each resolution.
+        teacher_taps: The same of the teacher.
+        normalisation: Mean and standard deviation of the three colours, where images are made of
+            the pixels; None for those of ImageNet.
         masks: (N, S, S) bool, what defines the class.
         provenance: What goes into exports besides the state.
 
@@ -174,12 +188,17 @@ def stepper_data(
         UserError: If shapes or counts do not match, a tap is missing or is no map, or a map is
             not finite.
     """
-    if titles is None:
-        titles = [f"image {i + 1}" for i in range(len(images))]
+    images = images_for(student, images, pixels, normalisation)
+    _check_pixels(images, pixels)
+    student = checked_network("student", student, taps, images)
+    if classes is None:
+        classes = _numbered("class", probabilities_of(student, images[:1]).shape[1])
+    targets = [-1] * len(images) if targets is None else targets
+    titles = _numbered("image", len(images)) if titles is None else titles
     check_images(images, pixels, targets, classes, titles, masks, lowest=-1)
-    images = images.detach()
     models = [_model_maps("student", student, images, len(classes))]
     if teacher is not None:
+        teacher = checked_network("teacher", teacher, teacher_taps, images)
         models.append(_model_maps("teacher", teacher, images, len(classes)))
     if len(models[0].taps) != len(models[-1].taps):
         taps = " and ".join(", ".join(model.taps) for model in models)
@@ -194,6 +213,27 @@ def stepper_data(
         masks=masks,
         provenance=dict(provenance or {}),
     )
+
+
+def _numbered(word: str, count: int) -> list[str]:
+    return [f"{word} {number}" for number in range(1, count + 1)]
+
+
+def _check_pixels(images: Tensor, pixels: np.ndarray) -> None:
+    """Whether square images (N, 3, S, S) and pixels (N, S, S, 3) uint8 belong together."""
+    shape = tuple(images.shape)
+    if len(shape) == 4 and shape[2] != shape[3]:
+        raise UserError(
+            f"the widgets show square images, got {shape[2]} x {shape[3]} px: "
+            "resize them first, as the data sets of the study are"
+        )
+    wanted = (len(images), *shape[2:], 3)
+    fitting = len(shape) == 4 and pixels.shape == wanted and pixels.dtype == np.uint8
+    if len(images) == 0 or not fitting:
+        raise UserError(
+            "images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
+            f"got {shape} and {pixels.shape} {pixels.dtype}"
+        )
 
 
 def check_images(
@@ -213,20 +253,9 @@ def check_images(
     Raises:
         UserError: If shapes or counts do not match.
     """
+    _check_pixels(images, pixels)
     n = len(images)
     k = len(classes)
-    shape = tuple(images.shape)
-    if len(shape) == 4 and shape[2] != shape[3]:
-        raise UserError(
-            f"the widgets show square images, got {shape[2]} x {shape[3]} px: "
-            "resize them first, as the data sets of the study are"
-        )
-    fitting = len(shape) == 4 and pixels.shape == (n, *shape[2:], 3) and pixels.dtype == np.uint8
-    if n == 0 or not fitting:
-        raise UserError(
-            "images (N, 3, S, S) need pixels (N, S, S, 3) uint8, N at least 1; "
-            f"got {shape} and {pixels.shape} {pixels.dtype}"
-        )
     known = all(lowest <= target < k for target in targets)
     if len(targets) != n or len(titles) != n or not known:
         unknown = " (-1 if unknown)" if lowest else ""

@@ -24,7 +24,8 @@ const model = {
   on: (event, f) => (listeners[event] ??= []).push(f),
   off: (event, f) => (listeners[event] = (listeners[event] ?? []).filter((g) => g !== f)),
   send(question) {
-    const refused = "this page holds one channel of the student at a time: more needs a running notebook";
+    const more = question.ask === "arithmetic" ? "The arithmetic of a cell" : "this page holds one channel of the student at a time: more";
+    const refused = `${more} needs a running notebook`;
     const found = known.get(JSON.stringify(question)) ?? single(question) ?? [{ to: question, refused }, []];
     queueMicrotask(() => emit("msg:custom", ...found));
   },

@@ -34,8 +34,8 @@ function render({ model, el }) {
     Home: () => warm(-99), End: () => warm(99), n: () => turn(1), p: () => turn(-1),
     l: () => set({ loss: cycle(spec.losses, model.get("loss")) }) },
   (event) => ["SELECT", "INPUT"].includes(event.target.tagName) && /^(Arrow|Home|End|Page)/.test(event.key));
-  const root = frame("kdnb-soft", keys, HELP, live, stage, [...field("alpha", alpha, alphaText),
-    ...field("Temperature", heat, heatText), ...field("Loss", loss), ...field("Image", back, place, next)]);
+  const root = frame("kdnb-soft", keys, stage, controlsOf(field("alpha", alpha, alphaText), field("Temperature", heat, heatText),
+    field("Loss", loss), field("Image", back, place, next)), helpOf(HELP), live);
 
   function draw() {
     const p = model.get("panel"), truth = spec.targets[model.get("image")];
@@ -66,7 +66,7 @@ function render({ model, el }) {
     back.setAttribute("aria-disabled", p.of.image === 0);
     next.setAttribute("aria-disabled", p.of.image === count - 1);
     live.textContent = p.sentence;
-    root.setAttribute("aria-busy", false);
+    ready(model, root, true);
   }
 
   el.append(root);

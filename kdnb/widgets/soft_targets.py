@@ -153,6 +153,11 @@ class SoftTargetExplorer(ViewWidget):
         super().__init__(spec=spec, **asdict(state or SoftTargetState()))
         self._compute()
 
+    def still(self) -> Picture:
+        """The static twin of the state, at its temperature and at 1."""
+        temperatures = sorted({1.0, self.temperature})
+        return static_soft_targets(self.answers, self.state, temperatures)
+
     @property
     def state(self) -> SoftTargetState:
         """What is looked at now."""

@@ -1,4 +1,4 @@
-// The browser's side of the layer stepper. It draws every step from raw maps by the rules of render.py, so that a step
+// The browser's side of the layer stepper. It draws every step from raw maps by the rules of stepper_numbers.py, so that a step
 // needs no kernel; what depends on a click (ablation, occlusion) is asked from whoever answers: kernel or saved page.
 
 const KEYS = { a: "average", i: "eigencam", g: "gradcam", h: "hirescam", l: "layercam", e: "evidence" };
@@ -8,17 +8,19 @@ const NAMES = ["image", "layer", "kind", "target", "versus", "scale", "opacity",
   "occluded", "ablated", "quiz", "guess", "smooth"];
 const PLAY_MS = 900;
 const STILL = "Play is off, because your system asks for less motion: step with the arrow keys.";
+const FOLLOWING = [TRUE_CLASS, PREDICTED];
 const ASKING = "Which class is it? Choose your guess, point at the place if you like, then reveal.";
 
 function render({ model, el }) {
   const spec = model.get("spec"), layers = spec.models[0].taps.length, names = spec.classes;
   const palettes = spec.palettes.map(colours), store = new Map(), asked = new Set();
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const state = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
+  const kept = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
+  const state = () => ({ ...kept(), target: classOf(spec, model.get("image"), model.get("target")) });
   const both = spec.models.length === 2 ? ["both", ...spec.models.map((m) => m.name)] : ["both"];
   const scales = Object.entries(spec.scales).filter(([name]) => both.length > 1 || name !== "models");
   const apply = setter(model);
-  let timer = 0, late = 0, notice = "";
+  let timer = 0, late = 0, notice = "", counted = { model: 0, channel: -1 }; // whose arithmetic is shown
 
   function set(changes) {
     notice = "";
@@ -54,7 +56,7 @@ function render({ model, el }) {
   function receive(message, buffers) {
     if (!message.to) return;
     const found = message.to.ask === "image" ? unpack(message, buffers) : message;
-    if (message.refused) notice = message.refused;
+    if (message.refused && message.to.ask !== "arithmetic") notice = message.refused;
     else if (message.to.ask === "effects") found.values = new Float32Array(bytesOf(buffers[0]).buffer);
     store.set(JSON.stringify(message.to), found);
     draw();
@@ -117,6 +119,7 @@ function render({ model, el }) {
   function point(m, event) {
     const box = event.currentTarget.getBoundingClientRect();
     const at = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+    counted = { model: m, channel: -1 };
     set({ point: at.map((v) => clamp(Math.floor(v * spec.side), 0, spec.side - 1)) });
     event.currentTarget.focus({ preventScroll: true });
   }
@@ -126,6 +129,7 @@ function render({ model, el }) {
       set({ point: [] });
       stage.focus();
     } else if (way) {
+      counted = { model: m, channel: -1 };
       const size = spec.models[m].sizes[model.get("layer") - 1], now = model.get("point"); // (height, width)
       const cell = now.length ? cellAt(now, size, spec.side).map((c, i) => clamp(c + way[i], 0, size[i] - 1)) : size.map((v) => Math.floor(v / 2));
       set({ point: cell.map((c, i) => Math.floor(((c + 0.5) * spec.side) / size[i])) });
@@ -151,7 +155,8 @@ function render({ model, el }) {
   const ticks = spec.models[0].taps.map((_, i) => h("span", { style: `--at: ${i / Math.max(1, layers - 1)}` },
     ...spec.models.map((m) => h("span", {}, m.taps[i]))));
   const kinds = Object.entries(spec.kinds).map(([kind, { label }]) => [kind, button(label, label, () => set({ kind }))]);
-  const target = select("class whose logit is explained", Object.entries(names), (v) => set({ target: +v }));
+  const targets = [...FOLLOWING, ...names.keys()];
+  const target = select("class whose logit is explained", targets.map((k) => [k, names[k] ?? ""]), (v) => set({ target: +v }));
   const versus = select("class whose logit is subtracted", [[-1, "minus nothing"], ...names.map((n, k) => [k, `minus ${n}`])], (v) => set({ versus: +v }));
   const scale = select("colour scale", scales, (v) => set({ scale: v }));
   const shown = select("models shown", both.map((name) => [name, name]), (v) => set({ shown: v }));
@@ -165,16 +170,22 @@ function render({ model, el }) {
       effects();
       draw();
     } });
+  const sums = arithmeticPanel((channel) => {
+    counted.channel = channel;
+    draw();
+  });
   const group = h("div", { class: "group", role: "group", "aria-label": "map" }, ...kinds.map(([, node]) => node));
   const stage = stageOf("maps: left and right arrows change the layer, up and down the image",
     h("section", { class: "pane", "aria-label": "image" },
       h("header", {}, h("strong", {}, "image"), h("span", { class: "about" }, `${spec.side} × ${spec.side}`)),
-      h("div", { class: "picture" }, original, edge, hole, outline), h("div", { class: "pager" }, back, place, next), title, truth, early),
+      h("div", {}, h("div", { class: "picture" }, original, edge, hole, outline),
+        h("div", { class: "pager" }, back, place, next), title, truth, early)),
     ...panes.map((p) => p.node));
+  const accounts = h("div", { class: "accounts" }, ledgerKey(), ...panes.map((p) => p.account));
   const acts = {
     ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1), " ": toggle, p: toggle,
     Home: () => set({ layer: 1 }), End: () => set({ layer: layers }), "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1),
-    c: () => set({ target: (model.get("target") + 1) % names.length }),
+    c: () => set({ target: cycle(targets, model.get("target")) }),
     v: () => set({ versus: ((model.get("versus") + 2) % (names.length + 1)) - 1 }),
     s: () => set({ scale: cycle(scales.map(([name]) => name), model.get("scale")) }),
     m: () => set({ shown: cycle(both, model.get("shown")) }), f: () => filter(cycle(Object.keys(spec.filters), model.get("only"))),
@@ -183,26 +194,30 @@ function render({ model, el }) {
   for (const [key, kind] of Object.entries(KEYS)) acts[key] = () => set({ kind });
   const keys = onKeys(acts, ({ target, key }) => target.tagName === "SELECT" || (key === " " && target !== stage)
     || (target === opacity && /^(Arrow|Home|End)/.test(key)), (act) => timer && act !== toggle && stop());
-  const root = frame("kdnb-stepper", keys, HELP, live, stage, [
-    ...field("Layer", play, h("div", { class: "layers" }, slider, h("div", { class: "ticks", "aria-hidden": true }, ...ticks))),
-    ...field("Map", group), ...field("Class", target, versus), ...field("Scale", scale), ...(both.length > 1 ? field("Models", shown) : []),
-    ...field("Images", only), ...field("Opacity", opacity, percent, smooth), ...field("You", quiz, guess, reveal, files)], channels.node);
+  const choose = h("div", { class: "tools" },
+    item("Layer", play, h("div", { class: "layers" }, slider, h("div", { class: "ticks", "aria-hidden": true }, ...ticks))),
+    item("Map", group), item("Class", target, versus));
+  const more = h("div", { class: "tools" }, item("Images", only), ...(both.length > 1 ? [item("Models", shown)] : []), item("Scale", scale),
+    item("Opacity", opacity, percent, smooth), item("You", quiz, guess, reveal), item("Files", files));
+  const root = frame("kdnb-stepper", keys, choose,
+    h("div", { class: "body" }, stage, live, accounts, h("div", { class: "beside" }, channels.node, sums.node)), more, helpOf(HELP));
 
   // ---- drawing ----
   const effects = () => need({ ask: "effects", image: model.get("image"), model: first(), layer: model.get("layer") });
 
-  function answers(s) { // probabilities with what is covered or ablated, and every layer's evidence of a covered image
+  function answers(s) { // logits with what is covered or ablated, and every layer's evidence of a covered image
     const covered = s.occluded.length ? need({ ask: "occlude", image: s.image, place: s.occluded }) : null;
     const cut = s.ablated.length ? need({ ask: "ablate", image: s.image, model: first(), layer: s.layer, channels: s.ablated }) : null;
-    return spec.models.map((m, i) => (cut && i === first() ? cut.probabilities : covered?.probabilities?.[i]) ?? null);
+    return spec.models.map((m, i) => (cut && i === first() ? cut.logits : covered?.logits?.[i]) ?? null);
   }
   function changes(s, now) {
     const said = [];
     spec.models.forEach((m, i) => {
-      const before = m.probabilities[s.image][s.target];
+      const before = m.probabilities[s.image], k = s.target;
       if (!now[i]) return;
       const what = s.ablated.length && i === first() ? `without channel${s.ablated.length > 1 ? "s" : ""} ${s.ablated.join(", ")}` : "with the patch covered";
-      said.push(`${m.name} ${what}: p(${names[s.target]}) ${(before + 1e-12).toFixed(2)} → ${(now[i][s.target] + 1e-12).toFixed(2)}`);
+      said.push(`${m.name} ${what}: p(${names[k]}) ${chance(before[k])} → ${chance(softmax(now[i])[k])}, ` +
+        `logit ${plus(m.logits[s.image][k])} → ${plus(now[i][k])}`);
     });
     const covered = s.occluded.length ? need({ ask: "occlude", image: s.image, place: s.occluded }) : null;
     if (covered?.evidence) spec.models.forEach((m, i) => {
@@ -225,30 +240,43 @@ function render({ model, el }) {
     const at = s.layer - 1, about = spec.models[m], found = store.get(JSON.stringify({ ask: "effects", image: s.image, model: m, layer: s.layer }));
     const all = known.contributions[m][at], minus = (c) => all[s.target][c] - (s.versus >= 0 ? all[s.versus][c] : 0);
     const gain = Float32Array.from(all[s.target], (_, c) => Math.fround(minus(c)));
-    const base = about.probabilities[s.image][s.target];
-    const drop = found?.values && Float32Array.from(gain, (_, c) => base - found.values[c * names.length + s.target]);
+    const base = about.probabilities[s.image][s.target], count = names.length;
+    const without = (c) => softmax(found.values.subarray(c * count, (c + 1) * count))[s.target];
+    const drop = found?.values && Float32Array.from(gain, (_, c) => base - without(c));
+    const of = s.quiz === "asking" ? "the class" : names[s.target]; // its name may be the answer
     if (s.order === "effect") effects();
     const by = s.order === "mean" ? known.means[m][at] : s.order === "effect" && drop ? drop : gain;
     const how = s.order !== "effect" || drop ? "" : found ? " (by contribution: their effects cannot be had here)" : " (asking for their effects)";
-    const effect = (c) => !drop ? "" : `, without it p(${names[s.target]}) ${drop[c] >= 0 ? "falls" : "rises"} by ${number(Math.abs(drop[c]))}`;
+    const effect = (c) => !drop ? "" : `, without it p(${of}) ${drop[c] >= 0 ? "falls" : "rises"} by ${number(Math.abs(drop[c]))}`;
     channels.draw({
       of: `${s.image}/${m}/${s.layer}/${s.order}`, by: s.order, order: ranked(by), ablated: s.ablated, colour: palettes[0],
       title: `${about.name}'s ${about.channels[at]} channels at ${about.taps[at]}${how}`,
       height: about.tiles[at][0], width: about.tiles[at][1], tiles: known.mosaics[m][at],
-      text: (c) => (s.order === "mean" ? number(by[c]) : plus(by[c])),
+      text: (c) => brief(by[c]),
       label: (c) => `channel ${c}, contribution ${plus(gain[c])}${effect(c)}`,
     });
+  }
+
+  function drawArithmetic(s) {
+    const m = s.shown === "both" ? counted.model : first(), about = spec.models[m], tap = about.taps[s.layer - 1];
+    sums.node.hidden = s.quiz === "asking";
+    if (!s.point.length) return sums.draw("How a number is made", null);
+    const cell = cellAt(s.point, about.sizes[s.layer - 1], spec.side), known = counted.of === `${s.image} ${m} ${s.layer}`;
+    counted = { ...counted, of: `${s.image} ${m} ${s.layer}`, channel: known ? counted.channel : -1 };
+    const found = need({ ask: "arithmetic", image: s.image, model: m, layer: s.layer, cell, channel: counted.channel });
+    sums.draw(`${about.name}, ${tap}, row ${cell[0] + 1}, column ${cell[1] + 1}${found?.steps ? `, channel ${found.channel}` : ""}`, found);
   }
 
   function draw() {
     const s = state(), known = need({ ask: "image", image: s.image }), hide = s.quiz === "asking";
     clearTimeout(late);
-    root.setAttribute("aria-busy", !known);
+    ready(model, root, known);
     if (!known) {
       late = setTimeout(() => (live.textContent = WAITING), 4000);
       return;
     }
     const colour = palettes[+hasSign(spec, s)], truthName = names[spec.targets[s.image]], now = answers(s), said = [], list = images();
+    const predicted = names[classOf(spec, s.image, PREDICTED)];
     paint(original, spec.side, spec.side, known.pixels);
     const mask = hide || !known.inside ? [] : Array.from(known.inside.join(""), Number); // an outline would tell the guesser
     drawOutline(edge, mask, spec.side);
@@ -266,8 +294,9 @@ function render({ model, el }) {
     panes.forEach((parts, m) => {
       const hidden = s.shown !== "both" && s.shown !== spec.models[m].name, before = spec.models[m].probabilities[s.image];
       parts.node.hidden = hidden;
+      parts.account.hidden = hidden || hide;
       if (hidden) return;
-      const seen = pane(spec, known.maps, s, m), p = now[m] ?? before;
+      const seen = pane(spec, known.maps, s, m), logits = now[m] ?? spec.models[m].logits[s.image], p = now[m] ? softmax(logits) : before;
       if (!hide) said.push(seen.sentence);
       paint(parts.image, spec.side, spec.side, known.pixels);
       paintMap(parts.map, seen.width, seen.height, seen.indices, colour);
@@ -286,18 +315,21 @@ function render({ model, el }) {
       if (m === first()) put(outline, seen.sees, spec.side);
       paintMap(parts.bar, 255, 1, Uint8Array.from({ length: 255 }, (_, i) => i + 1), colour);
       [number(seen.low), spec.kinds[s.kind].unit, number(seen.high)].forEach((text, i) => (parts.legend[i].textContent = text));
-      parts.chances.hidden = parts.account.hidden = hide;
+      parts.chances.hidden = hide;
       parts.rows.forEach((r, i) => {
         r.node.classList.toggle("chosen", i === s.target);
         r.label.textContent = names[i] + (i === spec.targets[s.image] ? " ✓" : "");
         r.fill.style.width = `${100 * p[i]}%`;
         Object.assign(r.was.style, { left: `${100 * before[i]}%`, display: now[m] ? "block" : "none" });
-        r.p.textContent = (p[i] + 1e-12).toFixed(2);
+        r.p.textContent = chance(p[i]);
+        r.logit.textContent = twoDigits(logits[i]);
       });
       drawLedger(parts, seen.bars, s.layer, spec.models[m].refusal);
       parts.readings.textContent = spec.models[m].readings[s.layer - 1].join(" · ");
     });
+    accounts.hidden = hide;
     drawChannels(s, known, first());
+    drawArithmetic(s);
     slider.value = s.layer;
     const taps = spec.models.map((m) => m.taps[s.layer - 1]).join(", ");
     slider.setAttribute("aria-valuetext", `layer ${s.layer} of ${layers}: ${taps}`);
@@ -306,8 +338,10 @@ function render({ model, el }) {
     smooth.setAttribute("aria-pressed", s.smooth);
     quiz.setAttribute("aria-pressed", s.quiz !== "off");
     guess.hidden = reveal.hidden = s.quiz === "off";
+    target.options[0].textContent = `true class (${hide ? "?" : truthName ?? `unknown: ${predicted}`})`;
+    target.options[1].textContent = `predicted (${hide ? "?" : predicted})`;
     [target.value, versus.value, scale.value, shown.value, opacity.value, only.value, guess.value] =
-      [s.target, s.versus, s.scale, s.shown, s.opacity, s.only, s.guess];
+      [model.get("target"), s.versus, s.scale, s.shown, s.opacity, s.only, s.guess];
     percent.textContent = `${Math.round(100 * s.opacity)} %`;
     const focus = channels.node.contains(document.activeElement) ? [channels.label()] : [];
     live.textContent = hide ? ASKING : [...focus, ...verdict(s, known), ...changes(s, now), ...said, ...(notice ? [notice] : [])].join("\n");
@@ -320,7 +354,7 @@ function render({ model, el }) {
     const pictures = [{ title: heading(s), range: "", layers: [[original, 1], [edge, 1]] }, ...seen.map(([parts, m]) => ({
       title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "),
       layers: [[parts.image, 1], [parts.map, Number(parts.map.style.opacity)], [parts.edge, 1]] }))];
-    const { smooth: _, ...saved } = s, name = `${heading(s)}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
+    const { smooth: _, ...saved } = kept(), name = `${heading(s)}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
     const sentence = live.textContent;
     save(`${name}.png`, await exportPicture(pictures, sentence));
     save(`${name}.json`, new Blob([JSON.stringify({ state: saved, image: heading(s), sentence, ...spec.provenance }, null, 1)], { type: "application/json" }));

@@ -22,12 +22,15 @@ from kdnb.widgets.stepper_messages import answer_message, tile_sizes
 from kdnb.widgets.stepper_numbers import (
     ORDERS,
     PLACES,
+    PREDICTED,
     SCALES,
+    TRUE_CLASS,
     Pane,
     Panel,
     StepperState,
     check_state,
     palette,
+    resolved,
     signed,
     stepper_panel,
 )
@@ -42,7 +45,7 @@ __all__ = [
 ]
 
 STATE = tuple(field.name for field in fields(StepperState))
-STEPPER_SCRIPTS = ("stepper_numbers.js", "stepper_parts.js", "stepper.js")
+STEPPER_SCRIPTS = ("stepper_numbers.js", "stepper_parts.js", "arithmetic.js", "stepper.js")
 
 
 class LayerStepper(ViewWidget):
@@ -57,7 +60,7 @@ class LayerStepper(ViewWidget):
     image = Int(0).tag(sync=True)
     layer = Int(1).tag(sync=True)
     kind = Unicode("average").tag(sync=True)
-    target = Int(0).tag(sync=True)
+    target = Int(TRUE_CLASS).tag(sync=True)
     versus = Int(-1).tag(sync=True)
     scale = Unicode("map").tag(sync=True)
     opacity = Float(0.6).tag(sync=True)
@@ -72,10 +75,14 @@ class LayerStepper(ViewWidget):
     smooth = Bool(False).tag(sync=True)
 
     def __init__(self, data: StepperData, state: StepperState | None = None) -> None:
-        """Show ``data``; by default the first image and the class that the student predicts."""
+        """Show ``data``; by default the first image and the true class of each."""
         self.data = data
         super().__init__(spec=spec_of(data), **asdict(state or first_state(data)))
         self.on_msg(self._answer)
+
+    def still(self) -> Picture:
+        """The static twin of the state."""
+        return static_stepper(self.data, self.state)
 
     @property
     def state(self) -> StepperState:
@@ -107,8 +114,8 @@ class LayerStepper(ViewWidget):
 
 
 def first_state(data: StepperData) -> StepperState:
-    """The first image and the class that the student predicts for it."""
-    return StepperState(target=int(data.models[0].probabilities[0].argmax()))
+    """The first image and each image's true class; its predicted one if no true one is known."""
+    return StepperState(target=TRUE_CLASS if max(data.targets) >= 0 else PREDICTED)
 
 
 def exported_state(path: str | Path) -> StepperState:
@@ -135,6 +142,8 @@ def static_stepper(data: StepperData, state: StepperState | None = None) -> Pict
     speaks for the class, against it, and the bias.
     """
     state = state or first_state(data)
+    check_state(data, state)
+    state = resolved(data, state)
     layers = range(1, len(data.models[0].taps) + 1)
     steps = [stepper_panel(data, replace(state, layer=layer, ablated=())) for layer in layers]
     rows = len(steps[0].panes)

@@ -14,16 +14,18 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import softmax
-from kdnb.feature_maps.ablation import probabilities_without
+from kdnb.feature_maps.ablation import Tail
 from kdnb.feature_maps.ledger import ledgers
+from kdnb.training.modules import evaluating
 from kdnb.training.taps import logits_and_taps
-from kdnb.widgets.layer_maps import ModelMaps, StepperData, probabilities_of
+from kdnb.widgets.arithmetic import Arithmetic, cell_arithmetic, trace_tap
+from kdnb.widgets.layer_maps import ModelMaps, StepperData
 from kdnb.widgets.stepper_numbers import patch
 
 __all__ = [
     "Covered",
     "ablated",
+    "arithmetic",
     "answer_message",
     "covered_answer",
     "effects",
@@ -37,7 +39,7 @@ TILE = 24  # px; a channel's picture is no larger
 class Covered(NamedTuple):
     """What the M models say of an image with a patch over it."""
 
-    probabilities: np.ndarray  #: (M, K) float64
+    logits: np.ndarray  #: (M, K) float64
     evidence: list[np.ndarray | None]  #: (L, K) of each model; None where there is no ledger
 
 
@@ -58,11 +60,32 @@ def answer_message(
         return {"to": question}, [found.astype("<f4").tobytes()]
     if question["ask"] == "ablate":
         found = ablated(data, image, model, layer, question["channels"])
-        return {"to": question, "probabilities": found.tolist()}, []
+        return {"to": question, "logits": found.tolist()}, []
     if question["ask"] == "occlude":
         found = occluded(data, image, [question["place"]])
         return covered_answer(question, found[0]), []
+    if question["ask"] == "arithmetic":
+        found = arithmetic(data, image, model, layer, question["cell"], question["channel"])
+        return {"to": question, **found.message()}, []
     return None
+
+
+def arithmetic(
+    data: StepperData, image: int, model: int, layer: int, cell: Sequence[int], channel: int = -1
+) -> Arithmetic:
+    """How a channel of a map gets its number at a cell (row, column, from 0); -1: the largest.
+
+    Raises:
+        UserError: If the map has no such cell or channel.
+    """
+    key = (image, model, layer)
+    if key not in data.traces:
+        maps = data.models[model]
+        found = trace_tap(maps.network, data.images[image : image + 1], maps.taps[layer - 1])
+        data.traces.clear()  # one layer's numbers are enough to keep
+        data.traces[key] = found
+    row, column = cell
+    return cell_arithmetic(data.traces[key], (row, column), channel)
 
 
 def covered_answer(question: Mapping[str, Any], covered: Covered) -> dict[str, Any]:
@@ -70,13 +93,13 @@ def covered_answer(question: Mapping[str, Any], covered: Covered) -> dict[str, A
     evidence = [None if sums is None else sums.tolist() for sums in covered.evidence]
     return {
         "to": question,
-        "probabilities": covered.probabilities.tolist(),
+        "logits": covered.logits.tolist(),
         "evidence": evidence,
     }
 
 
 def effects(data: StepperData, image: int, model: int, layer: int) -> np.ndarray:
-    """(C, K) float64: the probabilities when each channel alone is replaced by its mean."""
+    """(C, K) float64: the logits when each channel alone is replaced by its mean."""
     channels = len(data.models[model].reference[layer - 1])
     return _without(data, image, model, layer, torch.eye(channels, dtype=torch.bool))
 
@@ -84,7 +107,7 @@ def effects(data: StepperData, image: int, model: int, layer: int) -> np.ndarray
 def ablated(
     data: StepperData, image: int, model: int, layer: int, channels: list[int]
 ) -> np.ndarray:
-    """(K,) float64: the probabilities when some channels are replaced by their means together.
+    """(K,) float64: the logits when some channels are replaced by their means together.
 
     Raises:
         UserError: If the layer has no such channel.
@@ -98,16 +121,11 @@ def ablated(
 
 
 def _without(data: StepperData, image: int, model: int, layer: int, masks: Tensor) -> np.ndarray:
-    """(A, K) float64: the probabilities without the channels in each of A masks (A, C) bool."""
+    """(A, K) float64: the logits without the channels in each of A masks (A, C) bool."""
     maps = data.models[model]
     picture = data.images[image : image + 1]
-    found = probabilities_without(
-        maps.network,
-        picture,
-        maps.taps[layer - 1],
-        masks.to(picture.device),
-        mean=maps.reference[layer - 1],
-    )
+    tail = Tail(maps.network, picture, maps.taps[layer - 1])
+    found = tail.logits(picture, masks.to(picture.device), maps.reference[layer - 1])
     return found.double().cpu().numpy()
 
 
@@ -125,22 +143,23 @@ def occluded(data: StepperData, image: int, places: Sequence[Sequence[int]]) -> 
     found = [_answers(model, pictures) for model in data.models]
     covered = []
     for i in range(len(places)):
-        probabilities = np.array([chances[i] for chances, _ in found])
+        logits = np.array([of_model[i] for of_model, _ in found])
         evidence = [None if sums is None else sums[i] for _, sums in found]
-        covered.append(Covered(probabilities=probabilities, evidence=evidence))
+        covered.append(Covered(logits=logits, evidence=evidence))
     return covered
 
 
 def _answers(model: ModelMaps, images: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """Probabilities (N, K), and evidence (N, L, K) where there is a ledger."""
+    """Logits (N, K), and evidence (N, L, K) where there is a ledger."""
     if model.refusal:
-        return probabilities_of(model.network, images), None
+        with evaluating(model.network), torch.inference_mode():
+            return model.network(images).double().cpu().numpy(), None
     found = ledgers(model.network, images)
     evidence = []
     for ledger in found:
         evidence.append([ledger.accounts[tap].evidence for tap in model.taps])  # L × (N,)
     logits = np.stack([ledger.logits for ledger in found], axis=1)
-    return softmax(logits), np.stack(evidence, axis=-1).swapaxes(0, 1)
+    return logits, np.stack(evidence, axis=-1).swapaxes(0, 1)
 
 
 def _image(data: StepperData, image: int) -> list[bytes]:

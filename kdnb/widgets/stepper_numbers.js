@@ -4,6 +4,28 @@ const row = (spec, kind, target) => spec.kinds[kind].first + (spec.kinds[kind].p
 const hasSign = (spec, s) => spec.kinds[s.kind].signed || (s.versus >= 0 && spec.kinds[s.kind].per_class);
 const plus = (value) => (value > 0 ? "+" : "") + number(value);
 
+const TRUE_CLASS = -1, PREDICTED = -2; // targets that follow the image
+
+function classOf(spec, image, target) {
+  const truth = spec.targets[image], answers = spec.models[0].probabilities[image];
+  if (target >= 0) return target;
+  return target === PREDICTED || truth < 0 ? answers.indexOf(Math.max(...answers)) : truth;
+}
+
+function softmax(logits) {
+  const top = Math.max(...logits), parts = Array.from(logits, (z) => Math.exp(z - top)), sum = parts.reduce((a, b) => a + b, 0);
+  return parts.map((v) => v / sum);
+}
+
+const chance = (p) => (p + 1e-12).toFixed(2);
+const twoDigits = (value) => (value >= 0.005 ? "+" : "") + (Math.abs(value) < 0.005 ? 0 : value).toFixed(2); // of a logit
+
+function brief(value) { // in at most six characters
+  const size = Math.abs(value);
+  if (size < 1e-9) return "0";
+  return size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 0.01 ? value.toFixed(2) : value.toExponential(0);
+}
+
 function valuesOf(spec, maps, m, layer, kind, target, versus) {
   const found = maps[m][layer - 1][row(spec, kind, target)];
   if (versus < 0 || !spec.kinds[kind].per_class) return found;
@@ -95,7 +117,7 @@ function pane(spec, maps, s, m) {
   said += peak ? `${signed ? "strongest" : "brightest"} ${(signed ? plus : number)(raw[best])} at row ${peak[0] + 1}, column ${peak[1] + 1}; `
     : `says nothing here: the same value ${number(raw[0])} everywhere; `;
   said += [s.target, s.versus].filter((k) => k >= 0)
-    .map((k) => `p(${spec.classes[k]}) ${(model.probabilities[s.image][k] + 1e-12).toFixed(2)}`).join(", ");
+    .map((k) => `p(${spec.classes[k]}) ${chance(model.probabilities[s.image][k])}`).join(", ");
   if (bars.length) {
     const b = bars[at];
     said += `; logit${s.versus >= 0 ? " difference" : ""} ${plus(b.logit)} = for ${number(b.supporting)}, ` +

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import matplotlib
@@ -19,14 +19,17 @@ __all__ = [
     "Bars",
     "ORDERS",
     "PLACES",
+    "PREDICTED",
     "Pane",
     "Panel",
     "SCALES",
     "StepperState",
+    "TRUE_CLASS",
     "box",
     "cell_at",
     "check_state",
     "palette",
+    "resolved",
     "stepper_panel",
     "patch",
     "ranked",
@@ -42,6 +45,8 @@ SCALES = {
 ORDERS = {"contribution": "contribution", "effect": "effect of ablation", "mean": "mean activation"}
 QUIZ = ("off", "asking", "revealed")
 ASKING = "Which class is it? Choose your guess, point at the place if you like, then reveal."
+TRUE_CLASS = -1  # targets that follow the image: its true class,
+PREDICTED = -2  # or the one that the student predicts
 PLACES = 8  # a patch can be put on an 8 × 8 grid of places; its side is 2 / 8 of the image's
 
 
@@ -52,7 +57,7 @@ class StepperState:
     image: int = 0  #: from 0
     layer: int = 1  #: from 1
     kind: str = "average"  #: one of MAP_KINDS
-    target: int = 0  #: the class whose logit is explained
+    target: int = TRUE_CLASS  #: the class whose logit is explained, TRUE_CLASS or PREDICTED
     versus: int = -1  #: the class whose logit is subtracted, or -1
     scale: str = "map"  #: one of SCALES
     opacity: float = 0.6  #: of the map over the image, in [0, 1]
@@ -122,7 +127,7 @@ def check_state(data: StepperData, state: StepperState) -> None:
     shown = ("both", *(model.name for model in data.models))
     within("image", state.image, 0, len(data.pixels) - 1)
     within("layer", state.layer, 1, len(data.models[0].taps))
-    within("target", state.target, 0, last_class)
+    within("target", state.target, PREDICTED, last_class)
     within("versus", state.versus, -1, last_class)
     within("guess", state.guess, -1, last_class)
     within("opacity", state.opacity, 0, 1)
@@ -149,6 +154,19 @@ def _check_place(name: str, place: tuple[int, ...], end: int) -> None:
         )
 
 
+def resolved(data: StepperData, state: StepperState) -> StepperState:
+    """The state with a class's number as its target.
+
+    Where nobody knows the true class, the one that the student predicts takes its place.
+    """
+    if state.target >= 0:
+        return state
+    target = data.targets[state.image]
+    if state.target == PREDICTED or target < 0:
+        target = int(data.models[0].probabilities[state.image].argmax())
+    return replace(state, target=target)
+
+
 def stepper_panel(data: StepperData, state: StepperState) -> Panel:
     """The maps that a state shows, with their colours, ledger and words.
 
@@ -157,6 +175,7 @@ def stepper_panel(data: StepperData, state: StepperState) -> Panel:
             not hold.
     """
     check_state(data, state)
+    state = resolved(data, state)
     panes = []
     for index, model in enumerate(data.models):
         if state.shown in ("both", model.name):

@@ -10,11 +10,12 @@ function modelPane(spec, model) {
     bar: h("canvas", { class: "bar", "aria-hidden": true }),
     legend: [h("span"), h("span", { class: "unit" }), h("span")],
     sum: h("p", { class: "sum" }), readings: h("p", { class: "readings" }),
+    heading: h("strong", {}, `${model.name}'s ledger`),
   };
   parts.rows = spec.classes.map((name) => {
-    const fill = h("span", { class: "fill" }), was = h("span", { class: "was" }), p = h("span", { class: "p" });
+    const fill = h("span", { class: "fill" }), was = h("span", { class: "was" }), p = h("span", { class: "p" }), logit = h("span", { class: "p" });
     const label = h("span", { class: "name", title: name }, name);
-    return { fill, was, p, label, node: h("li", {}, label, h("span", { class: "track" }, fill, was), p) };
+    return { fill, was, p, logit, label, node: h("li", {}, label, p, logit, h("span", { class: "track" }, fill, was)) };
   });
   parts.ledger = model.taps.map((tap) => {
     const [against, support, bias] = ["against", "support", "bias"].map((name) => h("span", { class: name }));
@@ -23,16 +24,19 @@ function modelPane(spec, model) {
   parts.picture = h("div", { class: "picture", tabindex: 0, role: "application",
     "aria-label": `map of the ${model.name}: arrows move the pointer, O covers a patch, Escape leaves` },
     parts.image, parts.map, parts.edge, parts.patch, parts.sees, parts.peak, parts.cell);
-  parts.chances = h("ul", { class: "classes", "aria-label": `probabilities of the ${model.name}` }, ...parts.rows.map((r) => r.node));
-  parts.account = h("div", { class: "account" },
-    h("p", { class: "keys", "aria-hidden": true }, h("span", { class: "key support" }), "for", h("span", { class: "key against" }), "against",
-      h("span", { class: "key bias" }), "bias after it"),
-    h("ul", { class: "ledger", "aria-hidden": true }, ...parts.ledger.map((r) => r.node)), parts.sum);
+  parts.chances = h("ul", { class: "classes", "aria-label": `probabilities and logits of the ${model.name}` },
+    h("li", { class: "columns" }, h("span", { class: "name" }, "class"), h("span", { class: "p" }, "p"), h("span", { class: "p" }, "logit")),
+    ...parts.rows.map((r) => r.node));
+  parts.account = h("section", { class: "account", "aria-label": `ledger of the ${model.name}` }, parts.heading,
+    h("ul", { class: "ledger", "aria-hidden": true }, ...parts.ledger.map((r) => r.node)), parts.sum, parts.readings);
   parts.node = h("section", { class: "pane", "aria-label": model.name },
-    h("header", {}, h("strong", {}, model.name), parts.about), parts.picture, parts.bar,
-    h("div", { class: "legend" }, ...parts.legend), parts.chances, parts.account, parts.readings);
+    h("header", {}, h("strong", {}, model.name), parts.about),
+    h("div", {}, parts.picture, parts.bar, h("div", { class: "legend" }, ...parts.legend), parts.chances));
   return parts;
 }
+
+const ledgerKey = () => h("ul", { class: "keys", "aria-hidden": true }, ...Object.entries({ support: "for", against: "against", bias: "bias after it" })
+  .map(([name, text]) => h("li", {}, h("span", { class: `key ${name}` }), text)));
 
 function put(node, box, side) {
   node.hidden = !box;
@@ -59,10 +63,10 @@ function drawLedger(parts, bars, layer, refusal) {
 
 function channelGrid({ toggle, asked, reorder, orders, reset }) {
   const cells = Array.from({ length: PAGE }, (_, i) => {
-    const canvas = h("canvas", { "aria-hidden": true }), text = h("span");
+    const canvas = h("canvas", { "aria-hidden": true }), text = h("span"), value = h("span");
     const node = h("button", { type: "button", tabindex: i ? -1 : 0, onclick: () => toggle(now.order[start + i]),
-      onfocus: () => roam(i, false) }, canvas, text);
-    return { canvas, text, node, place: h("div", { role: "gridcell" }, node) };
+      onfocus: () => roam(i, false) }, canvas, text, value);
+    return { canvas, text, value, node, place: h("div", { role: "gridcell" }, node) };
   });
   const rows = Array.from({ length: PAGE / COLUMNS }, (_, r) => h("div", { role: "row" }, ...cells.slice(COLUMNS * r, COLUMNS * (r + 1)).map((c) => c.place)));
   const grid = h("div", { class: "channels", role: "grid", onkeydown: key, onfocusin: () => asked() }, ...rows);
@@ -71,7 +75,7 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
   const back = button("previous channels", "‹", () => turn(-1)), next = button("next channels", "›", () => turn(1));
   const clear = button("restore all channels", "restore", reset);
   const node = h("section", { class: "channel-part", "aria-label": "channels" },
-    h("header", {}, title, h("span", { class: "field" }, order, back, place, next, clear)), grid);
+    h("header", {}, title, h("div", { class: "item" }, order, clear, h("span", { class: "item" }, back, place, next))), grid);
   let now = { order: [] }, start = 0, at = 0, of = "";
 
   function roam(i, focus = true) {
@@ -110,7 +114,8 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
       if (c === undefined) return;
       const size = now.height * now.width;
       paintMap(cell.canvas, now.width, now.height, now.tiles.subarray(c * size, (c + 1) * size), now.colour);
-      cell.text.textContent = `${c} ${now.text(c)}`;
+      cell.text.textContent = c;
+      cell.value.textContent = now.text(c);
       cell.node.setAttribute("aria-label", now.label(c));
       cell.node.setAttribute("aria-pressed", now.ablated.includes(c));
     });

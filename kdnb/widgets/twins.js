@@ -5,7 +5,7 @@ const HELP = [["← →", "pair"], ["↑ ↓", "split"], ["W", "next where the n
 function picturePane(name) {
   const canvas = h("canvas", { role: "img" }), about = h("span", { class: "about" }), below = h("p", { class: "title" });
   const node = h("section", { class: "pane", "aria-label": name },
-    h("header", {}, h("strong", {}, name), about), h("div", { class: "picture" }, canvas), below);
+    h("header", {}, h("strong", {}, name), about), h("div", {}, h("div", { class: "picture" }, canvas), below));
   return { canvas, about, below, node };
 }
 
@@ -38,7 +38,7 @@ function render({ model, el }) {
   const stage = stageOf("pairs: left and right arrows change the pair, up and down the split", test.node, train.node, gap.node);
   const keys = onKeys({ ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1),
     Home: () => go(-Infinity), End: () => go(Infinity), w: nextWrong });
-  const root = frame("kdnb-twins", keys, HELP, live, stage, [...field("Pair", back, place, next, wrong), ...field("Split", group)]);
+  const root = frame("kdnb-twins", keys, stage, controlsOf(field("Pair", back, place, next, wrong), field("Split", group)), helpOf(HELP), live);
 
   function ask(state) {
     const pair = spec.pairs[state.split][state.place];
@@ -56,7 +56,7 @@ function render({ model, el }) {
   function draw() {
     const state = now(), pair = spec.pairs[state.split][state.place], known = store.get(id(state));
     clearTimeout(late);
-    root.setAttribute("aria-busy", !known);
+    ready(model, root, known);
     if (!known) {
       ask(state);
       late = setTimeout(() => (live.textContent = WAITING), 4000);

@@ -136,6 +136,10 @@ class TwinBrowser(ViewWidget):
         super().__init__(spec=spec, split=next(iter(self.pairs)))
         self.on_msg(self._answer)
 
+    def still(self) -> Picture:
+        """The static twin: some pairs of every split."""
+        return static_twins(pd.concat(self.pairs.values()), self.pixels)
+
     @validate("split", "place")
     def _valid(self, proposal: dict) -> str | int:
         if proposal["trait"].name == "split":

@@ -164,7 +164,8 @@ def test_pictures_of_images_are_marked(name):
 def test_live_pareto_shows_the_numbers_of_the_static_one(quality):
     picture = pareto(COSTS, quality)
     live = pareto_live(COSTS, quality)
-    dots = [trace for trace in live.data if trace.mode == "markers"]
+    dots = [trace for trace in live.data if "markers" in trace.mode]
+    assert all(list(trace.text) for trace in dots)
     assert sorted(x for trace in dots for x in trace.x) == sorted(COSTS["ms"])
     drawn = (
         picture.figure.axes[0].get_lines()[:2]
@@ -366,8 +367,13 @@ def test_charts_of_layers_say_their_numbers(study):
 
 
 def test_live_ratios_are_of_what_both_models_can_explain():
-    dots = cost_ratios_live(TIMES).data[0]
+    figure = cost_ratios_live(TIMES)
+    dots = figure.data[0]
     assert list(dots.x) == [3.0]
+    assert list(dots.text) == ["3.00"]
+    line = figure.layout.shapes[0]
+    low, high = figure.layout.xaxis.range
+    assert (line.x0, line.x1) == (1, 1) and low < 1 < 3.5 < high
     assert list(dots.y) == ["Grad-CAM"]
     assert list(dots.error_x.array) == [0.5]
 

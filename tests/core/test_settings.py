@@ -105,7 +105,7 @@ def test_threads_of_the_parameter_then_of_the_environment_then_all(
 
 FAULTS = """
 import resource, torch
-from kdnb.core.settings import keep_freed_memory
+from kdnb.core.freed_memory import keep_freed_memory
 {first}
 for _ in range(20):
     torch.ones(2**24)
@@ -144,6 +144,36 @@ def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
     Settings.of_notebook(
         ["# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\n"], {"alpha": 0.4}
     )
+    assert not is_live()
+
+
+class Shell:
+    """A kernel's shell that works on a request with some metadata."""
+
+    def __init__(self, metadata):
+        self.metadata = metadata
+
+    def get_parent(self):
+        return {"header": {}, "metadata": self.metadata}
+
+
+def test_a_request_that_names_its_cell_comes_from_a_person(monkeypatch):
+    """As from VS Code in a container, which leaves no sign in the environment."""
+    import IPython
+
+    for name in ("KDNB_LIVE", "JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    copy = ["# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\n"]
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell({"cellId": "a1"}))
+    Settings.of_notebook(copy, {"alpha": 0.4})  # papermill's copy, which a person runs again
+    assert is_live()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell({}))
+    assert not is_live()
+    Settings.of_notebook(copy, {"alpha": 0.4})
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell({"cellId": "a1"}))
+    assert not is_live(), "papermill's own run stays what it is"
+    monkeypatch.delenv("KDNB_LIVE")
+    monkeypatch.setattr(IPython, "get_ipython", lambda: None)
     assert not is_live()
 
 

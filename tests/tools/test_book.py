@@ -1,14 +1,19 @@
 """The book from one executed notebook: whole, offline, searchable, and usable by everybody."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from browser import NEEDS_BROWSER, accessible
 
 from kdnb.batch.papermill_runs import run_notebook
@@ -56,6 +61,7 @@ PAGES = (
     "README",
     "notebooks/00_start_here",
     "docs/book/status",
+    "docs/book/stepper",
     "docs/book/generated/kdnb.core.runs",
     "docs/teach/ethics",
 )
@@ -75,6 +81,43 @@ def test_every_text_and_module_has_a_page(site):
     assert "Can a small network" in (site / "notebooks/00_start_here.html").read_text()
     index = (site / "searchindex.js").read_text()
     assert "00_start_here" in index and "leak_meter" in index
+
+
+def test_the_stepper_is_a_page_of_its_own(tmp_path, monkeypatch):
+    from kdnb.training.students import FiveConv
+
+    class Small:
+        """What the page asks of a study, without training."""
+
+        def __init__(self, settings):
+            assert settings.profile == "smoke" and settings.seed == 3
+            self.explained = np.arange(6)
+            self.student_model = FiveConv(2, 0.25)
+            self.teacher_model = FiveConv(2, 0.5)
+            table = pd.DataFrame({"image_id": [f"case {i}" for i in range(6)]})
+            self.image_set = SimpleNamespace(classes=("a", "b"), table=table)
+
+        def images(self, rows):
+            return torch.randn(len(rows), 3, 32, 32)
+
+        def pixels(self, rows):
+            return np.zeros((len(rows), 32, 32, 3), np.uint8)
+
+        def targets(self, rows):
+            return torch.zeros(len(rows), dtype=torch.int64)
+
+        def masks(self, rows):
+            return None
+
+    monkeypatch.setattr("kdnb.study.study.Study", Small)
+    copy = tmp_path / "04_feature_maps.ipynb"
+    page = tmp_path / "stepper.html"
+    assert not book.stepper_page(copy, page) and not page.exists()
+    given = {"profile": "smoke", "seed": 3, "explained_images": 6}
+    copy.write_text(json.dumps({"metadata": {"papermill": {"parameters": given}}}))
+    assert book.stepper_page(copy, page)
+    text = page.read_text()
+    assert 'id="kdnb-stepper"' in text and "case 3" in text and "case 4" not in text
 
 
 @needs_book

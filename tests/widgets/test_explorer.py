@@ -257,6 +257,7 @@ def test_the_widget_answers_with_what_python_computes(inputs):
         "b": ["SHAP deep", "teacher", -1],
     }
     widget._answer(widget, question, [])
+    widget.worker.join()
     busy, (message, buffers) = [m["busy"] for m, _ in sent[:-1]], sent[-1]
     assert busy == ["computing Grad-CAM of the twin …", "computing SHAP deep of the teacher …"]
     shown = explorer_panel(fresh, state(("gradcam", "twin", 0), ("SHAP deep", "teacher"), image=1))
@@ -274,6 +275,40 @@ def test_the_widget_answers_with_what_python_computes(inputs):
     widget.set_state({"b": ["occlusion", "student", -1], "image": 2})
     assert widget.state == state(("evidence", "twin", 2), ("occlusion", "student"), image=2)
     assert widget.panel().sentence == explorer_panel(fresh, widget.state).sentence
+
+
+def test_a_slow_map_can_be_stopped_and_asked_again(inputs):
+    fresh = explorer_data(**inputs)
+    widget, sent = ExplanationExplorer(fresh), []
+
+    def send(content, buffers=None):
+        sent.append(content)
+        if "busy" in content:
+            widget._answer(widget, {"ask": "stop"}, [])  # before the first pass of the model
+
+    widget.send = send
+    question = {
+        "ask": "panel",
+        "image": 0,
+        "a": ["SHAP gradient", "twin", 1],
+        "b": ["evidence", "twin", 1],
+    }
+    widget._answer(widget, question, [])
+    widget.worker.join()
+    assert [set(content) - {"to"} for content in sent] == [{"busy"}, {"stopped"}]
+    assert fresh.known == {}
+    widget.send = lambda content, buffers=None: sent.append(content)
+    widget._answer(widget, question, [])
+    widget.worker.join()
+    assert sent[-1]["to"] == question and "views" in sent[-1]
+    (direct,) = explain(
+        "SHAP gradient",
+        inputs["models"]["twin"],
+        inputs["images"][:1],
+        torch.tensor([1]),
+        inputs["context"],
+    ).maps
+    np.testing.assert_allclose(fresh.known["SHAP gradient", "twin", 0, 1].values, direct)
 
 
 def test_the_saved_state_holds_no_maps(data):

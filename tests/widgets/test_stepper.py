@@ -26,7 +26,7 @@ from kdnb.widgets import layer_maps as layers
 from kdnb.widgets import stepper_numbers as render
 from kdnb.widgets.layer_maps import stepper_data
 from kdnb.widgets.stepper import LayerStepper, exported_state, static_stepper
-from kdnb.widgets.stepper_messages import ablated, effects, occluded
+from kdnb.widgets.stepper_messages import ablated, arithmetic, effects, occluded
 from kdnb.widgets.stepper_numbers import StepperState, stepper_panel
 
 CLASSES, N = ("round", "square", "none"), 5
@@ -126,9 +126,11 @@ def test_ablation_equals_a_whole_forward_pass(inputs, data):
     for m, layer, channels in (0, 2, [3]), (1, 4, [0, 5, 6]), (0, 5, [1, 2]):
         model = data.models[m]
         wanted = direct(model.network, inputs["images"], model.taps[layer - 1], channels)[4]
-        np.testing.assert_allclose(ablated(data, 4, m, layer, channels), wanted, atol=1e-6)
+        found = softmax(ablated(data, 4, m, layer, channels))
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
         if len(channels) == 1:
-            np.testing.assert_allclose(effects(data, 4, m, layer)[channels[0]], wanted, atol=1e-6)
+            found = softmax(effects(data, 4, m, layer)[channels[0]])
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
     with pytest.raises(UserError, match="channels of this layer go from 0 to 7, got"):
         ablated(data, 0, 0, 1, [99])
 
@@ -137,12 +139,10 @@ def test_a_covered_patch_changes_what_a_forward_pass_of_the_covered_image_says(i
     top, left, bottom, right = render.patch((2, 7), 32)
     covered = inputs["images"][1:2].clone()
     covered[:, :, top:bottom, left:right] = covered.mean((2, 3), keepdim=True)
-    (probabilities, evidence), _ = occluded(data, 1, [(2, 7), (0, 0)])
+    (logits, evidence), _ = occluded(data, 1, [(2, 7), (0, 0)])
     for m, model in enumerate(data.models):
         with torch.no_grad():
-            np.testing.assert_allclose(
-                probabilities[m], softmax(model.network(covered).double().numpy())[0], atol=1e-6
-            )
+            np.testing.assert_allclose(logits[m], model.network(covered)[0], atol=1e-5)
         ledger = decision_ledger(model.network, covered, [2])
         np.testing.assert_allclose(
             evidence[m][:, 2], [a.evidence[0] for a in ledger.accounts.values()], atol=1e-5
@@ -181,6 +181,23 @@ def test_a_class_that_nobody_knows_is_not_named(inputs):
     guessed = stepper_panel(data, StepperState(quiz="revealed", guess=1)).sentence.splitlines()[0]
     said = CLASSES[data.models[0].probabilities[0].argmax()]
     assert guessed == f"you said {CLASSES[1]}; the student says {said}"
+
+
+def test_the_explained_class_follows_the_image(inputs, data):
+    predicted = data.models[0].probabilities.argmax(1)
+    assert (predicted != data.targets).any()
+    for image, truth in enumerate(data.targets):
+        for follows, target in ((-1, truth), (-2, predicted[image])):
+            found = stepper_panel(data, StepperState(image, 2, "evidence", follows))
+            wanted = stepper_panel(data, StepperState(image, 2, "evidence", int(target)))
+            assert found.sentence == wanted.sentence
+            np.testing.assert_array_equal(found.panes[0].raw, wanted.panes[0].raw)
+    assert LayerStepper(data).target == -1
+    unknown = stepper_data(**inputs | {"targets": [-1] * N})
+    assert LayerStepper(unknown).target == -2
+    for follows in (-1, -2):  # where nobody knows the class, the predicted one stands for it
+        (pane, _) = stepper_panel(unknown, StepperState(1, target=follows)).panes
+        assert f"p({CLASSES[predicted[1]]})" in pane.sentence
 
 
 def test_channels_are_ranked_by_what_is_asked(data):
@@ -380,6 +397,7 @@ def test_what_does_not_fit_is_refused_in_one_line(inputs, change, message):
         ("layer", 0),
         ("layer", 6),
         ("target", 3),
+        ("target", -3),
         ("opacity", 1.2),
         ("kind", "saliency"),
         ("scale", "own"),
@@ -449,6 +467,22 @@ def test_a_question_that_cannot_be_answered_is_refused_in_words(data, monkeypatc
         widget, {"ask": "ablate", "image": 0, "model": 0, "layer": 1, "channels": [99]}, []
     )
     assert "go from 0 to 7" in sent[0]["refused"]
+
+
+def test_the_arithmetic_of_a_cell_is_answered(data, monkeypatch):
+    widget, sent = LayerStepper(data), []
+    monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append(content))
+    asked = {"ask": "arithmetic", "image": 1, "model": 0, "layer": 2, "cell": [3, 4], "channel": 5}
+    widget._answer(widget, asked, [])
+    widget._answer(widget, asked | {"cell": [99, 0]}, [])
+    found, refused = sent
+    values = arithmetic(data, 1, 0, 2, [3, 4], 5)
+    assert found["to"] == asked and found["sentence"] == values.sentence
+    assert found["value"] == pytest.approx(found["steps"][-1][1], abs=1e-4)
+    average = data.models[0].maps[1][1, data.row("average"), 3, 4]
+    assert found["mean"] == pytest.approx(average, abs=1e-5)
+    json.dumps(found)
+    assert "16 × 16 cells" in refused["refused"]
 
 
 def test_the_static_twin_shows_the_same_numbers(data):

@@ -4,16 +4,19 @@ import json
 from dataclasses import replace
 from typing import NamedTuple
 
+import nbformat
 import numpy as np
 import pytest
 from browser import (
     NEEDS_BROWSER,
+    VIEWPORT,
     Lab,
     accessible,
     contained,
     errors_of,
     execute,
     jupyterlab,
+    laid_out,
     reachable,
     saved_size,
     says,
@@ -21,6 +24,7 @@ from browser import (
 )
 
 from kdnb.core.number_text import number, plus, probability
+from kdnb.core.statistics import softmax
 from kdnb.widgets.explanation_panel import (
     ABOUT,
     Choice,
@@ -32,7 +36,7 @@ from kdnb.widgets.layer_maps import MAP_KINDS, filters, stepper_data
 from kdnb.widgets.page import to_html
 from kdnb.widgets.soft_targets import SoftTargetState, soft_target_panel
 from kdnb.widgets.stepper import exported_state
-from kdnb.widgets.stepper_messages import ablated, effects, occluded
+from kdnb.widgets.stepper_messages import ablated, arithmetic, effects, occluded
 from kdnb.widgets.stepper_numbers import StepperState, palette, ranked, signed, stepper_panel
 from kdnb.widgets.twins import difference, sentence
 from kdnb.xai.methods import METHODS
@@ -95,6 +99,7 @@ class Widget:
         exec(setup, self.scope)
         self.data = self.scope["data"]
         cells = [setup, f"w = {self.show}\nw"]
+        self.lab = lab
         self.opened = lab.open(type(self).__name__, cells, f"{self.root}[aria-busy=false]")
         self.page = self.opened.page
 
@@ -162,7 +167,8 @@ data = stepper_data(student, teacher, images, pixels, targets, classes, titles, 
         changes = [(key, {"kind": kind}) for key, kind in zip("aighle", MAP_KINDS, strict=True)]
         for layer, scale in (2, "layer"), (3, "layers"), (4, "models"), (5, "map"):
             changes += [("ArrowRight", {"layer": layer}), ("s", {"scale": scale})]
-        changes += [("c", {"target": 1}), ("v", {"versus": 0}), ("ArrowLeft", {"layer": 4})]
+        changes += [("c", {"target": -2}), ("c", {"target": 0}), ("c", {"target": 1})]
+        changes += [("v", {"versus": 0}), ("ArrowLeft", {"layer": 4})]
         changes += [("s", {"scale": scale}) for scale in ("layer", "layers", "models")]
         changes += [("Home", {"layer": 1}), ("v", {"versus": 1}), ("v", {"versus": 2})]
         changes += [
@@ -223,7 +229,8 @@ data = explorer_data(models, images, pixels, targets, classes, titles,
                      Context(images, samples=10, tap=2), masks=masks)
 """
     show = "ExplanationExplorer(data)"
-    largest = 100_000
+    largest = 400_000
+    elsewhere = ("esc",)
     full = ("w.b = ('SHAP deep', 'teacher', -1)", "Deep SHAP is refused")
 
     def first(self):
@@ -396,15 +403,63 @@ def test_a_widget_is_used_by_keyboard_alone(use, kind):
     accessible(page, widget.root)
     reachable(page, widget.root)
     contained(page, widget.root)
+    laid_out(page, widget.root)
     fill, words = widget.full
     execute(page, fill)
     widget.says(words)
     accessible(page, widget.root)
+    laid_out(page, widget.root)
 
     assert saved_size(page, widget.opened.path) < widget.largest
     saved = widget.opened.path.read_text()
     assert "widget-state+json" in saved and "spec" in saved
     assert widget.opened.errors == []
+
+
+def test_a_notebook_without_its_kernel_shows_the_picture(use):
+    """A copy of the saved notebook, trusted, and with no state of the widget in it."""
+    from nbformat.sign import NotebookNotary
+
+    explorer = use(SoftTargets)
+    still = explorer.page.locator("[data-kdnb-still]")
+    assert still.count() == 1 and not still.is_visible(), "a view that lives hides it"
+    saved_size(explorer.page, explorer.opened.path)
+    notebook = nbformat.read(explorer.opened.path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    copy = explorer.opened.path.with_name("reopened.ipynb")
+    nbformat.write(notebook, copy)
+    NotebookNotary().sign(notebook)
+    page = explorer.lab.browser.new_page(viewport=VIEWPORT)
+    page.goto(f"{explorer.lab.address}/doc/tree/{copy.name}")
+    failed = page.get_by_text("Error displaying widget")
+    failed.wait_for(state="attached", timeout=120_000)
+    assert not failed.is_visible()
+    shown = page.locator("[data-kdnb-still]")
+    assert shown.locator("img").is_visible()
+    assert "run this cell again" in shown.inner_text()
+    page.close()
+
+
+def test_a_slow_map_is_grey_until_it_is_there_and_can_be_stopped(use):
+    explorer = use(Explorer)
+    explorer.start()
+    page = explorer.page
+    first = explorer.first()
+    slow = "object.__setattr__(data, 'context', Context(images, samples={}, tap=2))"
+    execute(page, slow.format(20_000))
+    page.locator("select[aria-label='method of side B']").select_option("SHAP partition")
+    page.wait_for_function(
+        "document.querySelector('.kdnb-explorer .live').textContent.startsWith('computing')"
+    )
+    old = page.locator("section[aria-label='side B'] .waiting")
+    assert old.is_visible()
+    assert not page.locator("section[aria-label='side A'] .waiting").is_visible()
+    page.keyboard.press("Escape")
+    explorer.says("Stopped.")
+    explorer.kernel_comes_to(first)
+    assert not old.is_visible()
+    assert "SHAP partition" not in execute(page, "print(list(data.known))")
+    execute(page, slow.format(10))
 
 
 def test_lists_choose_too_and_maps_that_are_passed_over_are_not_computed(use):
@@ -456,7 +511,7 @@ def test_a_channel_is_ablated_from_the_keyboard(stepper):
     stepper.says("layer 3 of 5 (conv3")
     page.locator(".channels button[tabindex='0']").focus()
     order = ranked(data.models[0].contributions[2][1, 2]).tolist()
-    without = effects(data, 1, 0, 3)[:, 2]
+    without = softmax(effects(data, 1, 0, 3).astype(np.float32))[:, 2]
     before = data.models[0].probabilities[1, 2]
     chance = f"p({data.classes[2]})"
     focused = "document.activeElement.getAttribute('aria-label')"
@@ -470,12 +525,15 @@ def test_a_channel_is_ablated_from_the_keyboard(stepper):
         assert page.evaluate(focused).startswith(f"channel {channel}, ")
 
     stepper.press("Enter")
-    one = probability(ablated(data, 1, 0, 3, [order[24]])[2])
-    said = f"student without channel {order[24]}: {chance} {probability(before)} → {one}"
-    stepper.says(said)
+    without_one = ablated(data, 1, 0, 3, [order[24]])
+    one = probability(softmax(without_one)[2])
+    said = f"student without channel {order[24]}: {chance} {probability(before)} → {one}, logit "
+    stepper.says(said + f"{plus(data.models[0].logits[1, 2])} → {plus(without_one[2])}")
+    shown = page.locator(".kdnb-stepper .classes").first.locator(".chosen .p")
+    assert shown.all_text_contents() == [one, f"{without_one[2]:+.2f}"]
     stepper.press("ArrowRight", "Space")
     both = sorted(order[24:26])
-    two = probability(ablated(data, 1, 0, 3, both)[2])
+    two = probability(softmax(ablated(data, 1, 0, 3, both))[2])
     stepper.says(f"without channels {both[0]}, {both[1]}: {chance} {probability(before)} → {two}")
     assert execute(page, "print(w.ablated)").strip() == str(both)
     page.locator(".kdnb-stepper .stage").focus()
@@ -490,12 +548,34 @@ def test_a_place_is_pointed_at_and_covered_from_the_keyboard(stepper):
     stepper.shows(StepperState(layer=5, point=(24, 40)))
     stepper.press("o")
     (covered,) = occluded(stepper.data, 0, [(3, 5)])
-    before = probability(stepper.data.models[1].probabilities[0, 0])
-    after = probability(covered.probabilities[1, 0])
-    stepper.says(f"teacher with the patch covered: p(glioma) {before} → {after}")
-    stepper.says(f"conv5 {plus(float(covered.evidence[0][4, 0]))}")
+    truth = stepper.data.targets[0]
+    before = probability(stepper.data.models[1].probabilities[0, truth])
+    after = probability(softmax(covered.logits[1])[truth])
+    name = stepper.data.classes[truth]
+    stepper.says(f"teacher with the patch covered: p({name}) {before} → {after}, logit ")
+    stepper.says(f"conv5 {plus(float(covered.evidence[0][4, truth]))}")
     stepper.press("x")
     stepper.shows(StepperState(layer=5))
+
+
+def test_the_arithmetic_of_a_cell_is_shown_and_said(stepper):
+    from playwright.sync_api import expect
+
+    page = stepper.page
+    words = page.locator(".arithmetic .words")
+    page.locator("[aria-label^='map of the student']").focus()
+    stepper.press("ArrowDown", "ArrowLeft")  # the first one puts the pointer into the middle
+    found = arithmetic(stepper.data, 0, 0, 1, [32, 31])
+    expect(words).to_have_text(found.sentence)
+    assert page.locator(".arithmetic dd").last.text_content() == number(found.value)
+    assert page.locator(".arithmetic td").count() == 3 * 27  # patch, kernel and products of colours
+    page.locator("button[aria-label='channel that is next weaker here']").click()
+    expect(words).to_have_text(arithmetic(stepper.data, 0, 0, 1, [32, 31], found.weaker).sentence)
+    page.locator("[aria-label^='map of the teacher']").click(position={"x": 9, "y": 9})
+    expect(page.locator(".arithmetic strong")).to_contain_text("teacher, stem, row")
+    expect(words).to_contain_text("the network gives")
+    stepper.press("x")
+    expect(words).to_contain_text("Point at a cell of a map")
 
 
 def test_a_guess_hides_the_answer_until_it_is_revealed(stepper):
@@ -508,6 +588,8 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(stepper):
     page.locator("button[aria-label='guess first']").click()
     stepper.says("Which class is it?")
     assert not answers.is_visible()
+    followed = page.locator("select[aria-label='class whose logit is explained'] option")
+    assert followed.all_text_contents()[:2] == ["true class (?)", "predicted (?)"]
     guess.select_option("1")
     reveal.click()
     stepper.shows(StepperState(quiz="revealed", guess=1))
@@ -525,7 +607,7 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(stepper):
 
 def test_an_export_can_be_shown_again(stepper, tmp_path):
     page = stepper.page
-    execute(page, "w.layer, w.kind, w.versus, w.point = 2, 'evidence', 3, [5, 6]")
+    execute(page, "w.layer, w.kind, w.target, w.versus, w.point = 2, 'evidence', 0, 3, [5, 6]")
     stepper.says("glioma minus pituitary")
     saved = []
     page.on("download", lambda item: saved.append(item))
@@ -538,7 +620,7 @@ def test_an_export_can_be_shown_again(stepper, tmp_path):
     picture = tmp_path / "brain_p0000_s00-layer2-evidence.png"
     assert picture.read_bytes()[:4] == b"\x89PNG"
     state = exported_state(picture.with_suffix(".json"))
-    assert state == StepperState(layer=2, kind="evidence", versus=3, point=(5, 6))
+    assert state == StepperState(layer=2, kind="evidence", target=0, versus=3, point=(5, 6))
     content = json.loads(picture.with_suffix(".json").read_text())
     assert content["seed"] == 3
     assert content["sentence"] == stepper_panel(stepper.data, state).sentence
@@ -562,24 +644,24 @@ def test_the_saved_page_works_without_kernel_and_network(stepper, chromium, tmp_
     errors = errors_of(page)
     page.goto(f"file://{path}")
     stepper_seen(data, state).on(page, ".kdnb-stepper")
-    widget = page.locator(".kdnb-stepper")
-    assert "true class" not in widget.inner_text()
+    truth = page.locator(".kdnb-stepper .truth").first
+    assert truth.text_content() == ""
     page.locator(".stage").focus()
     changes = [("e", {"kind": "evidence"}), ("ArrowRight", {"layer": 3}), ("ArrowUp", {"image": 0})]
     for key, now in states_after(state, changes):
         page.keyboard.press(key)
         stepper_seen(data, now).on(page, ".kdnb-stepper")
-    assert "true class" in widget.inner_text()
+    assert truth.text_content() == f"✓ true class: {data.classes[data.targets[0]]}"
 
     page.keyboard.press("o")
     (covered,) = occluded(data, 0, [(4, 4)])
-    says(page, ".kdnb-stepper", f"→ {probability(covered.probabilities[0, 2])}")
+    says(page, ".kdnb-stepper", f"→ {probability(softmax(covered.logits[0])[2])},")
     page.keyboard.press("x")
     page.locator(".channels button[tabindex='0']").focus()
     page.keyboard.press("Enter")
     channel = int(ranked(data.models[0].contributions[2][0, 2])[0])
     says(page, ".kdnb-stepper", f"without channel {channel}: p(notumor)")
-    says(page, ".kdnb-stepper", f"→ {probability(ablated(data, 0, 0, 3, [channel])[2])}")
+    says(page, ".kdnb-stepper", f"→ {probability(softmax(ablated(data, 0, 0, 3, [channel]))[2])},")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     says(page, ".kdnb-stepper", "more needs a running notebook")

@@ -1,0 +1,197 @@
+"""A network of one's own for the layer stepper: its checks, its taps, its normalisation (04)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdnb.core.errors import UserError
+from kdnb.core.progress import say
+from kdnb.data.transforms import to_tensor
+from kdnb.training.modules import evaluating, modules_at
+
+__all__ = ["Normalisation", "checked_network", "images_for", "normalised", "proposed_taps"]
+
+TAPS = 5  # at most as many layers are proposed as the study's student has
+POOLED = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+Normalisation = tuple[Sequence[float], Sequence[float]]
+
+
+def images_for(
+    network: nn.Module,
+    images: Tensor | None,
+    pixels: np.ndarray | None,
+    normalisation: Normalisation | None,
+) -> Tensor:
+    """The images that are given, or else the pixels normalised, where the network's weights are.
+
+    Raises:
+        UserError: If images or pixels have another form, or both a normalisation and images are
+            given.
+    """
+    if not isinstance(pixels, np.ndarray):
+        raise UserError(
+            "pixels must be a numpy array (N, S, S, 3) of uint8, the images to look at, "
+            f"got {type(pixels).__name__}"
+        )
+    if images is None:
+        images = normalised(pixels, normalisation)
+    elif not isinstance(images, Tensor):
+        raise UserError(
+            f"images must be a tensor (N, 3, S, S), normalised, got {type(images).__name__}: "
+            "leave them out, and they are made of the pixels"
+        )
+    elif normalisation is not None:
+        raise UserError("give images, or a normalisation to make them of the pixels, not both")
+    weight = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    return images.detach() if weight is None else images.detach().to(weight.device)
+
+
+def normalised(pixels: np.ndarray, normalisation: Normalisation | None) -> Tensor:
+    """Pixels (N, S, S, 3) uint8 as a network's images (N, 3, S, S) float32.
+
+    >>> half = (0.5, 0.5, 0.5)
+    >>> normalised(np.full((1, 1, 1, 3), 255, np.uint8), (half, half)).flatten().tolist()
+    [1.0, 1.0, 1.0]
+
+    Args:
+        pixels: What people see.
+        normalisation: Mean and standard deviation of red, green and blue in [0, 1], as in the
+            network's training; None for those of ImageNet.
+
+    Raises:
+        UserError: If the pixels or the normalisation have another form.
+    """
+    right_form = isinstance(pixels, np.ndarray) and pixels.ndim == 4 and pixels.shape[3] == 3
+    if not right_form or pixels.dtype != np.uint8:
+        given = f"{type(pixels).__name__} {_form(pixels)}"
+        raise UserError(f"pixels must be a numpy array (N, S, S, 3) of uint8, got {given}")
+    if normalisation is None:
+        return to_tensor(pixels)
+    try:
+        mean, deviation = (np.array(part, float) for part in normalisation)
+        usable = mean.shape == deviation.shape == (3,) and (deviation > 0).all()
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise UserError(
+            "normalisation must be mean and standard deviation of three colours, such as "
+            f"((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), got {normalisation!r}"
+        )
+    scaled = (pixels / 255 - mean) / deviation  # (N, S, S, 3)
+    return torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
+
+
+def _form(value: object) -> str:
+    """The shape and type of what may be an array, in words."""
+    shape = getattr(value, "shape", None)
+    return "" if shape is None else f"{tuple(shape)} of {getattr(value, 'dtype', '?')}"
+
+
+def checked_network(
+    name: str, network: nn.Module, taps: Mapping[str, str] | None, images: Tensor
+) -> nn.Module:
+    """A network that gives logits for the images, with taps, and with nothing that works in place.
+
+    The one that is given stays as it is: where something must change, a copy is returned.
+
+    Args:
+        name: "student" or "teacher", for messages.
+        network: Any classifier.
+        taps: Tap name → dotted module path; None for those that it declares as ``taps``, or, where
+            it declares none, for the proposed ones, which are then printed.
+        images: (N, 3, S, S) normalised.
+
+    Raises:
+        UserError: If it is no network, refuses the images, gives no logits, or a tap is missing.
+    """
+    if not isinstance(network, nn.Module):
+        raise UserError(f"the {name} must be a torch.nn.Module, got {type(network).__name__}")
+    right_form = isinstance(taps, Mapping) and all(isinstance(path, str) for path in taps.values())
+    if taps is not None and not right_form:
+        raise UserError(
+            f"taps of the {name} must map names to module paths, such as "
+            f"{{'first': 'features.3'}}, got {taps!r}"
+        )
+    _check_answer(name, network, images)
+    if not taps and not getattr(network, "taps", None):
+        taps = proposed_taps(network, images)
+        if not taps:
+            raise UserError(
+                f"the {name} has no layer whose output is a map (N, C, h, w) with h = w > 1: "
+                "the stepper needs a convolutional network"
+            )
+        said = ", ".join(f"{tap} = '{path}'" for tap, path in taps.items())
+        say(f"note: no taps of the {name} were given; shown are {said}")
+    in_place = [module for module in network.modules() if getattr(module, "inplace", False)]
+    if taps or in_place:
+        network = _copy(name, network)
+        for module in network.modules():
+            if getattr(module, "inplace", False):
+                module.inplace = False
+        network.taps = dict(taps or network.taps)
+    modules_at(network)
+    return network
+
+
+def _copy(name: str, network: nn.Module) -> nn.Module:
+    try:
+        return deepcopy(network)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(
+            f"the {name} cannot be copied ({_line(error)}): give it an attribute taps, and "
+            "activations with inplace=False"
+        ) from None
+
+
+def _check_answer(name: str, network: nn.Module, images: Tensor) -> None:
+    """Whether the network makes logits (1, K) of one image."""
+    try:
+        with evaluating(network), torch.inference_mode():
+            answer = network(images[:1])
+    except Exception as error:  # a network of somebody's own may raise anything
+        raise UserError(
+            f"the {name} does not take images of {tuple(images[:1].shape)}: {_line(error)}"
+        ) from None
+    if not isinstance(answer, Tensor) or answer.ndim != 2:
+        given = _form(answer) or type(answer).__name__
+        raise UserError(
+            f"the {name} must give logits (N, classes), one tensor, got {given}: "
+            "wrap it in a module that returns its logits alone"
+        )
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def proposed_taps(network: nn.Module, images: Tensor) -> dict[str, str]:
+    """The last module of each resolution, at most five of them, as ``{"stage1": "layer1", …}``.
+
+    Maps of a single cell and what is pooled to a fixed size are left out.
+    """
+    last: dict[tuple[int, int], str] = {}  # side of the map → path, in order of execution
+
+    def note(path: str, module: nn.Module, _inputs: tuple, output: object) -> None:
+        is_map = isinstance(output, Tensor) and output.ndim == 4
+        if not is_map or isinstance(module, POOLED):
+            return
+        height, width = output.shape[2:]
+        if height == width > 1:
+            last.pop((height, width), None)
+            last[height, width] = path
+
+    with ExitStack() as hooks, evaluating(network), torch.inference_mode():
+        for path, module in network.named_modules():
+            if path:
+                hooks.enter_context(module.register_forward_hook(partial(note, path)))
+        network(images[:1])
+    paths = list(last.values())[-TAPS:]
+    return {f"stage{number}": path for number, path in enumerate(paths, start=1)}
