@@ -1,8 +1,8 @@
 """What does it cost to give the memory of large tensors back at once? Both sides interleaved.
 
 One process lets glibc do what it does by itself, the other has called
-`kdnb.core.freed_memory.keep_freed_memory`; they take turns. Prints one line per model and batch: the
-ratio of medians of a forward pass with its 95 % bootstrap interval. Linux with glibc only.
+`kdnb.core.freed_memory.keep_freed_memory`; they take turns. Prints one line per model and batch:
+the ratio of medians of a forward pass with its 95 % bootstrap interval. Linux with glibc only.
 
 Run: python benchmarks/memory.py [--size 64] [--repeats 30]
 """

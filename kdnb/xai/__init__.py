@@ -12,7 +12,8 @@ from kdnb.xai.answer import (
 )
 from kdnb.xai.attribution import Attribution, Context, Raw
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import evaluated_rows, train_students
+from kdnb.xai.evaluation import evaluated_rows, is_quick_look, train_students
+from kdnb.xai.image_grades import image_grades
 from kdnb.xai.localisation import LOCALISATION, energy_in_mask
 from kdnb.xai.map_agreement import AGREEMENTS, rank_correlation
 from kdnb.xai.methods import METHODS, explain
@@ -85,6 +86,8 @@ __all__ = [
     "explanation_quality",
     "explanation_scores",
     "explanation_verdicts",
+    "image_grades",
+    "is_quick_look",
     "kd_question",
     "layer_summary",
     "likeness_table",
