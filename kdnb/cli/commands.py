@@ -198,8 +198,8 @@ def figures(
             print(f"{name}: {len(runs['runs'])} runs collected")
         tables = build_tables(section, folder, partial=partial)
         print(f"{name}: {len(tables)} tables in {folder / name}")
-        for page, most in section.pages.items():
-            print(write_findings(section, tables, project_root() / page, most), end="")
+        for page in section.pages:
+            print(write_findings(section, tables, project_root() / page, page), end="")
 
 
 @app.command()

@@ -33,8 +33,9 @@ from kdnb.results.effects import gains, grid, larger_gains, schedule, sizes
 from kdnb.results.explanation_tables import explanation_tables
 from kdnb.results.findings import findings
 from kdnb.results.patient_differences import differences, leaks
-from kdnb.results.patient_findings import patient_findings
+from kdnb.results.patient_findings import patient_findings, patients_at_once
 from kdnb.results.patient_maps import map_energies, tumour_maps
+from kdnb.results.plain_words import told_at_once
 from kdnb.results.planned import planned
 from kdnb.results.plots import (
     accuracy_by_split,
@@ -89,16 +90,14 @@ class Section:
         plan: File name under ``sweeps/``.
         tables: From the record to the tables by file name.
         pictures: From the tables to the charts, with their file names.
-        findings: From the tables to lines of text.
-        pages: Documents that hold these lines → how many of them, None for all.
+        pages: Documents → the lines of text that they hold, from the tables.
     """
 
     name: str
     plan: str
     tables: Callable[[Records], dict[str, pd.DataFrame]]
     pictures: Callable[[Tables], Iterator[tuple[str, Picture]]]
-    findings: Callable[[Tables], list[str]]
-    pages: Mapping[str, int | None]
+    pages: Mapping[str, Callable[[Tables], list[str]]]
 
     @property
     def plan_file(self) -> Path:
@@ -229,16 +228,14 @@ RESULTS = Section(
     plan="results.toml",
     tables=make_tables,
     pictures=_pictures,
-    findings=findings,
-    pages={"README.md": 5, "docs/results.md": None},
+    pages={"README.md": told_at_once, "docs/results.md": findings},
 )
 PATIENTS = Section(
     name="patients",
     plan="patients.toml",
     tables=patient_tables,
     pictures=_patient_pictures,
-    findings=patient_findings,
-    pages={"docs/results.md": None},
+    pages={"README.md": patients_at_once, "docs/results.md": patient_findings},
 )
 SECTIONS = {section.name: section for section in (PATIENTS, RESULTS)}
 
@@ -285,10 +282,16 @@ def published(section: Section = RESULTS) -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_csv(path) for path in paths}
 
 
-def write_findings(section: Section, tables: Tables, page: Path, most: int | None = None) -> str:
-    """Put a section's findings, or the first ``most``, between its marks of a page; returns them.
+def write_findings(section: Section, tables: Tables, page: Path, told: str = "") -> str:
+    """Put what a section says in a page between its marks there; returns the lines.
 
     The marks are ``<!-- NAME -->`` and ``<!-- /NAME -->`` on lines of their own.
+
+    Args:
+        section: Whose findings.
+        tables: Its tables.
+        page: The document.
+        told: Which of the section's ``pages`` it is; empty: that of the same name.
 
     Raises:
         UserError: If the marks are not there.
@@ -303,6 +306,7 @@ def write_findings(section: Section, tables: Tables, page: Path, most: int | Non
             f"'{page}' has no place for the findings: "
             f"put {opening.strip()} and {closing} on two lines"
         )
-    lines = "".join(f"- {line}\n" for line in section.findings(tables)[:most])
+    say = section.pages[told or page.name]
+    lines = "".join(f"- {line}\n" for line in say(tables))
     page.write_text(before + opening + lines + closing + after, encoding="utf-8")
     return lines

@@ -8,7 +8,7 @@ import pandas as pd
 
 from kdnb.core.statistics import Interval
 
-__all__ = ["patient_findings"]
+__all__ = ["patient_findings", "patients_at_once"]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
 # how the paper's kind of split is told
@@ -23,6 +23,11 @@ def patient_findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """
     lines = [_keeps(tables), _helps(tables), _teacher_helps(tables), _hides(tables)]
     return [line for line in lines if line]
+
+
+def patients_at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The two that the README tells first: what the student keeps, and what the teacher adds."""
+    return [line for line in (_keeps(tables), _helps(tables)) if line]
 
 
 def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:

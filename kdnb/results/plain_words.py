@@ -17,7 +17,7 @@ from kdnb.core.statistics import unpaired_difference
 from kdnb.results.findings import BRAIN, CONTROLS, LEAKY, NAMES, WHOLE, distilled, interval_of
 from kdnb.xai.baselines import BASELINES
 
-__all__ = ["PlainFinding", "findings_html", "plain_findings", "verdict"]
+__all__ = ["PlainFinding", "findings_html", "plain_findings", "told_at_once", "verdict"]
 
 COLUMNS = ["value", "low", "high", "seeds"]
 MEMORY_SEEDS = 0  # memory is counted, not trained
@@ -53,6 +53,28 @@ def plain_findings(tables: Mapping[str, pd.DataFrame]) -> list[PlainFinding]:
     )
     found = [make(tables[name]) for make, name in makers if name in tables]
     return [finding for finding in found if finding is not None]
+
+
+def told_at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What the README tells first of average maps and of cost, one number and interval each."""
+    told = []
+    if "f_distractor" in tables:
+        rows = tables["f_distractor"].set_index("map")
+        value, low, high = (
+            percent(number) for number in interval_of(rows.loc["average map"], "share")
+        )
+        told.append(
+            "**Do its average maps show why?** Not by themselves. The first layer's map points at "
+            f"a blob that means nothing in {value} [{low}, {high}] of drawn images."
+        )
+    if "e_explanations" in tables:
+        ratio = tables["e_explanations"].set_index("method").loc["shap_gradient"]
+        value, low, high = (times(number) for number in interval_of(ratio, "ratio"))
+        told.append(
+            "**Is it cheaper to explain?** Yes. The same explanation (Gradient SHAP) takes the "
+            f"teacher {value} [{low}, {high}] times as long."
+        )
+    return told
 
 
 def verdict(row: pd.Series) -> str:
