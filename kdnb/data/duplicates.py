@@ -41,7 +41,7 @@ CROWD = 100  # images that look like one, on average: more are joined as crowds
 ROWS = 512  # rows compared with all others at a time
 ZOOMS = ((0.98, 1), (1.02, 1), (0.98, 3))  # and the order of the interpolation
 VIEWS = 2 * (1 + len(ZOOMS))  # each also mirrored
-BLOCK = 2048  # pairs whose thumbnails are gathered at a time: bounds the memory
+BLOCK = 128  # pairs whose thumbnails are gathered at a time: they fit into the cache of a processor
 
 
 def thumbnails(pixels: np.ndarray, side: int = 64) -> np.ndarray:

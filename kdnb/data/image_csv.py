@@ -277,7 +277,8 @@ def _alike(names: pd.Index) -> list[str]:
     pairs = [" and ".join(f"'{name}'" for name in sorted(one)) for _, one in same if len(one) > 1]
     if not pairs:
         return []
+    more = f" and {len(pairs) - 3:,} more" if len(pairs) > 3 else ""
     return [
-        f"{len(pairs):,} times patients have nearly the same name ({', '.join(pairs[:3])}): "
+        f"patients of nearly the same name: {', '.join(pairs[:3])}{more}; "
         "if they are one person, write one name"
     ]

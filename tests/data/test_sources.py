@@ -319,7 +319,9 @@ def test_patients_that_may_be_none_are_named(tmp_path):
 
 def test_patients_of_nearly_the_same_name_are_named(tmp_path):
     [note] = csv_of_patients(tmp_path, ["1", "1.0", "P7", "p7", "10", "8"], labels="aa").notes
-    assert note.startswith("2 times patients have nearly the same name ('1' and '1.0', 'P7' and ")
+    assert note.startswith(
+        "patients of nearly the same name: '1' and '1.0', 'P7' and 'p7'; if they"
+    )
 
 
 def test_paths_as_windows_writes_them(tmp_path):
