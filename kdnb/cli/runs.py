@@ -17,8 +17,10 @@ from kdnb.core.run_list import (
     builders,
     entries,
     entries_table,
+    folder_size,
     named_entries,
     size_text,
+    unfinished,
 )
 from kdnb.core.run_removal import folders_of, remove_folders, require_unused
 from kdnb.core.runs import all_runs
@@ -51,6 +53,10 @@ def list_runs(all_: All = False, runs_dir: RunsDir = "") -> None:
     if shown:
         print(entries_table(shown).to_string(index=False))
     print(f"{len(shown)} of {len(found)} runs in '{root}': {_all_sizes(found)} together")
+    begun = unfinished(root)
+    if begun:
+        size = size_text(sum(map(folder_size, begun)))
+        print(f"{len(begun)} unfinished, {size}: asked for again, they go on ({begun[0]}, …)")
 
 
 @runs_app.command()

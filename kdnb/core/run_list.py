@@ -29,14 +29,17 @@ __all__ = [
     "checked_label",
     "entries",
     "entries_table",
+    "folder_size",
     "named_entries",
     "size_text",
+    "unfinished",
 ]
 
 STUDY = "study"
 DATA_KINDS = ("manifest", "pixels", "split", "origins", "origin_masks")  # what models learn from
 MAIN_KINDS = ("study", "sweep", "teacher", "student")  # listed unless all are asked for
 UNKNOWN = "?"
+RUN_ID = re.compile(r"[0-9a-f]{16}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
@@ -71,6 +74,12 @@ class _Study(NamedTuple):
     manifest: dict[str, Any]
     parameters: dict[str, Any]
     token: str  #: what its notebook runs have among their upstream; empty without a batch run
+
+
+def unfinished(root: Path) -> list[Path]:
+    """Folders of runs that were begun and not ended: they go on when they are asked for again."""
+    begun = [folder for folder in Path(root).glob("*/*/") if RUN_ID.fullmatch(folder.name)]
+    return sorted(folder for folder in begun if not (folder / DONE).is_file())
 
 
 def checked_label(label: str) -> str:
@@ -111,7 +120,7 @@ def entries(root: Path) -> list[Entry]:
             id=run.id,
             folder=run.folder,
             when=_when(run.folder / DONE),
-            size=_size(run.folder),
+            size=folder_size(run.folder),
             label=labels.get(run.id, "") if run.kind == "sweep" else "",
             needs=frozenset(needs - {name}),
             **{**told_of.get(name, {}), **_facts(run.folder, spec)},
@@ -230,7 +239,7 @@ def _study_entry(study: _Study, parts: tuple[Path, ...]) -> Entry:
         split=parameters.get("split", ""),
         seed=parameters.get("seed"),
         accuracy=_student_accuracy(study.folder),
-        size=_size(study.folder),
+        size=folder_size(study.folder),
         label=_json(study.folder / "label.json").get("label", ""),
         needs=_runs_named_in(study.manifest),
         parts=parts,
@@ -313,7 +322,7 @@ def _when(path: Path) -> str:
         return UNKNOWN
 
 
-def _size(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder; one that vanishes meanwhile counts nothing."""
     total = 0
     for parent, _, names in os.walk(folder):

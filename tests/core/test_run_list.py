@@ -6,7 +6,14 @@ import pytest
 from filelock import FileLock
 
 from kdnb.core.errors import UserError
-from kdnb.core.run_list import builders, checked_label, entries, entries_table, named_entries
+from kdnb.core.run_list import (
+    builders,
+    checked_label,
+    entries,
+    entries_table,
+    named_entries,
+    unfinished,
+)
 from kdnb.core.run_removal import folders_of, remove_folders, require_unused
 from kdnb.core.runs import get_or_make, write_json
 
@@ -108,6 +115,12 @@ def test_a_damaged_run_is_listed_all_the_same(computed):
     student = by_kind(computed)["student"]
     (student.folder / "spec.json").write_text("{")
     assert by_kind(computed)["student"].accuracy == 0.75
+
+
+def test_what_was_begun_and_not_ended_is_found(computed):
+    teacher = by_kind(computed)["teacher"]
+    (teacher.folder / "done.json").unlink()
+    assert unfinished(computed) == [teacher.folder]
 
 
 @pytest.mark.parametrize("label", ["", "a b", "../x", "a" * 41, "-x", "ä"])
