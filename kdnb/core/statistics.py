@@ -124,12 +124,12 @@ class Difference(Interval):
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities (N, K) float64 of logits (N, K) at a temperature.
+    """Probabilities (…, K) float64 of logits (…, K) at a temperature.
 
     >>> softmax(np.array([[0.0, 0.0]])).tolist()
     [[0.5, 0.5]]
     """
-    return special.softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    return special.softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1)
 
 
 def group_bootstrap(

@@ -248,7 +248,7 @@ def _add_convolution(found: Arithmetic, conv: nn.Conv2d, entering: Tensor) -> fl
         (f"{patch.size} products of a {kh} × {kw} patch of {of_group} {across} sum to", value)
     )
     if conv.bias is not None:
-        bias = float(conv.bias[found.channel])
+        bias = float(conv.bias.detach()[found.channel])
         value += bias
         found.steps.append((f"the bias {plus(bias)} makes it", value))
     return value
@@ -308,8 +308,8 @@ def _add_elementwise(found: Arithmetic, module: nn.Module, value: float) -> floa
     if isinstance(module, nn.BatchNorm2d):
         mean = float(module.running_mean[found.channel])
         spread = float((module.running_var[found.channel].double() + module.eps).sqrt())
-        weight = float(module.weight[found.channel]) if module.affine else 1.0
-        bias = float(module.bias[found.channel]) if module.affine else 0.0
+        weight = float(module.weight.detach()[found.channel]) if module.affine else 1.0
+        bias = float(module.bias.detach()[found.channel]) if module.affine else 0.0
         value = (value - mean) / spread * weight + bias
         how = f"(x {_added(-mean)}) / {number(spread)} · {number(weight)} {_added(bias)}"
         found.steps.append((f"batch norm {how} makes it", value))
