@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.settings import Settings, project_root
-from kdnb.core.statistics import Interval
+from kdnb.core.statistics import Difference, Interval
 from kdnb.core.tables import read_table, with_intervals
 
 __all__ = [
@@ -66,7 +66,7 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
 def _signed(table: pd.DataFrame, name: str) -> list[str]:
     """Differences with their intervals as text, with sign and three digits: they are small."""
     numbers = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
-    return [f"{Interval(row):+z.3f}" for row in numbers]
+    return [f"{Difference(row):+z.3f}" for row in numbers]
 
 
 def ladder_widths(settings: Settings) -> list[float]:
@@ -100,6 +100,8 @@ def distillation_answer(grid: pd.DataFrame, worth: pd.DataFrame, patients: int) 
     points = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}] of accuracy over labels alone"
     if np.isnan(low):
         text = f"Cannot tell: {gain:+.1f} points over labels alone, of too few patients."
+    elif gain == low == high == 0:
+        text = "Cannot tell: no test image tells it from the student on labels alone."
     elif low > 0:
         text = f"Yes, here: the teacher adds {points}."
     elif high < 0:

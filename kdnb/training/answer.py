@@ -94,6 +94,8 @@ def teacher_answer(
     points = f"{gap:+.1f} points [{gap_low:+.1f}, {gap_high:+.1f}]"
     if np.isnan(gap_low):
         text += "Whether it beats a small student on labels alone, so few patients cannot tell."
+    elif gap == gap_low == gap_high == 0:
+        text += "No image tells it from a small student on labels alone."
     elif gap_low > 0:
         text += f"It beats a small student on labels alone, by {points}."
     elif gap_high < 0:

@@ -49,6 +49,7 @@ def grid(gain, low, high, seeds=3):
         ((-0.03, -0.05, -0.01), "No, here the teacher harms"),
         ((0.01, -0.02, 0.04), "Cannot tell: +1.0 points [-2.0, +4.0]"),
         ((0.01, np.nan, np.nan), "of too few patients"),
+        ((0.0, 0.0, 0.0), "no test image tells it from the student on labels alone"),
     ],
 )
 def test_the_answer_says_what_the_interval_shows(gain, said):
@@ -70,6 +71,7 @@ def test_a_brief_table_has_its_intervals_as_text():
     table = brief(grid(0.03, 0.01, 0.05))
     assert table["gain over labels alone"].tolist()[1] == "+0.030 [+0.010, +0.050]"
     assert table["accuracy"].tolist()[1] == "0.83 [0.70, 0.95]"
+    assert table["gain over labels alone"].tolist()[0] == "cannot be told apart"
 
 
 def test_the_ladder_has_three_widths_unless_the_student_has_one():

@@ -42,6 +42,7 @@ def test_the_pair_that_is_mixed_up_most_is_named_and_no_error_is_said():
         ((-0.05, -0.09, -0.01), "It is worse than a small student"),
         ((0.01, -0.03, 0.05), "It is not shown to be better"),
         ((0.01, np.nan, np.nan), "so few patients cannot tell"),
+        ((0.0, 0.0, 0.0), "No image tells it from a small student"),
     ],
 )
 def test_the_answer_says_what_the_interval_shows(above, said):
