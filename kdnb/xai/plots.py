@@ -80,6 +80,7 @@ def attribution_grid(
             limit = max(float(np.quantile(np.abs(value), 0.995)), 1e-12)
             ax.imshow(value, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             ax.set_xlabel(f"±{limit:.2g}", fontsize=7)
+    figure.tight_layout(pad=0.4)  # again, with the numbers below the panels
     return Picture(
         figure,
         f"Explanations of {len(images)} images ({', '.join(titles)}) by {', '.join(maps)}. "

@@ -46,6 +46,7 @@ def trap_grid(found: TrapMaps, trap: str) -> Picture:
             share = "none" if np.isnan(energy[row]) else f"{energy[row]:.0%}"
             ax.set_xlabel(f"peak {where}; {share} of it on the {trap}", fontsize=8)
         said.append(f"{name}: the peak lies on the {trap} in {np.nansum(on_trap):.0f}")
+    figure.tight_layout(pad=0.4)  # again, with the words below the panels
     chance = found.traps.mean()
     return Picture(
         figure,
