@@ -212,12 +212,9 @@ def _train_epoch(
         rate = schedule.rate((epoch * steps + step) / (schedule.epochs * steps))
         for group in optimizer.param_groups:
             group["lr"] = rate * group["share"]
+        images = batch.images.to(device)
         value, logits = train_step(
-            model,
-            optimizer,
-            batch.images.to(device),
-            lambda logits, batch=batch: loss(logits, batch),
-            precision=schedule.precision,
+            model, optimizer, images, lambda logits, of=batch: loss(logits, of), schedule.precision
         )
         predictions = logits.argmax(1).cpu()
         total_loss += value * len(batch.rows)
