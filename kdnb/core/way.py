@@ -126,7 +126,7 @@ def way_html() -> str:
     for number, station in enumerate(STATIONS):
         arrow = "" if number == 0 else '<span aria-hidden="true" style="float:left">→</span>'
         cards.append(
-            '<li style="flex:1 1 8em;min-width:7.5em;margin:0;padding:.5em;list-style:none;'
+            '<li style="flex:1 1 6.5em;min-width:6.5em;margin:0;padding:.5em;list-style:none;'
             'border:1px solid rgba(128,128,128,.45);border-radius:6px;text-align:center">'
             f'{arrow}<svg viewBox="0 0 96 56" width="96" height="56" aria-hidden="true">'
             f"{station.drawing}</svg>"
