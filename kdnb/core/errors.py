@@ -45,6 +45,7 @@ class UserError(ValueError):
     def __init__(self, message: str = "") -> None:
         """With a message that is put into one line."""
         super().__init__(in_one_line(message))
+        self._is_told = False
 
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: one line instead of a traceback.
@@ -53,7 +54,8 @@ class UserError(ValueError):
         a traceback of its own, which nobody here can keep short.
         """
         line = f"{type(self).__name__}: {self}"
-        if os.environ.get("KDNB_LIVE") == "0":
+        if os.environ.get("KDNB_LIVE") == "0" and not self._is_told:  # IPython asks twice
+            self._is_told = True
             _tell_terminal(f"kdnb: {self}")
         return [line]
 

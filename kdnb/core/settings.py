@@ -292,14 +292,14 @@ did you mean alpha?
         declared = _assigned_names(declaring[-1])
         injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
         if injected:
+            if not _cell_is_named():
+                os.environ.setdefault("KDNB_LIVE", "0")  # first, so that a fault is told at once
             unknown = [name for name in _assigned_names(injected[-1]) if name not in declared]
             if unknown:
                 told = ", ".join(map(repr, unknown))
                 accepted = ", ".join(sorted(declared))
                 near = did_you_mean(unknown[0], declared)
                 raise UserError(f"unknown parameter {told}: this notebook accepts {accepted}{near}")
-            if not _cell_is_named():
-                os.environ.setdefault("KDNB_LIVE", "0")
         return cls.checked({name: namespace[name] for name in declared})
 
     @property

@@ -23,7 +23,9 @@ def execute(path, folder, **parameters):
     command = [sys.executable, "-m", "papermill", str(path), str(out), "--no-progress-bar"]
     for name, value in parameters.items():
         command += ["-p", name, str(value)]
-    environment = {**os.environ, "KDNB_LIVE": "0", "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    for name in ("KDNB_LIVE", "PYTEST_CURRENT_TEST"):  # a user has neither
+        environment.pop(name, None)
     told = {"capture_output": True, "text": True, "cwd": folder, "timeout": 600}
     return subprocess.run(command, env=environment, **told), out
 
@@ -60,6 +62,7 @@ def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(
     path = next(p for p in notebooks() if p.stem == "03_distillation")
     done, _ = execute(path, tmp_path, runs_dir=tmp_path / "runs", **parameters)
     assert done.returncode != 0 and message in done.stderr
+    assert done.stderr.count(f"kdnb: {message}") == 1
     assert done.stderr.index(f"kdnb: {message}") < done.stderr.index("Traceback")
     assert not (tmp_path / "runs").exists()
 
