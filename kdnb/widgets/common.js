@@ -39,7 +39,12 @@ function paintMap(canvas, width, height, indices, colour) {
 
 const FINE = 8; // pixels of an outline's canvas to one of the image
 
+const drawn = new WeakMap(); // canvas → the mask that is drawn on it
+
 function drawOutline(canvas, mask, side) { // white lines between what is inside the mask and what is not
+  const key = mask.join("");
+  if (drawn.get(canvas) === key) return; // the same image: a line with a shadow takes time
+  drawn.set(canvas, key);
   canvas.width = canvas.height = FINE * side;
   const pen = canvas.getContext("2d"), at = (y, x) => x >= 0 && x < side && mask[y * side + x] > 0;
   if (mask.every((v) => v)) return;

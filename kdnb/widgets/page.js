@@ -34,7 +34,7 @@ function single({ ask, image, model: m, layer, channels }) { // one channel: a l
   const effects = known.get(JSON.stringify({ ask: "effects", image, model: m, layer }));
   if (ask !== "ablate" || channels.length !== 1 || !effects) return null;
   const all = new Float32Array(bytesOf(effects[1][0]).buffer), count = page.spec.classes.length;
-  const probabilities = [...all.subarray(channels[0] * count, (channels[0] + 1) * count)];
-  return [{ to: { ask, image, model: m, layer, channels }, probabilities }, []];
+  const logits = [...all.subarray(channels[0] * count, (channels[0] + 1) * count)];
+  return [{ to: { ask, image, model: m, layer, channels }, logits }, []];
 }
 render({ model, el: document.getElementById("kdnb-stepper") });

@@ -59,6 +59,7 @@ function render({ model, el }) {
     if (message.refused && message.to.ask !== "arithmetic") notice = message.refused;
     else if (message.to.ask === "effects") found.values = new Float32Array(bytesOf(buffers[0]).buffer);
     store.set(JSON.stringify(message.to), found);
+    if (message.to.ask === "arithmetic") return drawArithmetic(state()); // the rest stays as it is
     draw();
     if (message.to.ask === "image") neighbours();
   }
@@ -275,6 +276,7 @@ function render({ model, el }) {
       late = setTimeout(() => (live.textContent = WAITING), 4000);
       return;
     }
+    drawArithmetic(s); // first, so that the kernel computes while the rest is drawn
     const colour = palettes[+hasSign(spec, s)], truthName = names[spec.targets[s.image]], now = answers(s), said = [], list = images();
     const predicted = names[classOf(spec, s.image, PREDICTED)];
     paint(original, spec.side, spec.side, known.pixels);
@@ -329,7 +331,6 @@ function render({ model, el }) {
     });
     accounts.hidden = hide;
     drawChannels(s, known, first());
-    drawArithmetic(s);
     slider.value = s.layer;
     const taps = spec.models.map((m) => m.taps[s.layer - 1]).join(", ");
     slider.setAttribute("aria-valuetext", `layer ${s.layer} of ${layers}: ${taps}`);

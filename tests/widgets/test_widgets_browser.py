@@ -211,7 +211,7 @@ def stepper_seen(data, state):
         },
         styles={
             "canvas.map:visible": ("opacity", opacities),
-            ".pane:visible .ledger .support": ("width", widths),
+            ".account:visible .ledger .support": ("width", widths),
         },
         pictures=tuple(palette(signed(state))[pane.indices] for pane in expected.panes),
     )
@@ -567,7 +567,10 @@ def test_the_arithmetic_of_a_cell_is_shown_and_said(stepper):
     stepper.press("ArrowDown", "ArrowLeft")  # the first one puts the pointer into the middle
     found = arithmetic(stepper.data, 0, 0, 1, [32, 31])
     expect(words).to_have_text(found.sentence)
-    assert page.locator(".arithmetic dd").last.text_content() == number(found.value)
+    assert page.locator(".arithmetic dd").all_text_contents()[-2:] == [
+        number(found.value),
+        number(found.mean),
+    ]
     assert page.locator(".arithmetic td").count() == 3 * 27  # patch, kernel and products of colours
     page.locator("button[aria-label='channel that is next weaker here']").click()
     expect(words).to_have_text(arithmetic(stepper.data, 0, 0, 1, [32, 31], found.weaker).sentence)
