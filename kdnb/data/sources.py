@@ -41,6 +41,8 @@ MAX_IMAGE_BYTES = 64 * 2**20  # one image, uncompressed
 # bytes per byte of archive: photographs hardly shrink, a bomb grows a thousandfold
 MAX_GROWTH = 100
 LONGEST = 200  # characters of a reason: some repeat bytes of the archive by thousands
+TAIL = 22 + 2**16  # bytes in which the end of an archive's list of files lies
+MANY = 2**16 - 1  # files: an archive of so many, or more, says their number elsewhere
 UTF8 = 0x800  # flag of a member of a zip archive: its name is in UTF-8
 SPECIAL = {  # kinds of files that are never read: some of them never end
     stat.S_IFCHR: "a device",
@@ -111,6 +113,7 @@ def open_zip(path: Path) -> tuple[list[str], Callable[..., bytes]]:
             f"'{path}' is not a zip archive, or was cut short ({error}): get the file again"
         ) from None
     check_count(len(archive.infolist()), path)
+    _check_complete(archive, path)
     _check_names(archive, path)
     members = {info.filename.replace("\\", "/"): info for info in archive.infolist()}
     for name, info in members.items():
@@ -235,6 +238,21 @@ def _guessed_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
         f"such as '{guessed[0]}': if they look wrong, unpack it and name the folder"
     )
     return (in_one_line(note),)
+
+
+def _check_complete(archive: zipfile.ZipFile, path: Path) -> None:
+    """Whether as many files are found as the archive says: those of a damaged list would vanish."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        tail = file.read()
+    end = tail.rfind(b"PK\5\6")  # where zipfile, too, looks for the end of the list
+    said = int.from_bytes(tail[end + 10 : end + 12], "little")
+    found = len(archive.infolist())
+    if said not in (MANY, found % (MANY + 1)):
+        raise UserError(
+            f"'{path}' says that it holds {said:,} files, and {found:,} are found: "
+            "it is damaged, get the file again"
+        )
 
 
 def _check_names(archive: zipfile.ZipFile, path: Path) -> None:

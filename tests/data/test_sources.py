@@ -157,6 +157,14 @@ def link(path):
     make_zip(path, [info, "b/1.jpg"], data="/etc/passwd")
 
 
+def shortened(path):
+    """The list of files names the first so long that it swallows the second."""
+    data = bytearray(make_zip(path, ["a/1.jpg", "b/1.jpg", "c/1.jpg"]).read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 32 : at + 34] = struct.pack("<H", 46 + 7)  # the comment of the first
+    path.write_bytes(data)
+
+
 def locked(path):
     data = bytearray(make_zip(path, ["a/1.jpg", "b/1.jpg"]).read_bytes())
     at = data.index(b"PK\x01\x02")
@@ -173,6 +181,7 @@ def bomb(path):
     [
         (not_a_zip, "is not a zip archive"),
         (cut_short, "cut short"),
+        (shortened, "says that it holds 3 files, and 2 are found"),
         (link, "is a link"),
         (locked, "password"),
         (bomb, "zip bomb"),
@@ -416,7 +425,7 @@ def test_csv_with_something_wrong(tmp_path, text, message):
     "settings, message",
     [
         ({"dataset": "brain_tumour"}, "'brain_tumour' is not known: accepted are phantom_brain"),
-        ({"dataset": "custom"}, "data '' does not exist"),
+        ({"dataset": "custom"}, "dataset 'custom' needs data: give the path"),
         ({"data": "my.zip"}, "'phantom_brain' takes no data, got 'my.zip'"),
         ({"dataset": "custom", "data": "/no/such/place"}, "'/no/such/place' does not exist"),
         (
