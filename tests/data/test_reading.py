@@ -14,7 +14,7 @@ from kdnb.core.settings import Settings
 from kdnb.data.dataset import load
 from kdnb.data.decode import COLOUR, FLOAT, FULL, GREY, SIGNED, WIDE, decode
 from kdnb.data.reading import read_images
-from kdnb.widgets.image_page import _squares
+from kdnb.widgets.image_page import _pixels
 
 RAMP = np.tile(np.linspace(0, 1, 64), (64, 1))
 FORMATS = {"u": 1, "i": 2, "f": 3}
@@ -209,12 +209,13 @@ def test_a_note_names_files_of_several_pages(tmp_path):
 
 def test_one_image_is_explained_in_the_range_of_the_training_images(capsys):
     facts = {"image_size": 64, "ranges": {GREY: [0, 4095]}}
-    [pixels] = _squares(tiff(ramp(2047)), facts)
+    pixels, sides = _pixels(tiff(ramp(2047)), facts)
+    assert pixels.shape == (1, 64, 64, 3) and sides == ramp(2047).shape
     assert abs(int(pixels.max()) - 127) <= 2
-    _squares(tiff(ramp(9000)), facts)
+    _pixels(tiff(ramp(9000)), facts)
     assert "values from 0 to 9,000 are clipped to 0 and 4,095" in capsys.readouterr().out
     with pytest.raises(ValueError, match="16-bit integers, those that the student learned from"):
-        _squares(tiff(ramp(2047)), {"image_size": 64})
+        _pixels(tiff(ramp(2047)), {"image_size": 64})
 
 
 @pytest.mark.parametrize("window", [[1], [2, 1], [1, 1], [0, float("nan")], [0, 1, 2], "x"])

@@ -62,7 +62,7 @@ def test_no_row_is_without_provenance():
 PAGES = [(section, page) for section in MADE for page in section.pages]
 
 
-@pytest.mark.parametrize("section, page", PAGES, ids=str)
+@pytest.mark.parametrize("section, page", PAGES, ids=lambda value: getattr(value, "name", value))
 def test_readme_and_docs_say_what_the_tables_say(section, page):
     rest = (ROOT / page).read_text().partition(f"<!-- {section.name} -->\n")[2]
     said = rest.partition(f"<!-- /{section.name} -->")[0]
