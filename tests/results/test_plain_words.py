@@ -46,7 +46,7 @@ def test_what_helps_harms_and_stays_open_is_told_apart():
         "It helps on brain (+0.030). It harms on eye (-0.040). "
         "On Alzheimer (-0.010) this study cannot tell."
     )
-    assert "do not clearly beat shuffled answers (+0.020)" in " ".join(answers.values())
+    assert "do not clearly beat those of shuffled answers (+0.020)" in " ".join(answers.values())
     beaten = GAINS.assign(difference_low=GAINS["difference_low"] + 0.02)
     assert "its students beat shuffled answers" in " ".join(told(c_gains=beaten).values())
 

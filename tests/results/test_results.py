@@ -566,7 +566,7 @@ def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
         "Above memory.",
     ]
     assert "eye -0.185 [-0.185, -0.185]" in lines[0]
-    assert "eye +0.000 [+0.000, +0.000], memory +0.000" in lines[1]
+    assert "eye cannot be told apart, memory cannot be told apart" in lines[1]
     assert "eye +0.250 [+0.250, +0.250]" in lines[2]
     assert "(one seed)" not in lines[2]
     assert "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]

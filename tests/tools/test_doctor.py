@@ -58,7 +58,7 @@ def test_every_installed_pin_runs_on_the_pythons_that_fit():
     names = [line.partition("==")[0] for line in lines if "==" in line]
     for name in names:
         try:
-            accepted = metadata.metadata(name)["Requires-Python"] or ">=3"
+            accepted = metadata.metadata(name).get("Requires-Python") or ">=3"
         except metadata.PackageNotFoundError:
             continue
         unfit = [version for version in TESTED if f"{version}.9" not in SpecifierSet(accepted)]
