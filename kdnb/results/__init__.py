@@ -3,6 +3,7 @@
 from kdnb.results.answer import results_answer
 from kdnb.results.build import PATIENTS, RESULTS, build_tables, published, write_findings
 from kdnb.results.collected_runs import collect_runs
+from kdnb.results.patient_findings import patient_findings
 from kdnb.results.plain_words import findings_html, plain_findings
 from kdnb.results.plots import (
     accuracy_by_split,
@@ -25,6 +26,7 @@ __all__ = [
     "difference_panels",
     "findings_html",
     "gain_rows",
+    "patient_findings",
     "plain_findings",
     "published",
     "results_answer",

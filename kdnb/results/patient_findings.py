@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kdnb.core.number_text import percent
 from kdnb.core.statistics import Interval
 
 __all__ = ["patient_findings", "patients_at_once"]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
 # how the paper's kind of split is told
-TOLD_SPLITS = {"published": "the split as it is published", "random": "a random split of images"}
+TOLD_SPLITS = {"published": "the published split", "random": "a random split"}
 BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
 
 
@@ -21,7 +22,8 @@ def patient_findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
     A question that the tables cannot answer yet has no line.
     """
-    lines = [_keeps(tables), _helps(tables), _teacher_helps(tables), _hides(tables)]
+    makers = (_keeps, _helps, _untrained, _teacher_helps, _hides)
+    lines = [make(tables) for make in makers]
     return [line for line in lines if line]
 
 
@@ -36,19 +38,17 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
     if loss is None:
         return ""
     known = tables["accuracy"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
-    main = known[known["teacher"] == loss["teacher"]].set_index("model")
-    teacher = _share(main.loc["teacher"])
-    student = _share(main.loc["KD student"])
+    accuracy = known[known["teacher"] == loss["teacher"]].set_index("model")["accuracy"]
     verdict = _verdict(
         loss,
         more="The small network is the better one",
         less="The small network loses",
-        open_="A loss cannot be told from none",
+        open_="No loss is shown",
     )
     return (
         "**Does the small network keep the accuracy?** On brain tumours of unseen patients the "
-        f"teacher is right in {teacher}, the distilled student in {student}. "
-        f"{verdict}: {_points(loss)}{_seeds(loss)}."
+        f"teacher is right in {percent(accuracy['teacher'])}, the distilled student in "
+        f"{percent(accuracy['KD student'])}. {verdict}: {_points(loss)}{_seeds(loss)}."
     )
 
 
@@ -63,14 +63,27 @@ def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
         less="No, it harms here",
         open_="It cannot be told here",
     )
-    line = (
+    return (
         f"**Does the teacher help?** {verdict}. Against the same student on labels alone: "
         f"{_points(gain)}{_seeds(gain)}."
     )
+
+
+def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Is it the teacher's knowledge that helps, or would any soft answer?"""
     control = _difference(tables, "KD student", "student of an untrained teacher")
-    if control is not None:
-        line += f" Against the student of an untrained teacher: {_points(control)}."
-    return line
+    if control is None:
+        return ""
+    verdict = _verdict(
+        control,
+        more="Yes",
+        less="No, an untrained one teaches better",
+        open_="It is not shown",
+    )
+    return (
+        f"**Is it what the teacher knows?** {verdict}. Against the student of an untrained "
+        f"network: {_points(control)}{_seeds(control)}."
+    )
 
 
 def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -94,19 +107,26 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
     """What do splits hide that do not keep patients or copies apart?"""
     if "leaks" not in tables:
         return ""
+    own_sizes = tables["leaks"]["sizes_of"].fillna("") == ""
+    rows = tables["leaks"][own_sizes].query("model == 'KD student' and split in @TOLD_SPLITS")
     said = []
-    rows = tables["leaks"].query("model == 'KD student' and split in @TOLD_SPLITS")
     for row in rows.to_dict("records"):
-        if not pd.isna(row["sizes_of"]) and row["sizes_of"]:
-            continue
         honest = "by patient" if row["honest"] == "patients" else "with copies apart"
-        name = NAMES.get(row["dataset"], row["dataset"])
-        said.append(f"{name}, {TOLD_SPLITS[row['split']]} minus {honest}: {_points(row)}")
-    if not said:
-        return ""
-    return (
-        f"**What does the usual split hide?** The distilled student's accuracy. {'; '.join(said)}."
-    )
+        before, after = (_memory(tables, row["dataset"], row[kind]) for kind in ("split", "honest"))
+        said.append(
+            f"{NAMES.get(row['dataset'], row['dataset']).capitalize()}: memory alone is right in "
+            f"{percent(before)} under {TOLD_SPLITS[row['split']]}, in {percent(after)} {honest}. "
+            f"The distilled student changes by {_points(row)}{_seeds(row)}."
+        )
+    return f"**What does the usual split hide?** {' '.join(said)}" if said else ""
+
+
+def _memory(tables: Mapping[str, pd.DataFrame], dataset: str, split: str) -> float:
+    """Accuracy of the nearest training image under a split of a set."""
+    table = tables["accuracy"]
+    own = table["sizes_of"].fillna("") == ""
+    rows = table[own].query("dataset == @dataset and split == @split and counted == 'all classes'")
+    return float(rows["memory"].iloc[0])
 
 
 def _difference(
@@ -119,12 +139,6 @@ def _difference(
     main = tables["differences"]["teacher"].value_counts().index[0]
     chosen = rows[(rows["teacher"] == main) & (rows["model"] == model) & (rows["rival"] == rival)]
     return chosen.iloc[0].to_dict() if len(chosen) else None
-
-
-def _share(row: pd.Series) -> str:
-    """An accuracy in per cent with its interval."""
-    value, low, high = row[["accuracy", "accuracy_low", "accuracy_high"]]
-    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _points(row: Mapping[str, object]) -> str:

@@ -223,7 +223,7 @@ def test_sentences_say_what_the_numbers_say(record):
     lines = patient_findings(tables)
     assert any("The small network loses" in line for line in lines)
     assert any(line.startswith("**Does the teacher help?** Yes, here.") for line in lines)
-    assert any("usual split hide" in line for line in lines)
+    assert any("memory alone is right in" in line for line in lines)
     one_seed = tables["differences"].assign(seeds=1)
     careful = patient_findings(tables | {"differences": one_seed})
     assert any("It cannot be told here" in line for line in careful), "one seed proves nothing"
