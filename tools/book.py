@@ -33,7 +33,9 @@ SOURCES = (
     "data/README.md",
     "docs",
     "figures/audit",
+    "figures/patients",
     "figures/results",
+    "figures/teachers",
 )
 LAUNCH = re.compile(r"<!-- launch.*?<!-- /launch -->\n?", re.DOTALL)  # pictures from the network
 INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
