@@ -1,4 +1,4 @@
-"""Sphinx extension: formulae as MathML, which browsers show and screen readers read; no script from the network."""
+"""Sphinx extension: formulae as MathML, for browsers and screen readers, without a script."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ def inline(writer, node):
 
 
 def block(writer, node):
-    """A formula on a line of its own; it can be scrolled by keyboard where it is wider than the page."""
+    """A formula on a line of its own; where it is wide, it can be scrolled by keyboard."""
     source = " ".join(node.astext().split()).replace(r"\sum_", r"\sum\limits_")
     formula = convert(source, display="block").replace(
         "<mo>&#x23DF;</mo>", '<mo stretchy="true">&#x23DF;</mo>'
@@ -47,7 +47,7 @@ def local_scripts(app, page, template, context, doctree):
 
 
 def name_toggles(app, error):
-    """Give the arrows of the sidebar, which the theme leaves without a name, one that a screen reader can say."""
+    """Give the arrows of the sidebar, which have no name in the theme, one to be read out."""
     for path in [] if error else Path(app.outdir).rglob("*.html"):
         page = path.read_text("utf-8")
         path.write_text(
