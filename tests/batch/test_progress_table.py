@@ -124,6 +124,7 @@ def test_estimates_come_from_the_runs_most_alike(specs):
     assert estimate(left, workers=2) == 110  # no run is shared by two workers
 
 
+@pytest.mark.slow
 def test_commands(write, folder, monkeypatch, capsys):
     path, runs = write('[zip]\nx = [1, 2]\nfail = ["", "error"]'), ("--runs-dir", folder / "runs")
     assert kdnb(monkeypatch, "sweep", "plan", path, *runs, "--specs", folder / "specs") == 0

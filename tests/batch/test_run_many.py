@@ -61,6 +61,7 @@ def kernels(root):
     return found
 
 
+@pytest.mark.slow
 def test_serial_runs_in_order_and_isolates_failures(specs, folder, capsys):
     runs = specs(
         LOGGED.format(log=folder / "log.txt") + '[zip]\nx = [1, 2, 3]\nfail = ["", "error", ""]'

@@ -182,6 +182,8 @@ def test_run_one_on_the_command_line_needs_no_engine(spec, folder):
     code = """
 import sys
 import kdnb.cli
+
+pytestmark = pytest.mark.slow
 try:
     kdnb.cli.main()
 finally:

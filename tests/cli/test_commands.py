@@ -146,6 +146,7 @@ def test_audit_command_writes_its_page(tmp_path, capsys, monkeypatch):
     assert (out / "ledger.csv").is_file()
 
 
+@pytest.mark.slow
 def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monkeypatch):
     code, error = run(
         capsys, monkeypatch, "explain", "x.png", "--run", "zz", "--runs-dir", str(tmp_path)
@@ -188,6 +189,7 @@ def test_project_root_can_be_named(tmp_path, monkeypatch):
     assert Path(os.environ["KDNB_ROOT"]) == tmp_path
 
 
+@pytest.mark.slow
 def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
     path, given = (
         tmp_path / "student.onnx",

@@ -116,6 +116,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own rules")
 def test_large_tensors_get_memory_that_is_there_already():
     faults = [

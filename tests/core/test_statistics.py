@@ -102,6 +102,7 @@ def test_one_error_moves_the_means_over_classes_a_little(classes):
     assert (one_wrong.loc[means, "low"] > 0.9).all(), "so do the draws of the bootstrap"
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     hits = 0
     for seed in range(100):
@@ -429,6 +430,7 @@ def test_widening_is_of_the_groups_and_not_of_the_seeds():
     assert squares[2] - squares[0] == pytest.approx(8 / 3 * (squares[1] - squares[0]))
 
 
+@pytest.mark.slow
 def test_widened_groups_hold_the_truth_where_each_patient_is_in_two_of_them():
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(30), 4)

@@ -55,6 +55,7 @@ def test_planted_copies_are_counted_and_the_grouped_split_has_none(folder):
     assert found.notes
 
 
+@pytest.mark.slow
 def test_files_are_written_and_the_page_opens_by_itself(folder):
     given = settings(folder)
     results = write_audit(

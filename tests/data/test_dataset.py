@@ -54,6 +54,7 @@ def test_phantoms(tmp_path):
     assert (found.table["target"] == found.table["label"].map(found.classes.index)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "planted"), [("_shortcut", {"shortcut": 1.0}), ("_distractor", {"distractor": True})]
 )

@@ -85,6 +85,7 @@ def kaggle(monkeypatch, tmp_path):
     return point
 
 
+@pytest.mark.slow
 def test_kagglehub_fetches_with_the_users_token_and_the_set_loads(kaggle, tmp_path):
     answers = {
         "/GetDataset": (200, "application/json", b'{"currentVersionNumber": 3}'),

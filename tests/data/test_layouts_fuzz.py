@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,7 +27,7 @@ from kdnb.data.decode import decode
 from kdnb.data.names import class_key
 from kdnb.data.registry import open_source
 
-EXAMPLES = int(os.environ.get("KDNB_FUZZ", "60"))
+EXAMPLES = int(os.environ.get("KDNB_FUZZ", "100"))
 SPELT = {
     "train": ("train", "Train", "TRAINING", "training_set", "seg_train", "train images"),
     "val": ("val", "Valid", "validation", "dev", "val_set"),
@@ -191,6 +192,7 @@ def check(source, plan, links):
     assert counted == passed_over, source.notes
 
 
+@pytest.mark.slow
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -51,6 +51,7 @@ def test_near_duplicates_are_all_found(seed, threshold):
     np.testing.assert_array_equal(leakage.near_duplicates(thumbs, threshold), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_crowds_have_the_same_families_and_ledger_as_other_sets(seed, monkeypatch):
     table, thumbs = phantom(seed=seed, family=phantoms.FAMILIES[seed % 3], duplicates=0.4)

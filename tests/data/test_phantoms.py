@@ -43,6 +43,7 @@ def nearest_accuracy(thumbs: np.ndarray, labels: np.ndarray, test: np.ndarray) -
     return float((labels[~test][nearest] == labels[test]).mean())
 
 
+@pytest.mark.slow
 def test_same_bytes_in_another_process():
     code = "import test_phantoms as t; print(*map(t.digest, t.FAMILIES))"
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])

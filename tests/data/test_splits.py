@@ -145,6 +145,7 @@ def test_folds_are_only_used_where_nothing_else_is_published():
     )
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 @settings(max_examples=10, deadline=None)
 def test_subsets_are_nested_whole_groups_of_every_class(seed):

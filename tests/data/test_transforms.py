@@ -96,6 +96,7 @@ def test_plain_images_are_never_mixed(image_set):
     torch.testing.assert_close(batch.images, to_tensor(image_set.pixels[:5]))
 
 
+@pytest.mark.slow
 def test_a_view_is_bit_equal_in_another_process_and_memory_format(images):
     keys = np.arange(32, dtype=np.uint64)
     view = augment(images, keys)

@@ -300,6 +300,7 @@ def test_temperature_reaches_the_student_unless_the_loss_is_dead(study, loss, sa
     assert runs[0].id != runs[1].id and all(torch.equal(a[k], b[k]) for k in a) == same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -116,6 +116,7 @@ def test_make_targets_that_are_written_down_exist():
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
 
 
+@pytest.mark.slow
 def test_the_hook_takes_outputs_away_and_nothing_else(tmp_path):
     hook = next(hook for hook in HOOKS if hook["id"] == "notebooks-without-outputs")
     clean = ROOT / "notebooks/00_start_here.ipynb"

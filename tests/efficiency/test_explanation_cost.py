@@ -28,6 +28,8 @@ from kdnb.training.teachers import TappedDenseNet121
 from kdnb.xai import attribution
 from kdnb.xai import methods as explanation_checks
 
+pytestmark = pytest.mark.slow
+
 SHORT = Protocol(repeats=3, seconds=0.1, warm_up=1)
 IMAGE, *BACKGROUND = torch.randn(4, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BACKGROUND = torch.cat(BACKGROUND)

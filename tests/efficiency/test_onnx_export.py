@@ -15,6 +15,8 @@ from kdnb.efficiency.onnx_export import PARITY, export_onnx, onnx_latency, onnx_
 from kdnb.efficiency.timing import Protocol
 from kdnb.training.students import FiveConv
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):

@@ -228,6 +228,7 @@ def test_the_stepper_knows_what_the_reading_knows(study, reading):
     assert data.provenance["student"] == study.student.id
 
 
+@pytest.mark.slow
 def test_an_image_file_becomes_a_page(study, reading, tmp_path):
     Image.fromarray(study.image_set.pixels[0]).resize((90, 70)).save(tmp_path / "scan.png")
     report = write_image_page(

@@ -54,10 +54,12 @@ def test_student():
     assert_rows_equal(FiveConv(4, 0.25), (160, 32))
 
 
+@pytest.mark.slow
 def test_resnet50():
     assert_rows_equal(make_teacher(4, name="resnet50"), (576, 32))
 
 
+@pytest.mark.slow
 def test_timm_s_padding_inside_layers_and_convnext():
     lite0 = make_teacher(4, name=LITE0)
     for module in lite0.modules():

@@ -30,37 +30,19 @@ def execute(path, folder, **parameters):
     return subprocess.run(command, env=environment, **told), out
 
 
-@pytest.mark.parametrize(
-    ("stem", "parameters"),
-    [
-        ("07_results", {"alpha": 0.4, "fraction": 0.5}),
-        ("04_feature_maps", {"student": "as_coded", "teacher": "efficientnet_b0"}),
-    ],
-)
-def test_a_notebook_runs_alone(stem, parameters, tmp_path):
-    """From nothing, with other parameters, so that everything is trained inside."""
-    path = next(p for p in notebooks() if p.stem == stem)
-    runs = tmp_path / "runs"
-    done, out = execute(path, tmp_path, patients=32, slices=2, runs_dir=runs, **TINY, **parameters)
+def test_a_notebook_runs_alone(tmp_path):
+    """From nothing, with other networks than the others show: everything is trained inside."""
+    path = next(p for p in notebooks() if p.stem == "04_feature_maps")
+    given = {"student": "as_coded", "teacher": "efficientnet_b0", "patients": 32, "slices": 2}
+    done, out = execute(path, tmp_path, runs_dir=tmp_path / "runs", **TINY, **given)
     assert done.returncode == 0, done.stderr[-2000:]
     assert '"output_type": "error"' not in out.read_text()
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"alhpa": 0.4}, "unknown parameter 'alhpa': this notebook accepts alpha, alphas"),
-        (
-            {"alpha": 1.4, "temperature": "high"},
-            "alpha must be a number in [0, 1], got 1.4; temperature must be a number",
-        ),
-    ],
-)
-def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(
-    parameters, message, tmp_path
-):
+def test_papermill_run_with_a_wrong_parameter_stops_before_anything_runs(tmp_path):
     path = next(p for p in notebooks() if p.stem == "03_distillation")
-    done, _ = execute(path, tmp_path, runs_dir=tmp_path / "runs", **parameters)
+    done, _ = execute(path, tmp_path, runs_dir=tmp_path / "runs", alhpa=0.4)
+    message = "unknown parameter 'alhpa': this notebook accepts alpha, alphas"
     assert done.returncode != 0 and message in done.stderr
     assert done.stderr.count(f"kdnb: {message}") == 1
     assert done.stderr.index(f"kdnb: {message}") < done.stderr.index("Traceback")

@@ -394,6 +394,7 @@ def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
     assert worth({"runs": runs, "05_quality": graded}).empty
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
     finished()
     first = collect_runs(read_plan(plan()), tmp_path / "runs", figures / RESULTS.collected)
@@ -501,6 +502,7 @@ def test_one_split_of_different_images_is_refused(finished, figures, tmp_path):
         load_collected(figures / RESULTS.collected, read)
 
 
+@pytest.mark.slow
 def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path):
     read = finished(plan={"third": "larger", "fixed": "image_size = 96\nsplit = 'random'"})
     collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)

@@ -104,6 +104,7 @@ def test_training_makes_once_and_others_find_it(fresh, tmp_path, request):
     assert list(read.summary.index) == list(MODELS)
 
 
+@pytest.mark.slow
 def test_only_what_is_named_is_trained(fresh, tmp_path):
     study = fresh()
     [alone] = study.train("label-only student")
@@ -167,6 +168,7 @@ def test_where_nobody_has_drawn_a_mask_there_is_none(settings):
     assert study.masks(study.sample(2)) is None
 
 
+@pytest.mark.slow
 def test_a_study_of_widened_groups_says_so_and_has_wider_intervals(study, monkeypatch):
     wide = Study(study.settings)
     wide.image_set = replace(study.image_set, group_widening=1.5)
@@ -193,6 +195,7 @@ def test_a_study_of_widened_groups_says_so_and_has_wider_intervals(study, monkey
     assert "widening" not in training_records(study, runs)
 
 
+@pytest.mark.slow
 def test_the_ladder_trains_its_teacher_first(fresh):
     study = fresh()
     table = study.train_ladder([0.25])

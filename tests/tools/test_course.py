@@ -40,6 +40,7 @@ def digests(folder):
     }
 
 
+@pytest.mark.slow
 def test_two_builds_are_byte_equal(built, tmp_path):
     command = [sys.executable, "-m", "tools.course", "--executed", "none", "--out", str(tmp_path)]
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)

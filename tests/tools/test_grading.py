@@ -161,6 +161,7 @@ def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
     assert "'=HYPERLINK(1)" in set(rows["said"])
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_csv(given, tmp_path):
     (tmp_path / "ann.ipynb").write_text(json.dumps(solved(given, e1="passed", e2="not passed")))
     command = [sys.executable, "-m", "tools.grading", tmp_path, "--out", tmp_path / "g.csv"]
@@ -198,6 +199,7 @@ def test_the_real_cause_of_a_failure_is_named(given, tmp_path):
     assert by_learner.loc["magic", "passed"] == 1 and by_learner.loc["broken", "not passed"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["", "no-such-folder"])
 def test_a_folder_that_is_not_there_is_one_line_and_code_2(folder):
     command = [sys.executable, "-m", "tools.grading", folder]
@@ -212,6 +214,7 @@ def test_a_folder_without_submissions_is_one_clear_line(make, tmp_path):
         grade(tmp_path / "work", notebooks())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
 def test_odd_files_are_named_and_the_others_are_graded_all_the_same(given, tmp_path):
     every = EVERY

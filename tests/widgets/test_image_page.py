@@ -47,6 +47,7 @@ def test_whether_the_student_knew_an_image_is_said(study, reading, tmp_path):
     assert "is not known" in seen_before(None, b"", {})
 
 
+@pytest.mark.slow
 def test_a_page_shows_the_channels_that_it_names_and_takes_a_mask(study, reading, tmp_path):
     row = study.sample(1)[0]
     Image.fromarray(np.array(study.image_set.pixels[row])).save(tmp_path / "scan.png")

@@ -66,6 +66,7 @@ def test_only_the_class_blind_methods_ignore_the_class(student, method):
     assert np.array_equal(one, other) == (method in ("average map", "eigencam"))
 
 
+@pytest.mark.slow
 def test_integrated_gradients_equal_captum_with_many_steps(student):
     ours = integrated_gradients(student.eval(), IMAGES, TARGETS, CONTEXT)
     theirs = IntegratedGradients(student).attribute(IMAGES, CONTEXT.baseline, TARGETS, n_steps=1000)
