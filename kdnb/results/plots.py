@@ -75,14 +75,29 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
     table = table[table["teacher"] == main]
     names = list(table["dataset"].unique())
     size = (2.2 + 3.1 * len(names), 3.9)
-    figure, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True)
+    widths = [1 + table.loc[table["dataset"] == name, "split"].nunique() for name in names]
+    figure, panels = plt.subplots(
+        1,
+        len(names),
+        figsize=size,
+        squeeze=False,
+        sharey=True,
+        gridspec_kw={"width_ratios": widths},
+    )
     said = []
     for axes, name in zip(panels[0], names, strict=True):
         of_set = table[table["dataset"] == name]
         splits = [split for split in STRICTER if split in set(of_set["split"])]
         place = of_set["split"].map(splits.index)
         memory = of_set.assign(place=place).drop_duplicates("place").sort_values("place")
-        axes.plot(memory["place"], memory["memory"], color="#777777", ls="--", label=MEMORY_LINE)
+        axes.plot(
+            memory["place"],
+            memory["memory"],
+            color="#777777",
+            ls="--",
+            marker="x",
+            label=MEMORY_LINE,
+        )
         for number, (model, rows) in enumerate(of_set.assign(place=place).groupby("model")):
             rows = rows.sort_values("place")
             shape, colour = SUMMARY_MARKS[model]
@@ -102,7 +117,7 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         said += [f"{name}, {row.split}, memory: {row.memory:.3f}" for row in memory.itertuples()]
         axes.set(title=name.replace("_", " "), xticks=range(len(splits)))
         axes.set_xticklabels([STRICTER[split] for split in splits], fontsize=8)
-        axes.margins(x=0.15)
+        axes.set_xlim(-0.5, len(splits) - 0.5)
     panels[0][0].set_ylabel("accuracy on the test part")
     panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()
