@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import pytest
 
 from kdnb.core.notebook_files import load_json, notebooks, source_of
 from kdnb.core.settings import Settings
+from kdnb.core.tables import OPEN_ROWS
 from kdnb.study.study import Study
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import graded_explanations
@@ -29,6 +31,10 @@ pytestmark = pytest.mark.slow
 NOTEBOOKS = notebooks()
 # fewer than the profile's: what is looked at here has the same parts
 FEWER = {"patients": 32, "teacher_epochs": 2, "shap_samples": 10, "timing_seconds": 0.1}
+
+
+FOLDED = re.compile(r"<details.*?</details>", re.DOTALL)
+TABLE = re.compile(r"<tbody>.*?</tbody>", re.DOTALL)
 
 
 def run_study(folder):
@@ -75,7 +81,7 @@ def test_executed_notebooks_are_small_and_hold_no_widgets(sequence):
         assert "widget-view" not in text and '"output_type": "error"' not in text
 
 
-def test_every_output_picture_has_alt_text(sequence):
+def test_every_output_picture_has_alt_text_and_no_long_table_stands_open(sequence):
     folder, _ = sequence
     for path in (folder / "runs" / "study").glob("*/*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
@@ -84,6 +90,8 @@ def test_every_output_picture_has_alt_text(sequence):
                 assert "image/png" not in data, (path.name, cell.source)
                 shown = data.get("text/html", "")
                 assert shown.count("<img") == shown.count("<img alt=")
+                for table in TABLE.findall(FOLDED.sub("", shown)):
+                    assert table.count("<tr") <= OPEN_ROWS, (path.name, cell.source)
 
 
 def test_solutions_of_all_exercises_pass_in_the_whole_study(sequence):
