@@ -111,13 +111,14 @@ class Settings(BaseModel):
     )
     patients: int = Field(0, ge=24, le=10_000, description="a whole number in [24, 10000], or 0")
     slices: int = Field(0, ge=1, le=64, description="a whole number in [1, 64], or 0")
-    difficulty: float = Field(
+    difficulty: Number = Field(
         DIFFICULTY, ge=0, le=1, description="a number in [0, 1], 0 for phantoms that are easy"
     )
-    test_share: float = Field(0.0, ge=0.1, le=0.8, description="a number in [0.1, 0.8], or 0")
+    test_share: Number = Field(0.0, ge=0.1, le=0.8, description="a number in [0.1, 0.8], or 0")
     window: Annotated[list[Number], AfterValidator(_as_window)] = Field(
         [], description="a list of two numbers, what becomes black and what white, or []"
     )
+    max_broken: Number = Field(0.0, ge=0, le=1, description="a number in [0, 1], 0 for 0.01")
     teacher_epochs: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
     teacher_seed: int = Field(
         0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]"
@@ -161,7 +162,7 @@ class Settings(BaseModel):
         0, ge=10, le=10_000, description="a whole number in [10, 10000], or 0"
     )
     timing_repeats: int = Field(0, ge=3, le=1000, description="a whole number in [3, 1000], or 0")
-    timing_seconds: float = Field(
+    timing_seconds: Number = Field(
         0.0, gt=0, le=3600, description="a number of seconds in (0, 3600], or 0"
     )
     weights: Literal["none", "auto", "imagenet", ""] = Field(

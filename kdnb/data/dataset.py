@@ -235,8 +235,8 @@ def _read_once(settings: Settings, source: Source | None = None) -> Run:
     """The manifest of a data set, with its pixels at `BASE`."""
     source = source or open_source(settings)
     named = {"dataset": settings.dataset, "source": source.identity}
-    if settings.window:
-        named["window"] = settings.window
+    chosen = settings.model_dump(include={"window", "max_broken"})
+    named |= {name: value for name, value in chosen.items() if value}
     make = partial(_make_manifest, source, settings)
     return get_or_make("manifest", named, make, root=settings.runs)
 
@@ -277,7 +277,8 @@ def _make_manifest(source: Source, settings: Settings, run: Run) -> None:
     fine = facts["reason"] == ""
     broken = facts.loc[~fine, ["path", "reason"]]
     table = facts[fine].drop(columns="reason").reset_index(drop=True)
-    notes += reading.notes + check_broken(broken, facts["label"], source.name)
+    notes += reading.notes
+    notes += check_broken(broken, facts["label"], source.name, settings.max_broken)
     pixels = pixels[fine]
     if len(arrays) > 1 and len(broken):
         keep_rows(_ahead(run, size), np.flatnonzero(fine))

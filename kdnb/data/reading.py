@@ -18,7 +18,7 @@ __all__ = ["Ranges", "Reading", "check_broken", "decide_ranges", "read_images"]
 
 Ranges = dict[str, tuple[float, float]]  # kind of pixels → the values that are black and white
 BITS = (8, 10, 12, 14, 16)  # that devices give, of the 16 in a file
-MAX_BROKEN = 0.01
+MAX_BROKEN = 0.01  # of the images, unless the parameter max_broken says more
 FACTS = ["reason", "width", "height", "sha256"]
 
 
@@ -92,26 +92,31 @@ def read_images(
     return Reading(facts=facts, ranges=decided, notes=notes)
 
 
-def check_broken(broken: pd.DataFrame, labels: pd.Series, origin: str) -> list[str]:
+def check_broken(
+    broken: pd.DataFrame, labels: pd.Series, origin: str, share: float = 0.0
+) -> list[str]:
     """A note on the images that cannot be read, or none.
 
     Args:
         broken: Path and reason of each, on rows of ``labels``.
         labels: The class of every image.
         origin: The name of the source.
+        share: How many of all images may be broken, 0 for ``MAX_BROKEN``; one may in any case.
 
     Raises:
         UserError: If they are too many, or a class is left without an image.
     """
     gone = sorted(set(labels) - set(labels.drop(broken.index)))
-    accepted = max(1, int(MAX_BROKEN * len(labels)))
-    limit = f"accepted are {MAX_BROKEN:.0%}, and one in any case"
+    share = share or MAX_BROKEN
+    limit = f"accepted are {share:.0%}, and one in any case"
+    advice = "mend or remove them, or set max_broken to a larger share"
     if gone:
         limit = f"no image of class {', '.join(gone)} is left"
+        advice = "mend or remove them"
     some = "; ".join(f"{path}: {reason}" for path, reason in broken.head(3).itertuples(index=False))
     note = f"{len(broken)} of {len(labels)} images in '{origin}' cannot be read"
-    if gone or len(broken) > accepted:
-        raise UserError(f"{note}, {limit}: {some}; mend or remove them")
+    if gone or len(broken) > max(1, int(share * len(labels))):
+        raise UserError(f"{note}, {limit}: {some}; {advice}")
     return [f"{note} and are skipped: {some}"] if len(broken) else []
 
 

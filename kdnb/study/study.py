@@ -311,7 +311,7 @@ class Study(StudyImages):
         values = dict(self.settings)
         for name in ("runs_dir", "threads"):  # neither changes a result
             del values[name]
-        for name in ("sizes_of", "mixup", "teacher_precision", "window"):
+        for name in ("sizes_of", "mixup", "teacher_precision", "window", "max_broken"):
             if not values[name]:  # folders keep the names that they had before it was there
                 del values[name]
         by_folds = uses_folds(self.image_set.table, self.settings.split)

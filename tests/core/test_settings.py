@@ -196,6 +196,13 @@ def test_a_number_that_yaml_leaves_as_text_is_that_number(text):
     assert settings.temperatures == [float(text), 2.0]
 
 
+def test_every_number_may_be_written_as_such_a_text():
+    numbers = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+    assert {"alpha", "difficulty", "max_broken", "test_share", "timing_seconds"} <= set(numbers)
+    for name in numbers:
+        assert getattr(Settings.checked({name: "5e-1"}), name) == 0.5
+
+
 @pytest.mark.parametrize("text", ["1e-3s", "nan", "inf", "1_0", "0x1", " 1", "1,5", "a third"])
 def test_other_text_is_no_number(text):
     with pytest.raises(UserError, match=r"learning_rate must be a number in \(0, 1\], or 0, got"):

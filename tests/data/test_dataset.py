@@ -283,6 +283,17 @@ def test_one_broken_image_of_a_small_set_is_named_and_skipped(tmp_path):
     assert any("1 of 12 images" in note and "cat/001.png" in note for note in found.notes)
 
 
+def test_more_broken_images_are_accepted_where_the_parameter_says_so(tmp_path):
+    spoil(draw_folder(tmp_path / "set"), ["cat/001.png", "dog/001.png", "dog/002.png"])
+    with pytest.raises(UserError, match="accepted are 17%.* set max_broken to a larger share"):
+        load(custom(tmp_path, max_broken=0.17))  # 2.04 of 12
+    found = load(custom(tmp_path, max_broken=0.25))
+    assert len(found.table) == 9
+    assert any("3 of 12 images" in note and "are skipped" in note for note in found.notes)
+    with pytest.raises(UserError, match="accepted are 1%"):
+        load(custom(tmp_path))  # what was accepted once is not by default
+
+
 @pytest.mark.parametrize("classes", [["only"], [f"class {n}" for n in range(21)]])
 def test_two_to_twenty_classes(tmp_path, classes):
     draw_folder(tmp_path / "set", per_class=1, classes=classes)
