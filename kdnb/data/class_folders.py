@@ -178,7 +178,7 @@ def _registered(
         entries.append(entry)
     _check_all_there(entries, images, known, origin)
     _check_one_home(homes, origin)
-    notes = _notes_on_others(left_out, {part for part, _ in homes}, known)
+    notes = _notes_on_others(left_out, len(images), {part for part, _ in homes}, known)
     return entries, notes, class_folder
 
 
@@ -189,24 +189,25 @@ def _check_all_there(
     found = {entry.label for entry in entries}
     lacking = [name for name in known["classes"] if name not in found]
     if lacking:
-        seen = sorted(found) or sorted({"/".join(steps_of(path)[-2:-1]) for path in images})[:20]
+        seen = sorted({"/".join(steps_of(path)[-2:-1]) for path in images})
+        more = f" and {len(seen) - 20:,} more" if len(seen) > 20 else ""
         raise UserError(
-            f"'{origin}' lacks the class folder {', '.join(lacking)}: found {', '.join(seen)}; "
-            "get the archive again, or use dataset 'custom' for another layout"
+            f"'{origin}' lacks the class folder {', '.join(lacking)}: found {', '.join(seen[:20])}"
+            f"{more}; get the archive again, or use dataset 'custom' for another layout"
         )
 
 
 def _notes_on_others(
-    left_out: Counter[str], parts: set[str], known: Mapping[str, Any]
+    left_out: Counter[str], count: int, parts: set[str], known: Mapping[str, Any]
 ) -> list[str]:
-    """What lies in no class folder, by folder, and which parts the publisher does not have."""
+    """What of `count` images lies in no class folder, and parts that the publisher has not."""
     notes = []
     if left_out:
-        told = [f"'{folder}' ({count:,})" for folder, count in sorted(left_out.items())]
+        told = [f"'{folder}' ({images:,})" for folder, images in sorted(left_out.items())]
         more = f" and {len(told) - 5:,} more folders" if len(told) > 5 else ""
         notes.append(
-            f"{left_out.total():,} images lie in no class folder of this set and are left out: "
-            f"{', '.join(told[:5])}{more}"
+            f"{left_out.total():,} of {count:,} images lie in no class folder of this set, and are "
+            f"left out: {', '.join(told[:5])}{more}"
         )
     unknown = parts - {*known["published"].values(), ""}
     if unknown:

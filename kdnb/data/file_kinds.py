@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 __all__ = [
+    "HEAD",
     "IMAGE_ENDINGS",
     "Listing",
-    "OTHER_ARCHIVES",
     "Sorted",
     "counted",
     "is_document",
     "is_junk",
+    "is_other_archive",
     "notes_on",
     "sort_files",
     "steps_of",
@@ -32,7 +33,11 @@ DOCUMENTS = (  # what lies beside images and is none: a folder of these alone is
     + (".py", ".ipynb", ".sh", ".m", ".r", ".db")
 )
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
-HEAD = 132  # bytes that tell what a file is
+OTHER_ARCHIVE_STARTS = (
+    (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
+    + (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c")
+)
+HEAD = 262  # bytes that tell what a file is
 STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 DICOM_HELP = (
     "DICOM is not read: save each image as PNG with the window that shows the finding, "
@@ -78,6 +83,17 @@ def is_junk(name: str) -> bool:
 def is_document(name: str) -> bool:
     """Whether a file is text or a table, by its ending."""
     return _ending(name) in DOCUMENTS
+
+
+def is_other_archive(name: str, start: bytes) -> bool:
+    """Whether a file is an archive of another kind than zip, by its name or its first `HEAD` bytes.
+
+    >>> is_other_archive("set.zip", b"Rar!\x1a\x07\x01\0"), is_other_archive("a.TGZ", b"")
+    (True, True)
+    """
+    is_tar = start[257:262] == b"ustar"
+    by_content = is_tar or start.startswith(OTHER_ARCHIVE_STARTS)
+    return by_content or name.casefold().endswith(OTHER_ARCHIVES)
 
 
 def sort_files(listing: Listing) -> Sorted:

@@ -147,7 +147,9 @@ def _with_slashes(names: pd.Series, home: Path) -> tuple[pd.Series, list[str]]:
     if not windows.any():
         return names, []
     some = ", ".join(names[windows][:3])
-    note = f"{windows.sum():,} paths have backslashes, which are read as '/': {some}"
+    note = (
+        f"{windows.sum():,} of {len(names):,} paths have backslashes, which are read as '/': {some}"
+    )
     return names.mask(windows, names.str.replace("\\", "/", regex=False)), [note]
 
 
@@ -169,7 +171,10 @@ def _outside(names: pd.Series, path: Path) -> list[str]:
     if out.empty:
         return []
     some = ", ".join(out[:3])
-    return [f"{len(out):,} images lie outside of the CSV's folder and are read from there: {some}"]
+    return [
+        f"{len(out):,} of {len(names):,} images lie outside of the CSV's folder, and are read from "
+        f"there: {some}"
+    ]
 
 
 def _check_fields(path: Path) -> None:
@@ -230,7 +235,10 @@ def _patients_known(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not unknown.any():
         return table, []
     words = ", ".join(f"'{one}'" for one in sorted(set(table["patient"][unknown])))
-    note = f"{unknown.sum():,} images name {words} as their patient, which is taken as unknown"
+    note = (
+        f"{unknown.sum():,} of {len(table):,} images name {words} as their patient, "
+        "which is taken as unknown"
+    )
     return table.assign(patient=table["patient"].mask(unknown, "")), [note]
 
 

@@ -160,7 +160,7 @@ def _roots(top: Folder, origin: str) -> tuple[list[Root], list[str]]:
         )
     doubled = [name for name in others if _holds_parts(folder.inside[name])]
     if doubled:
-        raise _two_trees([*named, *doubled], steps, origin)
+        raise _two_trees(doubled, named, steps, origin)
     if len(set(named.values())) == 1 and len(flat) == len(named):
         return [Root("", steps, len(steps))], [f"the folder {in_words(named)} is taken as a class"]
     raise UserError(
@@ -202,7 +202,7 @@ def _roots_below(folder: Folder, steps: tuple[str, ...], origin: str) -> list[Ro
         if _is_wrapper(inside):
             roots += _part_roots(inside, here)
         elif any(part_of(one) and sub.deep for one, sub in inside.inside.items()):
-            raise _two_trees(folder.inside, steps, origin)
+            raise _two_trees(folder.inside, (), steps, origin)
     if len(roots) == len(folder.inside):
         return roots
     return [Root("", steps, len(steps))]
@@ -223,11 +223,16 @@ def _parts_below_classes(folder: Folder) -> tuple[list[str], bool]:
     return named, everywhere
 
 
-def _two_trees(names: Iterable[str], steps: tuple[str, ...], origin: str) -> UserError:
-    paths = ["/".join((*steps, name)) for name in names]
+def _two_trees(
+    trees: Iterable[str], others: Iterable[str], steps: tuple[str, ...], origin: str
+) -> UserError:
+    """The refusal of folders that hold a tree of classes each, beside others that are one."""
+    told = in_words("/".join((*steps, name)) for name in trees)
+    beside = in_words("/".join((*steps, name)) for name in others)
+    told = f"{told} beside {beside}" if beside else told
     return UserError(
-        f"'{origin}' holds more than one tree of classes ({in_words(paths)}): unpack it if it is "
-        f"an archive, and name one of them, {CSV_HELP}"
+        f"'{origin}' holds more than one tree of classes, {told}: move one away, or name the "
+        f"folder of one with data (unpack an archive first), {CSV_HELP}"
     )
 
 
@@ -272,4 +277,6 @@ def _check_no_second_tree(folder: Folder, root: Root, origin: str) -> None:
         while _is_wrapper(inside):
             [inside] = inside.inside.values()
         if others & {class_key(one) for one in inside.inside}:
-            raise _two_trees([*folder.inside], root.steps, origin)
+            raise _two_trees(
+                [name], [one for one in folder.inside if one != name], root.steps, origin
+            )

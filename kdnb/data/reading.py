@@ -141,7 +141,7 @@ def decide_ranges(
     ranges: Ranges = {}
     notes = []
     for kind, rows in samples[samples["kind"] != ""].groupby("kind"):
-        ranges[kind], how = _range_of(kind, rows, name, window)
+        ranges[kind], how = _range_of(kind, rows, len(samples), name, window)
         low, high = ranges[kind]
         turned = ""
         if rows["inverted"].any() and kind != COLOUR:
@@ -166,12 +166,13 @@ def decide_ranges(
 
 
 def _range_of(
-    kind: str, rows: pd.DataFrame, name: str, window: Sequence[float]
+    kind: str, rows: pd.DataFrame, count: int, name: str, window: Sequence[float]
 ) -> tuple[tuple[float, float], str]:
-    """The range of one kind of pixels, and why it is that."""
+    """The range of one kind of pixels, and why it is that; `count` is of all images."""
     low = float(rows["low"].min())
     high = float(rows["high"].max())
-    told = f"'{name}' has {len(rows):,} images with pixels of {kind} ('{rows['path'].iloc[0]}')"
+    some = rows["path"].iloc[0]
+    told = f"{len(rows):,} of {count:,} images in '{name}' have pixels of {kind} ('{some}')"
     if kind == COLOUR:
         if _bits(high) < 16:
             raise UserError(

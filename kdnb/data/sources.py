@@ -19,7 +19,8 @@ from kdnb.core.errors import UserError, in_one_line
 from kdnb.core.runs import digest
 from kdnb.data import phantoms
 from kdnb.data.class_folders import Entry, class_folders, entries_digest
-from kdnb.data.file_kinds import OTHER_ARCHIVES, Listing, is_junk, steps_of
+from kdnb.data.file_kinds import HEAD, Listing, is_junk, is_other_archive, steps_of
+from kdnb.data.part_folders import in_words
 
 __all__ = [
     "Source",
@@ -104,7 +105,9 @@ def open_zip(path: Path) -> tuple[list[str], Callable[..., bytes]]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        if path.name.casefold().endswith(OTHER_ARCHIVES):
+        with path.open("rb") as file:
+            start = file.read(HEAD)
+        if is_other_archive(path.name, start):
             raise UserError(
                 f"'{path}' is an archive of another kind than zip: "
                 "unpack it and name the folder, or pack it as zip"
@@ -234,8 +237,9 @@ def _guessed_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     if not guessed:
         return ()
     note = (
-        f"{len(guessed):,} names in the archive do not tell their encoding, and are read as cp437, "
-        f"such as '{guessed[0]}': if they look wrong, unpack it and name the folder"
+        f"{len(guessed):,} of {len(names):,} names in the archive do not tell their encoding, and "
+        f"are read as cp437, such as '{guessed[0]}': if they look wrong, unpack it and name the "
+        "folder"
     )
     return (in_one_line(note),)
 
@@ -264,8 +268,7 @@ def _check_names(archive: zipfile.ZipFile, path: Path) -> None:
         if count > 1 and not (is_junk(name) or name.endswith("/"))
     ]
     if twice:
-        some = ", ".join(f"'{name}'" for name in twice[:3])
-        raise UserError(f"'{path}' holds {len(twice)} names more than once ({some}): pack it again")
+        raise UserError(f"'{path}' holds {in_words(twice)} more than once: pack it again")
 
 
 def _check_member(name: str, info: zipfile.ZipInfo, archive: Path) -> None:

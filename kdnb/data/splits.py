@@ -97,6 +97,9 @@ def make_split(
         part.update(_folds(manifest["fold"], fold))
     elif mode == "published":
         part.update(_published(manifest, seed))
+        outside = (part == "unused").sum()
+        if outside:
+            notes = [f"{outside:,} of {len(part):,} images have no published part, and are unused"]
     elif mode == "patients":
         decided = decide(manifest, fold)
         notes = decided.notes

@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from kdnb.core.errors import UserError
 from kdnb.core.statistics import (
     Difference,
     Groups,
@@ -60,7 +61,16 @@ def scores(
         One row per score (index ``score``) with columns ``value, low, high, images, groups``; all
         in [0, 1], the Brier score in [0, 2]. Only where a class has no image there is one more
         column, ``absent``: beside the means over classes, the classes that they leave out.
+
+    Raises:
+        UserError: A logit is NaN or infinite: the largest of such an answer would be its class.
     """
+    broken = ~np.isfinite(logits).all(axis=1)
+    if broken.any():
+        raise UserError(
+            f"{broken.sum():,} of {len(logits):,} answers have logits that are no numbers: "
+            "train again with a lower learning_rate, or with precision float32"
+        )
     predictions = logits.argmax(1)
     probabilities = softmax(logits)
     correct = predictions == targets

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
+from kdnb.core.errors import UserError
 from kdnb.core.statistics import (
     Groups,
     Interval,
@@ -454,3 +455,11 @@ def test_paired_test_of_widened_groups_is_less_sure():
 def test_statistics_load_no_torch():
     code = "import sys, kdnb.core.statistics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_no_numbers_have_no_score(value):
+    logits = np.eye(3)[[0, 1, 2, 0]]
+    logits[0] = value  # the largest of it would be class 0, and right
+    with pytest.raises(UserError, match="1 of 4 answers have logits that are no numbers"):
+        scores(logits, np.array([0, 1, 2, 0]), np.arange(4))

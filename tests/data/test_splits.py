@@ -111,6 +111,14 @@ def test_folds_are_the_published_parts_and_no_seed_moves_them(fold):
     assert part.attrs["notes"] == [f"{told}; test {fold}"]
 
 
+def test_images_without_a_published_part_are_unused_and_told():
+    table = manifest(4)
+    table.loc[:9, "published_split"] = ""
+    part = make_split(table, "published", seed=0)
+    assert (part[:10] == "unused").all() and (part[10:] != "unused").all()
+    assert part.attrs["notes"] == ["10 of 300 images have no published part, and are unused"]
+
+
 def test_images_without_a_fold_are_unused_and_told():
     table = with_folds()
     table.loc[:9, "fold"] = ""
