@@ -17,6 +17,7 @@ from kdnb.core.runs import environment
 from kdnb.core.settings import Settings
 from kdnb.data.decode import decode, describe
 from kdnb.data.masks import decode_mask, fits
+from kdnb.data.sources import read_file
 from kdnb.data.transforms import to_tensor
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
 from kdnb.feature_maps.layer_report import ImageReport, image_report
@@ -115,7 +116,7 @@ def write_image_page(
         UserError: If the image or the mask cannot be read, or the page cannot be written.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_file(Path(), str(path))  # never a pipe or a device, which may not end
         pixels, shape = _pixels(content, analysis.facts)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -150,7 +151,7 @@ def _mask(path: str | Path, size: int, shape: tuple[int, int]) -> np.ndarray:
         UserError: If it cannot be used; says why.
     """
     try:
-        mask, width, height = decode_mask(Path(path).read_bytes(), size)
+        mask, width, height = decode_mask(read_file(Path(), str(path)), size)
         if not fits((height, width), shape):
             wide = f"{shape[1]} x {shape[0]}"
             raise ValueError(f"it has {width} x {height} px, the image {wide}: save it like that")

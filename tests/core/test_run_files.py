@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.run_files import LARGE, check_files, is_recorded
 from kdnb.core.runs import all_runs, find_run, finished_runs, get_or_make, write_json
 
+EXAMPLES = int(os.environ.get("KDNB_FUZZ", "60"))  # of damage to a run
 FILES = (
     "arrays.npz",
     "done.json",
@@ -82,7 +84,7 @@ def damage(data, folder, other):
     return file
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.data())
 def test_no_damaged_file_is_loaded_and_each_is_one_line(original, tmp_path_factory, data):
     root = tmp_path_factory.mktemp("damaged") / "runs"

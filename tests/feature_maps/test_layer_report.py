@@ -241,6 +241,7 @@ def test_an_image_file_becomes_a_page(study, reading, tmp_path):
     for name, content, message in (
         ("no.png", None, "No such file"),
         ("bad.png", b"tea", "not an image"),
+        ("/dev/zero", None, "is a device, not a file"),
     ):
         if content:
             (tmp_path / name).write_bytes(content)

@@ -76,11 +76,12 @@ def test_a_page_shows_the_channels_that_it_names_and_takes_a_mask(study, reading
         ((32, 32), 0, "nothing is inside"),
         ((32, 32), 255, "marks the whole image"),
         (None, 0, "No such file"),
+        (None, "device", "is a device, not a file"),
     ],
 )
 def test_a_mask_that_cannot_be_used_is_one_line(shape, value, reason, study, reading, tmp_path):
     Image.fromarray(np.array(study.image_set.pixels[0])).save(tmp_path / "scan.png")
-    path = tmp_path / "mask.png"
+    path = "/dev/zero" if value == "device" else tmp_path / "mask.png"
     if shape:
         Image.fromarray(np.full(shape, value, np.uint8)).save(path)
     with pytest.raises(UserError, match=f"cannot be used as a mask .*{reason}") as caught:

@@ -11,8 +11,7 @@ from kdnb.widgets.soft_targets import Answers, SoftTargetExplorer
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-@pytest.fixture
-def outputs(monkeypatch):
+def left_behind(monkeypatch, classes):
     """What a cell with a soft-target explorer leaves in a notebook."""
     shown = []
 
@@ -22,10 +21,22 @@ def outputs(monkeypatch):
 
     monkeypatch.setattr(base, "display", display)
     logits = np.random.default_rng(0).normal(size=(2, 3))
-    SoftTargetExplorer(
-        Answers(logits, logits, (0, 1), ("x", "y"), tuple("abc"))
-    )._ipython_display_()
+    SoftTargetExplorer(Answers(logits, logits, (0, 1), ("x", "y"), classes))._ipython_display_()
     return shown
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    return left_behind(monkeypatch, tuple("abc"))
+
+
+def test_names_of_classes_are_text_and_no_markup(monkeypatch):
+    picture, _ = left_behind(
+        monkeypatch, ("<script>alert(1)</script>", '"><b onload="x">', "$a_{b")
+    )
+    said = picture["data"]["text/html"]
+    assert "<script" not in said and "<b onload" not in said
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in said
 
 
 def test_the_picture_comes_first_and_the_view_can_find_it(outputs):
