@@ -148,7 +148,7 @@ def decide_ranges(
             turned = f"; {rows['inverted'].sum():,} of them store white as 0, and are turned"
         notes.append(
             f"{len(rows):,} of {len(samples):,} images have pixels of {kind}: "
-            f"{low:,.6g} is black and {high:,.6g} is white, {how}{turned}"
+            f"{low:,.6g} is black and {high:,.6g} is white ({how}){turned}"
         )
     if window and not set(ranges) - {COLOUR}:
         raise UserError(
@@ -190,9 +190,9 @@ def _range_of(
             "tissue in CT"
         )
     if kind == FLOAT:
-        return (min(0.0, low), 1.0 if high <= 1 else high), f"from {low:,.6g} to {high:,.6g}"
+        return (min(0.0, low), 1.0 if high <= 1 else high), f"values from {low:,.6g} to {high:,.6g}"
     bits = _bits(max(high, float(rows["declared"].max())))
-    return (0.0, float(2**bits - 1)), f"as {bits} bits are used: the largest value is {high:,.6g}"
+    return (0.0, float(2**bits - 1)), f"{bits} bits; the largest value is {high:,.6g}"
 
 
 def _bits(largest: float) -> int:
