@@ -277,8 +277,7 @@ def _make_manifest(source: Source, settings: Settings, run: Run) -> None:
     fine = facts["reason"] == ""
     broken = facts.loc[~fine, ["path", "reason"]]
     table = facts[fine].drop(columns="reason").reset_index(drop=True)
-    notes += reading.notes
-    notes += check_broken(broken, facts["label"], source.name, settings.max_broken)
+    notes += reading.notes + check_broken(broken, facts["label"], source.name, settings.max_broken)
     pixels = pixels[fine]
     if len(arrays) > 1 and len(broken):
         keep_rows(_ahead(run, size), np.flatnonzero(fine))

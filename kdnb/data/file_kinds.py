@@ -88,7 +88,7 @@ def is_document(name: str) -> bool:
 def is_other_archive(name: str, start: bytes) -> bool:
     """Whether a file is an archive of another kind than zip, by its name or its first `HEAD` bytes.
 
-    >>> is_other_archive("set.zip", b"Rar!\x1a\x07\x01\0"), is_other_archive("a.TGZ", b"")
+    >>> is_other_archive("set.zip", b"BZh9"), is_other_archive("a.TGZ", b"")
     (True, True)
     """
     is_tar = start[257:262] == b"ustar"

@@ -35,6 +35,8 @@ SPELT = {
 }
 ODD_NAMES = ("001", "1e5", "No Tumor", "a$b$", "<!--<script>", "'\"", "HER2+", "HER2-", "naïve 病")
 ODDITIES = ("", "", "below", "above", "spelling", "extra", "doubled", "part", "lost", "twins")
+UNKNOWN = ("", "unknown", " N/A", "-", "<NaN>")
+PATIENTS = (*UNKNOWN, "p1", "001", "1e5", "Naomi")
 COUNTED = re.compile(r"passed over: ([\d,]+)")
 
 
@@ -219,31 +221,32 @@ def test_a_tree_is_read_rightly_or_refused_in_one_line(plan, form, loaded):
 
 @st.composite
 def lists(draw):
-    """A CSV: its text, and the class of each image; whether nothing is odd."""
+    """A CSV: its text, class and patient of each image, and what is odd."""
     labels = draw(st.lists(class_names, min_size=2, max_size=4, unique_by=class_key))
     odd = draw(st.sampled_from(["", "", "spelling", "twice", "device", "part", "empty", "up"]))
     rows, truth = [], {}
     for number in range(draw(st.integers(4, 12))):
         label = labels[number % len(labels)]
         path = f"f/{number}.png"
-        truth[path] = class_key(label)
+        patient = draw(st.sampled_from(PATIENTS))
+        truth[path] = (class_key(label), "" if patient in UNKNOWN else patient)
         shown = label.replace(" ", "_") if odd == "spelling" and number % 2 else label
-        rows.append(
-            [path, shown, draw(st.sampled_from(["", "train", "Valid", "TEST", "test_set"]))]
-        )
+        split = draw(st.sampled_from(["", "train", "Valid", "TEST", "test_set"]))
+        rows.append([path, shown, split, patient])
     spoilt = {
-        "twice": ["./f/0.png", labels[0], ""],
-        "device": ["/dev/zero", labels[0], ""],
-        "part": ["f/99.png", labels[0], "holdout"],
-        "empty": ["f/99.png", " ", ""],
+        "twice": ["./f/0.png", labels[0], "", ""],
+        "device": ["/dev/zero", labels[0], "", ""],
+        "part": ["f/99.png", labels[0], "holdout", ""],
+        "empty": ["f/99.png", " ", "", ""],
     }
     if odd in spoilt:
         rows.append(spoilt[odd])
     if odd == "up":
-        rows.append(["../elsewhere.png", labels[0], ""])
-        truth["../elsewhere.png"] = class_key(labels[0])
+        rows.append(["../elsewhere.png", labels[0], "", ""])
+        truth["../elsewhere.png"] = (class_key(labels[0]), "")
+    column = draw(st.sampled_from(["patient", "Patient ID", "subject"]))
     text = io.StringIO()
-    csv.writer(text).writerows([["path", "label", "split"], *rows])
+    csv.writer(text).writerows([["path", "label", "split", column], *rows])
     return text.getvalue(), truth, odd
 
 
@@ -260,6 +263,11 @@ def test_a_csv_is_read_rightly_or_refused_in_one_line(made, encoding):
             assert odd not in ("", "spelling", "up") and "\n" not in str(error), str(error)
             return
     assert odd in ("", "spelling", "up")
-    assert {entry.path: class_key(entry.label) for entry in source.entries} == truth
-    assert len({entry.label for entry in source.entries}) == len(set(truth.values()))
+    found = {entry.path: (class_key(entry.label), entry.patient) for entry in source.entries}
+    assert found == truth
+    classes = {label for label, _ in truth.values()}
+    assert len({entry.label for entry in source.entries}) == len(classes)
+    assert any("taken as unknown" in note for note in source.notes) == any(
+        f",{word}\r\n" in text for word in filter(None, UNKNOWN)
+    )
     assert len([note for note in source.notes if "outside of the CSV" in note]) == (odd == "up")
