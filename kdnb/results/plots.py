@@ -89,32 +89,7 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         of_set = table[table["dataset"] == name]
         splits = [split for split in STRICTER if split in set(of_set["split"])]
         place = of_set["split"].map(splits.index)
-        memory = of_set.assign(place=place).drop_duplicates("place").sort_values("place")
-        axes.plot(
-            memory["place"],
-            memory["memory"],
-            color="#777777",
-            ls="--",
-            marker="x",
-            label=MEMORY_LINE,
-        )
-        for number, (model, rows) in enumerate(of_set.assign(place=place).groupby("model")):
-            rows = rows.sort_values("place")
-            shape, colour = SUMMARY_MARKS[model]
-            axes.errorbar(
-                rows["place"] + 0.08 * (number - 1),
-                rows["accuracy"],
-                yerr=error_bars(rows, "accuracy", "accuracy_low", "accuracy_high"),
-                marker=shape,
-                ms=5,
-                capsize=3,
-                color=colour,
-                label=model,
-            )
-            for row in rows.itertuples():
-                interval = Interval((row.accuracy, row.accuracy_low, row.accuracy_high))
-                said.append(f"{name}, {row.split}, {model}: {interval}")
-        said += [f"{name}, {row.split}, memory: {row.memory:.3f}" for row in memory.itertuples()]
+        said += _places(axes, of_set.assign(place=place))
         axes.set(title=name.replace("_", " "), xticks=range(len(splits)))
         axes.set_xticklabels([STRICTER[split] for split in splits], fontsize=8)
         axes.set_xlim(-0.5, len(splits) - 0.5)
@@ -126,6 +101,33 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         "Accuracy on the test part with 95 % intervals, from the split that leaks most to the "
         f"strictest. {'; '.join(said)}.",
     )
+
+
+def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
+    """Draw one data set at the column ``place``; returns its numbers in words."""
+    said = []
+    memory = rows.drop_duplicates("place").sort_values("place")
+    axes.plot(
+        memory["place"], memory["memory"], color="#777777", ls="--", marker="x", label=MEMORY_LINE
+    )
+    for number, (model, of_model) in enumerate(rows.groupby("model")):
+        of_model = of_model.sort_values("place")
+        shape, colour = SUMMARY_MARKS[model]
+        axes.errorbar(
+            of_model["place"] + 0.08 * (number - 1),
+            of_model["accuracy"],
+            yerr=error_bars(of_model, "accuracy", "accuracy_low", "accuracy_high"),
+            marker=shape,
+            ms=5,
+            capsize=3,
+            color=colour,
+            label=model,
+        )
+        for row in of_model.itertuples():
+            interval = Interval((row.accuracy, row.accuracy_low, row.accuracy_high))
+            said.append(f"{row.dataset}, {row.split}, {model}: {interval}")
+    said += [f"{row.dataset}, {row.split}, memory: {row.memory:.3f}" for row in memory.itertuples()]
+    return said
 
 
 def energy_spread(table: pd.DataFrame) -> Picture:
