@@ -29,6 +29,7 @@ __all__ = [
     "checked_label",
     "entries",
     "entries_table",
+    "entries_text",
     "folder_size",
     "named_entries",
     "size_text",
@@ -175,7 +176,6 @@ def entries_table(found: list[Entry]) -> pd.DataFrame:
         rows.append(
             {
                 "run": entry.name,
-                "what": entry.what,
                 "when": entry.when,
                 "data set": entry.dataset or UNKNOWN,
                 "split": entry.split or UNKNOWN,
@@ -183,9 +183,26 @@ def entries_table(found: list[Entry]) -> pd.DataFrame:
                 "accuracy": UNKNOWN if entry.accuracy is None else f"{entry.accuracy:.3f}",
                 "size": size_text(entry.size),
                 "label": entry.label,
+                "what": entry.what,  # the longest text is last: a narrow terminal wraps it
             }
         )
     return pd.DataFrame(rows)
+
+
+def entries_text(found: list[Entry]) -> str:
+    """The list for a terminal: columns of texts, those of numbers to the right."""
+    table = entries_table(found)
+    if not any(table["label"]):
+        table = table.drop(columns="label")
+    columns = []
+    for name in table:
+        width = max(len(name), *table[name].str.len())
+        side = ">" if name in ("seed", "accuracy", "size") else "<"
+        columns.append([f"{text:{side}{width}}" for text in (name, *table[name])])
+    lines = []
+    for place in range(len(table) + 1):
+        lines.append("  ".join(column[place] for column in columns).rstrip())
+    return "\n".join(lines)
 
 
 def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,11 +230,15 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
 def _what(kind: str, parameters: Mapping[str, Any]) -> str:
     """A run in a few words.
 
-    >>> _what("student", {"model": {"name": "five_conv"}, "loss": "kd", "alpha": 0.7})
-    'five_conv, kd, alpha 0.7'
+    >>> _what("student", {"model": {"name": "five_conv", "width": 0.5}, "loss": "kd", "alpha": 0.7})
+    'five_conv, width 0.5, kd, alpha 0.7'
     """
     model = parameters.get("model", "")
-    words = [model.get("name", "") if isinstance(model, dict) else model]
+    if not isinstance(model, dict):
+        model = {"name": model}
+    words = [model.get("name", "")]
+    if model.get("width", 1) != 1:
+        words.append(f"width {model['width']:g}")
     words += [parameters.get("notebook", ""), parameters.get("loss", "")]
     for name in ("alpha", "temperature"):
         if name in parameters:
