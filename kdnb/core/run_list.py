@@ -32,6 +32,7 @@ __all__ = [
     "entries_text",
     "folder_size",
     "named_entries",
+    "run_words",
     "size_text",
     "unfinished",
 ]
@@ -211,7 +212,7 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     injected = parameters.get("parameters", {})  # of an executed notebook
     metrics = _json(folder / "metrics.json")
     told = {**injected, **metrics.get("images", {})}
-    facts: dict[str, Any] = {"what": _what(spec.get("kind", folder.parent.name), parameters)}
+    facts: dict[str, Any] = {"what": run_words(spec.get("kind", folder.parent.name), parameters)}
     for name in ("dataset", "split"):
         if told.get(name) or parameters.get(name):
             facts[name] = told.get(name) or parameters[name]
@@ -227,10 +228,11 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _what(kind: str, parameters: Mapping[str, Any]) -> str:
-    """A run in a few words.
+def run_words(kind: str, parameters: Mapping[str, Any]) -> str:
+    """What a run is, in a few words, from the parameters that it is made with.
 
-    >>> _what("student", {"model": {"name": "five_conv", "width": 0.5}, "loss": "kd", "alpha": 0.7})
+    >>> model = {"name": "five_conv", "width": 0.5}
+    >>> run_words("student", {"model": model, "loss": "kd", "alpha": 0.7})
     'five_conv, width 0.5, kd, alpha 0.7'
     """
     model = parameters.get("model", "")
@@ -243,6 +245,8 @@ def _what(kind: str, parameters: Mapping[str, Any]) -> str:
     for name in ("alpha", "temperature"):
         if name in parameters:
             words.append(f"{name} {parameters[name]:g}")
+    if parameters.get("student_seed"):
+        words.append(f"student seed {parameters['student_seed']}")
     words += [parameters.get("control", ""), parameters.get("explanation", "")]
     return ", ".join(filter(None, words)) or kind
 
