@@ -112,7 +112,8 @@ def main() -> None:
             address,
             playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]),
         )
-        page, errors = lab.open("stepper", [SETUP, "print('ready')"], "text=ready")
+        opened = lab.open("stepper", [SETUP, "print('ready')"], "text=ready")
+        page = opened.page
         start = time.perf_counter()
         page.evaluate(
             """(code) => {
@@ -129,7 +130,7 @@ def main() -> None:
         report("ablation", ablations(page, max(5, options.repeats // 2)))
         report("ranking all channels", rankings(page))
         saved = saved_size(page, folder / "stepper.ipynb")
-        print(f"saved notebook: {saved / 1e6:.2f} MB, console errors: {len(errors)}")
+        print(f"saved notebook: {saved / 1e6:.2f} MB, console errors: {len(opened.errors)}")
         execute(page, f"to_html(data, r'{folder / 'page.html'}')")
         size, requests = (folder / "page.html").stat().st_size, []
         alone = lab.browser.new_context(offline=True).new_page()

@@ -33,8 +33,9 @@ def exercises(notebook: Notebook) -> dict[str, tuple[Notebook, Notebook]]:
 
 
 def is_to_fold(cell: Notebook) -> bool:
-    """Whether a cell tells an answer: a solution, or a note for the instructor."""
-    return "instructor" in tags_of(cell) or bool(MARK.search(source_of(cell)))
+    """Whether a cell tells an answer: a solution, its check, or a note for the instructor."""
+    told = {"instructor", "check"} & set(tags_of(cell))
+    return bool(told) or bool(MARK.search(source_of(cell)))
 
 
 def is_folded(cell: Notebook) -> bool:

@@ -8,6 +8,7 @@ import re
 import shutil
 from copy import deepcopy
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -28,6 +29,7 @@ PLACES = {  # of the files in tools/reveal, where nbconvert's template looks for
 FONT = re.compile(r"@import url\([^)]*\);")  # of the theme; the browser's own will do
 HEADING = re.compile(r"(?m)^(?=#{1,3} )")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\\w$])\$([^\s$](?:[^$\n]*[^\s$])?)\$(?!\w)", re.DOTALL)
+EXPLAINED = re.compile(r"\*\*Read the (table|numbers)\.\*\*")  # words below a table
 LEFT_OUT = ("## Saved", "### Where you stand", "## Your own data")
 
 
@@ -45,7 +47,8 @@ def copy_reveal(folder: Path) -> None:
 def slides_of(notebook: Notebook, title: str) -> str:
     """The page of a notebook's slides: words, pictures of executed cells, notes for the speaker.
 
-    Code, solutions and checks are left out. A slide begins at each heading and each picture.
+    Code, solutions and checks are left out. A slide begins at each heading, at each picture, and at
+    each table that the words below it explain.
 
     Args:
         notebook: With the outputs that are to be shown; notes are Markdown cells tagged
@@ -57,11 +60,12 @@ def slides_of(notebook: Notebook, title: str) -> str:
 
     answers = {cell["id"] for pair in exercises(notebook).values() for cell in pair}
     cells = []
-    for cell in notebook["cells"]:
+    for cell, after in pairwise([*notebook["cells"], None]):
         if cell["cell_type"] == "markdown":
             cells += _words(cell)
         elif cell.get("id") not in answers:
-            cells += _picture(cell)
+            explained = after is not None and EXPLAINED.search(source_of(after))
+            cells += _shown(cell, ("<img", "<table") if explained else ("<img",))
     deck = nbformat.v4.new_notebook(cells=cells, metadata={"title": title})
     for number, cell in enumerate(deck.cells):
         cell.id = f"slide-{number}"  # or two builds would differ
@@ -96,13 +100,13 @@ def _slide(source: str, kind: str) -> Notebook:
     return nbformat.v4.new_markdown_cell(source, metadata={"slideshow": {"slide_type": kind}})
 
 
-def _picture(cell: Notebook) -> list[Notebook]:
-    """The pictures that a code cell has shown, without its code."""
+def _shown(cell: Notebook, wanted: tuple[str, ...]) -> list[Notebook]:
+    """The outputs of a code cell that hold a wanted tag, without its code."""
     found = []
     for output in cell.get("outputs", []):
         shown = output.get("data", {}).get("text/html", "")
         text = shown if isinstance(shown, str) else "".join(shown)
-        if "<img" in text:
+        if any(tag in text for tag in wanted):
             found.append(_slide(text, "subslide"))
     return deepcopy(found)
 

@@ -17,6 +17,7 @@ from kdnb.core.run_list import (
     builders,
     entries,
     entries_table,
+    entries_text,
     folder_size,
     named_entries,
     size_text,
@@ -38,10 +39,13 @@ Anyway = Annotated[bool, typer.Option("--anyway", help="also what other runs bui
 
 
 @runs_app.callback(invoke_without_command=True)
-def of_nothing(context: typer.Context) -> None:
+def of_nothing(context: typer.Context, all_: All = False, runs_dir: RunsDir = "") -> None:
     """Look at what was computed, and remove it; without a command, the list."""
-    if context.invoked_subcommand is None:
-        list_runs()
+    command = context.invoked_subcommand
+    if command is None:
+        list_runs(all_, runs_dir)
+    elif all_ or runs_dir:
+        raise UserError(f"options stand behind the command: kdnb runs {command} … --runs-dir …")
 
 
 @runs_app.command("list")
@@ -51,7 +55,7 @@ def list_runs(all_: All = False, runs_dir: RunsDir = "") -> None:
     found = entries(root)
     shown = [entry for entry in found if all_ or entry.kind in MAIN_KINDS]
     if shown:
-        print(entries_table(shown).to_string(index=False))
+        print(entries_text(shown))
     print(f"{len(shown)} of {len(found)} runs in '{root}': {_all_sizes(found)} together")
     begun = unfinished(root)
     if begun:
@@ -88,7 +92,7 @@ def remove(names: Named, yes: Yes = False, anyway: Anyway = False, runs_dir: Run
     folders = folders_of(chosen)
     parts = [entry for entry in found if entry.folder in folders and entry not in chosen]
     going = [*chosen, *parts]
-    print(entries_table(going).to_string(index=False))
+    print(entries_text(going))
     freed = _all_sizes(going)
     if not yes and not _confirmed(f"Delete these {len(going)}, {freed}? They cannot be had back"):
         print("nothing was removed")

@@ -1,14 +1,19 @@
-"""Progress of long work: a bar for a person who watches, one line per step in a log (02-06)."""
+"""Progress of long work: a bar for a person who watches, one line per step in a log (02-06).
+
+In a notebook the bar is plain HTML and goes when the work is done: a widget would stay in the saved
+notebook, and show an error wherever its kernel is gone.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from html import escape
 from operator import length_hint
 from typing import Any
 
-from tqdm.auto import tqdm as notebook_bar
+from IPython.display import display
 from tqdm.std import tqdm as terminal_bar
 
 from kdnb.core.settings import is_live
@@ -17,6 +22,8 @@ __all__ = ["MARK", "say", "tell", "track"]
 
 MARK = "  · "  # before a line of long work: a batch run passes on these lines and no others
 EVERY = 30  # s between two such lines where nobody sees the bar
+MOVES = 0.5  # s between two moves of a notebook's bar; shorter work has none
+BAR = '<label>{} <progress max="{}" value="{}"></progress> {} of {}</label>'
 
 
 def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
@@ -29,12 +36,40 @@ def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterato
     """
     live = is_live()
     steps = length_hint(items, 2) if total is None else total
-    watched = live or sys.stderr.isatty()
-    bar = notebook_bar if live else terminal_bar
-    if not watched and steps > 1:
-        known = total is not None or length_hint(items, -1) >= 0
+    known = total is not None or length_hint(items, -1) >= 0
+    if live and steps > 1:
+        return _shown(items, label, steps if known else 0)
+    if not sys.stderr.isatty() and steps > 1:
         return _counted(items, f"{label}: {{}} of {steps}" if known else f"{label}: {{}}")
-    return iter(bar(items, desc=label, total=total, leave=False, disable=steps < 2))
+    return iter(terminal_bar(items, desc=label, total=total, leave=False, disable=steps < 2))
+
+
+def _shown(items: Iterable[Any], label: str, steps: int) -> Iterator[Any]:
+    """Iterate with a bar in a notebook, from `MOVES` seconds on; ``steps`` is 0 if not known."""
+    bar = None
+    told = time.monotonic()
+    try:
+        for number, item in enumerate(items, start=1):
+            yield item
+            if time.monotonic() - told < MOVES:
+                continue
+            told = time.monotonic()
+            if steps:
+                shown = BAR.format(escape(label), steps, number, number, steps)
+            else:
+                shown = f"{escape(label)}: {number}"
+            bar = _put(bar, {"text/html": shown, "text/plain": f"{label}: {number}"})
+    finally:
+        if bar is not None:
+            _put(bar, {"text/html": "", "text/plain": ""})
+
+
+def _put(bar: Any, shown: dict[str, str]) -> Any:
+    """Show the bar, or change what it shows; returns its handle."""
+    if bar is None:
+        return display(shown, raw=True, display_id=True)
+    bar.update(shown, raw=True)
+    return bar
 
 
 def _counted(items: Iterable[Any], line: str) -> Iterator[Any]:

@@ -29,8 +29,10 @@ __all__ = [
     "checked_label",
     "entries",
     "entries_table",
+    "entries_text",
     "folder_size",
     "named_entries",
+    "run_words",
     "size_text",
     "unfinished",
 ]
@@ -175,7 +177,6 @@ def entries_table(found: list[Entry]) -> pd.DataFrame:
         rows.append(
             {
                 "run": entry.name,
-                "what": entry.what,
                 "when": entry.when,
                 "data set": entry.dataset or UNKNOWN,
                 "split": entry.split or UNKNOWN,
@@ -183,9 +184,26 @@ def entries_table(found: list[Entry]) -> pd.DataFrame:
                 "accuracy": UNKNOWN if entry.accuracy is None else f"{entry.accuracy:.3f}",
                 "size": size_text(entry.size),
                 "label": entry.label,
+                "what": entry.what,  # the longest text is last: a narrow terminal wraps it
             }
         )
     return pd.DataFrame(rows)
+
+
+def entries_text(found: list[Entry]) -> str:
+    """The list for a terminal: columns of texts, those of numbers to the right."""
+    table = entries_table(found)
+    if not any(table["label"]):
+        table = table.drop(columns="label")
+    columns = []
+    for name in table:
+        width = max(len(name), *table[name].str.len())
+        side = ">" if name in ("seed", "accuracy", "size") else "<"
+        columns.append([f"{text:{side}{width}}" for text in (name, *table[name])])
+    lines = []
+    for place in range(len(table) + 1):
+        lines.append("  ".join(column[place] for column in columns).rstrip())
+    return "\n".join(lines)
 
 
 def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +212,7 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     injected = parameters.get("parameters", {})  # of an executed notebook
     metrics = _json(folder / "metrics.json")
     told = {**injected, **metrics.get("images", {})}
-    facts: dict[str, Any] = {"what": _what(spec.get("kind", folder.parent.name), parameters)}
+    facts: dict[str, Any] = {"what": run_words(spec.get("kind", folder.parent.name), parameters)}
     for name in ("dataset", "split"):
         if told.get(name) or parameters.get(name):
             facts[name] = told.get(name) or parameters[name]
@@ -210,18 +228,25 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _what(kind: str, parameters: Mapping[str, Any]) -> str:
-    """A run in a few words.
+def run_words(kind: str, parameters: Mapping[str, Any]) -> str:
+    """What a run is, in a few words, from the parameters that it is made with.
 
-    >>> _what("student", {"model": {"name": "five_conv"}, "loss": "kd", "alpha": 0.7})
-    'five_conv, kd, alpha 0.7'
+    >>> model = {"name": "five_conv", "width": 0.5}
+    >>> run_words("student", {"model": model, "loss": "kd", "alpha": 0.7})
+    'five_conv, width 0.5, kd, alpha 0.7'
     """
     model = parameters.get("model", "")
-    words = [model.get("name", "") if isinstance(model, dict) else model]
+    if not isinstance(model, dict):
+        model = {"name": model}
+    words = [model.get("name", "")]
+    if model.get("width", 1) != 1:
+        words.append(f"width {model['width']:g}")
     words += [parameters.get("notebook", ""), parameters.get("loss", "")]
     for name in ("alpha", "temperature"):
         if name in parameters:
             words.append(f"{name} {parameters[name]:g}")
+    if parameters.get("student_seed"):
+        words.append(f"student seed {parameters['student_seed']}")
     words += [parameters.get("control", ""), parameters.get("explanation", "")]
     return ", ".join(filter(None, words)) or kind
 

@@ -216,7 +216,11 @@ class Settings(BaseModel):
         try:
             settings = cls(**values)
         except ValidationError as error:
-            raise UserError("; ".join(_explain(cls, item) for item in error.errors())) from None
+            faults = error.errors()
+            if any(fault["loc"][0] == "profile" for fault in faults):
+                # what is 0 or empty stands for the profile's value: no fault of its own
+                faults = [one for one in faults if one["input"] or one["loc"][0] == "profile"]
+            raise UserError("; ".join(_explain(cls, fault) for fault in faults)) from None
         settings.check_together()
         return settings
 

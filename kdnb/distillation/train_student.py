@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.progress import tell
+from kdnb.core.run_list import run_words
 from kdnb.core.runs import Run, Spec, find_run, get_or_make, run_of
 from kdnb.core.settings import Settings
 from kdnb.data.dataset import ImageSet
@@ -52,11 +54,14 @@ def train_student(
     schedule = _schedule(settings, device)
     _check_teacher(settings, image_set, teacher)
     settings.check_together(online)
+    spec = _student_spec(settings, image_set, teacher, schedule, online=online)
     cached = None
     if settings.alpha < 1 and not online:
         cached = cache_logits(settings, image_set, teacher, device)
 
     def make(run: Run) -> None:
+        words = run_words(spec.kind, spec.parameters)  # a study trains several
+        tell(f"student on {image_set.name}: {words}")
         architecture = _architecture(settings, image_set)
         seed = settings.seed + settings.student_seed
         model = make_student(len(image_set.classes), seed=seed, **architecture).to(device)
@@ -70,7 +75,6 @@ def train_student(
             fit(model, image_set, loss, schedule, run, device, order=settings.student_seed)
         finish(model, image_set, schedule, run, device)
 
-    spec = _student_spec(settings, image_set, teacher, schedule, online=online)
     return get_or_make(spec.kind, spec.parameters, make, root=settings.runs, upstream=spec.upstream)
 
 

@@ -61,6 +61,7 @@ def map_grid(
             high = max(float(value.max()), 1e-12)
             ax.imshow(value, cmap="cividis", vmin=0, vmax=high, interpolation="nearest")
             ax.set_xlabel(f"0 to {value.max():.2g}", fontsize=7)
+    figure.tight_layout(pad=0.4)  # again, with the numbers below the panels
     sizes = ", ".join(f"{name} {of.shape[1]} by {of.shape[2]}" for name, of in maps.items())
     return Picture(
         figure,

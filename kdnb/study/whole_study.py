@@ -13,7 +13,7 @@ from kdnb.batch.estimates import notebook_estimate, spoken
 from kdnb.batch.papermill_runs import find_notebook, run_notebook
 from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.notebook_files import notebooks, parameters_of
-from kdnb.core.progress import say, track
+from kdnb.core.progress import say
 from kdnb.core.report import write_report
 from kdnb.core.results_folder import Results
 from kdnb.core.run_list import checked_label
@@ -57,7 +57,7 @@ def run_notebooks(
     values = _parameters(settings, explicit)
     token = _token(results.folder)
     done: list[Run] = []
-    for number, notebook in enumerate(track(notebooks(), "study")):
+    for number, notebook in enumerate(notebooks()):
         chosen = _declared(notebook, values)
         upstream = [image_set.hash, token, *(run.id for run in done)]
         if find_notebook(notebook, chosen, settings.runs, upstream) is None:
@@ -101,17 +101,17 @@ def _what_comes(number: int, values: Mapping[str, Any], root: Path) -> str:
     every = notebooks()
     estimates = []
     for notebook in every[number:]:
-        found = notebook_estimate(notebook.stem, _declared(notebook, values), root)
-        if found is not None:
-            estimates.append(found.seconds)
-    said = f"{number + 1} of {len(every)}  {every[number].stem}"
-    left = len(every) - number
-    if len(estimates) == left:
-        said += f": about {spoken(estimates[0])}, all that is left {spoken(sum(estimates))}"
-        said += " (median of past runs here)"
+        estimates.append(notebook_estimate(notebook.stem, _declared(notebook, values), root))
+    said = f"{number + 1} of {len(every)}  {every[number].stem}: "
+    if estimates[0] is None:
+        said += "no past run on this machine to estimate from"
+    elif None in estimates:
+        said += f"about {spoken(estimates[0].seconds)} (median of past runs here)"
     else:
-        said += ": no past run on this machine to estimate from"
-    return said + (f"; next {every[number + 1].stem}" if left > 1 else "; the last one")
+        left = sum(estimate.seconds for estimate in estimates)
+        said += f"about {spoken(estimates[0].seconds)}, all that is left {spoken(left)}"
+        said += " (median of past runs here)"
+    return said + (f"; next {every[number + 1].stem}" if len(estimates) > 1 else "; the last one")
 
 
 def _require_taken(explicit: Mapping[str, Any]) -> None:

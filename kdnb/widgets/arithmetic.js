@@ -9,7 +9,7 @@ function grid(values, label) { // a small table of numbers
 function product({ channel, patch, kernel, total }) {
   const products = patch.map((row, y) => row.map((v, x) => v * kernel[y][x]));
   return h("div", { class: "product" }, grid(patch, `channel ${channel} here`), h("span", {}, "×"), grid(kernel, "kernel"),
-    h("span", {}, "="), grid(products, `sum ${plus(total)}`));
+    h("div", { class: "product" }, h("span", {}, "="), grid(products, `sum ${plus(total)}`)));
 }
 
 function arithmeticPanel(choose) { // choose: another channel of the same cell

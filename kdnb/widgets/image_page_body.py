@@ -34,11 +34,11 @@ SIDE = 96  # px of a channel's picture
 BODY_STYLE = (
     "table { border-collapse: collapse; font-variant-numeric: tabular-nums; } "
     "th, td { padding: 4px 10px 4px 0; text-align: right; border-bottom: 1px solid #e0e0e0; } "
-    "th:first-child, td:first-child { text-align: left; } "
+    "td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; } "
     ".scroll { overflow-x: auto; } summary { cursor: pointer; margin: 8px 0; } "
     ".note { border-left: 4px solid #b35900; padding: 6px 12px; background: #fff7ef; } "
     "figure.channels { display: flex; flex-wrap: wrap; gap: 12px; margin: 8px 0 24px; } "
-    "figure.channels figure { margin: 0; font-size: 12px; color: #616161; } "
+    "figure.channels figure { width: 150px; margin: 0; font-size: 12px; color: #616161; } "
     "figure.channels img { display: block; image-rendering: pixelated; }"
 )
 

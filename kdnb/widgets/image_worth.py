@@ -102,7 +102,8 @@ def seen_before(images: StudyImages | None, data: bytes, ranges: Mapping[str, An
     learned = np.flatnonzero(table["part"] == "train")
     best = learned[alike[learned].argmax()]
     return (
-        f"No image of the data set {images.settings.dataset} is the same, or a near copy. The most "
+        f"No image of the data set {images.settings.dataset} is the same, or a near copy "
+        f"(correlation above {NEAR}). The most "
         f"similar one that the student learned from correlates {alike[best]:.3f} with it; its "
         f"class is {table['label'].iloc[best]}. On images of another source the answer may be "
         "worth less than said above."

@@ -299,6 +299,9 @@ def test_runs_are_listed_shown_and_removed_only_after_a_yes(tmp_path, capsys, mo
     of_runs = ["--runs-dir", str(tmp_path)]
     told = printed(capsys, monkeypatch, "runs", "list", *of_runs)
     assert f"teacher/{made.id}" in told and "2 of 2 runs" in told
+    assert told == printed(capsys, monkeypatch, "runs", *of_runs), "the list needs no word"
+    code, said = run(capsys, monkeypatch, "runs", *of_runs, "show", made.id)
+    assert code == 2 and "options stand behind the command" in said
     told = printed(capsys, monkeypatch, "runs", "show", made.id[:6], *of_runs)
     assert f"student/{other.id}" in told and '"model": "resnet18"' in told
     code, said = run(capsys, monkeypatch, "runs", "remove", made.id, "--yes", *of_runs)

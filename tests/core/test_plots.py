@@ -142,6 +142,9 @@ def test_a_map_that_says_nothing_is_not_drawn_and_one_without_numbers_is_refused
         drawn, silent = picture.figure.axes[1], picture.figure.axes[3]
         assert len(drawn.images) == 1 and not drawn.texts
         assert not silent.images and silent.texts[0].get_text() == "says nothing here"
+        picture.figure.canvas.draw()
+        numbers = drawn.xaxis.label.get_window_extent()
+        assert numbers.y0 > silent.get_window_extent().y1, "the row below covers no numbers"
         plt.close(picture.figure)
         broken = maps.copy()
         broken[0, 0, 0] = np.nan

@@ -14,6 +14,31 @@ def test_long_work_counts_where_nobody_sees_a_bar(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "  · reading: 2"
 
 
+def test_a_bar_in_a_notebook_goes_when_the_work_is_done(monkeypatch):
+    """It is no widget, which would show an error in the saved notebook."""
+    shown = []
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append(data["text/html"])
+
+    def display(data, raw, display_id):
+        shown.append(data["text/html"])
+        return Handle()
+
+    monkeypatch.setattr(progress, "display", display)
+    monkeypatch.setattr(progress, "is_live", lambda: True)
+    list(progress.track(range(3), "too quick"))
+    assert shown == []
+    monkeypatch.setattr(progress, "MOVES", 0)
+    for step in progress.track(range(9), "a < b"):
+        if step == 2:
+            break
+    first, second, last = shown
+    assert first.startswith('<label>a &lt; b <progress max="9" value="1">') and "2 of 9" in second
+    assert last == "", "also where a loop ends early"
+
+
 def test_short_work_is_silent(capsys):
     list(progress.track(range(3), "grading"))
     assert capsys.readouterr().out == ""

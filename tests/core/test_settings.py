@@ -43,6 +43,13 @@ def test_zero_takes_the_profile(profile):
     assert all(getattr(settings, name) == value for name, value in PROFILES[profile].items())
 
 
+def test_a_wrong_profile_is_not_blamed_on_what_would_take_its_values():
+    with pytest.raises(UserError) as told:
+        Settings.checked({"profile": "smok", "image_size": 0, "views": 0, "temperature": -1.0})
+    assert "image_size" not in str(told.value) and "views" not in str(told.value)
+    assert "profile" in str(told.value) and "temperature" in str(told.value)
+
+
 def test_given_value_beats_the_profile():
     assert Settings.checked({"profile": "quick", "image_size": 96}).image_size == 96
 

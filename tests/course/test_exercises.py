@@ -1,12 +1,13 @@
 """The exercises of the notebooks: solutions pass, typical mistakes are told apart, stubs run."""
 
+import ast
 import re
 import statistics
 
 import pytest
-from cells import replay
+from cells import bound, replay
 
-from kdnb.core.notebook_files import load_json, notebooks, source_of, tags_of
+from kdnb.core.notebook_files import code_cells, load_json, notebooks, source_of, tags_of
 from kdnb.course.checks import check
 from tools.exercises import exercises
 
@@ -47,6 +48,30 @@ def test_a_taught_notebook_has_its_parts(path):
         source_of(c) for c in load_json(path)["cells"] if "progress(Out" in source_of(c)
     )
     assert re.findall(r'"([\d.]+)"', progress) == list(found)
+
+
+@each
+def test_an_answer_that_stops_takes_no_other_exercise_with_it(path):
+    """What several exercises need stands in a cell that is nobody's answer."""
+    notebook = load_json(path)
+    answers = {}
+    own_check = {}
+    for number, (answer, check_cell) in exercises(notebook).items():
+        answers[answer["id"]] = number
+        own_check[check_cell["id"]] = number
+    given = set()  # names that the lesson defines itself
+    lent = {}
+    for cell in code_cells(notebook):
+        tree = ast.parse(source_of(cell))
+        made = set(bound(tree))
+        number = answers.get(cell["id"])
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id in lent.keys() - given - made:
+                assert lent[node.id] in (number, own_check.get(cell["id"])), (cell["id"], node.id)
+        if number is None:
+            given |= made
+        else:
+            lent |= dict.fromkeys(made, number)
 
 
 def test_misconceptions_are_named_where_they_belong():

@@ -217,7 +217,8 @@ def test_too_few_test_images_are_said_before_training(settings, tmp_path, capsys
     assert few.has_too_few and "an accuracy is known to ± 0." in few.certainty
     few.train("label-only student")
     told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith(f"note: {few.certainty}") and "epoch 1/1" in told[1]
+    assert told[0].startswith(f"note: {few.certainty}") and "epoch 1/1" in told[2]
+    assert told[1] == "  · student on phantom_brain: five_conv, labels"
     few.train("label-only student")
     assert capsys.readouterr().out == "", "only where something is trained"
 

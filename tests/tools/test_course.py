@@ -129,6 +129,10 @@ def test_slides_open_without_a_network_and_hold_no_answers(executed_source, tmp_
     shown = {"output_type": "display_data", "data": {"text/html": picture}, "metadata": {}}
     code = [c for c in executed_source["cells"] if c["cell_type"] == "code" and not tags_of(c)]
     code[1]["outputs"] = [shown]
+    table = {**shown, "data": {"text/html": "<table><tr><td>who crosses</td></tr></table>"}}
+    of_table = next(c for c in code if "crossings(leaks)" in source_of(c))
+    of_table["outputs"] = [table]
+    code[2]["outputs"] = [{**table, "data": {"text/html": "<table>not explained</table>"}}]
     (tmp_path / TAUGHT[0].name).write_text(json.dumps(executed_source))
     [page] = build_slides([tmp_path / TAUGHT[0].name], tmp_path / "out", tmp_path)
     text = page.read_text("utf-8")
@@ -137,6 +141,7 @@ def test_slides_open_without_a_network_and_hold_no_answers(executed_source, tmp_
     css = "".join(file.read_text("utf-8") for file in (page.parent / "reveal").rglob("*.css"))
     assert "@import" not in css and "url(http" not in css
     assert text.count("<section") > 15 and "a bar for each class" in text
+    assert "who crosses" in text and "not explained" not in text
     assert '<aside class="notes">' in text and "SOLUTION" not in text and "SECRET" not in text
 
 

@@ -405,10 +405,11 @@ def test_a_widget_is_used_by_keyboard_alone(use, kind):
     contained(page, widget.root)
     laid_out(page, widget.root)
     fill, words = widget.full
-    execute(page, fill)
-    widget.says(words)
-    accessible(page, widget.root)
-    laid_out(page, widget.root)
+    if fill:
+        execute(page, fill)
+        widget.says(words)
+        accessible(page, widget.root)
+        laid_out(page, widget.root)
 
     assert saved_size(page, widget.opened.path) < widget.largest
     saved = widget.opened.path.read_text()
