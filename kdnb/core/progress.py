@@ -16,7 +16,7 @@ from typing import Any
 from IPython.display import display
 from tqdm.std import tqdm as terminal_bar
 
-from kdnb.core.settings import is_live
+from kdnb.core.live import is_live
 
 __all__ = ["MARK", "say", "tell", "track"]
 

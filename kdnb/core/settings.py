@@ -6,7 +6,6 @@ import ast
 import os
 import random
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +23,7 @@ from pydantic import (
 
 from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.freed_memory import keep_freed_memory
+from kdnb.core.live import cell_is_named
 from kdnb.core.profiles import PROFILES
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "Settings",
     "TEACHERS",
     "TIMM",
-    "is_live",
     "project_root",
 ]
 
@@ -297,7 +296,7 @@ did you mean alpha?
         declared = _assigned_names(declaring[-1])
         injected = [cell for cell in history if _first_line(cell) == "# Parameters"]
         if injected:
-            if not _cell_is_named():
+            if not cell_is_named():
                 os.environ.setdefault("KDNB_LIVE", "0")  # first, so that a fault is told at once
             unknown = [name for name in _assigned_names(injected[-1]) if name not in declared]
             if unknown:
@@ -377,25 +376,3 @@ def project_root() -> Path:
         return Path(named).resolve()
     beside = Path(__file__).resolve().parents[2]
     return beside if (beside / "notebooks").is_dir() else Path.cwd()
-
-
-def is_live() -> bool:
-    """Whether a person sits at the notebook (JupyterLab, VS Code, Colab), not papermill.
-
-    JupyterLab and VS Code, also those of a container or a codespace, name the cell that they ask
-    the kernel to run; papermill does not. ``KDNB_LIVE`` overrides.
-    """
-    override = os.environ.get("KDNB_LIVE", "")
-    if override in ("0", "1"):
-        return override == "1"
-    signs = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
-    return _cell_is_named() or any(name in os.environ for name in signs)
-
-
-def _cell_is_named() -> bool:
-    """Whether the request that the kernel works on names a cell."""
-    if "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
-    get_parent = getattr(shell, "get_parent", dict)  # only a kernel's shell has it
-    return "cellId" in ((get_parent() or {}).get("metadata") or {})

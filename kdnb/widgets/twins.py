@@ -11,8 +11,8 @@ from IPython.display import HTML
 from traitlets import Int, Unicode, validate
 
 from kdnb.core.errors import UserError
+from kdnb.core.live import is_live
 from kdnb.core.plots import Picture, bare, plain, show
-from kdnb.core.settings import is_live
 from kdnb.data.dataset import ImageSet
 from kdnb.data.leakage import leak_meter
 from kdnb.widgets.base import ViewWidget, one_of, script, within

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdnb.core.errors import UserError
+from kdnb.core.live import is_live
 from kdnb.core.profiles import PROFILES
-from kdnb.core.settings import Settings, is_live
+from kdnb.core.settings import Settings
 
 
 @pytest.mark.parametrize(
