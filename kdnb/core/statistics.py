@@ -249,7 +249,7 @@ def seed_interval(
     sums, sizes = _group_sums(values, groups.names)
     if len(sizes) < FEW and not one_number_per_seed:
         return Interval((value, np.nan, np.nan))
-    weights = _weights(len(sizes), seed)
+    weights = _weights(len(sizes), seed).astype(float)
     draws = weights @ sums.mean(0) / (weights @ sizes)
     tail = 0.0 if one_number_per_seed else _tail(len(sizes))
     of_groups = groups.widening * (value - np.quantile(draws, [tail, 1 - tail]))
@@ -262,12 +262,13 @@ def seed_interval(
     return Interval((value, low, high))
 
 
-@lru_cache(maxsize=1)  # tables hold many intervals over the same groups
+@lru_cache(maxsize=24)  # tables hold many intervals over the same few sets of groups
 def _weights(groups: int, seed: int) -> np.ndarray:
-    """How often each of so many groups comes in a bootstrap draw: (R, G) float64."""
-    repeats = int(np.clip(10**7 // groups, 2_000, 20_000))  # 80 MB at most, up to 5,000 groups
+    """How often each of so many groups comes in a bootstrap draw: (R, G) of whole numbers."""
+    repeats = int(np.clip(10**7 // groups, 2_000, 20_000))
     rng = np.random.default_rng(seed)
-    return rng.multinomial(groups, np.full(groups, 1 / groups), size=repeats).astype(float)
+    counts = rng.multinomial(groups, np.full(groups, 1 / groups), size=repeats)
+    return counts.astype(np.min_scalar_type(groups))  # 20 MB at most, up to 5,000 groups
 
 
 def share_interval(

@@ -14,6 +14,8 @@ from kdnb.batch import run_one as one
 from kdnb.batch.run_one import forget_failure, run_one
 from kdnb.core.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 LITTLE = 400 * 1024  # bytes of a disk that is soon full
 
 
@@ -182,8 +184,6 @@ def test_run_one_on_the_command_line_needs_no_engine(spec, folder):
     code = """
 import sys
 import kdnb.cli
-
-pytestmark = pytest.mark.slow
 try:
     kdnb.cli.main()
 finally:
