@@ -113,9 +113,9 @@ def distillation_answer(grid: pd.DataFrame, worth: pd.DataFrame, patients: int) 
         text += " The teacher is not shown to know more than the student finds out alone."
     seeds = int(best["seeds"])
     sure = f"{seeds} seed{'s' if seeds > 1 else ''} and {patients} patients"
-    sure += (
-        f", alpha {best['alpha']:g} and T {best['temperature']:g}, chosen on the validation part"
-    )
+    sure += f", alpha {best['alpha']:g} and T {best['temperature']:g}"
+    if len(cells) > 1:
+        sure += f", chosen among {len(cells)} on the validation part"
     if seeds < SEEDS:
         sure += f"; fewer than {SEEDS} seeds cannot speak for the method"
     return text, f"{sure}."

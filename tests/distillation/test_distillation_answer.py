@@ -57,7 +57,13 @@ def test_the_answer_says_what_the_interval_shows(gain, said):
     assert said in text and "nan" not in text
     assert "not shown to know more" not in text
     assert sure.startswith("3 seeds and 40 patients, alpha 0.7 and T 10")
-    assert "cannot speak for the method" not in sure
+    assert "cannot speak for the method" not in sure and "chosen" not in sure
+
+
+def test_a_choice_among_cells_is_said():
+    one = grid(0.03, 0.01, 0.05)
+    several = pd.concat([one, one[1:].assign(temperature=4.0)], ignore_index=True)
+    assert "chosen among 2 on the validation part" in distillation_answer(several, WORTH, 40)[1]
 
 
 def test_one_seed_and_a_weak_teacher_are_said():
