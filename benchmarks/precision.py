@@ -36,7 +36,7 @@ def main() -> None:
     device = settings.activate()
     print(
         f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}: "
-        f"precision 'auto' is {resolve_precision(settings, device)}"
+        f"precision 'auto' is {resolve_precision(settings, device, options.teacher)}"
     )
     images = torch.randn(options.batch, 3, options.size, options.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)

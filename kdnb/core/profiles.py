@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PROFILES"]
+__all__ = ["LITE0", "PROFILES"]
+
+# EfficientNet-Lite0. Its ImageNet weights are in a package: they need no network
+LITE0 = "timm:tf_efficientnet_lite0"
 
 # what a parameter left at 0 or '' takes, by profile: smoke, quick, standard, paper
 _DECIDED = {
@@ -12,9 +15,10 @@ _DECIDED = {
     "patients": (64, 1000, 480, 480),  # phantom patients
     "slices": (4, 4, 8, 8),  # phantom images per patient
     "test_share": (0.2, 0.26, 0.2, 0.2),  # of the phantom patients
+    "teacher": ("densenet121", LITE0, "densenet121", "densenet121"),  # the paper's is DenseNet121
     "teacher_epochs": (4, 5, 20, 100),
     "student_epochs": (4, 2, 40, 100),
-    "batch_size": (16, 16, 32, 16),
+    "batch_size": (16, 32, 32, 16),
     "learning_rate": (2e-3, 2e-3, 1e-3, 1e-4),  # peak of the schedule
     "views": (2, 2, 8, 20),  # different augmented views of each training image
     "explained_images": (2, 4, 8, 16),  # images that notebooks 04 and 05 show
@@ -22,7 +26,7 @@ _DECIDED = {
     "shap_samples": (40, 200, 400, 800),  # gradient samples per image in SHAP
     "timing_repeats": (5, 30, 50, 50),  # timed repeats per row of the cost tables, at least
     "timing_seconds": (0.3, 1.5, 60.0, 120.0),  # time limit of a row, s
-    "weights": ("none", "none", "auto", "auto"),  # "auto": ImageNet weights where they can be had
+    "weights": ("none", "none", "auto", "auto"),  # "auto": from ImageNet if they can be had
 }
 
 

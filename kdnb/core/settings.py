@@ -24,7 +24,7 @@ from pydantic import (
 from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.freed_memory import keep_freed_memory
 from kdnb.core.live import cell_is_named
-from kdnb.core.profiles import PROFILES
+from kdnb.core.profiles import LITE0, PROFILES
 
 __all__ = [
     "CONTROLS",
@@ -44,7 +44,6 @@ CONTROLS = ("", "shuffled", "random", "smoothing", "early")
 LOSS_NAMES = ("kd", "as_coded", "dkd", "standardised", "attention")
 STUDENTS = ("five_conv", "as_coded")
 TEACHERS = ("densenet121", "resnet50", "vgg16_bn", "efficientnet_b0")
-LITE0 = "timm:tf_efficientnet_lite0"  # with ImageNet weights where there is no network
 TIMM = "timm:"  # before the name of a model of timm; timm itself knows which there are
 TEACHER_FORM = rf"^({'|'.join(TEACHERS)}|{TIMM}\w[\w.]*)$"
 DIFFICULTY = 0.5  # of the phantoms; benchmarks/difficulty.py shows what it does
@@ -128,9 +127,9 @@ class Settings(BaseModel):
     views: int = Field(0, ge=1, le=1000, description="a whole number in [1, 1000], or 0")
     fraction: Number = Field(1.0, gt=0, le=1, description="a number in (0, 1]")
     teacher: str = Field(
-        "densenet121",
+        "",
         pattern=TEACHER_FORM,
-        description=f"one of {', '.join(TEACHERS)}, or {TIMM}NAME, such as {LITE0}",
+        description=f"one of {', '.join(TEACHERS)}, or {TIMM}NAME, such as {LITE0}, or ''",
     )
     student: Literal[STUDENTS] = Field("five_conv", description=f"one of {', '.join(STUDENTS)}")
     width: Width = Field(1.0, description="a number in [0.125, 4]")
@@ -192,6 +191,8 @@ class Settings(BaseModel):
         for name, value in decided.items():
             if values.get(name, 0) in (0, ""):
                 filled[name] = value
+        if filled.get("teacher") == LITE0 and not values.get("weights"):
+            filled["weights"] = "auto"  # there is always a place to take them from
         return filled
 
     @property

@@ -10,9 +10,13 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from kdnb.core.settings import Settings
+from kdnb.core.settings import LITE0, Settings
 
 __all__ = ["autocast", "resolve_precision"]
+
+# Networks of depthwise convolutions, which a processor steps through faster in float32:
+# benchmarks/precision.py --teacher timm:tf_efficientnet_lite0
+FASTER_IN_FLOAT32 = (LITE0,)
 
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel, of Intel and AMD, of Arm
 
@@ -22,23 +26,27 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def resolve_precision(settings: Settings, device: torch.device) -> str:
+def resolve_precision(settings: Settings, device: torch.device, network: str = "") -> str:
     """The number format that the settings name, or for ``"auto"`` the one of the hardware.
 
     ``"auto"`` is bfloat16 on a CUDA card that computes in it natively (compute capability 8.0 and
     later) and on a processor with instructions for it (AMX-BF16, AVX512-BF16 or Arm's BF16) that
-    torch uses through oneDNN; everywhere else it is float32. Equal hardware chooses equally, also
+    torch uses through oneDNN; everywhere else, and for `FASTER_IN_FLOAT32` on a processor, it is
+    float32. Equal hardware chooses equally, also
     when it is busy. A run's schedule records what was chosen.
 
     Args:
         settings: Their ``precision`` is one of ``"auto"``, ``"float32"`` and ``"bfloat16"``.
         device: Where the training runs.
+        network: The teacher that is trained, or empty for a student.
 
     Returns:
         ``"float32"`` or ``"bfloat16"``.
     """
     if settings.precision != "auto":
         return settings.precision
+    if device.type == "cpu" and network in FASTER_IN_FLOAT32:
+        return "float32"
     return "bfloat16" if _has_bfloat16(device) else "float32"
 
 

@@ -111,8 +111,10 @@ def find_untrained_teacher(
 
 def _schedule(settings: Settings, epochs: int, weights: str, device: torch.device) -> Schedule:
     """That of the settings; with the share of the rate for layers with ImageNet weights."""
-    precision = settings.teacher_precision or settings.precision
-    own = settings.model_copy(update={"precision": precision})
+    wanted = settings.teacher_precision or settings.precision
+    own = settings.model_copy(update={"precision": wanted})
+    decided = resolve_precision(own, device, settings.teacher)
+    own = settings.model_copy(update={"precision": decided})
     rate = PRETRAINED_RATE if weights == "imagenet" else 1.0
     return replace(schedule_of(own, epochs, device), pretrained_rate=rate)
 

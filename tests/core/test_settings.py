@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdnb.core.errors import UserError
 from kdnb.core.live import is_live
 from kdnb.core.profiles import PROFILES
-from kdnb.core.settings import Settings
+from kdnb.core.settings import LITE0, Settings
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,11 @@ def test_bad_values_end_in_one_clear_line(values, message):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_zero_takes_the_profile(profile):
-    settings = Settings.checked({"profile": profile})
-    assert all(getattr(settings, name) == value for name, value in PROFILES[profile].items())
+    settings = dict(Settings.checked({"profile": profile}))
+    expected = dict(PROFILES[profile])
+    if expected["teacher"] == LITE0:
+        expected["weights"] = "auto"
+    assert {name: settings[name] for name in expected} == expected
 
 
 def test_a_wrong_profile_is_not_blamed_on_what_would_take_its_values():
@@ -189,6 +192,16 @@ def test_a_request_that_names_its_cell_comes_from_a_person(monkeypatch):
 def test_every_seed_has_settings_of_its_own():
     settings = Settings.checked({"student_seed": 3, "student_seeds": 2})
     assert [one.student_seed for one in settings.per_student_seed] == [3, 4]
+
+
+def test_the_profile_decides_which_teacher_and_what_it_starts_from():
+    quick = Settings.checked({})
+    assert (quick.teacher, quick.weights, quick.batch_size) == (LITE0, "auto", 32)
+    named = Settings.checked({"teacher": "densenet121"})
+    assert (named.teacher, named.weights) == ("densenet121", "none")
+    assert Settings.checked({"weights": "none"}).weights == "none"
+    paper = Settings.checked({"profile": "paper"})
+    assert (paper.teacher, paper.weights) == ("densenet121", "auto")
 
 
 def test_another_teacher_has_another_student():

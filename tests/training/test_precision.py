@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from kdnb.core.settings import LITE0
 from kdnb.distillation.train_student import train_student
 from kdnb.training import precision
 from kdnb.training.fit import saved_logits
@@ -66,6 +67,16 @@ def test_what_is_named_is_taken(study, monkeypatch, name, device, able):
 def test_auto_on_a_processor_goes_by_its_instructions(auto, monkeypatch, instructions, chosen):
     give_processor(monkeypatch, instructions)
     assert precision.resolve_precision(auto, CPU) == chosen
+
+
+def test_auto_is_float32_for_a_network_that_a_processor_is_slower_with_in_bfloat16(
+    auto, monkeypatch
+):
+    give_processor(monkeypatch, {"amx_bf16": True})
+    give_card(monkeypatch, major=9, emulated=False)
+    assert precision.resolve_precision(auto, CPU, LITE0) == "float32"
+    assert precision.resolve_precision(auto, CUDA, LITE0) == "bfloat16"
+    assert precision.resolve_precision(auto, CPU, "densenet121") == "bfloat16"
 
 
 def test_auto_is_float32_where_torch_cannot_use_the_instructions(auto, monkeypatch):
