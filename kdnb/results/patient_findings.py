@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kdnb.core.method_names import method_name
 from kdnb.core.number_text import percent
 from kdnb.core.statistics import Interval
+from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
 __all__ = ["patient_findings", "patients_at_once"]
 
@@ -15,6 +17,10 @@ NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
 # how the paper's kind of split is told
 TOLD_SPLITS = {"published": "the published split", "random": "a random split"}
 BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
+PEAKS_OF_STUDENT = "model == 'KD student' and metric == 'pointing game'"
+AVERAGE_MAP = "average map"
+LAST_LAYER = "conv5"
+SHAP = "SHAP gradient"
 
 
 def patient_findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -22,14 +28,14 @@ def patient_findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
     A question that the tables cannot answer yet has no line.
     """
-    makers = (_keeps, _helps, _untrained, _teacher_helps, _hides)
+    makers = (_keeps, _helps, _untrained, _teacher_helps, _show_why, _finds, _hides)
     lines = [make(tables) for make in makers]
     return [line for line in lines if line]
 
 
 def patients_at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The two that the README tells first: what the student keeps, and what the teacher adds."""
-    return [line for line in (_keeps(tables), _helps(tables)) if line]
+    """What the README tells first: accuracy kept, what the teacher adds, where maps look."""
+    return [line for line in (_keeps(tables), _helps(tables), _show_why(tables)) if line]
 
 
 def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -101,6 +107,47 @@ def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
         f"**Has the teacher something to teach?** {verdict}. Teacher minus student on labels "
         f"alone: {_points(lead)}{_seeds(lead)}."
     )
+
+
+def _show_why(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Do the student's average maps look at the tumour?"""
+    margin = _margin(tables, f"{AVERAGE_MAP}, {LAST_LAYER}")
+    if margin is None:
+        return ""
+    verdict = _verdict(margin, more="They look at the tumour", less="No", open_="It is not shown")
+    return (
+        f"**Do its average maps show why?** {verdict}. The last layer's map is brightest inside "
+        f"the tumour in {percent(_peaks(tables, AVERAGE_MAP, LAST_LAYER))} of the images. A guess "
+        f"that sees no image, the usual place of such tumours, is right in "
+        f"{percent(_peaks(tables, MEAN_MASK, INPUT))}: {_points(margin)}{_seeds(margin)}."
+    )
+
+
+def _finds(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Does the field's most used attribution find the tumour?"""
+    margin = _margin(tables, SHAP)
+    if margin is None:
+        return ""
+    verdict = _verdict(margin, more="Yes", less="No", open_="It cannot be told here")
+    return (
+        f"**Does {method_name(SHAP)} find the tumour?** {verdict}. It is brightest inside the "
+        f"tumour in {percent(_peaks(tables, SHAP, INPUT))} of {margin['images']} images. Against "
+        f"the same guess: {_points(margin)}{_seeds(margin)}."
+    )
+
+
+def _peaks(tables: Mapping[str, pd.DataFrame], explanation: str, tap: str) -> float:
+    """Share of images in which an explanation of the distilled student peaks in the tumour."""
+    rows = tables["maps"].query(f"{BRAIN_BY_PATIENT} and {PEAKS_OF_STUDENT}")
+    return float(rows.set_index(["explanation", "tap"]).loc[(explanation, tap), "value"])
+
+
+def _margin(tables: Mapping[str, pd.DataFrame], name: str) -> Mapping[str, object] | None:
+    """The planned comparison of one map with the usual place of tumours; None if there is none."""
+    if "planned" not in tables:
+        return None
+    rows = tables["planned"].query(f"{BRAIN_BY_PATIENT} and rival == @MEAN_MASK and model == @name")
+    return rows.iloc[0].to_dict() if len(rows) else None
 
 
 def _hides(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -56,17 +56,8 @@ def plain_findings(tables: Mapping[str, pd.DataFrame]) -> list[PlainFinding]:
 
 
 def told_at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """What the README tells first of average maps and of cost, one number and interval each."""
+    """What the README tells first of cost."""
     told = []
-    if "f_distractor" in tables:
-        rows = tables["f_distractor"].set_index("map")
-        value, low, high = (
-            percent(number) for number in interval_of(rows.loc["average map"], "share")
-        )
-        told.append(
-            "**Do its average maps show why?** Not by themselves. The first layer's map points at "
-            f"a blob that means nothing in {value} [{low}, {high}] of drawn images."
-        )
     if "e_explanations" in tables:
         ratio = tables["e_explanations"].set_index("method").loc["shap_gradient"]
         value, low, high = (times(number) for number in interval_of(ratio, "ratio"))

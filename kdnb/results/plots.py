@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import PercentFormatter
 
+from kdnb.core.method_names import method_name
 from kdnb.core.pareto import pareto
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once, plain
 from kdnb.core.statistics import Difference, Interval
@@ -41,6 +44,30 @@ STRICTER = {
 MEMORY_LINE = "memory alone (1-NN)"
 OTHER_MARKS = "osD^vPX"
 OTHER_COLOURS = (*PALETTE, "#777777")
+# the maps that the spread inside tumours is shown of, and the number of their layer; 0: the input
+SPREAD_ROWS = (
+    ("average map", 1),
+    ("average map", 3),
+    ("average map", 5),
+    ("Grad-CAM", 5),
+    ("LayerCAM", 1),
+    ("class evidence", 1),
+    ("class evidence", 3),
+    ("SHAP gradient", 0),
+    ("integrated gradients", 0),
+    ("occlusion", 0),
+    ("mean training mask", 0),
+    ("centre", 0),
+    ("brightness", 0),
+    ("random", 0),
+)
+BASELINES = {  # what sees no network -> what a reader sees
+    "mean training mask": "the usual place of such tumours",
+    "centre": "the image's centre",
+    "brightness": "the image's brightness",
+    "random": "chance",
+}
+SPREAD_SHIFT = {"teacher": -0.22, "KD student": 0.0, "label-only student": 0.22}  # within a row
 HALF = 0.32  # of the height of a place that its models take
 
 
@@ -131,34 +158,60 @@ def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
 
 
 def energy_spread(table: pd.DataFrame) -> Picture:
-    """How much of each map lies in the tumour: the spread over images, one row per map.
+    """How much of each map lies in the tumour: the spread over images.
 
-    Columns: model, explanation, tap, q10, q25, median, q75, q90. Maps of a network's layers are
-    shown for its last layer; what knows no network stands below.
+    One row per map of `SPREAD_ROWS` and layer, one mark per model; what sees no network stands
+    below. Columns: model, explanation, tap, q10, q25, median, q75, q90.
     """
-    taps = table.loc[table["tap"] != INPUT, "tap"].unique()
-    last = table["tap"].isin([INPUT, *taps[-1:]])
-    first = table["model"].unique()[0]
-    rows = table[last & ((table["tap"] != INPUT) | (table["model"] == first))]
-    is_known = rows["tap"] != INPUT
-    rows = pd.concat([rows[is_known], rows[~is_known]])
-    figure, axes = plt.subplots(figsize=(7.5, 0.28 * len(rows) + 1.2))
-    names = []
+    of_layers = table[table["tap"] != INPUT]
+    order = of_layers.groupby("model")["tap"].transform(lambda taps: pd.factorize(taps)[0] + 1)
+    table = table.assign(layer=order.reindex(table.index, fill_value=0))
+    rows = [row for row in SPREAD_ROWS if len(_of_row(table, *row))]
+    figure, axes = plt.subplots(figsize=(8, 0.34 * len(rows) + 1.4))
     said = []
-    for place, row in enumerate(rows.itertuples()):
-        colour = SUMMARY_MARKS[row.model][1] if row.tap != INPUT else "#777777"
-        axes.plot([row.q10, row.q90], [place, place], color=colour, lw=1)
-        axes.plot([row.q25, row.q75], [place, place], color=colour, lw=5, alpha=0.5)
-        axes.plot(row.median, place, "o", color=colour, ms=5)
-        name = row.explanation if row.tap == INPUT else f"{row.explanation} · {row.model}"
-        names.append(name)
-        said.append(f"{name}: median {row.median:.3f}, middle half {row.q25:.3f} to {row.q75:.3f}")
+    for place, (explanation, layer) in enumerate(rows):
+        marks = _of_row(table, explanation, layer)
+        if explanation in BASELINES:
+            marks = marks.head(1)  # it is the same for every model
+        for mark in marks.itertuples():
+            said.append(_draw_spread(axes, place, mark, _spread_name(explanation, layer)))
+    names = [_spread_name(*row) for row in rows]
     axes.set(yticks=range(len(names)), yticklabels=names, xlim=(0, None))
-    axes.set_xlabel("share of the map inside the tumour (dot: median, bar: middle half of images)")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("share of the map inside the tumour (mark: median, bar: middle half of images)")
     axes.invert_yaxis()
+    legend_once(axes, columns=4)
     figure.tight_layout()
     return Picture(
         figure, f"Share of each map that lies inside the tumour, over images. {'; '.join(said)}."
+    )
+
+
+def _of_row(table: pd.DataFrame, explanation: str, layer: int) -> pd.DataFrame:
+    """The models' spreads of one explanation at the layer of that number; 0: at the input."""
+    return table[(table["explanation"] == explanation) & (table["layer"] == layer)]
+
+
+def _spread_name(explanation: str, layer: int) -> str:
+    """What a row of the figure is called."""
+    if explanation in BASELINES:
+        return BASELINES[explanation]
+    return method_name(explanation, f"layer {layer}" if layer else "")
+
+
+def _draw_spread(axes: plt.Axes, place: int, mark: Any, name: str) -> str:
+    """Draw one model's spread in a row; returns it in words."""
+    shape, colour = "o", "#777777"
+    model = "no network"
+    shift = 0.0
+    if mark.explanation not in BASELINES:
+        model = mark.model
+        shape, colour = SUMMARY_MARKS[model]
+        shift = SPREAD_SHIFT[model]
+    axes.plot([mark.q25, mark.q75], [place + shift] * 2, color=colour, lw=4, alpha=0.4)
+    axes.plot(mark.median, place + shift, shape, color=colour, ms=5, label=model)
+    return (
+        f"{name}, {model}: median {mark.median:.3f}, middle half {mark.q25:.3f} to {mark.q75:.3f}"
     )
 
 

@@ -171,7 +171,7 @@ def test_folds_together_test_every_image_once(record):
     assert row["accuracy"] == pytest.approx(expected)
 
 
-def graded(record, peaks):
+def graded(record, peaks, tap="conv1"):
     """The record with grades of maps by seed: explanation → share of peaks inside."""
     rows = []
     for number in range(3):
@@ -183,8 +183,8 @@ def graded(record, peaks):
             hits = np.random.default_rng(number).random(IMAGES) < share
             for metric in ("pointing game", "energy in mask"):
                 values = " ".join(map(str, hits.astype(int)))
-                tap = "input" if explanation == "mean training mask" else "conv1"
-                rows.append((run, "KD student", explanation, tap, metric, values))
+                place = tap if explanation == "average map" else "input"
+                rows.append((run, "KD student", explanation, place, metric, values))
     columns = ["run", "model", "explanation", "tap", "metric", "values"]
     return record | {"05_image_grades": pd.DataFrame(rows, columns=columns)}
 
@@ -199,7 +199,16 @@ def test_maps_are_pooled_and_compared_with_the_mean_mask(record):
     assert row["difference"] == pytest.approx(-0.45, abs=0.1) and row["p_holm"] < 0.05
     energies = map_energies(with_maps).set_index("explanation")
     assert energies.loc["average map", "q75"] == 0
-    assert "mean training mask" in energy_spread(map_energies(with_maps)).alt
+    assert "the usual place of such tumours" in energy_spread(map_energies(with_maps)).alt
+
+
+def test_a_sentence_says_where_average_maps_look(record):
+    shares = {"average map": 0.05, "mean training mask": 0.5, "SHAP gradient": 0.9}
+    with_maps = graded(record, shares, tap="conv5")
+    tables = {"maps": tumour_maps(with_maps), "planned": planned(with_maps)}
+    average, shap = patient_findings(tables)
+    assert "show why?** No." in average
+    assert "find the tumour?** Yes." in shap
 
 
 def test_teachers_stand_beside_the_student_with_what_they_cost(record):
