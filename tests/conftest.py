@@ -10,8 +10,6 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["KDNB_LIVE"] = "0"
-# each process would compile SHAP's partitions for ten seconds; only the whole study does
-os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 LONGEST = (  # files that take longest, by their names; the first is handed out first
     "test_whole_study.py",
