@@ -19,7 +19,7 @@ from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings
 from kdnb.core.tables import read_table
 
-__all__ = ["LARGER", "RECORDED", "Records", "collect_runs", "load_collected", "missing"]
+__all__ = ["LARGER", "RECORDED", "Records", "collect_runs", "load_collected", "missing", "run_key"]
 
 Records = Mapping[str, pd.DataFrame]
 
@@ -57,6 +57,8 @@ DRAWN_BY = (
     "test_share",
     "window",
 )
+# parameters of drawn images: on a set of real ones they do not tell runs apart
+OF_PHANTOMS = ("patients", "slices", "difficulty", "test_share")
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 
@@ -261,20 +263,22 @@ def _planned(plan: Plan) -> dict[str, str]:
     for part in plan.parts:
         for parameters in part.runs:
             varied = " ".join(f"{name}={parameters[name]}" for name in part.varied)
-            names[_key(part.notebook.stem, parameters)] = f"{part.name} ({varied})"
+            names[run_key(part.notebook.stem, parameters)] = f"{part.name} ({varied})"
     return names
 
 
 def _keys(runs: pd.DataFrame) -> list[str]:
     """The key of every row of ``runs``."""
-    return [_key(run.notebook, json.loads(run.parameters)) for run in runs.itertuples()]
+    return [run_key(run.notebook, json.loads(run.parameters)) for run in runs.itertuples()]
 
 
-def _key(notebook: str, parameters: Mapping[str, Any]) -> str:
+def run_key(notebook: str, parameters: Mapping[str, Any]) -> str:
     """What tells a run apart on any machine: notebook, and parameters that are not the default."""
+    drawn = parameters.get("dataset", DEFAULTS["dataset"]).startswith("phantom_")
+    left_out = PLACES if drawn else (*PLACES, *OF_PHANTOMS)
     chosen = {}
     for name, value in parameters.items():
-        if name not in PLACES and value != DEFAULTS.get(name):
+        if name not in left_out and value != DEFAULTS.get(name):
             chosen[name] = value
     return f"{notebook} {json.dumps(chosen, sort_keys=True)}"
 

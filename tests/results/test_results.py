@@ -20,7 +20,7 @@ from kdnb.distillation.predictions import (
 )
 from kdnb.results.accuracies import accuracy, answered
 from kdnb.results.build import RESULTS, build_tables, make_tables, write_findings
-from kdnb.results.collected_runs import collect_runs, load_collected
+from kdnb.results.collected_runs import collect_runs, load_collected, run_key
 from kdnb.results.effects import gains
 from kdnb.results.explanation_tables import by_size, explanation_tables, worth
 from kdnb.results.findings import findings
@@ -536,6 +536,15 @@ def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, t
     )
     with pytest.raises(UserError, match="3 runs are not of the plan"):
         load_collected(figures / RESULTS.collected, read_plan(plan()))
+
+
+def test_the_difficulty_of_phantoms_does_not_tell_runs_on_real_images_apart():
+    real = [run_key("n", {"dataset": "eye_disease", "difficulty": value}) for value in (0.1, 0.9)]
+    assert real[0] == real[1]
+    drawn = [
+        run_key("n", {"dataset": "phantom_brain", "difficulty": value}) for value in (0.1, 0.9)
+    ]
+    assert drawn[0] != drawn[1]
 
 
 def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
