@@ -28,7 +28,7 @@ from kdnb.feature_maps.maps import average_map, to_size
 from kdnb.training.taps import gradients_at_taps
 from kdnb.xai.attribution import Context
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import TEACHER, model_of
+from kdnb.xai.evaluation import TEACHER, is_quick_look, model_of
 from kdnb.xai.localisation import LOCALISATION, energy_in_mask
 from kdnb.xai.methods import explain
 
@@ -66,6 +66,8 @@ WIDENED = "dilated"
 MASKS = (DRAWN, WIDENED)
 DILATION = 0.05  # of the image's side
 AT_ONCE = 32  # images per pass
+GRADED = 400  # masked test images
+QUICK_GRADED = 120  # in a quick look
 
 Grades = dict[tuple[str, str, str, str], np.ndarray]  # explanation, tap, mask, metric → (n,)
 
@@ -124,7 +126,7 @@ def dilated(masks: np.ndarray, share: float = DILATION) -> np.ndarray:
 
 
 def localise(
-    study: ImagesOfStudy, kind: str, run: Run, *, count: int = 400, costly: int = 0
+    study: ImagesOfStudy, kind: str, run: Run, *, count: int = 0, costly: int = 0
 ) -> Localisation:
     """Grade every layer's maps of one network, computed now or found.
 
@@ -135,13 +137,14 @@ def localise(
         study: Images and settings.
         kind: "teacher", "KD student" or "label-only student".
         run: The network's run.
-        count: Images at most, see `masked_rows`.
+        count: Images at most, see `masked_rows`; 0 for `GRADED`, in a quick look `QUICK_GRADED`.
         costly: On how many of them integrated gradients, SHAP and occlusion are computed as well.
 
     Raises:
         UserError: If no test image has a mask.
     """
-    rows = masked_rows(study, count)
+    most = QUICK_GRADED if is_quick_look(study.settings) else GRADED
+    rows = masked_rows(study, count or most)
     if not len(rows):
         raise UserError(
             "no test image has a mask, so no map can be graded by one: take a set with masks "
