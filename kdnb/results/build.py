@@ -34,7 +34,12 @@ from kdnb.results.explanation_tables import explanation_tables
 from kdnb.results.findings import findings
 from kdnb.results.patient_differences import differences, leaks
 from kdnb.results.patient_findings import patient_findings, patients_at_once
-from kdnb.results.patient_maps import map_energies, tumour_maps
+from kdnb.results.patient_maps import (
+    localisation_by_run,
+    map_energies,
+    right_reasons,
+    tumour_maps,
+)
 from kdnb.results.plain_words import told_at_once
 from kdnb.results.planned import planned
 from kdnb.results.plots import (
@@ -78,6 +83,8 @@ BY_PATIENT = {
     "teachers": teachers,
     "maps": tumour_maps,
     "map_energies": map_energies,
+    "localisation": localisation_by_run,
+    "right_reasons": right_reasons,
 }
 
 

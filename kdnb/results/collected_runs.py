@@ -39,9 +39,13 @@ RECORDED = {
         "05_distractor",
         "05_quality",
         "05_image_grades",
+        "05_localisation_parts",
+        "05_right_reasons",
     ),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }
+# tables of it that only runs on images with masks have
+OF_MASKS = ("05_image_grades", "05_localisation_parts", "05_right_reasons")
 # parameters that say which images are in which part
 DRAWN_BY = (
     "dataset",
@@ -87,7 +91,9 @@ def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
         if not specs:
             continue
         for name in names:
-            tables[name] = pd.concat([_table(spec, name) for spec in specs], ignore_index=True)
+            having = [spec for spec in specs if name not in OF_MASKS or _has(spec, name)]
+            if having:
+                tables[name] = pd.concat([_table(spec, name) for spec in having], ignore_index=True)
     folder.mkdir(parents=True, exist_ok=True)
     recorded = _tables(folder, dtype=str)  # as text, so that no number is written in another way
     for name, table in _with_recorded(tables, recorded, plan).items():
@@ -124,6 +130,11 @@ def _row(spec: SweepSpec) -> dict[str, Any]:
         "seconds": made["seconds"],
         "finished": made["finished"],
     }
+
+
+def _has(spec: SweepSpec, name: str) -> bool:
+    """Whether a finished run wrote a table."""
+    return spec.run.path(f"results/{name}.csv").is_file()
 
 
 def _table(spec: SweepSpec, name: str) -> pd.DataFrame:

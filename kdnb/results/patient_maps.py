@@ -17,7 +17,14 @@ from kdnb.results.collected_runs import Records
 from kdnb.xai.image_grades import read_image_grades
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
-__all__ = ["PLANNED_MAPS", "map_energies", "map_margins", "tumour_maps"]
+__all__ = [
+    "PLANNED_MAPS",
+    "localisation_by_run",
+    "map_energies",
+    "map_margins",
+    "right_reasons",
+    "tumour_maps",
+]
 
 TABLE = "05_image_grades"
 POINTING = "pointing game"
@@ -156,6 +163,39 @@ def map_margins(records: Records) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def localisation_by_run(records: Records) -> pd.DataFrame:
+    """Every score of every map of the distilled student against the masks, run by run.
+
+    Columns: dataset, split, teacher, teacher_seed, then those of the table of notebook 05: mask (as
+    drawn or dilated), part (all images, a class, a size of the tumour), explanation, tap, metric,
+    value with its 95 % interval over groups, images; run.
+    """
+    return _by_run(records, "05_localisation_parts")
+
+
+def right_reasons(records: Records) -> pd.DataFrame:
+    """How much of the distilled student's evidence lies in the tumour, by right and wrong answers.
+
+    Columns: dataset, split, teacher, teacher_seed, then those of the table of notebook 05: tap,
+    right, wrong (mean shares), their difference with its 95 % interval over groups, how many
+    answers were right and wrong, and how many images had no evidence at all; run.
+    """
+    return _by_run(records, "05_right_reasons")
+
+
+def _by_run(records: Records, name: str) -> pd.DataFrame:
+    """A table of notebook 05 of all runs, each row with the place of its run; empty without one."""
+    if name not in records:
+        return pd.DataFrame()
+    parameters = records["runs"].set_index("run")["parameters"].map(json.loads)
+    table = records[name]
+    place = {}
+    for column in ("dataset", "split", "teacher", "teacher_seed"):
+        place[column] = [parameters[run][column] for run in table["run"]]
+    values = table.drop(columns="run")
+    return pd.concat([pd.DataFrame(place), values, table[["run"]]], axis=1)
 
 
 def map_energies(records: Records) -> pd.DataFrame:
