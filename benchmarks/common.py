@@ -27,14 +27,21 @@ def ratio(first: np.ndarray, second: np.ndarray) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def publish_tables(name: str, files: Iterable[str]) -> None:
-    """Put tables of a benchmark, one below the other, into ``figures/teachers/<name>.csv``."""
+def publish_tables(place: str, files: Iterable[str], dataset: str) -> None:
+    """Put tables of a benchmark, one below the other, into ``figures/<place>.csv``.
+
+    Args:
+        place: Folder and name, such as "teachers/recipes".
+        files: Paths of the tables, CSV.
+        dataset: What they were measured on.
+    """
     table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
-    facts = {"dataset": "brain_tumor, eye_disease", "benchmark": name}
+    folder_name, _, name = place.partition("/")
+    facts = {"dataset": dataset, "benchmark": name}
     with TemporaryDirectory() as folder:
         results = Results(folder=Path(folder), parameters=facts, data="")
         results.table(name, table.set_index(table.columns[0]))
-        publish(results, project_root() / "figures", "teachers", replace=False)
+        publish(results, project_root() / "figures", folder_name, replace=False)
 
 
 def training_step(model: nn.Module, images: Tensor, precision: str) -> Callable[[], None]:

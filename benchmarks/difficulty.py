@@ -1,9 +1,10 @@
 """How hard the default phantoms are: accuracy of teacher, students and memory by difficulty.
 
-    python benchmarks/difficulty.py --difficulty 0.4 0.5 --seeds 0 1 2 3 4
+    python benchmarks/difficulty.py --difficulty 0.4 0.5 --seeds 0 1 2 3 4 --out seeds.csv
+    python benchmarks/difficulty.py --publish CSV ...      # as figures/difficulty/seeds.csv
 
 One row per difficulty and seed of the data. Trainings are kept in the folder of the runs, so a
-second call is quick. On two cores a row takes three to four minutes.
+second call is quick. On two cores a row takes about three minutes.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from __future__ import annotations
 import argparse
 
 import pandas as pd
+from common import publish_tables
 
-from kdnb.core.settings import Settings
+from kdnb.core.settings import DIFFICULTY, Settings
 from kdnb.study import MODELS, Study
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--difficulty", type=float, nargs="+", default=[0.5])
+    """Print the table, write it to a file, or publish such files."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--difficulty", type=float, nargs="+", default=[DIFFICULTY])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--dataset", default="phantom_brain")
     parser.add_argument("--profile", default="quick")
@@ -27,7 +31,12 @@ def main() -> None:
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="NAME=NUMBER", help="such as student_epochs=3"
     )
+    parser.add_argument("--out", default="", help="a CSV for the table")
+    parser.add_argument("--publish", nargs="+", metavar="CSV", help="only publish such tables")
     given = parser.parse_args()
+    if given.publish:
+        publish_tables("difficulty/seeds", given.publish, given.dataset)
+        return
     rows = []
     for difficulty in given.difficulty:
         for seed in given.seeds:
@@ -43,7 +52,10 @@ def main() -> None:
                 values[name] = int(number) if number.isdigit() else float(number)
             rows.append(row_of(Study(Settings.checked(values))))
             print(rows[-1], flush=True)
-    print(pd.DataFrame(rows).to_string(index=False))
+    table = pd.DataFrame(rows)
+    print(table.round(3).T.to_string())
+    if given.out:
+        table.to_csv(given.out, index=False)
 
 
 def row_of(study: Study) -> dict[str, object]:
@@ -55,12 +67,22 @@ def row_of(study: Study) -> dict[str, object]:
     }
     for model in MODELS:
         value, low, high = study.scores.loc[(model, "accuracy"), ["value", "low", "high"]]
-        row[model] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-    row["memory"] = f"{study.memory_alone:.3f}"
-    row["KD - labels"] = f"{study.kd_gain:+z.3f}"
+        row |= {model: value, f"{model}, low": low, f"{model}, high": high}
+    row["memory"] = study.memory_alone
+    gains = {"teacher - labels": teacher_lead(study), "KD - labels": study.kd_gain}
+    for name, gain in gains.items():
+        value, low, high = gain
+        row |= {name: value, f"{name}, low": low, f"{name}, high": high}
     row["test images"] = len(study.test_targets)
+    row["test patients"] = len(set(study.test_groups.names))
     row["seconds"] = round(sum(run.seconds for run in trained))
     return row
+
+
+def teacher_lead(study: Study) -> tuple[float, float, float]:
+    """Accuracy of the teacher minus the label-only student's, with its 95 % interval."""
+    worth = study.teacher_worth.loc["a student on labels alone"]
+    return worth["difference"], worth["difference_low"], worth["difference_high"]
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--publish", nargs="+", metavar="CSV", help="only publish such tables")
     options = parser.parse_args()
     if options.publish:
-        publish_tables("recipes", options.publish)
+        publish_tables("teachers/recipes", options.publish, "brain_tumor, eye_disease")
         return
     settings = Settings.checked(
         {

@@ -33,6 +33,7 @@ SOURCES = (
     "data/README.md",
     "docs",
     "figures/audit",
+    "figures/difficulty",
     "figures/patients",
     "figures/results",
     "figures/teachers",

@@ -18,7 +18,7 @@ _DECIDED = {
     "teacher": ("densenet121", LITE0, "densenet121", "densenet121"),  # the paper's is DenseNet121
     "teacher_epochs": (4, 5, 20, 100),
     "student_epochs": (4, 2, 40, 100),
-    "batch_size": (16, 32, 32, 16),
+    "batch_size": (16, 16, 32, 16),
     "learning_rate": (2e-3, 2e-3, 1e-3, 1e-4),  # peak of the schedule
     "views": (2, 2, 8, 20),  # different augmented views of each training image
     "explained_images": (2, 4, 8, 16),  # images that notebooks 04 and 05 show

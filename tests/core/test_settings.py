@@ -196,7 +196,7 @@ def test_every_seed_has_settings_of_its_own():
 
 def test_the_profile_decides_which_teacher_and_what_it_starts_from():
     quick = Settings.checked({})
-    assert (quick.teacher, quick.weights, quick.batch_size) == (LITE0, "auto", 32)
+    assert (quick.teacher, quick.weights, quick.batch_size) == (LITE0, "auto", 16)
     named = Settings.checked({"teacher": "densenet121"})
     assert (named.teacher, named.weights) == ("densenet121", "none")
     assert Settings.checked({"weights": "none"}).weights == "none"
