@@ -36,6 +36,7 @@ from kdnb.results.patient_differences import differences, leaks
 from kdnb.results.patient_findings import patient_findings, patients_at_once
 from kdnb.results.patient_maps import (
     localisation_by_run,
+    localisation_parts,
     map_energies,
     right_reasons,
     tumour_maps,
@@ -84,6 +85,7 @@ BY_PATIENT = {
     "maps": tumour_maps,
     "map_energies": map_energies,
     "localisation": localisation_by_run,
+    "localisation_parts": localisation_parts,
     "right_reasons": right_reasons,
 }
 

@@ -39,13 +39,14 @@ RECORDED = {
         "05_distractor",
         "05_quality",
         "05_image_grades",
+        "05_localisation",
         "05_localisation_parts",
         "05_right_reasons",
     ),
     "06_efficiency": ("06_work", "06_latency", "06_explanations", "06_machine", "06_claims"),
 }
 # tables of it that only runs on images with masks have
-OF_MASKS = ("05_image_grades", "05_localisation_parts", "05_right_reasons")
+OF_MASKS = ("05_image_grades", "05_localisation", "05_localisation_parts", "05_right_reasons")
 # parameters that say which images are in which part
 DRAWN_BY = (
     "dataset",

@@ -20,6 +20,7 @@ from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 __all__ = [
     "PLANNED_MAPS",
     "localisation_by_run",
+    "localisation_parts",
     "map_energies",
     "map_margins",
     "right_reasons",
@@ -168,9 +169,16 @@ def map_margins(records: Records) -> pd.DataFrame:
 def localisation_by_run(records: Records) -> pd.DataFrame:
     """Every score of every map of the distilled student against the masks, run by run.
 
-    Columns: dataset, split, teacher, teacher_seed, then those of the table of notebook 05: mask (as
-    drawn or dilated), part (all images, a class, a size of the tumour), explanation, tap, metric,
-    value with its 95 % interval over groups, images; run.
+    Columns: dataset, split, teacher, teacher_seed, then those of the table of notebook 05:
+    explanation, tap, metric, value with its 95 % interval over groups, images; run.
+    """
+    return _by_run(records, "05_localisation")
+
+
+def localisation_parts(records: Records) -> pd.DataFrame:
+    """The same by part of the images: a class, a size of the tumour; the mask as drawn and dilated.
+
+    Columns: those of `localisation_by_run`, with mask and part; two of the metrics.
     """
     return _by_run(records, "05_localisation_parts")
 
