@@ -24,19 +24,21 @@ def results_answer(
         accuracies: Of "teacher" and "KD student", in [0, 1].
         memory: Accuracy of the nearest training image.
         gain: Accuracy of the KD student minus that of the same student on labels alone.
-        share_of_flops: The student's FLOPs over the teacher's.
+        share_of_flops: The student's FLOPs over those of DenseNet121, the paper's teacher.
 
     >>> intervals = {"teacher": Interval((0.9, 0.8, 1)), "KD student": Interval((0.8, 0.7, 0.9))}
     >>> text, sure = results_answer(intervals, 0.5, Difference((0.02, 0.01, 0.03)), 0.34)
     >>> print(text)
     The student is right on 80% of the test images, the teacher on 90%, memory alone on 50%. \
-Distillation helps here, by +0.020 [+0.010, +0.030]. The student needs 34% of the teacher's FLOPs.
+Distillation helps here, by +0.020 [+0.010, +0.030]. The student needs 34% of the \
+FLOPs of the paper's teacher.
     """
     student = accuracies["KD student"]
     text = (
         f"The student is right on {percent(student[0])} of the test images, the teacher on "
         f"{percent(accuracies['teacher'][0])}, memory alone on {percent(memory)}. "
-        f"{_helps(gain)} The student needs {percent(share_of_flops)} of the teacher's FLOPs."
+        f"{_helps(gain)} The student needs {percent(share_of_flops)} of the FLOPs of the paper's "
+        "teacher."
     )
     if np.isnan(student[1]):
         return text, "There are too few patients for an interval, and one seed is one draw."
