@@ -25,7 +25,7 @@ _DECIDED = {
     "graded_images": (2, 24, 200, 200),  # images on which notebook 05 grades every explanation
     "shap_samples": (40, 200, 400, 800),  # gradient samples per image in SHAP
     "timing_repeats": (5, 30, 50, 50),  # timed repeats per row of the cost tables, at least
-    "timing_seconds": (0.3, 1.5, 60.0, 120.0),  # time limit of a row, s
+    "timing_seconds": (0.3, 1.0, 60.0, 120.0),  # time limit of a row, s
     "weights": ("none", "none", "auto", "auto"),  # "auto": from ImageNet if they can be had
 }
 

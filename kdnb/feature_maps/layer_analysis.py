@@ -40,6 +40,7 @@ FITTED = 600  # training images that probes are fitted on
 SCORED = 400  # test images that probes, ledger and channels are measured on
 COMPARED = 200  # of these, the images that CKA compares networks on
 CUT = 24  # of these, the images whose channels are ablated
+QUICK = ("smoke", "quick")  # profiles that fit and score on half as many
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
 OF_MACHINE = ("runs_dir", "threads")  # settings that tell where a run was made, not what it is
 
@@ -132,9 +133,10 @@ def analyse_layers(study: TrainedStudy) -> LayerAnalysis:
     Raises:
         UserError: If teacher, KD student or label-only student are not trained yet.
     """
+    fitted, scored = _numbers_of_images(study.settings)
     parameters = {
-        "fitted": FITTED,
-        "scored": SCORED,
+        "fitted": fitted,
+        "scored": scored,
         "compared": COMPARED,
         "cut": CUT,
         "ks": KS,
@@ -176,8 +178,9 @@ def find_layer_analysis(settings: Settings, student: str) -> LayerAnalysis:
 
 def _measure(study: TrainedStudy, run: Run) -> None:
     """Write the tables, the probes and the facts of an analysis into its run's folder."""
-    train = study.sample(FITTED, "train")
-    test = study.sample(SCORED)
+    fitted, scored = _numbers_of_images(study.settings)
+    train = study.sample(fitted, "train")
+    test = study.sample(scored)
     models = _models(study)
     seen_train = examples_of(study, models, train)
     seen_test = examples_of(study, models, test)
@@ -210,6 +213,13 @@ def _measure(study: TrainedStudy, run: Run) -> None:
     if study.image_set.ranges:
         facts["ranges"] = study.image_set.ranges
     write_json(run.path("facts.json"), facts)
+
+
+def _numbers_of_images(settings: Settings) -> tuple[int, int]:
+    """On how many training images probes are fitted, and on how many test images scored."""
+    if settings.profile in QUICK:
+        return FITTED // 2, SCORED // 2
+    return FITTED, SCORED
 
 
 def _models(study: TrainedStudy) -> dict[str, nn.Module]:

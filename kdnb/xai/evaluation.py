@@ -58,7 +58,8 @@ ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of
 STEPS = 8  # of deletion and insertion
 CHECKED = 24  # images at most for the class switch, random weights and noise, which explain anew
 QUICK_LOOK = ("smoke", "quick")  # profiles whose own number of graded images is for a quick look
-COSTLY = ("integrated gradients", "SHAP gradient", "SHAP partition", "occlusion")  # many passes
+# many passes for each image
+COSTLY = ("integrated gradients", "SHAP gradient", "SHAP deep", "SHAP partition", "occlusion")
 
 
 def train_students(study: TrainedStudy) -> dict[str, list[Run]]:
