@@ -45,8 +45,8 @@ def map_grid(
     """Raw maps of every layer, one row per image and one column per tap.
 
     Each has its own range printed below; a constant map is not drawn, and said. ``images`` are
-    (N, S, S, 3) uint8 with N row titles, ``maps`` hold (N, h, w) raw values ≥ 0 per tap; ``masks``
-    (N, S, S) bool are outlined on the images.
+    (N, S, S, 3) uint8 with N row titles, ``maps`` hold (N, h, w) raw values per tap; dark is 0, or
+    the smallest value where that is negative. ``masks`` (N, S, S) bool are outlined on the images.
     """
     figure, axes = image_panels(images, titles, masks, list(maps))
     silent = []
@@ -58,9 +58,10 @@ def map_grid(
                 ax.set_xlabel(f"{value.max():.2g} everywhere", fontsize=7)
                 silent.append(f"{name} of {titles[row]}")
                 continue
-            high = max(float(value.max()), 1e-12)
-            ax.imshow(value, cmap="cividis", vmin=0, vmax=high, interpolation="nearest")
-            ax.set_xlabel(f"0 to {value.max():.2g}", fontsize=7)
+            low = min(float(value.min()), 0.0)  # below 0 where a tap has no ReLU
+            high = float(value.max())
+            ax.imshow(value, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
+            ax.set_xlabel(f"{low:.2g} to {high:.2g}", fontsize=7)
     figure.tight_layout(pad=0.4)  # again, with the numbers below the panels
     sizes = ", ".join(f"{name} {of.shape[1]} by {of.shape[2]}" for name, of in maps.items())
     return Picture(

@@ -133,6 +133,13 @@ PIXELS = {
 }
 
 
+def test_a_map_below_zero_keeps_its_range():
+    maps = np.array([[[-2.0, -0.5]], [[0.5, 1.0]]])
+    axes = map_grid(IMAGES, {"stage5": maps}, ["a", "b"]).figure.axes
+    assert [axes[place].get_xlabel() for place in (1, 3)] == ["-2 to -0.5", "0 to 1"]
+    assert axes[1].images[0].get_clim() == (-2.0, -0.5)
+
+
 def test_a_map_that_says_nothing_is_not_drawn_and_one_without_numbers_is_refused():
     maps = np.random.default_rng(0).random((2, 4, 4)).astype(np.float32)
     maps[1] = np.float32(0.1) * np.float32(1 / 3)
