@@ -1,8 +1,9 @@
 """How hard the default phantoms are: accuracy of teacher, students and memory by difficulty.
 
     python benchmarks/difficulty.py --difficulty 0.4 0.5 --seeds 0 1 2 3 4 --out seeds.csv
-    python benchmarks/difficulty.py --publish CSV ...      # as figures/difficulty/seeds.csv
+    python benchmarks/difficulty.py --publish CSV ...
 
+The second command puts such tables into ``figures/difficulty/seeds.csv`` and docs/results.md.
 One row per difficulty and seed of the data. Trainings are kept in the folder of the runs, so a
 second call is quick. On two cores a row takes about three minutes.
 """
@@ -14,7 +15,9 @@ import argparse
 import pandas as pd
 from common import publish_tables
 
-from kdnb.core.settings import DIFFICULTY, Settings
+from kdnb.core.settings import DIFFICULTY, Settings, project_root
+from kdnb.results.build import put_between
+from kdnb.results.draws import draws_lines
 from kdnb.study import MODELS, Study
 
 
@@ -36,6 +39,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.publish:
         publish_tables("difficulty/seeds", given.publish, given.dataset)
+        table = pd.read_csv(project_root() / "figures" / "difficulty" / "seeds.csv")
+        put_between(project_root() / "docs" / "results.md", "difficulty", draws_lines(table))
         return
     rows = []
     for difficulty in given.difficulty:

@@ -305,8 +305,25 @@ def write_findings(section: Section, tables: Tables, page: Path, told: str = "")
     Raises:
         UserError: If the marks are not there.
     """
-    opening = f"<!-- {section.name} -->\n"
-    closing = f"<!-- /{section.name} -->"
+    say = section.pages[told or page.name]
+    lines = "".join(f"- {line}\n" for line in say(tables))
+    put_between(page, section.name, lines)
+    return lines
+
+
+def put_between(page: Path, name: str, lines: str) -> None:
+    """Replace what stands in a page between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+
+    Args:
+        page: The document.
+        name: Of the marks, each on a line of its own.
+        lines: Whole lines.
+
+    Raises:
+        UserError: If the marks are not there.
+    """
+    opening = f"<!-- {name} -->\n"
+    closing = f"<!-- /{name} -->"
     text = page.read_text(encoding="utf-8")
     before, found_opening, rest = text.partition(opening)
     _, found_closing, after = rest.partition(closing)
@@ -315,7 +332,4 @@ def write_findings(section: Section, tables: Tables, page: Path, told: str = "")
             f"'{page}' has no place for the findings: "
             f"put {opening.strip()} and {closing} on two lines"
         )
-    say = section.pages[told or page.name]
-    lines = "".join(f"- {line}\n" for line in say(tables))
     page.write_text(before + opening + lines + closing + after, encoding="utf-8")
-    return lines

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import Settings
+from kdnb.core.settings import DIFFICULTY, Settings
 from kdnb.data import phantoms
 from kdnb.data.dataset import load
 from kdnb.data.decode import decode
@@ -42,7 +42,7 @@ def test_phantoms(tmp_path):
     assert found.classes == phantoms.classes("brain") and found.name == "phantom_brain"
     assert found.pixels.shape == (48, 32, 32, 3) and found.pixels.dtype == np.uint8
     assert found.masks.shape == (48, 32, 32) and found.masks.dtype == bool
-    plan = phantoms.PhantomPlan("brain", 24, 2, 0, difficulty=0.5)
+    plan = phantoms.PhantomPlan("brain", 24, 2, 0, difficulty=DIFFICULTY)
     image, mask, *_ = phantoms.render(plan, found.table["image_id"][7], 32)
     np.testing.assert_array_equal(found.pixels[7], image)
     np.testing.assert_array_equal(found.masks[7], mask)
@@ -61,7 +61,7 @@ def test_phantoms(tmp_path):
 def test_phantoms_with_a_planted_trap_are_data_sets_of_their_own(tmp_path, ending, planted):
     chosen = settings(tmp_path, dataset=f"phantom_fundus{ending}")
     plan, found = phantom_plan(chosen), load(chosen)
-    assert plan == phantoms.PhantomPlan("fundus", 24, 2, 0, difficulty=0.5, **planted)
+    assert plan == phantoms.PhantomPlan("fundus", 24, 2, 0, difficulty=DIFFICULTY, **planted)
     assert found.classes == phantoms.classes("fundus")
     np.testing.assert_array_equal(
         found.pixels[5], phantoms.render(plan, found.table["image_id"][5], 32).image

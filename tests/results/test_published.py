@@ -9,11 +9,13 @@ import re
 import shutil
 
 import nbformat
+import pandas as pd
 import pytest
 
 from kdnb.core.runs import read_json, write_json
 from kdnb.core.settings import project_root
 from kdnb.results.build import RESULTS, SECTIONS, build_tables, published
+from kdnb.results.draws import draws_lines
 
 ROOT = project_root()
 # the folders of figures/ of which there is a record
@@ -75,12 +77,18 @@ def prose():
     """README and docs without code, notebooks' text without formulas: (name, text)."""
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         text = path.read_text()
-        for name in SECTIONS:
+        for name in (*SECTIONS, "difficulty"):
             text = re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", "", text, flags=re.DOTALL)
         yield path.name, text
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         yield path.stem, "\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+def test_the_page_tells_the_draws_that_are_published():
+    table = pd.read_csv(ROOT / "figures" / "difficulty" / "seeds.csv")
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert f"<!-- difficulty -->\n{draws_lines(table)}<!-- /difficulty -->" in page
 
 
 @pytest.mark.parametrize(
