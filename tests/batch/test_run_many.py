@@ -73,6 +73,7 @@ def test_serial_runs_in_order_and_isolates_failures(specs, folder, capsys):
     assert run_many(runs) == [] and [x for x, _ in started(folder)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_sweep(specs):
     runs = specs('[zip]\nx = [1, 2, 3]\nfail = ["", "full", ""]')
     with pytest.raises(UserError, match="is full"):

@@ -352,6 +352,7 @@ def test_committed_figures_are_listed():
     ]
 
 
+@pytest.mark.slow
 def test_charts_of_layers_say_their_numbers(study):
     reading = analyse_layers(study)
     charts = {

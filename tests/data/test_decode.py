@@ -67,6 +67,7 @@ def test_exif_rotation(turn, transpose):
     np.testing.assert_array_equal(pixels, decode(encoded(upright, "PNG"), [32])[0][0])
 
 
+@pytest.mark.slow
 def test_reduced_decoding_of_a_large_jpeg_looks_the_same():
     large = photo(4096, 3072)
     [pixels], width, height = decode(encoded(large, "JPEG", quality=95), [32])

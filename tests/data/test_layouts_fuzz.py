@@ -250,6 +250,7 @@ def lists(draw):
     return text.getvalue(), truth, odd
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(lists(), st.sampled_from(["utf-8", "utf-8-sig"]))
 def test_a_csv_is_read_rightly_or_refused_in_one_line(made, encoding):

@@ -88,6 +88,7 @@ def test_alpha_one_leaves_labels_alone_and_attention_has_no_temperature(study):
         train_grid(chosen, study.image_set, study.teacher, study.device)
 
 
+@pytest.mark.slow
 def test_controls_stand_beside_teacher_and_labels(study):
     change = {"controls": ["shuffled", "random"], "student_epochs": 1}
     runs = train_controls(study.settings.model_copy(update=change), study.image_set, study.device)

@@ -67,11 +67,13 @@ def test_effects_equal_full_forwards_student(student, images, tap):
     assert_effects_equal_full_forwards(student, images, tap, [0, 3, 7])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tap", ["transition2", "final"])
 def test_effects_equal_full_forwards_teacher(images, tap):
     assert_effects_equal_full_forwards(make_teacher(4), images, tap, [0, 300])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tap", ["conv4", "conv8"])
 def test_effects_equal_full_forwards_as_coded(images, tap):
     """Its residual pair is added by a function: no chain before it, one after it."""

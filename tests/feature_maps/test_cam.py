@@ -62,6 +62,7 @@ def test_eigen_cam_equals_pytorch_grad_cam_but_for_the_sign_of_the_axis(model):
             assert error <= 1e-5 * theirs.abs().max() + 1e-9
 
 
+@pytest.mark.slow
 def test_equals_captum_at_every_tap(model):
     found = {method: cams(model, IMAGES, TARGETS, method) for method in CAMS}
     for name, module in modules_at(model).items():

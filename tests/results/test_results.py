@@ -609,6 +609,7 @@ def test_answers_are_those_of_the_models(study):
     assert rows["kdnb"].nunique() == 1
 
 
+@pytest.mark.slow
 def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study):
     untaught = Study(study.settings.model_copy(update={"control": "random"}))
     untaught.train("teacher")

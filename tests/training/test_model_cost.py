@@ -22,7 +22,7 @@ def test_student_macs_equal_the_closed_form_exactly(size):
     assert macs(FiveConv(4), size) == closed_form_macs(FiveConv(4), size) == by_hand(size)
 
 
-@pytest.mark.parametrize("size", [64, 224])
+@pytest.mark.parametrize("size", [64, pytest.param(224, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [*TEACHERS, LITE0, *STUDENTS])
 def test_two_counters_agree_on_every_model(name, size):
     with torch.device("meta"):

@@ -123,6 +123,7 @@ def test_metrics_know_which_scores_are_good():
     assert {METRICS[metric].good for metric in AGAINST} == {"large"}, "margins count upwards"
 
 
+@pytest.mark.slow
 def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
     images = np.random.default_rng(0).normal(size=100)  # some are easy for every map
     lead = dict.fromkeys(BASELINES, 0.0) | {"centre": 0.3}
