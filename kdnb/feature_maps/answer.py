@@ -57,7 +57,10 @@ def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None) -> str:
     last = switch["Grad-CAM"].iloc[-1]
     said = "The average map is the same for every class"
     if not np.isnan(last):
-        said += f", where Grad-CAM's at the last layer correlate by {probability(last)}"
+        said += (
+            ", where Grad-CAM's maps of two classes differ (at the last layer their correlation "
+            f"is {probability(last)})"
+        )
     said += ": it shows where a layer is active, not why."
     if inside is None or inside["average map"].isna().all():
         return said

@@ -62,8 +62,8 @@ def told_at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         ratio = tables["e_explanations"].set_index("method").loc["shap_gradient"]
         value, low, high = (times(number) for number in interval_of(ratio, "ratio"))
         told.append(
-            "**Is it cheaper to explain?** Yes. The same explanation (Gradient SHAP) takes the "
-            f"teacher {value} [{low}, {high}] times as long."
+            "**Is it cheaper to explain?** Yes. The same explanation (Gradient SHAP) takes "
+            f"DenseNet121, the paper's teacher, {value} [{low}, {high}] times as long."
         )
     return told
 

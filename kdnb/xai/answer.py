@@ -7,7 +7,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from kdnb.core.method_names import graded_name
-from kdnb.core.number_text import percent
 from kdnb.core.settings import project_root
 from kdnb.core.statistics import FEW, Interval
 from kdnb.core.tables import read_table, with_intervals
@@ -163,11 +162,11 @@ def cheat_sentence(marked: pd.DataFrame) -> str:
         return f"None of {len(marked)} explanations is shown to reveal the student that cheats."
     best = revealing["difference"].idxmax()
     row = revealing.loc[best]
-    ends = f"[{percent(row['low'])}, {percent(row['high'])}]"
+    points = Interval(100 * row[name] for name in ("difference", "low", "high"))
     return (
         f"{len(revealing)} of {len(marked)} explanations reveal the student that cheats, "
-        f"{graded_name(best)} most clearly: {percent(row['difference'])} {ends} more of it lies "
-        "on the tag than with the honest student."
+        f"{graded_name(best)} most clearly: with the honest student {points:.0f} points less of it "
+        "lie on the tag."
     )
 
 

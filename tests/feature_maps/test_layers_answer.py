@@ -35,7 +35,7 @@ def test_no_layer_and_no_interval_are_said():
 
 def test_the_map_is_said_to_be_blind_to_the_class():
     switch = pd.DataFrame({"Grad-CAM": [0.5, -0.2]}, index=["conv1", "conv2"])
-    assert "Grad-CAM's at the last layer correlate by -0.20" in map_answer(switch, None)
+    assert "at the last layer their correlation is -0.20" in map_answer(switch, None)
     inside = pd.DataFrame(
         {"average map": [0.2, 0.1], "the mask's share": [0.03, 0.03]}, index=["conv1", "conv2"]
     )

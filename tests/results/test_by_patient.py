@@ -207,7 +207,7 @@ def test_a_sentence_says_where_average_maps_look(record):
     with_maps = graded(record, shares, tap="conv5")
     tables = {"maps": tumour_maps(with_maps), "planned": planned(with_maps)}
     average, shap = patient_findings(tables)
-    assert "show why?** No." in average
+    assert "show why?** No: at layer 5 they find the tumour less often" in average
     assert "find the tumour?** Yes." in shap
 
 
