@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
 from kdnb.core.method_names import method_name
 from kdnb.core.number_text import percent
 from kdnb.core.statistics import Interval
+from kdnb.results.plain_words import joined
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
 __all__ = ["patient_findings", "patients_at_once"]
@@ -122,9 +123,9 @@ def _show_why(tables: Mapping[str, pd.DataFrame]) -> str:
     ]
     return (
         f"**Do its average maps show why?** {_maps_verdict(margins)} The map of layer "
-        f"{_listed([layer.removeprefix('conv') for layer in margins])} is brightest inside the "
-        f"tumour in {_listed(shares)} of the images. Always pointing where such tumours usually "
-        f"lie hits {percent(_peaks(tables, MEAN_MASK, INPUT))}. The difference: {_listed(told)}"
+        f"{joined([layer.removeprefix('conv') for layer in margins])} is brightest inside the "
+        f"tumour in {joined(shares)} of the images. Always pointing where such tumours usually "
+        f"lie hits {percent(_peaks(tables, MEAN_MASK, INPUT))}. The difference: {joined(told)}"
         f"{_seeds(next(iter(margins.values())))}."
     )
 
@@ -147,16 +148,10 @@ def _maps_verdict(margins: Mapping[str, Mapping[str, object]]) -> str:
     worse = [layer.removeprefix("conv") for layer in found if found[layer]["difference"] < 0]
     better = [layer.removeprefix("conv") for layer in found if found[layer]["difference"] > 0]
     if better:
-        return f"They find the tumour more often than a blind guess at layer {_listed(better)}."
+        return f"They find the tumour more often than a blind guess at layer {joined(better)}."
     if worse:
-        return f"No: at layer {_listed(worse)} they find the tumour less often than a blind guess."
+        return f"No: at layer {joined(worse)} they find the tumour less often than a blind guess."
     return "It is not shown."
-
-
-def _listed(words: Sequence[str]) -> str:
-    """Words as one list: "a, b and c"."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _finds(tables: Mapping[str, pd.DataFrame]) -> str:

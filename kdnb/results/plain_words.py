@@ -17,7 +17,7 @@ from kdnb.core.statistics import unpaired_difference
 from kdnb.results.findings import BRAIN, CONTROLS, LEAKY, NAMES, WHOLE, distilled, interval_of
 from kdnb.xai.baselines import BASELINES
 
-__all__ = ["PlainFinding", "findings_html", "plain_findings", "told_at_once", "verdict"]
+__all__ = ["PlainFinding", "findings_html", "joined", "plain_findings", "told_at_once", "verdict"]
 
 COLUMNS = ["value", "low", "high", "seeds"]
 MEMORY_SEEDS = 0  # memory is counted, not trained
@@ -115,10 +115,15 @@ def _names(rows: pd.DataFrame) -> str:
     >>> _names(pd.DataFrame({"value": [0.1, -0.02, 0.3]}, index=["brain", "eye", "lung"]))
     'brain (+0.100), eye (-0.020) and lung (+0.300)'
     """
-    return _joined([f"{name} ({value:+z.3f})" for name, value in rows["value"].items()])
+    return joined([f"{name} ({value:+z.3f})" for name, value in rows["value"].items()])
 
 
-def _joined(words: Sequence[str]) -> str:
+def joined(words: Sequence[str]) -> str:
+    """Words as a list in a sentence.
+
+    >>> joined(["1", "3", "5"]), joined(["1"])
+    ('1, 3 and 5', '1')
+    """
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -220,8 +225,8 @@ def _paper(table: pd.DataFrame) -> PlainFinding | None:
     for column in ("accuracy", "accuracy_low", "accuracy_high"):
         minus[column] = rows[column] - rows["paper"]
     differences = _differences(minus, "accuracy")
-    size = _joined([f"{size}" for size in sorted(rows["size_px"].unique())])
-    epochs = _joined([f"{epochs}" for epochs in sorted(rows["epochs"].unique())])
+    size = joined([f"{size}" for size in sorted(rows["size_px"].unique())])
+    epochs = joined([f"{epochs}" for epochs in sorted(rows["epochs"].unique())])
     return PlainFinding(
         question="Is it as accurate as the paper says?",
         answer=_sentences(differences, "It is more accurate", "It is less accurate")
@@ -238,7 +243,7 @@ def _passed(table: pd.DataFrame) -> PlainFinding | None:
     passed = rows.loc[rows["names what matters"] == 1, "explanation"]
     said = "none does"
     if len(passed):
-        said = _joined([graded_name(name) for name in passed])
+        said = joined([graded_name(name) for name in passed])
     return PlainFinding(
         question="Which explanations of the student beat maps that explain nothing?",
         answer=f"On brain, of {len(rows)} explanations: {said}.",
@@ -265,7 +270,7 @@ def _cheat(table: pd.DataFrame) -> PlainFinding | None:
     if rows.empty:
         return None
     revealing = rows.loc[rows["reveals"] == 1, "explanation"]
-    names = f": {_joined([graded_name(name) for name in revealing])}" if len(revealing) else ""
+    names = f": {joined([graded_name(name) for name in revealing])}" if len(revealing) else ""
     return PlainFinding(
         question="Would an explanation reveal a student that cheats?",
         answer=f"{len(revealing)} of {len(rows)} explanations do{names}.",

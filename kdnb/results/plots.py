@@ -61,7 +61,7 @@ SPREAD_ROWS = (
     ("brightness", 0),
     ("random", 0),
 )
-BASELINES = {  # what sees no network -> what a reader sees
+GUESSES = {  # what sees no network -> what a reader sees
     "mean training mask": "the usual place of such tumours",
     "centre": "the image's centre",
     "brightness": "the image's brightness",
@@ -171,7 +171,7 @@ def energy_spread(table: pd.DataFrame) -> Picture:
     said = []
     for place, (explanation, layer) in enumerate(rows):
         marks = _of_row(table, explanation, layer)
-        if explanation in BASELINES:
+        if explanation in GUESSES:
             marks = marks.head(1)  # it is the same for every model
         for mark in marks.itertuples():
             said.append(_draw_spread(axes, place, mark, _spread_name(explanation, layer)))
@@ -194,8 +194,8 @@ def _of_row(table: pd.DataFrame, explanation: str, layer: int) -> pd.DataFrame:
 
 def _spread_name(explanation: str, layer: int) -> str:
     """What a row of the figure is called."""
-    if explanation in BASELINES:
-        return BASELINES[explanation]
+    if explanation in GUESSES:
+        return GUESSES[explanation]
     return method_name(explanation, f"layer {layer}" if layer else "")
 
 
@@ -204,7 +204,7 @@ def _draw_spread(axes: plt.Axes, place: int, mark: Any, name: str) -> str:
     shape, colour = "o", "#777777"
     model = "no network"
     shift = 0.0
-    if mark.explanation not in BASELINES:
+    if mark.explanation not in GUESSES:
         model = mark.model
         shape, colour = SUMMARY_MARKS[model]
         shift = SPREAD_SHIFT[model]

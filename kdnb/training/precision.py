@@ -32,8 +32,8 @@ def resolve_precision(settings: Settings, device: torch.device, network: str = "
     ``"auto"`` is bfloat16 on a CUDA card that computes in it natively (compute capability 8.0 and
     later) and on a processor with instructions for it (AMX-BF16, AVX512-BF16 or Arm's BF16) that
     torch uses through oneDNN; everywhere else, and for `FASTER_IN_FLOAT32` on a processor, it is
-    float32. Equal hardware chooses equally, also
-    when it is busy. A run's schedule records what was chosen.
+    float32. Equal hardware chooses equally, also when it is busy. A run's schedule records what was
+    chosen.
 
     Args:
         settings: Their ``precision`` is one of ``"auto"``, ``"float32"`` and ``"bfloat16"``.

@@ -165,8 +165,8 @@ def cheat_sentence(marked: pd.DataFrame) -> str:
     points = Interval(100 * row[name] for name in ("difference", "low", "high"))
     return (
         f"{len(revealing)} of {len(marked)} explanations reveal the student that cheats, "
-        f"{graded_name(best)} most clearly: with the honest student {points:.0f} points less of it "
-        "lie on the tag."
+        f"{graded_name(best)} most clearly: {points:.0f} points more of it lie on the tag than "
+        "with the honest student."
     )
 
 

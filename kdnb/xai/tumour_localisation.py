@@ -28,7 +28,7 @@ from kdnb.feature_maps.maps import average_map, to_size
 from kdnb.training.taps import gradients_at_taps
 from kdnb.xai.attribution import Context
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import TEACHER, is_quick_look, model_of
+from kdnb.xai.evaluation import COSTLY, TEACHER, is_quick_look, model_of
 from kdnb.xai.localisation import LOCALISATION, energy_in_mask
 from kdnb.xai.methods import explain
 
@@ -56,7 +56,6 @@ LAYER_MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # activations, gr
     "class evidence": evidence,
 }
 COMPARED = ("average map", "HiResCAM", "LayerCAM")  # of them, in the figure and the sentence
-COSTLY = ("integrated gradients", "SHAP gradient", "SHAP deep", "SHAP partition", "occlusion")
 BEST = "best possible"  # the mask itself, as coarse as the layer's maps
 MEAN_MASK = "mean training mask"
 BRIGHTNESS = "brightness"

@@ -68,7 +68,7 @@ def test_the_cheat_is_revealed_or_not():
     )
     said = cheat_sentence(marked)
     assert said.startswith("1 of 2 explanations reveal")
-    assert "Deep SHAP most clearly: with the honest student 40 [30, 50] points less" in said
+    assert "Deep SHAP most clearly: 40 [30, 50] points more" in said
     assert cheat_sentence(marked.assign(reveals=0.0)).startswith("None of 2")
 
 
