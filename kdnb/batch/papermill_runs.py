@@ -19,7 +19,7 @@ from traitlets.config import Config
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import code_cells, load_json, source_of
 from kdnb.core.progress import MARK, say
-from kdnb.core.runs import Run, digest, find_run, get_or_make
+from kdnb.core.runs import Run, digest, find_run, get_or_make, run_of
 
 __all__ = [
     "ProgressStream",
@@ -27,6 +27,7 @@ __all__ = [
     "execute",
     "find_notebook",
     "load_papermill",
+    "planned_notebook",
     "run_notebook",
 ]
 
@@ -204,6 +205,13 @@ def find_notebook(
 ) -> Run | None:
     """The finished run that `run_notebook` would find, or None; nothing is executed."""
     return find_run("notebook", _spec(notebook, parameters), root=root, upstream=upstream)
+
+
+def planned_notebook(
+    notebook: Path, parameters: Mapping[str, Any], root: Path, upstream: list[str]
+) -> Run:
+    """The run that `run_notebook` would find or make, whether it is there or not."""
+    return run_of("notebook", _spec(notebook, parameters), root=root, upstream=upstream)
 
 
 def _spec(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

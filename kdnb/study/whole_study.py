@@ -1,16 +1,21 @@
-"""The whole study: all notebooks in order, through papermill (``kdnb study``)."""
+"""The whole study: all notebooks, through papermill (``kdnb study``).
+
+A notebook waits for those that it builds on; two that build on the same ones run side by side.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kdnb.batch.estimates import notebook_estimate, spoken
+from kdnb.batch.estimates import spoken
 from kdnb.batch.papermill_runs import find_notebook, run_notebook
+from kdnb.batch.side_by_side import run_lanes
 from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.progress import say
@@ -19,6 +24,10 @@ from kdnb.core.results_folder import Results
 from kdnb.core.run_list import checked_label
 from kdnb.core.runs import Run, atomic_path, write_json
 from kdnb.core.settings import Settings
+from kdnb.study.steps import Step, Wave, estimate, study_waves
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["run_notebooks"]
 
@@ -28,7 +37,7 @@ COMMON = ("dataset", "data", "split", "profile", "seed")
 def run_notebooks(
     settings: Settings, explicit: Mapping[str, Any], label: str = ""
 ) -> tuple[Path, Any]:
-    """Run all notebooks in order into one results folder; what is done already is reused.
+    """Run all notebooks into one results folder; what is done already is reused.
 
     Args:
         settings: Of the study.
@@ -54,23 +63,25 @@ def run_notebooks(
         f"split '{settings.split}'"
     )
     say(f"{study.certainty}{': too little to tell models apart' if study.has_too_few else ''}")
-    values = _parameters(settings, explicit)
-    token = _token(results.folder)
-    done: list[Run] = []
-    for number, notebook in enumerate(notebooks()):
-        chosen = _declared(notebook, values)
-        upstream = [image_set.hash, token, *(run.id for run in done)]
-        if find_notebook(notebook, chosen, settings.runs, upstream) is None:
-            say(_what_comes(number, values, settings.runs))
-        try:
-            run = run_notebook(notebook, chosen, settings.runs, upstream, results.folder.name)
-        except UserError as error:
-            raise UserError(f"{error}{_so_far(results)}") from error
-        done.append(run)
-        place = f"{number + 1} of {len(notebooks())}"
-        say(f"{place}  {notebook.stem}: {'reused' if run.reused else spoken(run.seconds)}")
-    for run, notebook in zip(done, notebooks(), strict=True):
-        shutil.copy(run.path(notebook.name), results.folder)
+    source = [image_set.hash, _token(results.folder)]
+    waves = study_waves(_parameters(settings, explicit), settings.runs, source, results.folder.name)
+    side_by_side = _has_room_for_two(study.device)
+    done: list[tuple[Step, Run]] = []
+
+    def begun(step: Step) -> None:
+        say(f"{step.name}: {estimate(step, waves, side_by_side)}")
+
+    def ended(step: Step, run: Run) -> None:
+        done.append((step, run))
+        say(f"{step.name}: {'reused' if run.reused else spoken(run.seconds)}")
+
+    try:
+        for wave in waves:
+            _make_wave(wave, side_by_side, begun, ended)
+    except UserError as error:
+        raise UserError(f"{error}{_so_far(results)}") from error
+    for step, run in done:
+        shutil.copy(run.path(step.notebook.name), results.folder)
     return results.folder / "report.html", results.load("07_summary")
 
 
@@ -90,28 +101,39 @@ def _labelled(results: Results, label: str) -> Results:
     return replace(results, folder=folder)
 
 
-def _declared(notebook: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of some parameters those that a notebook declares."""
-    declared = parameters_of(notebook)
-    return {name: value for name, value in values.items() if name in declared}
+def _has_room_for_two(device: torch.device) -> bool:
+    """Whether two notebooks run side by side: on several cores, and not where they share a GPU."""
+    return device.type == "cpu" and (os.cpu_count() or 1) > 1
 
 
-def _what_comes(number: int, values: Mapping[str, Any], root: Path) -> str:
-    """Before a notebook: which of how many, how long it and the rest may take, and what is next."""
-    every = notebooks()
-    estimates = []
-    for notebook in every[number:]:
-        estimates.append(notebook_estimate(notebook.stem, _declared(notebook, values), root))
-    said = f"{number + 1} of {len(every)}  {every[number].stem}: "
-    if estimates[0] is None:
-        said += "no past run on this machine to estimate from"
-    elif None in estimates:
-        said += f"about {spoken(estimates[0].seconds)} (median of past runs here)"
-    else:
-        left = sum(estimate.seconds for estimate in estimates)
-        said += f"about {spoken(estimates[0].seconds)}, all that is left {spoken(left)}"
-        said += " (median of past runs here)"
-    return said + (f"; next {every[number + 1].stem}" if len(estimates) > 1 else "; the last one")
+def _execute(step: Step) -> Run:
+    """Make a step's run, or find it; in a process of its own where others run beside it."""
+    return run_notebook(step.notebook, step.parameters, step.root, step.upstream, step.results)
+
+
+def _make_wave(
+    wave: Wave,
+    side_by_side: bool,
+    begun: Callable[[Step], None],
+    ended: Callable[[Step, Run], None],
+) -> None:
+    """Find the steps of a wave that are done, and make the others."""
+    waiting = []
+    for lane in wave:
+        left = []
+        for step in lane:
+            run = find_notebook(step.notebook, step.parameters, step.root, step.upstream)
+            if run is None:
+                left.append(step)
+            else:
+                ended(step, run)
+        if left:
+            waiting.append(left)
+    if not waiting:
+        return
+    if not side_by_side:
+        waiting = [[step for lane in waiting for step in lane]]
+    run_lanes(waiting, _execute, before=begun, after=ended)
 
 
 def _require_taken(explicit: Mapping[str, Any]) -> None:

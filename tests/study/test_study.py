@@ -233,6 +233,7 @@ def test_a_study_that_fails_leaves_a_report_of_what_is_done(settings, tmp_path, 
             raise UserError("it failed")
 
     monkeypatch.setattr(whole, "run_notebook", run)
+    monkeypatch.setattr(whole, "_has_room_for_two", lambda device: False)
     with pytest.raises(UserError, match="^it failed$"):
         whole.run_notebooks(chosen, {})
     results.table("01_audit", pd.DataFrame({"a": [1]}))

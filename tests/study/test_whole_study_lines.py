@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from kdnb.batch.papermill_runs import _spec
 from kdnb.core.notebook_files import notebooks
-from kdnb.core.runs import get_or_make
-from kdnb.study import whole_study
+from kdnb.core.runs import Run, get_or_make
+from kdnb.study import steps, whole_study
 from kdnb.study.closing import closing_lines
+from kdnb.study.steps import study_waves
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def quick(study, monkeypatch):
         )
 
     monkeypatch.setattr(whole_study, "run_notebook", run_notebook)
+    monkeypatch.setattr(whole_study, "_has_room_for_two", lambda device: False)
     return study.settings
 
 
@@ -59,3 +62,24 @@ def test_a_study_ends_with_what_to_do_with_its_student(study):
     assert f"  kdnb explain IMAGE {where}" in lines
     assert f"  kdnb export student.onnx {where}" in lines
     assert "an accuracy is known to ± " in lines[0]
+
+
+def test_a_notebook_waits_for_what_it_builds_on_and_for_nothing_else(tmp_path):
+    waves = study_waves({"seed": 0}, tmp_path, ["data"], "study")
+    found = {step.notebook.name[:2]: step for wave in waves for lane in wave for step in lane}
+    assert list(found) == sorted(found) and len(found) == len(notebooks())
+    ids = {number: step.run.id for number, step in found.items()}
+    assert found["02"].upstream == ["data"], "02 does not wait for 01"
+    assert ids["04"] not in found["05"].upstream, "04 and 05 run side by side"
+    assert found["06"].upstream == ["data", *(ids[f"0{number}"] for number in range(6))]
+    alone = [len(lane) for wave in waves if len(wave) == 1 for lane in wave]
+    assert alone == [1, 1, 1], "03, 06 and 07 have the machine for themselves"
+
+
+def test_a_notebook_of_another_number_comes_last(tmp_path, monkeypatch):
+    own = Path("08_mine.ipynb")
+    monkeypatch.setattr(steps, "notebooks", lambda: [*notebooks(), own])
+    monkeypatch.setattr(steps, "parameters_of", lambda notebook: {})
+    monkeypatch.setattr(steps, "planned_notebook", lambda *_: Run("notebook", "0", tmp_path))
+    *_, last = study_waves({}, tmp_path, [], "study")
+    assert [step.notebook for lane in last for step in lane] == [own]
