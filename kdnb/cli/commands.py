@@ -48,7 +48,7 @@ def study(
     label: Label = "",
     set_: Sets = None,
 ) -> None:
-    """Run all notebooks in order and write the report; what is done already is reused."""
+    """Run all notebooks and write the report; what is done already is reused."""
     start = time.perf_counter()
     values = study_values(dataset, data, profile, seed, split, runs_dir)
     sets = _parse_sets(set_)
