@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import TypeVar
@@ -23,7 +24,8 @@ def run_lanes(
 ) -> None:
     """Call a function with every item of some lanes: lanes side by side, a lane's items in order.
 
-    One lane alone is worked off in this process. Ctrl-C ends all of them.
+    One lane alone is worked off in this process. Several share the cores: unless
+    ``OMP_NUM_THREADS`` says otherwise, each has its part of them. Ctrl-C ends all lanes.
 
     Args:
         lanes: What to call the function with; for more than one lane it can be pickled.
@@ -40,27 +42,44 @@ def run_lanes(
             after(item, call(item))
         return
     running: dict[Future[Result], list[Item]] = {}  # a call, and its lane from its item on
-    with ProcessPoolExecutor(
-        len(lanes), multiprocessing.get_context("spawn"), initializer=_share_cores
-    ) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    share = max(1, (os.cpu_count() or 1) // len(lanes))
+    with ProcessPoolExecutor(len(lanes), spawn, initializer=_prepare, initargs=(share,)) as pool:
 
         def begin(lane: list[Item]) -> None:
             before(lane[0])
             running[pool.submit(_interruptible, call, lane[0])] = lane
 
-        for lane in lanes:
-            begin(list(lane))
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                item, *rest = running.pop(future)
-                after(item, future.result())
-                if rest:
-                    begin(rest)
+        try:
+            for lane in lanes:
+                begin(list(lane))
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    item, *rest = running.pop(future)
+                    after(item, future.result())
+                    if rest:
+                        begin(rest)
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.terminate()  # a terminal has told them, too; a signal to this one has not
+            raise
 
 
-def _share_cores() -> None:
-    """In a new process: threads of its kernels that wait leave their core to others."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+def _prepare(threads: int) -> None:
+    """In a new process: what it starts computes with so many threads, unless that is set already.
+
+    Two kernels that compute with all cores wait for each other's threads: a small network trained
+    at a fourth of its speed. The process ends with the one that started it, however that ended.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _interruptible(call: Callable[[Item], Result], item: Item) -> Result:

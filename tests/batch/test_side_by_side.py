@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import subprocess
+import sys
+import time
 from subprocess import check_output
 
+import psutil
 import pytest
 
 from kdnb.batch.side_by_side import run_lanes
@@ -38,3 +43,39 @@ def test_an_error_ends_the_lanes_and_is_raised():
     with pytest.raises(ValueError, match="math domain|nonnegative"):
         run_lanes([[-1, 4], [4]], math.sqrt, before=begun.append, after=lambda *_: None)
     assert begun == [-1, 4], "what stands behind the error does not begin"
+
+
+def test_lanes_share_the_cores_unless_they_are_told(monkeypatch):
+    ask = ["sh", "-c", "echo $OMP_NUM_THREADS"]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    said = []
+    run_lanes([[ask], [ask]], check_output, before=print, after=lambda _, line: said.append(line))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    run_lanes([[ask], [ask]], check_output, before=print, after=lambda _, line: said.append(line))
+    assert said == [b"4\n", b"4\n", b"3\n", b"3\n"]
+
+
+SLEEPERS = """
+import time
+from kdnb.batch.side_by_side import run_lanes
+if __name__ == "__main__":
+    run_lanes([[60], [60]], time.sleep, before=lambda _: print(flush=True), after=lambda *_: None)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_a_study_that_was_stopped(tmp_path, how):
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    study = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    study.stdout.readline()
+    study.stdout.readline()  # both lanes have begun
+    time.sleep(1)
+    started = psutil.Process(study.pid).children(recursive=True)
+    study.send_signal(how)
+    study.wait(20)
+    _, left = psutil.wait_procs(started, timeout=20)
+    assert started and not left
