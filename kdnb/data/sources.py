@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -204,7 +205,13 @@ def phantom_source(plan: phantoms.PhantomPlan) -> Source:
     table = phantoms.table(plan)
     table = table.assign(path=table["image_id"])
     row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
-    draw = cache(lambda size: phantoms.render_all(plan, size))
+    drawn = cache(lambda size: phantoms.render_all(plan, size))
+    drawing = threading.Lock()  # or every thread that reads would draw them all
+
+    def draw(size: int) -> tuple[np.ndarray, np.ndarray]:
+        with drawing:
+            return drawn(size)
+
     fields = table.reindex(columns=Entry._fields, fill_value="")  # masks are drawn with the images
     entries = [Entry._make(values) for values in fields.itertuples(index=False)]
 

@@ -3,8 +3,10 @@
 import io
 import struct
 import sys
+import time
 import types
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -12,7 +14,7 @@ from PIL import Image
 from kdnb.core.errors import UserError
 from kdnb.core.runs import digest
 from kdnb.core.settings import Settings
-from kdnb.data import sources
+from kdnb.data import phantoms, sources
 from kdnb.data.class_folders import Entry, entries_digest
 from kdnb.data.registry import download, open_source, registered
 from kdnb.data.sources import digest_of_stats, file_hash
@@ -503,3 +505,19 @@ def test_reasons_are_short(tmp_path):
     with pytest.raises(ValueError, match="cannot be unpacked .File name in directory") as caught:
         custom(path).read("a/1.jpg")
     assert len(str(caught.value)) < 300
+
+
+def test_threads_that_read_phantoms_draw_them_once(monkeypatch):
+    drawn = []
+    render_all = phantoms.render_all
+
+    def slowly(plan, size):
+        drawn.append(size)
+        time.sleep(0.05)  # time for the others to ask, too
+        return render_all(plan, size)
+
+    monkeypatch.setattr(phantoms, "render_all", slowly)
+    source = sources.phantom_source(phantoms.PhantomPlan("fundus", 24, 1, 0))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(source.read, [entry.path for entry in source.entries]))
+    assert drawn == [64]
