@@ -15,12 +15,12 @@ from kdnb.core.runs import Run
 __all__ = ["Step", "Wave", "declared", "estimate", "study_waves"]
 
 # The numbers of the notebooks in waves of lanes: the lanes of a wave run side by side, a lane's
-# notebooks in order, and a wave begins when the one before has ended. 02 trains the teacher. The
-# student is trained by 03 or 05, whichever comes first; the other waits for it. 06 measures times,
-# so that nothing runs beside it.
+# notebooks in order, and a wave begins when the one before has ended; the longest lane stands last.
+# 02 trains the teacher. The student is trained by 03 or 05, whichever comes first, and the other
+# one waits for it. 06 measures times, so that nothing runs beside it.
 NUMBERS = (
-    (("00", "01"), ("02",)),
-    (("03", "04"), ("05",)),
+    (("00",), ("02",)),
+    (("01", "03", "04"), ("05",)),
     (("06",),),
     (("07",),),
 )
