@@ -24,9 +24,8 @@ def run_lanes(
 ) -> None:
     """Call a function with every item of some lanes: lanes side by side, a lane's items in order.
 
-    One lane alone is worked off in this process. Of several the last one, which should be the
-    longest, computes with all cores, and the others with their share; ``OMP_NUM_THREADS`` in the
-    environment decides for all of them. Ctrl-C ends all lanes.
+    One lane alone is worked off in this process. Several share the cores: unless
+    ``OMP_NUM_THREADS`` says otherwise, each computes with its part of them. Ctrl-C ends all lanes.
 
     Args:
         lanes: What to call the function with; for more than one lane it can be pickled.
@@ -42,33 +41,37 @@ def run_lanes(
             before(item)
             after(item, call(item))
         return
-    running: dict[Future[Result], tuple[list[Item], int]] = {}  # a call → its lane, and threads
+    running: dict[Future[Result], list[Item]] = {}  # a call, and its lane from its item on
     spawn = multiprocessing.get_context("spawn")
-    cores = os.cpu_count() or 1
-    share = max(1, cores // len(lanes))
-    with ProcessPoolExecutor(len(lanes), spawn, initializer=_watch_parent) as pool:
+    share = max(1, (os.cpu_count() or 1) // len(lanes))
+    with ProcessPoolExecutor(len(lanes), spawn, initializer=_prepare, initargs=(share,)) as pool:
 
-        def begin(lane: list[Item], threads: int) -> None:
+        def begin(lane: list[Item]) -> None:
             before(lane[0])
-            running[pool.submit(_call, call, lane[0], threads)] = (lane, threads)
+            running[pool.submit(_interruptible, call, lane[0])] = lane
 
         try:
-            for number, lane in enumerate(lanes, start=1):
-                begin(list(lane), cores if number == len(lanes) else share)
+            for lane in lanes:
+                begin(list(lane))
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    (item, *rest), threads = running.pop(future)
+                    item, *rest = running.pop(future)
                     after(item, future.result())
                     if rest:
-                        begin(rest, threads)
+                        begin(rest)
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():
                 process.terminate()  # a terminal has told them, too; a signal to this one has not
             raise
 
 
-def _watch_parent() -> None:
-    """In a new process: it ends with the one that started it, however that ended."""
+def _prepare(threads: int) -> None:
+    """In a new process: what it starts computes with so many threads, unless that is set already.
+
+    Two kernels that compute with all cores wait for each other's threads: a small network trained
+    at a fourth of its speed. The process ends with the one that started it, however that ended.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -79,19 +82,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _call(call: Callable[[Item], Result], item: Item, threads: int) -> Result:
-    """In another process: the call; Ctrl-C ends the process in silence, for the first one tells.
-
-    What the call starts computes with so many threads. One that waits for others leaves its core:
-    two kernels whose threads wait for each other's train at a fourth of their speed.
-    """
-    variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    missing = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(missing)
+def _interruptible(call: Callable[[Item], Result], item: Item) -> Result:
+    """In another process: the call; Ctrl-C ends the process in silence, for the first one tells."""
     try:
         return call(item)
     except KeyboardInterrupt:
         os._exit(130)
-    finally:
-        for name in missing:
-            del os.environ[name]

@@ -15,12 +15,12 @@ from kdnb.core.runs import Run
 __all__ = ["Step", "Wave", "declared", "estimate", "study_waves"]
 
 # The numbers of the notebooks in waves of lanes: the lanes of a wave run side by side, a lane's
-# notebooks in order, and a wave begins when the one before has ended; the longest lane stands last.
-# 02 trains the teacher. The student is trained by 03 or 05, whichever comes first, and the other
-# one waits for it. 06 measures times, so that nothing runs beside it.
+# notebooks in order, and a wave begins when the one before has ended. 02 trains the teacher, with
+# all cores. 03 trains the student, for which 05 waits: 00 and 01 fill that time. 06 measures times,
+# so that nothing runs beside it.
 NUMBERS = (
-    (("00",), ("02",)),
-    (("01", "03", "04"), ("05",)),
+    (("02",),),
+    (("03", "04"), ("00", "01", "05")),
     (("06",),),
     (("07",),),
 )
@@ -61,10 +61,11 @@ def study_waves(
         source: Ids (or hashes) of what the whole study is computed from.
         results: Name of the study's folder.
     """
-    every = notebooks()
+    files_in_waves = _files_in_waves(notebooks())
+    in_order = [notebook for wave in files_in_waves for lane in wave for notebook in lane]
     waves = []
     earlier = list(source)
-    for lanes in _files_in_waves(every):
+    for lanes in files_in_waves:
         wave = []
         for files in lanes:
             lane: list[Step] = []
@@ -72,7 +73,7 @@ def study_waves(
                 parameters = declared(notebook, values)
                 upstream = earlier + [step.run.id for step in lane]
                 step = Step(
-                    place=f"{every.index(notebook) + 1} of {len(every)}",
+                    place=f"{in_order.index(notebook) + 1} of {len(in_order)}",
                     notebook=notebook,
                     parameters=parameters,
                     root=root,
@@ -116,9 +117,9 @@ def estimate(step: Step, waves: Sequence[Wave], side_by_side: bool) -> str:
         if left is not None:
             said += f", all that is left {spoken(left)}"
         said += " (median of past runs here)"
-    every = notebooks()
-    later = every[every.index(step.notebook) + 1 :]
-    return said + (f"; next {later[0].stem}" if later else "; the last one")
+    in_order = [other for wave in waves for lane in wave for other in lane]
+    later = in_order[in_order.index(step) + 1 :]
+    return said + (f"; next {later[0].notebook.stem}" if later else "; the last one")
 
 
 def _past_seconds(step: Step) -> float | None:

@@ -229,7 +229,7 @@ def test_a_study_that_fails_leaves_a_report_of_what_is_done(settings, tmp_path, 
     results = Study(chosen).results
 
     def run(notebook, *_):
-        if notebook.stem == "00_start_here":
+        if notebook.stem == "02_teacher":
             raise UserError("it failed")
 
     monkeypatch.setattr(whole, "run_notebook", run)

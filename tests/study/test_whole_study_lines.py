@@ -42,9 +42,10 @@ def test_a_study_says_which_step_how_long_and_what_is_next(quick, capsys):
     assert "images at 32 px" in first and "an accuracy is known to ± " in certain
     count = len(notebooks())
     assert lines[0] == (
-        f"1 of {count}  00_start_here: no past run on this machine to estimate from; next 01_data"
+        f"1 of {count}  02_teacher: no past run on this machine to estimate from; "
+        "next 03_distillation"
     )
-    assert re.fullmatch(rf"1 of {count}  00_start_here: \d+ s", lines[1])
+    assert re.fullmatch(rf"1 of {count}  02_teacher: \d+ s", lines[1])
     assert lines[-2].endswith("; the last one") and len(lines) == 2 * count
 
     whole_study.run_notebooks(quick, {}, "first")
@@ -53,7 +54,7 @@ def test_a_study_says_which_step_how_long_and_what_is_next(quick, capsys):
 
     whole_study.run_notebooks(quick, {}, "second")
     told = capsys.readouterr().out
-    assert f"3 of {count}  02_teacher: about " in told and "(median of past runs here)" in told
+    assert f"1 of {count}  02_teacher: about " in told and "(median of past runs here)" in told
 
 
 def test_a_study_ends_with_what_to_do_with_its_student(study):
@@ -69,11 +70,11 @@ def test_a_notebook_waits_for_what_it_builds_on_and_for_nothing_else(tmp_path):
     found = {step.notebook.name[:2]: step for wave in waves for lane in wave for step in lane}
     assert sorted(found) == [notebook.name[:2] for notebook in notebooks()]
     ids = {number: step.run.id for number, step in found.items()}
-    assert found["02"].upstream == ["data"], "02 does not wait for 00"
+    assert found["02"].upstream == ["data"], "02 waits for no other notebook"
     assert ids["04"] not in found["05"].upstream, "05 runs beside 03 and 04"
     assert set(found["06"].upstream) == {"data", *(ids[f"0{number}"] for number in range(6))}
     alone = [len(lane) for wave in waves if len(wave) == 1 for lane in wave]
-    assert alone == [1, 1], "06 and 07 have the machine for themselves"
+    assert alone == [1, 1, 1], "02, 06 and 07 have the machine for themselves"
 
 
 def test_a_notebook_of_another_number_comes_last(tmp_path, monkeypatch):
