@@ -13,7 +13,7 @@ from tools import run_command
 __all__ = ["write_times"]
 
 HEAD = """\
-# Seconds of each notebook in a study from nothing, in order: what an earlier one made is found.
+# Seconds of each notebook in a study from nothing, where some share the cores with another one.
 # Written by `make times FOLDER=…` from papermill's record in the executed copies; not by hand.
 """
 

@@ -117,9 +117,18 @@ def estimate(step: Step, waves: Sequence[Wave], side_by_side: bool) -> str:
         if left is not None:
             said += f", all that is left {spoken(left)}"
         said += " (median of past runs here)"
-    in_order = [other for wave in waves for lane in wave for other in lane]
-    later = in_order[in_order.index(step) + 1 :]
-    return said + (f"; next {later[0].notebook.stem}" if later else "; the last one")
+    following = _following(step, waves)
+    return said + (f"; next {following.notebook.stem}" if following else "; the last one")
+
+
+def _following(step: Step, waves: Sequence[Wave]) -> Step | None:
+    """The next step of the lane, else the first one of the next wave."""
+    for wave, next_wave in zip(waves, [*waves[1:], []], strict=True):
+        for lane in wave:
+            if step in lane:
+                later = lane[lane.index(step) + 1 :] or [lane[0] for lane in next_wave]
+                return later[0] if later else None
+    return None
 
 
 def _past_seconds(step: Step) -> float | None:

@@ -47,6 +47,8 @@ def test_a_study_says_which_step_how_long_and_what_is_next(quick, capsys):
     )
     assert re.fullmatch(rf"1 of {count}  02_teacher: \d+ s", lines[1])
     assert lines[-2].endswith("; the last one") and len(lines) == 2 * count
+    of_maps = next(line for line in lines if "  04_feature_maps: " in line)
+    assert of_maps.endswith("; next 06_efficiency"), "what runs beside it is not next"
 
     whole_study.run_notebooks(quick, {}, "first")
     told = capsys.readouterr().out
