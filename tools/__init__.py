@@ -14,6 +14,10 @@ from kdnb.core.errors import UserError
 
 __all__ = ["run_command"]
 
+# nbformat loads jsonschema, which builds a grammar of international addresses for five seconds;
+# it does without where the package of the grammar is missing, and no notebook has a use for it
+sys.modules.setdefault("rfc3987_syntax", None)
+
 
 def run_command(command: Callable[..., None]) -> None:
     """Call a function as a command line; a user's mistake is one line on stderr and exit code 2.

@@ -244,6 +244,7 @@ def test_paired_difference_of_equals_is_zero_and_antisymmetric():
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000))
 def test_fidelity_equals_torch(seed):
@@ -452,6 +453,7 @@ def test_paired_test_of_widened_groups_is_less_sure():
     assert 1.5 * stats.norm.isf(widened / 2) == pytest.approx(stats.norm.isf(plain / 2), rel=0.1)
 
 
+@pytest.mark.slow
 def test_statistics_load_no_torch():
     code = "import sys, kdnb.core.statistics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

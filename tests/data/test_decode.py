@@ -76,6 +76,7 @@ def test_reduced_decoding_of_a_large_jpeg_looks_the_same():
     assert np.abs(pixels[..., :2] - whole[..., :2]).mean() < 2
 
 
+@pytest.mark.slow
 def test_the_reduced_scale_is_the_same_for_every_size(monkeypatch):
     drafted = []
 

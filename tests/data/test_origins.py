@@ -354,6 +354,7 @@ def test_by_default_the_split_is_by_patient_while_the_older_set_is_at_hand(two_s
     assert found.split == "grouped" and any("the default here" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_splits_of_the_same_sizes(two_sets):
     wanted = dataset.load(of_copies(two_sets, split="patients")).table
     for split in ("random", "grouped"):

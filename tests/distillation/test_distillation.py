@@ -269,6 +269,7 @@ def test_label_only_student_needs_no_teacher_and_temperature_changes_the_kd_stud
     assert spec["upstream"] == [study.image_set.hash] and spec["parameters"]["loss"] == "labels"
 
 
+@pytest.mark.slow
 def test_online_teacher_gives_the_same_student(study):
     online = train_student(
         study.settings, study.image_set, study.teacher, study.device, online=True

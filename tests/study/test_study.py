@@ -86,6 +86,7 @@ def test_a_fresh_study_has_names_and_trains_nothing(
     assert made(tmp_path) == [] and not (tmp_path / "reading").exists()
 
 
+@pytest.mark.slow
 def test_training_makes_once_and_others_find_it(fresh, tmp_path, request):
     early = fresh()  # asked before anything is there: what another process finishes is found later
     assert early.run_ids == []

@@ -32,6 +32,7 @@ def network(name):
     return get_model(name, num_classes=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -68,6 +69,7 @@ def test_networks_of_torchvision_and_timm_are_stepped_through(name, capsys):
         assert np.isfinite(softmax(ablated(data, 0, 0, layer, [0]))).all()
 
 
+@pytest.mark.slow
 def test_taps_classes_and_normalisation_of_ones_own():
     model = network("resnet18")
     half = (0.5, 0.5, 0.5)
