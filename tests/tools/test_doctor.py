@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from tools.doctor import SUBJECTS, TESTED, Finding, examine
+from tools.doctor import SUBJECTS, TESTED, Finding, examine, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -175,22 +175,19 @@ def test_without_browser_and_git(found, monkeypatch):
 
 @pytest.mark.slow
 def test_command_line(tmp_path):
-    """Exit code 1 on an error, 0 otherwise; one line per finding."""
-    command = [sys.executable, "-m", "tools.doctor", "--runs-dir"]
-    environment = {**os.environ, "KDNB_DATA": ""}
-
-    def doctor(runs):
-        return subprocess.run(
-            [*command, str(runs)], capture_output=True, text=True, env=environment, cwd=ROOT
-        )
-
-    good = doctor(tmp_path)
+    """Exit code 1 on an error; one line per finding."""
     (tmp_path / "file").write_text("x")
-    bad = doctor(tmp_path / "file/runs")
-    assert good.returncode == 0, good.stdout
+    command = [sys.executable, "-m", "tools.doctor", "--runs-dir", str(tmp_path / "file/runs")]
+    environment = {**os.environ, "KDNB_DATA": ""}
+    bad = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert bad.returncode == 1
     assert "error    runs" in bad.stdout
     assert "to mend: choose another one" in bad.stdout
+
+
+def test_command_without_an_error(tmp_path, capsys):
+    main(str(tmp_path))
+    assert "ok       runs" in capsys.readouterr().out
 
 
 def test_a_finding_is_one_line():

@@ -61,7 +61,7 @@ def results(folder):
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_change_nothing(context, tmp_path):
+def test_kills_at_random_moments_change_nothing(context, tmp_path):
     whole, rng, kills, resumed = tmp_path / "whole", np.random.default_rng(0), 0, 0
     whole.mkdir()
     child = context.Process(target=train, args=(whole,))
@@ -74,7 +74,7 @@ def test_twenty_kills_at_random_moments_change_nothing(context, tmp_path):
     child.join()
     seconds = time.perf_counter() - start
     weights, history = results(whole)
-    while kills < 20:
+    while kills < 10:
         folder = tmp_path / f"killed{kills}"
         folder.mkdir()
         child = context.Process(target=train, args=(folder,))
@@ -100,4 +100,4 @@ def test_twenty_kills_at_random_moments_change_nothing(context, tmp_path):
         again, told = results(folder)
         assert all(torch.equal(weights[name], again[name]) for name in weights)
         pd.testing.assert_frame_equal(history, told, check_exact=True)
-    assert resumed >= 5  # kills that fell after the first epoch
+    assert resumed >= 3  # kills that fell after the first epoch
