@@ -64,6 +64,8 @@ DRAWN_BY = (
 )
 # parameters of drawn images: on a set of real ones they do not tell runs apart
 OF_PHANTOMS = ("patients", "slices", "difficulty", "test_share")
+# parameters of what no record holds: the widths of the ladder in notebook 03
+OF_NO_RECORD = ("widths",)
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 
@@ -287,7 +289,9 @@ def _keys(runs: pd.DataFrame) -> list[str]:
 def run_key(notebook: str, parameters: Mapping[str, Any]) -> str:
     """What tells a run apart on any machine: notebook, and parameters that are not the default."""
     drawn = parameters.get("dataset", DEFAULTS["dataset"]).startswith("phantom_")
-    left_out = PLACES if drawn else (*PLACES, *OF_PHANTOMS)
+    left_out = (*PLACES, *OF_NO_RECORD)
+    if not drawn:
+        left_out += OF_PHANTOMS
     chosen = {}
     for name, value in parameters.items():
         if name not in left_out and value != DEFAULTS.get(name):

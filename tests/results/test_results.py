@@ -545,6 +545,7 @@ def test_the_difficulty_of_phantoms_does_not_tell_runs_on_real_images_apart():
         run_key("n", {"dataset": "phantom_brain", "difficulty": value}) for value in (0.1, 0.9)
     ]
     assert drawn[0] != drawn[1]
+    assert run_key("n", {"widths": [1.0]}) == run_key("n", {}), "no ladder is recorded"
 
 
 def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
