@@ -48,8 +48,8 @@ def accuracy_by_place(records: Records) -> pd.DataFrame:
 def teachers(records: Records) -> pd.DataFrame:
     """What every teacher is worth and costs on every set and split, beside the student.
 
-    Columns: place, model, accuracy with interval, memory, parameters, MACs of an image, seconds of
-    training (mean over seeds, of this machine), seeds, size_px, run.
+    Columns: place, model, accuracy with interval, memory, parameters, MACs of an image, seeds,
+    size_px, run. Seconds of training are not among them: other work stopped and shared the machine.
     """
     rows = []
     for place, one in places(records).items():
@@ -64,7 +64,6 @@ def teachers(records: Records) -> pd.DataFrame:
                     "memory": one.right(one.memory).mean(),
                     "parameters": int(trained["parameters"].iloc[0]),
                     "macs": int(trained["macs"].iloc[0]),
-                    "seconds": trained["seconds"].astype(float).mean(),
                     "seeds": len(names),
                     "size_px": one.parameters["image_size"],
                     "run": one.run,
