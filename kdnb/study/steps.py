@@ -12,7 +12,7 @@ from kdnb.batch.papermill_runs import planned_notebook
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.runs import Run
 
-__all__ = ["Step", "Wave", "declared", "estimate", "study_waves"]
+__all__ = ["Step", "Wave", "estimate", "study_waves"]
 
 # The numbers of the notebooks in waves of lanes: the lanes of a wave run side by side, a lane's
 # notebooks in order, and a wave begins when the one before has ended. 02 trains the teacher, with
@@ -70,7 +70,7 @@ def study_waves(
         for files in lanes:
             lane: list[Step] = []
             for notebook in files:
-                parameters = declared(notebook, values)
+                parameters = _declared(notebook, values)
                 upstream = earlier + [step.run.id for step in lane]
                 step = Step(
                     place=f"{in_order.index(notebook) + 1} of {len(in_order)}",
@@ -97,10 +97,11 @@ def _files_in_waves(every: Sequence[Path]) -> list[list[list[Path]]]:
             wave.append([notebook for notebook in every if notebook.name[:2] in numbers])
         waves.append(wave)
     placed = [notebook for wave in waves for lane in wave for notebook in lane]
-    return waves + [[[notebook]] for notebook in every if notebook not in placed]
+    waves += [[[notebook]] for notebook in every if notebook not in placed]
+    return [wave for wave in waves if any(wave)]  # a notebook may have been taken away
 
 
-def declared(notebook: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+def _declared(notebook: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """Of some parameters those that a notebook declares."""
     names = parameters_of(notebook)
     return {name: value for name, value in values.items() if name in names}
@@ -126,7 +127,9 @@ def _following(step: Step, waves: Sequence[Wave]) -> Step | None:
     for wave, next_wave in zip(waves, [*waves[1:], []], strict=True):
         for lane in wave:
             if step in lane:
-                later = lane[lane.index(step) + 1 :] or [lane[0] for lane in next_wave]
+                later = lane[lane.index(step) + 1 :] or [
+                    first for lane in next_wave for first in lane[:1]
+                ]
                 return later[0] if later else None
     return None
 

@@ -86,3 +86,11 @@ def test_a_notebook_of_another_number_comes_last(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "planned_notebook", lambda *_: Run("notebook", "0", tmp_path))
     *_, last = study_waves({}, tmp_path, [], "study")
     assert [step.notebook for lane in last for step in lane] == [own]
+
+
+def test_a_notebook_that_was_taken_away_is_not_waited_for(tmp_path, monkeypatch):
+    left = [notebook for notebook in notebooks() if notebook.name[:2] not in ("01", "06")]
+    monkeypatch.setattr(steps, "notebooks", lambda: left)
+    waves = study_waves({}, tmp_path, [], "study")
+    found = {step.notebook.name[:2]: step for wave in waves for lane in wave for step in lane}
+    assert steps.estimate(found["05"], waves, True).endswith("; next 07_results")
