@@ -1,0 +1,125 @@
+"""What the tables say of the paper's numbers and of what moves a student, in sentences (07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from kdnb.core.number_text import percent
+from kdnb.results.finding_words import NAMES, joined, points, seeds, verdict
+
+__all__ = ["beside_paper", "choice_of_alpha", "earlier_code", "few_patients", "other_teachers"]
+
+CONTROLS = {  # what stands in the teacher's place -> how it is told
+    "shuffled": "the teacher's answers to other images of the class",
+    "smoothing": "smoothed labels",
+    "random": "an untrained network",
+}
+STUDENT = "KD student"
+Tables = Mapping[str, pd.DataFrame]
+
+
+def beside_paper(tables: Tables) -> str:
+    """How far is the distilled student from the paper's, under its kind of split?"""
+    if "accuracy" not in tables:
+        return ""
+    table = tables["accuracy"]
+    rows = table[(table["model"] == STUDENT) & (table["sizes_of"].fillna("") == "")]
+    rows = rows.dropna(subset=["paper"])
+    said = []
+    for row in rows.to_dict("records"):
+        for end in ("", "_low", "_high"):
+            row[f"difference{end}"] = row[f"accuracy{end}"] - row["paper"]
+        name = NAMES.get(row["dataset"], row["dataset"]).capitalize()
+        said.append(
+            f"{name} {percent(row['accuracy'])} here and {percent(row['paper'])} there: "
+            f"{points(row)}{seeds(row)}"
+        )
+    if not said:
+        return ""
+    size = joined([str(size) for size in sorted(rows["size_px"].unique())])
+    epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
+    return (
+        f"**Is it as accurate as the paper says?** Under its kind of split, at {size} px and "
+        f"after {epochs} epochs, the distilled student is right in: {'; '.join(said)}."
+    )
+
+
+def other_teachers(tables: Tables) -> str:
+    """Would something else in the teacher's place teach as well?"""
+    if "gains" not in tables:
+        return ""
+    whole = tables["gains"].query("fraction == 1")
+    rivals = whole[whole["against"].isin(CONTROLS)].to_dict("records")
+    if not rivals:
+        return ""
+    beaten = [row for row in rivals if row["seeds"] > 1 and row["difference_low"] > 0]
+    answer = "That is not shown to be worse"
+    if len(beaten) == len(rivals):
+        answer = "No"
+    elif beaten:
+        names = joined([CONTROLS[row["against"]] for row in beaten])
+        answer = f"Worse is {names}; the others are not shown to be"
+    said = [f"{CONTROLS[row['against']]} {points(row)}" for row in rivals]
+    return (
+        "**Would something else in the teacher's place do as well?** "
+        f"{answer}. The teacher's student minus that of: {'; '.join(said)}"
+        f"{seeds(rivals[0])}. At {rivals[0]['size_px']} px."
+    )
+
+
+def choice_of_alpha(tables: Tables) -> str:
+    """Do alpha and T matter?"""
+    if "grid" not in tables:
+        return ""
+    table = tables["grid"]
+    distilled = table[table["alpha"] < 1]
+    better = int((distilled["gain_low"] > 0).sum())
+    worse = int((distilled["gain_high"] < 0).sum())
+    chosen = table[table["chosen"] == 1].iloc[0].to_dict()
+    return (
+        f"**Do α and T matter?** Of {len(distilled)} settings {better} lie above labels alone by "
+        f"more than chance, {worse} below. The one that the validation part chooses "
+        f"(α {chosen['alpha']:g}, T {chosen['temperature']:g}): {points(chosen, 'gain')}"
+        f"{seeds(chosen)}. At {chosen['size_px']} px."
+    )
+
+
+def few_patients(tables: Tables) -> str:
+    """Does distillation help more where patients are few?"""
+    if "gains" not in tables:
+        return ""
+    table = tables["gains"]
+    rows = table[(table["against"] == "labels alone") & ~table["taught_by"].isin(CONTROLS)]
+    if rows["fraction"].nunique() < 2:
+        return ""
+    said = []
+    for row in rows.sort_values("fraction").to_dict("records"):
+        said.append(f"{row['fraction']:.0%} {points(row)}")
+    some = [row["fraction"] for row in rows.to_dict("records") if _helps(row)]
+    answer = "It is not shown at any share"
+    if some:
+        answer = f"It is shown at {joined([f'{share:.0%}' for share in sorted(some)])}"
+    return (
+        f"**Does distillation help where patients are few?** {answer}. Gain over labels alone, by "
+        f"the share of the training patients that teacher and students saw: {'; '.join(said)}. "
+        f"At {rows['size_px'].iloc[0]} px, {rows['seeds'].min()} seeds."
+    )
+
+
+def _helps(row: Mapping[str, float]) -> bool:
+    return row["seeds"] > 1 and row["difference_low"] > 0
+
+
+def earlier_code(tables: Tables) -> str:
+    """Is the network of the earlier public code as good as the five-layer one?"""
+    if "as_coded" not in tables:
+        return ""
+    row = tables["as_coded"].iloc[0].to_dict()
+    answer = verdict(row, more="It is better", less="It is worse", open_="It cannot be told")
+    return (
+        "**And the network of the authors' earlier public code?** "
+        f"{answer}. On labels alone it is right in {percent(row['as_coded'])}, the five-layer one "
+        f"in {percent(row['five_conv'])}: {points(row)}{seeds(row)}. At {row['size_px']} px."
+    )
