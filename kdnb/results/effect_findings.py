@@ -33,16 +33,16 @@ def beside_paper(tables: Tables) -> str:
             row[f"difference{end}"] = row[f"accuracy{end}"] - row["paper"]
         name = NAMES.get(row["dataset"], row["dataset"]).capitalize()
         said.append(
-            f"{name} {percent(row['accuracy'])} here and {percent(row['paper'])} there: "
-            f"{points(row)}{seeds(row)}"
+            f"{name}: {percent(row['accuracy'])} here, {percent(row['paper'])} there, "
+            f"{points(row)}{seeds(row)}."
         )
     if not said:
         return ""
     size = joined([str(size) for size in sorted(rows["size_px"].unique())])
     epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
     return (
-        f"**Is it as accurate as the paper says?** Under its kind of split, at {size} px and "
-        f"after {epochs} epochs, the distilled student is right in: {'; '.join(said)}."
+        "**Is the distilled student as accurate as the paper says?** Under its kind of split, at "
+        f"{size} px and after {epochs} epochs. {' '.join(said)}"
     )
 
 

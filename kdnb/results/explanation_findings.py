@@ -61,11 +61,11 @@ def cheating(tables: Tables) -> str:
         return ""
     table = tables["shortcut"]
     rows = table[~table["explanation"].isin(BASELINES)]
-    revealing = [graded_name(name) for name in rows.loc[rows["reveals"] == 1, "explanation"]]
-    told = joined(revealing) if revealing else "none"
+    silent = [graded_name(name) for name in rows.loc[rows["reveals"] != 1, "explanation"]]
+    told = f" Not shown to: {joined(silent)}." if silent else ""
     return (
         "**Would an explanation reveal a student that cheats?** On phantoms with a mark that "
-        f"names the class, {len(revealing)} of {len(rows)} explanations do: {told}."
+        f"names the class, {len(rows) - len(silent)} of {len(rows)} explanations do.{told}"
     )
 
 
