@@ -9,7 +9,15 @@ import pandas as pd
 from kdnb.core.number_text import percent
 from kdnb.results.finding_words import NAMES, joined, points, seeds, verdict
 
-__all__ = ["beside_paper", "choice_of_alpha", "earlier_code", "few_patients", "other_teachers"]
+__all__ = [
+    "beside_paper",
+    "choice_of_alpha",
+    "earlier_code",
+    "errors_passed_on",
+    "every_patient",
+    "few_patients",
+    "other_teachers",
+]
 
 CONTROLS = {  # what stands in the teacher's place -> how it is told
     "shuffled": "the teacher's answers to other images of the class",
@@ -43,6 +51,49 @@ def beside_paper(tables: Tables) -> str:
     return (
         "**Is the distilled student as accurate as the paper says?** Under its kind of split, at "
         f"{size} px and after {epochs} epochs. {' '.join(said)}"
+    )
+
+
+def every_patient(tables: Tables) -> str:
+    """What comes out where every patient of the brain set is tested once?"""
+    if "folds" not in tables:
+        return ""
+    table = tables["folds"].query("counted == 'known patients'")
+    told = []
+    names = {
+        "teacher": "teacher",
+        STUDENT: "distilled student",
+        "label-only student": "labels alone",
+    }
+    for model, name in names.items():
+        row = table[table["model"] == model].iloc[0]
+        low, high = percent(row["accuracy_low"]), percent(row["accuracy_high"])
+        told.append(f"{name} {percent(row['accuracy'])} [{low}, {high}]")
+    folds = table["folds"].iloc[0]
+    return (
+        f"**And on other patients of the brain set?** Over {folds} of 5 folds, known patients, one "
+        f"seed: {', '.join(told)}."
+    )
+
+
+def errors_passed_on(tables: Tables) -> str:
+    """Do the students repeat the teacher's errors?"""
+    if "errors" not in tables:
+        return ""
+    table = tables["errors"].query("dataset == 'brain_tumor' and split == 'patients'")
+    main = tables["errors"]["teacher"].value_counts().index[0]
+    rows = table[table["teacher"] == main].set_index("model")
+    if not {STUDENT, "label-only student"} <= set(rows.index):
+        return ""
+    taught = rows.loc[STUDENT]
+    alone = rows.loc["label-only student"]
+    apart = taught["above_chance_low"] > alone["above_chance_high"]
+    return (
+        f"**Do the teacher's errors pass on?** {'Yes' if apart else 'It is not shown'}. Of "
+        f"{taught['errors']} errors of teachers the distilled student makes "
+        f"{percent(taught['same'])} in the same way. The student on labels alone, whom nobody "
+        f"taught, makes {percent(alone['same'])}. By chance it would be "
+        f"{percent(taught['chance'])} and {percent(alone['chance'])}."
     )
 
 

@@ -12,6 +12,8 @@ from kdnb.results.effect_findings import (
     beside_paper,
     choice_of_alpha,
     earlier_code,
+    errors_passed_on,
+    every_patient,
     few_patients,
     other_teachers,
 )
@@ -48,6 +50,8 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         _helps,
         _untrained,
         _teacher_helps,
+        errors_passed_on,
+        every_patient,
         _show_why,
         _finds,
         cost,
@@ -139,7 +143,23 @@ def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
     )
     return (
         f"**Has the teacher something to teach?** {answer}. Teacher minus student on labels "
-        f"alone: {points(lead)}{seeds(lead)}."
+        f"alone: {points(lead)}{seeds(lead)}.{_elsewhere(tables)}"
+    )
+
+
+def _elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
+    """At how many other places the teacher is ahead of the student on labels alone."""
+    table = tables["differences"].query(
+        "counted == 'all classes' and model == 'teacher' and rival == 'label-only student' "
+        f"and not ({BRAIN_BY_PATIENT})"
+    )
+    if table.empty:
+        return ""
+    ahead = (table["difference"] > 0).sum()
+    told = ((table["seeds"] > 1) & (table["difference_low"] > 0)).sum()
+    return (
+        f" Under the other splits and on the other sets it is ahead in {ahead} of {len(table)} "
+        f"places, and in {told} of them by more than chance over several seeds."
     )
 
 

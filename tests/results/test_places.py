@@ -244,6 +244,21 @@ def test_chart_names_every_split_and_number(record):
     assert "published, teacher" in alt and "patients, memory" in alt
 
 
+def test_errors_other_places_and_all_folds_are_told(record):
+    said = {line.split("**")[1]: line for line in findings(make_tables(record))}
+    assert "ahead in 1 of 1 places, and in 0" in said["Has the teacher something to teach?"]
+    assert "It is not shown" in said["Do the teacher's errors pass on?"]
+    assert "Over 2 of 5 folds" in said["And on other patients of the brain set?"]
+    teacher = said_right(record, "teacher")
+    assert f"teacher {teacher:.0%} [" in said["And on other patients of the brain set?"]
+
+
+def said_right(record, model):
+    """How often a model is right on the known patients of both folds."""
+    table = fold_accuracy(record).query("counted == @KNOWN").set_index("model")
+    return table.loc[model, "accuracy"]
+
+
 def test_runs_of_smaller_images_stand_at_no_place(record):
     before = accuracy_by_place(record)
     for part in EFFECT_PARTS:
