@@ -104,6 +104,8 @@ def answered(records: Records, *parts: str) -> list[Answered]:
     """The runs of notebook 03 in some parts of the plan, in the order of the record."""
     runs = records["runs"]
     chosen = runs[(runs["notebook"] == "03_distillation") & runs["part"].isin(parts)]
+    if not len(chosen):
+        return []
     trainings = dict(list(records["03_trainings"].groupby("run")))
     answers = dict(list(records["03_answers"].groupby("run")))
     found = []

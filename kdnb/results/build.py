@@ -148,6 +148,8 @@ def make_tables(records: Records) -> dict[str, pd.DataFrame]:
 
 def _values(records: Records, column: str) -> list[str]:
     """What a column of the trainings holds, each value once."""
+    if "03_trainings" not in records:
+        return []
     return sorted(str(value) for value in records["03_trainings"][column].unique())
 
 
@@ -199,7 +201,7 @@ def published() -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_csv(path) for path in paths}
 
 
-def write_findings(tables: Tables, page: Path, told: str = "") -> str:
+def write_findings(tables: Tables, page: Path, told: str) -> str:
     """Put what the tables say in a page between its marks there; returns the lines.
 
     The marks are ``<!-- results -->`` and ``<!-- /results -->`` on lines of their own.
@@ -207,13 +209,12 @@ def write_findings(tables: Tables, page: Path, told: str = "") -> str:
     Args:
         tables: The tables by name.
         page: The document.
-        told: Which of ``PAGES`` it is; empty: that of the same name.
+        told: Which of ``PAGES`` it is.
 
     Raises:
         UserError: If the marks are not there.
     """
-    say = PAGES[told or page.name]
-    lines = "".join(f"- {line}\n" for line in say(tables))
+    lines = "".join(f"- {line}\n" for line in PAGES[told](tables))
     put_between(page, NAME, lines)
     return lines
 

@@ -187,6 +187,7 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
     tables = _tables(folder)
+    tables["runs"] = _with_parts(tables["runs"], plan)
     problems = {
         "are not of the plan": _unplanned(tables, plan),
         "are missing": [] if partial else missing(tables, plan),
@@ -202,6 +203,16 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
     if found:
         raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")
     return tables
+
+
+def _with_parts(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The runs with the plan's names of their parts: a name may have changed since."""
+    part_of_key = {}
+    for part in plan.parts:
+        for parameters in part.runs:
+            part_of_key[run_key(part.notebook.stem, parameters)] = part.name
+    named = pd.Series(_keys(runs), index=runs.index).map(part_of_key)
+    return runs.assign(part=named.fillna(runs["part"]))
 
 
 def missing(records: Records, plan: Plan) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdnb.core.errors import UserError
 from kdnb.core.many_tests import p_of_interval
 from kdnb.core.statistics import Interval, seed_interval, unpaired_difference
 from kdnb.results.accuracy_tables import accuracy_by_place
@@ -64,7 +65,7 @@ def _difference(
     untrained: Answered | None,
     counted: str,
 ) -> dict[str, Any] | None:
-    """One row of `differences`, without its place; None where a model is missing."""
+    """One row of `differences`, without its place; None where no untrained teacher's student is."""
     kinds = one.kinds
     runs = [one.run]
     right = answers.right(*kinds[model])
@@ -78,6 +79,11 @@ def _difference(
             return None
         right = right[[seeds.index(seed) for seed in shared]]
         control = dict(countings(untrained))[counted]
+        if not np.array_equal(answers.values["target"], control.values["target"]):
+            raise UserError(
+                f"runs {one.run} and {untrained.run} have other test images: "
+                "give them the same seed"
+            )
         seeds_of_control = _seeds(untrained, of_control)
         chosen = [of_control[seeds_of_control.index(seed)] for seed in shared]
         rival_right = control.right(*chosen)

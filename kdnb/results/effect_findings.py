@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.core.number_text import percent
-from kdnb.results.finding_words import NAMES, joined, points, seeds, verdict
+from kdnb.results.finding_words import NAMES, joined, points, points_of, seeds, verdict
 
 __all__ = [
     "beside_paper",
@@ -87,13 +87,14 @@ def errors_passed_on(tables: Tables) -> str:
         return ""
     taught = rows.loc[STUDENT]
     alone = rows.loc["label-only student"]
-    apart = taught["above_chance_low"] > alone["above_chance_high"]
+    answer = verdict(
+        taught, more="Yes", less="No, fewer than without", open_="It is not shown", name="more"
+    )
     return (
-        f"**Do the teacher's errors pass on?** {'Yes' if apart else 'It is not shown'}. Of "
-        f"{taught['errors']} errors of teachers the distilled student makes "
-        f"{percent(taught['same'])} in the same way. The student on labels alone, whom nobody "
-        f"taught, makes {percent(alone['same'])}. By chance it would be "
-        f"{percent(taught['chance'])} and {percent(alone['chance'])}."
+        f"**Do the teacher's errors pass on?** {answer}. Of {taught['errors']} errors of teachers "
+        f"the distilled student makes {percent(taught['same'])} in the same way. The student on "
+        f"labels alone, which no teacher taught, makes {percent(alone['same'])}. The difference "
+        f"above chance: {points(taught, 'more')}{seeds(taught)}."
     )
 
 
@@ -126,12 +127,12 @@ def choice_of_alpha(tables: Tables) -> str:
         return ""
     table = tables["grid"]
     distilled = table[table["alpha"] < 1]
-    better = int((distilled["gain_low"] > 0).sum())
-    worse = int((distilled["gain_high"] < 0).sum())
+    ahead = int((distilled["gain"] > 0).sum())
     chosen = table[table["chosen"] == 1].iloc[0].to_dict()
     return (
-        f"**Do α and T matter?** Of {len(distilled)} settings {better} lie above labels alone by "
-        f"more than chance, {worse} below. The one that the validation part chooses "
+        f"**Do α and T matter?** One student each cannot tell. Of {len(distilled)} settings "
+        f"{ahead} lie above labels alone, from {points_of(distilled['gain'].min())} to "
+        f"{points_of(distilled['gain'].max())} points. The one that the validation part chooses "
         f"(α {chosen['alpha']:g}, T {chosen['temperature']:g}): {points(chosen, 'gain')}"
         f"{seeds(chosen)}. At {chosen['size_px']} px."
     )
@@ -147,7 +148,8 @@ def few_patients(tables: Tables) -> str:
         return ""
     said = []
     for row in rows.sort_values("fraction").to_dict("records"):
-        said.append(f"{row['fraction']:.0%} {points(row)}")
+        teachers = "one teacher" if row["teachers"] == 1 else f"{row['teachers']} teachers"
+        said.append(f"{row['fraction']:.0%} {points(row)} ({teachers})")
     some = [row["fraction"] for row in rows.to_dict("records") if _helps(row)]
     answer = "It is not shown at any share"
     if some:
@@ -155,7 +157,7 @@ def few_patients(tables: Tables) -> str:
     return (
         f"**Does distillation help where patients are few?** {answer}. Gain over labels alone, by "
         f"the share of the training patients that teacher and students saw: {'; '.join(said)}. "
-        f"At {rows['size_px'].iloc[0]} px, {rows['seeds'].min()} seeds."
+        f"At {rows['size_px'].iloc[0]} px, {rows['seeds'].min()} students each."
     )
 
 

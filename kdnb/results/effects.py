@@ -192,13 +192,15 @@ def _of_size(one: Answered, kind: str, names: list[str]) -> dict[str, Any]:
 def as_coded(records: Records) -> pd.DataFrame:
     """The network of the authors' earlier public code beside the five-layer one on labels alone.
 
-    Its soft loss is dead, so its one cell learns from labels alone. Columns: place, accuracy of
+    Its soft loss is dead, so it learns from labels alone. Columns: place, accuracy of
     each with its 95 % interval, their difference seed by seed, seeds, images, size_px, run.
     """
     rows = []
     for one in answered(records, "as_coded"):
         for base in answered(records, "base"):
-            right = one.right(*next(iter(one.cells.values())))
+            if not _paired(base, one, LABELS_ALONE):
+                continue
+            right = one.right(*one.cells[LABELS_ALONE])
             rival = base.right(*base.cells[LABELS_ALONE])
             rows.append(
                 {
@@ -218,8 +220,8 @@ def as_coded(records: Records) -> pd.DataFrame:
 def schedule(records: Records) -> pd.DataFrame:
     """Accuracy after every epoch of the trainings at every place, mean over seeds.
 
-    Would a longer schedule pay? Columns: place, model, epoch, train_accuracy, val_accuracy, seeds,
-    run.
+    Would a longer schedule pay? Columns: place, model, epoch, train_accuracy, val_accuracy,
+    teachers, run.
     """
     if "03_curves" not in records:
         return pd.DataFrame()
@@ -237,6 +239,6 @@ def schedule(records: Records) -> pd.DataFrame:
         by_epoch = pd.concat(runs).groupby(["model", "epoch"], sort=False)
         mean = by_epoch[["train_accuracy", "val_accuracy"]].mean().reset_index()
         front = pd.DataFrame(named(place), index=mean.index)
-        behind = {"seeds": len(runs), "run": " ".join(curve["run"].iloc[0] for curve in runs)}
+        behind = {"teachers": len(runs), "run": " ".join(curve["run"].iloc[0] for curve in runs)}
         tables.append(front.join(mean).assign(**behind))
     return pd.concat(tables) if tables else pd.DataFrame()

@@ -74,7 +74,9 @@ def likeness(tables: Tables) -> str:
     if "kd_question" not in tables:
         return ""
     table = tables["kd_question"]
-    rows = table[table["measure"] != "accuracy"]
+    rows = table[table["measure"] != "accuracy"].dropna(subset=["low", "high"])
+    if rows.empty:
+        return ""
     runs = rows["run"].nunique()
     nearer = (rows.assign(sure=rows["low"] > 0).groupby("measure")["sure"].sum() == runs).sum()
     farther = (rows.assign(sure=rows["high"] < 0).groupby("measure")["sure"].sum() == runs).sum()

@@ -7,9 +7,10 @@ from typing import Any
 
 from kdnb.core.statistics import Interval
 
-__all__ = ["NAMES", "interval_of", "joined", "points", "seeds", "verdict"]
+__all__ = ["LEVEL", "NAMES", "interval_of", "joined", "points", "points_of", "seeds", "verdict"]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
+LEVEL = 0.05  # of all planned comparisons together
 Row = Mapping[str, Any]
 
 
@@ -28,18 +29,37 @@ def points(row: Row, name: str = "difference") -> str:
     return f"{interval:+z.1f} points"
 
 
+def points_of(value: float) -> str:
+    """A difference of shares in points of a hundred.
+
+    >>> points_of(0.012), points_of(-0.2)
+    ('+1.2', '-20.0')
+    """
+    return f"{100 * value:+.1f}"
+
+
 def seeds(row: Row) -> str:
     """How many seeds are behind a number, in brackets."""
     return " (one seed)" if row["seeds"] == 1 else f" ({row['seeds']} seeds)"
 
 
 def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "difference") -> str:
-    """What an interval allows to say; of one seed nothing, as others may have the other sign."""
-    if row["seeds"] > 1 and row[f"{name}_low"] > 0:
-        return more
-    if row["seeds"] > 1 and row[f"{name}_high"] < 0:
-        return less
-    return open_
+    """What a difference allows to say; of one seed nothing, as others may have the other sign.
+
+    A planned comparison (one with ``p_holm``) is told by its corrected p, any other by its
+    interval.
+
+    >>> row = {"difference": 0.1, "difference_low": 0.01, "difference_high": 0.2, "seeds": 3}
+    >>> words = {"more": "yes", "less": "no", "open_": "not told"}
+    >>> verdict(row, **words), verdict(row | {"p_holm": 0.2}, **words)
+    ('yes', 'not told')
+    """
+    sure = row[f"{name}_low"] > 0 or row[f"{name}_high"] < 0
+    if "p_holm" in row:
+        sure = row["p_holm"] < LEVEL
+    if not sure or row["seeds"] == 1:
+        return open_
+    return more if row[name] > 0 else less
 
 
 def joined(words: Sequence[str]) -> str:

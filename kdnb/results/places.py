@@ -33,12 +33,12 @@ __all__ = [
     "places",
 ]
 
-KNOWN = "known patients"  # tumour images of known origin: nobody knows the patients of the others
+KNOWN = "known patients"  # images of which the patient, or the fold that holds him, is known
 PATIENTS = "patients"  # the split by patient
 TEACHER = "teacher"
 DISTILLED = "KD student"
 LABELS_ALONE = "label-only student"
-PLACE = ("dataset", "split", "sizes_of", "teacher")
+PLACE = ("dataset", "split", "sizes_of", "teacher", "image_size")
 TEST_FOLD = 5
 # the parts of ``sweeps/results.toml`` that ask what moves a student, at a smaller image size
 EFFECT_PARTS = ("base", "more_teachers", "grid", "controls", "size", "as_coded")
@@ -46,7 +46,7 @@ Key = tuple[Any, ...]
 
 
 def places(records: Records, control: str = "") -> dict[Key, Answered]:
-    """(data set, split, whose sizes, teacher) → the runs of this place, all seeds together.
+    """(data set, split, whose sizes, teacher, image size) → the runs there, all seeds together.
 
     Only of the usual test fold; see `fold_accuracy` for the others.
 
@@ -81,8 +81,10 @@ def place_of(one: Answered) -> Key:
 
 
 def named(place: Key) -> dict[str, Any]:
-    """The first columns of a row."""
-    return dict(zip(PLACE, place, strict=True))
+    """The first columns of a row; the image size stands further behind, as ``size_px``."""
+    columns = dict(zip(PLACE, place, strict=True))
+    del columns["image_size"]
+    return columns
 
 
 def countings(one: Answered) -> Iterator[tuple[str, Answered]]:

@@ -31,7 +31,6 @@ SUMMARY_MARKS = {
     "teacher": ("s", PALETTE[1]),
     "KD student": ("o", PALETTE[0]),
     "label-only student": ("D", PALETTE[2]),
-    "as-coded student": ("^", PALETTE[3]),
 }
 # from the split that leaks most to the strictest; how it is written below a chart
 STRICTER = {
@@ -41,8 +40,6 @@ STRICTER = {
     "patients": "patients\napart",
 }
 MEMORY_LINE = "memory alone (1-NN)"
-OTHER_MARKS = "osD^vPX"
-OTHER_COLOURS = (*PALETTE, "#777777")
 # the maps that the spread inside tumours is shown of, and the number of their layer; 0: the input
 SPREAD_ROWS = (
     ("average map", 1),
@@ -267,56 +264,39 @@ def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
     return f"{interval:+z.3f}{' (one seed)' if row.seeds == 1 else ''}"
 
 
-def size_curves(table: pd.DataFrame, value: str = "accuracy", by: str = "model") -> Picture:
-    """A score against the share of the training patients, one panel per data set.
+def size_curves(table: pd.DataFrame) -> Picture:
+    """Accuracy of every model against the share of the training patients, beside memory.
 
-    Only data sets of which there are several shares. Columns: dataset, fraction, ``by``, ``value``
-    and its ends (accuracy_low, accuracy_high), memory where it is known.
+    Columns: fraction, model, accuracy with accuracy_low and accuracy_high, memory.
     """
-    shares_of = table.groupby("dataset", sort=False)["fraction"].nunique()
-    names = shares_of[shares_of > 1].index
-    size = (3.4 * len(names) + 2.4, 3.4)
-    figure, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True)
+    table = table.sort_values("fraction", kind="stable")
+    figure, axes = plt.subplots(figsize=(6.2, 3.6))
+    memory = table.drop_duplicates("fraction")
+    axes.plot(memory["fraction"], memory["memory"], color="#777777", ls="--", label=MEMORY_LINE)
     said = []
-    for axes, name in zip(panels[0], names, strict=True):
-        rows = table[table["dataset"] == name].sort_values("fraction", kind="stable")
-        if "memory" in rows:
-            look = {"color": "#777777", "ls": "--", "label": MEMORY_LINE}
-            axes.plot(rows["fraction"], rows["memory"], **look)
-        for number, (line, part) in enumerate(rows.groupby(by, sort=False)):
-            _draw_curve(axes, number, line, part, value)
-            first = part.iloc[0]
-            last = part.iloc[-1]
-            said.append(
-                f"{name}, {line}: {first[value]:.3f} at {first['fraction']:g} "
-                f"to {last[value]:.3f} at {last['fraction']:g}"
-            )
-        shares = sorted(rows["fraction"].unique())
-        axes.set(xscale="log", xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])
-        axes.set(title=name.replace("_", " "), xlabel="share of the training patients")
-        axes.minorticks_off()
-    panels[0][0].set_ylabel(f"{value} on the test part")
-    panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
+    for number, (model, rows) in enumerate(table.groupby("model", sort=False)):
+        shape, colour = SUMMARY_MARKS[model]
+        axes.errorbar(
+            rows["fraction"] * 1.035**number,  # beside each other
+            rows["accuracy"],
+            yerr=error_bars(rows, "accuracy", "accuracy_low", "accuracy_high"),
+            marker=shape,
+            ms=5,
+            capsize=3,
+            color=colour,
+            label=model,
+        )
+        for row in rows.itertuples():
+            said.append(f"{model} {row.accuracy:.3f} at {row.fraction:.0%}")
+    shares = sorted(table["fraction"].unique())
+    axes.set(xscale="log", xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])
+    axes.set(xlabel="share of the training patients", ylabel="accuracy on the test part")
+    axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()
     return Picture(
         figure,
-        f"{value} against the share of training patients, with 95 % intervals. {'; '.join(said)}.",
-    )
-
-
-def _draw_curve(axes: plt.Axes, number: int, line: str, rows: pd.DataFrame, value: str) -> None:
-    """A model's score by share, moved a little to the right of the line before it."""
-    other = (OTHER_MARKS[number % 7], OTHER_COLOURS[number % 7])
-    shape, colour = SUMMARY_MARKS.get(line, other)
-    axes.errorbar(
-        rows["fraction"] * 1.035**number,
-        rows[value],
-        yerr=error_bars(rows, value, f"{value}_low", f"{value}_high"),
-        marker=shape,
-        ms=5,
-        capsize=3,
-        color=colour,
-        label=line,
+        f"Accuracy against the share of training patients, with 95 % intervals. {'; '.join(said)}.",
     )
 
 
@@ -354,10 +334,11 @@ def schedule_curves(table: pd.DataFrame) -> Picture:
 
 
 def worth_pareto(table: pd.DataFrame) -> Picture:
-    """Quality of every explanation of one data set against its time.
+    """Quality of every explanation against its time: the mean over seeds, with all their intervals.
 
-    Columns: method, model, metric, quality, ms.
+    Columns: method, model, metric, quality with low and high, ms.
     """
     metric = table["metric"].iloc[0]
-    rows = table.rename(columns={"quality": metric}).set_index(["method", "model"])
-    return pareto(rows, metric)
+    of_seeds = table.groupby(["method", "model"], sort=False)
+    rows = of_seeds.agg({"quality": "mean", "low": "min", "high": "max", "ms": "mean"})
+    return pareto(rows.rename(columns={"quality": metric}), metric)

@@ -29,6 +29,7 @@ GAINS = pd.DataFrame(
         "difference_high": [0.03, 0.06, 0.05, 0.05],
         "p": 0.02,
         "seeds": 3,
+        "teachers": [3, 1, 1, 1],
         "size_px": 64,
     }
 )
@@ -55,7 +56,7 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     answers = told(gains=GAINS)
     few = answers["Does distillation help where patients are few?"]
     assert few.startswith("It is shown at 10%.")
-    assert "10% +4.0 [+2.0, +6.0] points; 100% +1.0 [-1.0, +3.0] points" in few
+    assert "10% +4.0 [+2.0, +6.0] points (one teacher); 100% +1.0 [-1.0, +3.0] points" in few
     control = answers["Would something else in the teacher's place do as well?"]
     assert control.startswith("Worse is an untrained network; the others are not shown to be.")
     for_sure = GAINS.assign(difference_low=0.01)
@@ -69,7 +70,7 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
 
 def test_the_grid_counts_what_lies_above_and_below_and_names_the_chosen_cell():
     (answer,) = told(grid=GRID).values()
-    assert answer.startswith("Of 2 settings 1 lie above labels alone by more than chance, 1 below.")
+    assert "Of 2 settings 1 lie above labels alone, from -3.0 to +2.0 points." in answer
     assert "(α 0.4, T 5): +2.0 [+1.0, +3.0] points (one seed)" in answer
 
 

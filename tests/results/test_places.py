@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kdnb.batch.plan import read_plan
+from kdnb.core.errors import UserError
 from kdnb.core.many_tests import holm, p_of_interval
 from kdnb.core.statistics import Interval
 from kdnb.results.accuracy_tables import (
@@ -17,7 +19,7 @@ from kdnb.results.accuracy_tables import (
     teachers,
 )
 from kdnb.results.answered_runs import ALL
-from kdnb.results.build import make_tables
+from kdnb.results.build import make_tables, plan_file
 from kdnb.results.differences import differences, leaks
 from kdnb.results.findings import findings
 from kdnb.results.places import EFFECT_PARTS, KNOWN
@@ -161,13 +163,15 @@ def test_leaks_compare_with_the_strictest_split(record):
     assert table.loc["memory", "difference"] == pytest.approx(0)
 
 
-def test_folds_together_test_every_image_once(record):
+def test_folds_together_test_every_known_patient_once(record):
     table = fold_accuracy(record).set_index(["counted", "model"])
-    row = table.loc[(ALL, "teacher")]
+    assert set(table.index.unique("counted")) == {KNOWN}, "the others are in every fold"
+    row = table.loc[(KNOWN, "teacher")]
     assert row["folds"] == 2
-    assert row["images"] == 2 * IMAGES
+    assert row["images"] == 2 * IS_KNOWN.sum()
     assert row["groups"] == 2 * len(np.unique(GROUP)), "no group of two folds is one"
-    expected = np.mean([said(0.97, 0) == TARGET, said(0.9, 60) == TARGET])
+    known = IS_KNOWN == 1
+    expected = np.mean([(said(0.97, 0) == TARGET)[known], (said(0.9, 60) == TARGET)[known]])
     assert row["accuracy"] == pytest.approx(expected)
 
 
@@ -225,17 +229,36 @@ def test_errors_that_pass_on_are_found_and_others_are_not():
     assert table.loc["KD student", "same"] == 1
     assert table.loc["KD student", "above_chance_low"] > 0.5
     assert table.loc["label-only student", "above_chance_low"] < 0.1
+    assert table.loc["KD student", "more_low"] > 0.1
+    assert table.loc["label-only student", "more"] == 0
 
 
 def test_sentences_say_what_the_numbers_say(record):
     tables = make_tables(record)
+    tables["planned"] = tables["planned"].assign(p_holm=0.01)
     lines = findings(tables)
     assert any("The small network loses" in line for line in lines)
     assert any(line.startswith("**Does the teacher help?** Yes, here.") for line in lines)
     assert any("memory alone is right in" in line for line in lines)
-    one_seed = tables["differences"].assign(seeds=1)
-    careful = findings(tables | {"differences": one_seed})
-    assert any("It cannot be told here" in line for line in careful), "one seed proves nothing"
+    one_seed = {name: table.assign(seeds=1) for name, table in tables.items() if "seeds" in table}
+    careful = " ".join(findings(tables | one_seed))
+    assert "It cannot be told here" in careful and "A loss is not shown" in careful
+    assert "Yes" not in careful and "loses" not in careful, "one seed proves nothing"
+
+
+def test_a_planned_comparison_is_told_by_its_corrected_p(record):
+    tables = make_tables(record)
+    for p_holm, told in ((0.01, True), (0.2, False)):
+        corrected = tables | {"planned": tables["planned"].assign(p_holm=p_holm)}
+        assert any("Yes, here" in line for line in findings(corrected)) == told
+
+
+def test_a_control_on_other_images_is_refused(record):
+    answers = record["03_answers"].copy()
+    is_target = (answers["run"].isin(["run3", "run4"])) & (answers["model"] == "target")
+    answers.loc[is_target, "values"] = " ".join(map(str, TARGET[::-1]))
+    with pytest.raises(UserError, match="have other test images"):
+        differences(record | {"03_answers": answers})
 
 
 def test_chart_names_every_split_and_number(record):
@@ -267,6 +290,17 @@ def test_runs_of_smaller_images_stand_at_no_place(record):
         after = accuracy_by_place(record | {"runs": runs})
         assert "run2" not in " ".join(after["run"])
     assert "run2" in " ".join(before["run"])
+    planned_parts = read_plan(plan_file()).parts
+    smaller = [part.name for part in planned_parts if part.runs[0]["image_size"] == 64]
+    assert set(smaller) == {*EFFECT_PARTS, "cost"}
+
+
+def test_runs_of_two_image_sizes_are_not_pooled(record):
+    runs = record["runs"].copy()
+    is_one = runs["run"] == "run2"
+    runs.loc[is_one, "parameters"] = runs.loc[is_one, "parameters"].str.replace("96", "64")
+    table = accuracy_by_place(record | {"runs": runs}).query("split == 'patients'")
+    assert table.groupby("size_px")["seeds"].max().to_dict() == {64: 1, 96: 2}
 
 
 def test_the_picture_says_every_difference_and_fills_what_is_told(record):

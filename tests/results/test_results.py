@@ -23,6 +23,7 @@ from kdnb.results.collected_runs import collect_runs, load_collected, run_key
 from kdnb.results.effects import as_coded, gains, grid, sizes
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import findings
+from kdnb.results.plots import size_curves, worth_pareto
 from kdnb.study.study import Study
 
 PLAN = """
@@ -156,6 +157,8 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     assert gain["p"] < 0.001
     of_size = tables["sizes"].query("model == 'KD student'").set_index("fraction")
     assert of_size["agreement"].to_dict() == pytest.approx({0.5: 0.75})
+    drawn = size_curves(tables["sizes"])
+    assert "KD student 0.750 at 50%" in drawn.alt
     assert "grid" not in tables  # no run of that part
     went = (
         tables["schedule"].query("split == 'grouped'").set_index(["model", "epoch"])["val_accuracy"]
@@ -420,6 +423,11 @@ def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
     other = [parameters[0], json.dumps(place | {"image_size": 64})]
     apart = {"runs": runs.assign(parameters=other), "05_quality": graded, "06_explanations": timed}
     assert worth(apart).empty, "times of another image size"
+    twice = pd.concat([table, table.assign(quality=table["quality"] + 0.2, high=1.0)])
+    picture = worth_pareto(twice)
+    assert picture.alt.count("Grad-CAM of the student 10 ms") == 1 and "0.400" in picture.alt, (
+        "the mean of the seeds"
+    )
     assert worth({"runs": runs, "05_quality": graded}).empty
 
 
@@ -562,6 +570,23 @@ def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
         build_tables(figures, plan=plan())
 
 
+def test_a_record_of_other_notebooks_alone_has_no_accuracies(finished, figures, tmp_path, plan):
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    for name in ("03_answers", "03_trainings", "03_curves"):
+        (figures / COLLECTED / f"{name}.csv.gz").unlink()
+    records = load_collected(figures / COLLECTED, read_plan(plan()))
+    others = records["runs"].assign(notebook="06_efficiency")
+    assert make_tables(records | {"runs": others}) == {}
+
+
+def test_a_part_bears_the_name_of_the_plan(finished, figures, tmp_path, plan):
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    renamed = plan()
+    renamed.write_text(renamed.read_text().replace('"size"', '"smaller"'))
+    runs = load_collected(figures / COLLECTED, read_plan(renamed))["runs"]
+    assert runs["part"].tolist() == ["main", "main", "smaller"]
+
+
 def test_nothing_collected_and_nothing_finished(figures, tmp_path, plan):
     with pytest.raises(UserError, match="holds no collected runs: kdnb figures --collect"):
         build_tables(figures, plan=plan())
@@ -584,7 +609,7 @@ def test_findings_are_put_between_their_marks(finished, figures, tmp_path):
     assert readme.read_text() == f"# A\n<!-- results -->\n{listed}<!-- /results -->\nB\n"
     readme.write_text("# A\n")
     with pytest.raises(UserError, match="has no place for the findings"):
-        write_findings(tables, readme)
+        write_findings(tables, readme, "README.md")
 
 
 def test_answers_are_those_of_the_models(study):
