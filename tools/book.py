@@ -34,7 +34,6 @@ SOURCES = (
     "docs",
     "figures/audit",
     "figures/difficulty",
-    "figures/patients",
     "figures/results",
     "figures/teachers",
 )

@@ -176,30 +176,22 @@ def figures(
     partial: Annotated[
         bool, typer.Option("--partial", help="accept that runs of the plan are missing")
     ] = False,
-    only: Annotated[
-        str, typer.Option(help="results or patients, the folder to make; empty: both")
-    ] = "",
     runs_dir: RunsDir = "",
 ) -> None:
-    """Make the folders of figures/ from collected runs, and the findings in README and docs."""
+    """Make figures/results from collected runs, and the findings in README and docs."""
     from kdnb.batch.plan import read_plan
-    from kdnb.results.build import SECTIONS, build_tables, write_findings
+    from kdnb.results.build import COLLECTED, PAGES, build_tables, plan_file, write_findings
     from kdnb.results.collected_runs import collect_runs
 
-    if only and only not in SECTIONS:
-        raise UserError(f"--only must be one of {', '.join(SECTIONS)}, got {only!r}")
     folder = project_root() / "figures"
-    for name in [only] if only else SECTIONS:
-        section = SECTIONS[name]
-        if collect:
-            settings = Settings.checked({"runs_dir": runs_dir})
-            plan = read_plan(section.plan_file)
-            runs = collect_runs(plan, settings.runs, folder / section.collected)
-            print(f"{name}: {len(runs['runs'])} runs collected")
-        tables = build_tables(section, folder, partial=partial)
-        print(f"{name}: {len(tables)} tables in {folder / name}")
-        for page in section.pages:
-            print(write_findings(section, tables, project_root() / page, page), end="")
+    if collect:
+        settings = Settings.checked({"runs_dir": runs_dir})
+        runs = collect_runs(read_plan(plan_file()), settings.runs, folder / COLLECTED)
+        print(f"{len(runs['runs'])} runs collected")
+    tables = build_tables(folder, partial=partial)
+    print(f"{len(tables)} tables in {folder / COLLECTED.parent}")
+    for page in PAGES:
+        print(write_findings(tables, project_root() / page, page), end="")
 
 
 @app.command()

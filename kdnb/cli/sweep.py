@@ -12,6 +12,7 @@ import typer
 
 from kdnb.batch.run_spec import SweepSpec, read_spec
 from kdnb.cli.options import Label, RunsDir
+from kdnb.core.errors import UserError
 from kdnb.core.run_list import checked_label
 from kdnb.core.runs import atomic_path, write_json
 from kdnb.core.settings import Settings
@@ -30,6 +31,9 @@ Scheduler = Annotated[
     str, typer.Option(help="address of a Dask scheduler, such as tcp://127.0.0.1:8786")
 ]
 Threads = Annotated[int, typer.Option(min=0, help="threads of each run; 0: its share of the cores")]
+PartName = Annotated[
+    str, typer.Option("--part", help="only the runs of this part of the plan; empty: all")
+]
 SpecsDir = Annotated[
     str,
     typer.Option(
@@ -80,9 +84,12 @@ def run(
     scheduler: Scheduler = "",
     threads: Threads = 0,
     label: Label = "",
+    part: PartName = "",
 ) -> None:
     """Make every run that is not done yet; failed ones wait for `retry`."""
     found, specs = _read(file, runs_dir)
+    if part:
+        specs = _of_part(specs, part)
     if label:
         _write_label(_labelled_folder(specs, found.name, label), specs, label)
     _run(specs, workers, scheduler, threads)
@@ -164,6 +171,19 @@ def _read(file: Path, runs_dir: str) -> tuple[Any, list[SweepSpec]]:
     found = read_plan(file)
     root = Settings.checked({"runs_dir": runs_dir}).runs
     return found, found.specs(root)
+
+
+def _of_part(specs: Sequence[SweepSpec], part: str) -> list[SweepSpec]:
+    """The runs of one part of a plan."""
+    chosen = [spec for spec in specs if spec.part == part]
+    if not chosen:
+        names = list(dict.fromkeys(spec.part for spec in specs if spec.part))
+        raise UserError(
+            f"--part must be one of {', '.join(names)}, got {part!r}"
+            if names
+            else f"the plan has no parts: leave out --part {part}"
+        )
+    return chosen
 
 
 def _labelled_folder(specs: Sequence[SweepSpec], plan_name: str, label: str) -> Path:

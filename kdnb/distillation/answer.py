@@ -25,7 +25,7 @@ NARROWEST = 0.125  # that a student may be
 
 def published_grid() -> pd.DataFrame:
     """The grid of the brain set in ``figures/results``, as `grid_table`; without it no rows."""
-    path = project_root() / "figures" / "results" / "b_grid.csv"
+    path = project_root() / "figures" / "results" / "grid.csv"
     if not path.is_file():
         return pd.DataFrame()
     table = read_table(path)
@@ -38,14 +38,11 @@ def published_controls() -> pd.DataFrame:
     Returns:
         Index ``taught by``; the ``gain`` with its 95 % interval as text, p, seeds.
     """
-    path = project_root() / "figures" / "results" / "c_gains.csv"
+    path = project_root() / "figures" / "results" / "gains.csv"
     if not path.is_file():
         return pd.DataFrame()
     table = read_table(path)
-    rows = table.query(
-        "dataset == @PUBLISHED and split == 'grouped' and fraction == 1 and "
-        "against == 'labels alone'"
-    )
+    rows = table.query("dataset == @PUBLISHED and fraction == 1 and against == 'labels alone'")
     gain = _signed(rows, "difference")
     shown = rows[["p", "seeds"]].assign(gain=gain, **{"taught by": rows["taught_by"]})
     return shown.set_index("taught by")[["gain", "p", "seeds"]]

@@ -19,12 +19,9 @@ from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings
 from kdnb.core.tables import read_table
 
-__all__ = ["LARGER", "RECORDED", "Records", "collect_runs", "load_collected", "missing", "run_key"]
+__all__ = ["RECORDED", "Records", "collect_runs", "load_collected", "missing", "run_key"]
 
 Records = Mapping[str, pd.DataFrame]
-
-# the part of a plan that may have another image size: it stands in tables of its own
-LARGER = "larger"
 
 # notebook -> the tables of it that are kept
 RECORDED = {
@@ -176,7 +173,7 @@ def _with_recorded(new: Records, old: Records, plan: Plan) -> Records:
 
 
 def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Records:
-    """What `collect_runs` wrote, if it is the whole plan's, of one version and one image size.
+    """What `collect_runs` wrote, if it is the whole plan's, of one version and unmixed images.
 
     Args:
         folder: Of the collected tables.
@@ -185,17 +182,18 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
 
     Raises:
         UserError: Naming the runs that are missing, are not of the plan, mix versions, image sizes
-            or images of one split, or rows of which no run is known.
+            of one part or images of one split, or rows of which no run is known.
     """
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
     tables = _tables(folder)
+    tables["runs"] = _with_parts(tables["runs"], plan)
     problems = {
         "are not of the plan": _unplanned(tables, plan),
         "are missing": [] if partial else missing(tables, plan),
         "have rows but no provenance": _unknown(tables),
         "mix versions of kdnb": _mixed_versions(tables),
-        "mix image sizes": _mixed_sizes(tables),
+        "mix image sizes of one part": _mixed_sizes(tables),
         "have the same parameters and other images": _mixed_images(tables),
     }
     found = []
@@ -205,6 +203,16 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
     if found:
         raise UserError(f"the results in '{folder}' are refused. {'. '.join(found)}")
     return tables
+
+
+def _with_parts(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The runs with the plan's names of their parts: a name may have changed since."""
+    part_of_key = {}
+    for part in plan.parts:
+        for parameters in part.runs:
+            part_of_key[run_key(part.notebook.stem, parameters)] = part.name
+    named = pd.Series(_keys(runs), index=runs.index).map(part_of_key)
+    return runs.assign(part=named.fillna(runs["part"]))
 
 
 def missing(records: Records, plan: Plan) -> list[str]:
@@ -235,12 +243,14 @@ def _mixed_versions(records: Records) -> list[str]:
 
 
 def _mixed_sizes(records: Records) -> list[str]:
-    """Runs of different image sizes: those of the part ``LARGER`` need only be like each other."""
+    """Runs of one part of the plan with different image sizes; costs are meant to have several."""
     runs = records["runs"]
-    runs = runs[runs["notebook"] == "03_distillation"]
+    runs = runs[runs["notebook"] != "06_efficiency"]
     sizes = runs.assign(size=[json.loads(text).get("image_size") for text in runs["parameters"]])
-    is_larger = sizes["part"] == LARGER
-    return _mixed(sizes[~is_larger], "size") + _mixed(sizes[is_larger], "size")
+    found = []
+    for _, of_part in sizes.groupby("part", sort=False):
+        found += _mixed(of_part, "size")
+    return found
 
 
 def _mixed_images(records: Records) -> list[str]:

@@ -1,7 +1,7 @@
-"""Published tables of what moves the accuracy: alpha and T, teacher, patients, epochs (07).
+"""Published tables of what moves a student: alpha and T, what teaches it, patients, epochs (07).
 
-The tables look for parts of ``sweeps/results.toml`` by name: paper, teachers, larger, grid,
-controls, size.
+But for the epochs they are of the parts `kdnb.results.places.EFFECT_PARTS` of
+``sweeps/results.toml``: the brain set by patient, at 64 px.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import pandas as pd
 
 from kdnb.core.statistics import Groups, paired_test, seed_interval, share_interval
 from kdnb.distillation.grid import LABELS_ALONE
-from kdnb.results.accuracies import Answered, answered, drawn
-from kdnb.results.collected_runs import LARGER, Records
+from kdnb.results.answered_runs import Answered, answered, together
+from kdnb.results.collected_runs import Records
+from kdnb.results.places import is_main, main_runs, named, place_of
 
-__all__ = ["gains", "grid", "larger_gains", "schedule", "sizes"]
+__all__ = ["as_coded", "gains", "grid", "schedule", "sizes"]
 
 TAUGHT = "the teacher"
 
 
 def grid(records: Records) -> pd.DataFrame:
-    """(b) Every cell of α × T: accuracy, its gain over labels alone, p, and which one is chosen.
+    """Every cell of α × T: accuracy, its gain over labels alone, p, and which one is chosen.
 
     The validation part chooses among the distilled cells: the first, where two are as good.
     """
@@ -51,41 +52,38 @@ def _cell(one: Answered, cell: tuple[float, float], names: list[str]) -> dict[st
         "val_accuracy": one.trainings.loc[names, "val_accuracy"].astype(float).mean(),
         **share_interval(right, groups).named("accuracy"),
         **_difference("gain", right - labels_alone, groups),
+        "size_px": one.parameters["image_size"],
         "run": one.run,
     }
 
 
 def gains(records: Records) -> pd.DataFrame:
-    """(c) What distillation adds, on the same images, seed by seed: difference, interval, p.
+    """What distillation adds, on the same images, seed by seed: difference, interval, p.
 
     One row per student that somebody taught, ``against`` labels alone, with the share of the
     training patients; and one per control, in which the student of the teacher stands against that
     of the control: is it the teacher, or would anything soft do?
+
+    All teachers of the whole training part are in one row, each with the student of its own seed.
     """
-    run_of_paper = {}  # data set, split, cell -> the run of the part "paper"
-    for one in answered(records, "paper"):
-        for cell in one.cells:
-            run_of_paper[(*one.place.values(), cell)] = one
+    bases = answered(records, "base")
     rows = []
-    for one in [*drawn(records), *answered(records, "size", "controls")]:
+    for one in [*_all_teachers(records), *answered(records, "size", "controls")]:
         rows += _over_labels(one)
         if not one.parameters["control"]:
             continue
-        for cell in one.cells:
-            paper = run_of_paper.get((*one.place.values(), cell))
-            if cell == LABELS_ALONE or paper is None:
-                continue
-            if _paired(paper, one, cell):
-                rows.append(_over_control(paper, one, cell))
+        for base in bases:
+            for cell in one.cells:
+                if cell in base.cells and cell != LABELS_ALONE and _paired(base, one, cell):
+                    rows.append(_over_control(base, one, cell))
     return pd.DataFrame(rows)
 
 
-def larger_gains(records: Records) -> pd.DataFrame:
-    """(c) What distillation adds with larger images and a longer schedule."""
-    rows = []
-    for one in answered(records, LARGER):
-        rows += _over_labels(one)
-    return pd.DataFrame(rows)
+def _all_teachers(records: Records) -> list[Answered]:
+    """The run of the part "base" and those of "more_teachers" as one; nothing without the first."""
+    bases = answered(records, "base")
+    more = answered(records, "more_teachers")
+    return [together([*bases, *more])] if bases and more else bases
 
 
 def _over_labels(one: Answered) -> list[dict[str, Any]]:
@@ -113,16 +111,16 @@ def _paired(one: Answered, other: Answered, cell: tuple[float, float]) -> bool:
     return seeds == other_seeds and np.array_equal(one.values["target"], other.values["target"])
 
 
-def _over_control(paper: Answered, control: Answered, cell: tuple[float, float]) -> dict[str, Any]:
+def _over_control(base: Answered, control: Answered, cell: tuple[float, float]) -> dict[str, Any]:
     """The teacher's students of one cell against those of what stands in the teacher's place."""
     row = _gain(
         control,
         cell,
-        paper.right(*paper.cells[cell]) - control.right(*control.cells[cell]),
+        base.right(*base.cells[cell]) - control.right(*control.cells[cell]),
         taught_by=TAUGHT,
         against=control.parameters["control"],
     )
-    row["run"] = f"{paper.run} {control.run}"
+    row["run"] = f"{base.run} {control.run}"
     return row
 
 
@@ -158,14 +156,13 @@ def _difference(name: str, values: np.ndarray, groups: Groups) -> dict[str, floa
 
 
 def sizes(records: Records) -> pd.DataFrame:
-    """(d) The effect of data set size, by the share of training patients.
+    """The effect of data set size, by the share of training patients.
 
-    Accuracy and agreement with the teacher, both with interval.
+    Accuracy and agreement with the teacher, both with interval. One teacher per share.
     """
     rows = []
-    for one in answered(records, "size", "paper"):
-        if one.parameters["split"] == "grouped":
-            rows += [_of_size(one, kind, names) for kind, names in one.kinds.items()]
+    for one in answered(records, "size", "base"):
+        rows += [_of_size(one, kind, names) for kind, names in one.kinds.items()]
     table = pd.DataFrame(rows)
     return table.sort_values(["dataset", "fraction"], kind="stable") if rows else table
 
@@ -187,25 +184,61 @@ def _of_size(one: Answered, kind: str, names: list[str]) -> dict[str, Any]:
         "memory": one.right(one.memory).mean(),
         "seeds": len(names),
         "teachers": len(one.teachers),
+        "size_px": one.parameters["image_size"],
         "run": one.run,
     }
 
 
-def schedule(records: Records) -> pd.DataFrame:
-    """(g) Accuracy after every epoch of the trainings behind (a), mean over seeds.
+def as_coded(records: Records) -> pd.DataFrame:
+    """The network of the authors' earlier public code beside the five-layer one on labels alone.
 
-    Would a longer schedule pay?
+    Its soft loss is dead, so it learns from labels alone. Columns: place, accuracy of
+    each with its 95 % interval, their difference seed by seed, seeds, images, size_px, run.
     """
+    rows = []
+    for one in answered(records, "as_coded"):
+        for base in answered(records, "base"):
+            if not _paired(base, one, LABELS_ALONE):
+                continue
+            right = one.right(*one.cells[LABELS_ALONE])
+            rival = base.right(*base.cells[LABELS_ALONE])
+            rows.append(
+                {
+                    **one.place,
+                    **share_interval(right, one.groups).named("as_coded"),
+                    **share_interval(rival, one.groups).named("five_conv"),
+                    **_difference("difference", right - rival, one.groups),
+                    "seeds": len(right),
+                    "images": right.shape[1],
+                    "size_px": one.parameters["image_size"],
+                    "run": f"{one.run} {base.run}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def schedule(records: Records) -> pd.DataFrame:
+    """Accuracy after every epoch of the trainings at every place, mean over seeds.
+
+    Would a longer schedule pay? Columns: place, model, epoch, train_accuracy, val_accuracy,
+    teachers, run.
+    """
+    if "03_curves" not in records:
+        return pd.DataFrame()
     curves = dict(list(records["03_curves"].groupby("run")))
+    of_place: dict[tuple[Any, ...], list[pd.DataFrame]] = {}
+    for one in main_runs(records):
+        if is_main(one):
+            kind_of = {}
+            for kind, names in one.kinds.items():
+                kind_of |= dict.fromkeys(names, kind)
+            curve = curves[one.run].replace({"model": kind_of})
+            of_place.setdefault(place_of(one), []).append(curve)
     tables = []
-    for one in answered(records, "paper", LARGER):
-        kind_of = {}
-        for kind, names in one.kinds.items():
-            kind_of |= dict.fromkeys(names, kind)
-        curve = curves[one.run].replace({"model": kind_of})
-        seeds = curve.groupby(["model", "epoch"], sort=False)
-        mean = seeds[["train_accuracy", "val_accuracy"]].mean().reset_index()
-        place = {**one.place, "size_px": one.parameters["image_size"]}
-        front = pd.DataFrame(place, index=mean.index)
-        tables.append(front.join(mean).assign(run=one.run))
+    for place, runs in of_place.items():
+        by_epoch = pd.concat(runs).groupby(["model", "epoch"], sort=False)
+        mean = by_epoch[["train_accuracy", "val_accuracy"]].mean().reset_index()
+        front = pd.DataFrame(named(place), index=mean.index)
+        behind = {"teachers": len(runs), "run": " ".join(curve["run"].iloc[0] for curve in runs)}
+        tables.append(front.join(mean).assign(**behind))
     return pd.concat(tables) if tables else pd.DataFrame()

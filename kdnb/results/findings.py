@@ -1,4 +1,4 @@
-"""What the published tables say, one line per finding, with intervals (07, README, docs)."""
+"""What the published tables say, in sentences for a tired reader (07, README, docs)."""
 
 from __future__ import annotations
 
@@ -6,246 +6,284 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kdnb.core.statistics import Difference, Interval, unpaired_difference
-from kdnb.xai.baselines import BASELINES
-
-__all__ = ["BRAIN", "CONTROLS", "LEAKY", "NAMES", "WHOLE", "distilled", "findings", "interval_of"]
-
-NAMES = {
-    "brain_tumor": "brain",
-    "eye_disease": "eye",
-    "alzheimer": "Alzheimer",
-    "shap_gradient": "SHAP (gradient)",
-}
-SHOWN = ("average map, first layer", "Grad-CAM", "SHAP deep")  # the paper's map, and its two checks
-LIKENESS = (
-    "Spearman with the teacher: Grad-CAM",
-    "Spearman with the teacher: SHAP gradient",
-    "CKA with the teacher: conv5, final",
+from kdnb.core.method_names import method_name
+from kdnb.core.number_text import percent
+from kdnb.results.effect_findings import (
+    beside_paper,
+    choice_of_alpha,
+    earlier_code,
+    errors_passed_on,
+    every_patient,
+    few_patients,
+    other_teachers,
 )
-CONTROLS = {
-    "random": "an untrained teacher",
-    "shuffled": "shuffled answers",
-    "smoothing": "smoothed labels",
-}
-WHOLE = "fraction == 1 and split == 'grouped'"
-BRAIN = f"{WHOLE} and dataset == 'brain_tumor'"
-APART = "copies and known patients kept apart"  # nobody knows the patients of the brain set
-LEAKY = {"brain_tumor": "published", "eye_disease": "random", "alzheimer": "random"}
+from kdnb.results.explanation_findings import (
+    average_maps_of_phantoms,
+    cheating,
+    cost,
+    cost_briefly,
+    likeness,
+    trusted,
+)
+from kdnb.results.finding_words import LEVEL, NAMES, joined, points, seeds, verdict
+from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
+
+__all__ = ["at_once", "findings"]
+
+# how the paper's kind of split is told
+TOLD_SPLITS = {"published": "the published split", "random": "a random split"}
+BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
+PEAKS_OF_STUDENT = "model == 'KD student' and metric == 'pointing game'"
+AVERAGE_MAP = "average map"
+LAYERS = ("conv1", "conv3", "conv5")  # whose average maps were planned to be compared
+SHAP = "SHAP gradient"
 
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """One line per finding, from the tables of `kdnb.results.build`; none where one is missing.
+    """One line per question, from the tables of `kdnb.results.build`.
 
-    The first five are those for the README. A difference is bold where its whole interval is on
-    one side of zero, and more than one seed is behind it.
+    A question that the tables cannot answer yet has no line.
     """
-    tables = dict(tables)
-    if "c_larger" in tables:
-        both = [tables["c_gains"], tables["c_larger"]]
-        tables["c_gains"] = pd.concat(both, ignore_index=True)
-    makers = {
-        _paper: "a_larger" if "a_larger" in tables else "a_accuracy",
-        _leaks: "a_accuracy",
-        _gain: "c_gains",
-        _tested: "d_explained",
-        _cost: "e_explanations",
-        _memory: "a_accuracy",
-        _passed: "f_verdicts",
-        _teacher: "c_gains",
-        _reasons: "f_kd_question",
-        _average_map: "f_distractor",
-        _cheat: "f_shortcut",
-    }
-    lines = [make(tables[needed]) for make, needed in makers.items() if needed in tables]
+    makers = (
+        _keeps,
+        _helps,
+        _untrained,
+        _teacher_helps,
+        errors_passed_on,
+        every_patient,
+        _show_why,
+        _finds,
+        cost,
+        _hides,
+        beside_paper,
+        other_teachers,
+        choice_of_alpha,
+        few_patients,
+        earlier_code,
+        trusted,
+        average_maps_of_phantoms,
+        cheating,
+        likeness,
+    )
+    lines = [make(tables) for make in makers]
     return [line for line in lines if line]
 
 
-def _paper(table: pd.DataFrame) -> str:
-    rows = distilled(table, LEAKY).dropna(subset=["paper"])
-    minus = rows.copy()
-    for column in ("accuracy", "accuracy_low", "accuracy_high"):
-        minus[column] = rows[column] - rows["paper"]
-    size = " or ".join(map(str, sorted(rows["size_px"].unique())))
-    epochs = " or ".join(map(str, sorted(rows["epochs"].unique())))
-    return _line(
-        "Beside the paper",
-        "The distilled student's accuracy minus the paper's, under its kind of split. "
-        f"Here from scratch at {size} px in {epochs} epochs; "
-        "the paper's Alzheimer images are augmented copies of these",
-        _listed(minus, "accuracy", "+"),
+def at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What the README tells first: accuracy kept, what the teacher adds, where maps look, cost."""
+    lines = [make(tables) for make in (_keeps, _helps, _show_why_briefly, cost_briefly)]
+    return [line for line in lines if line]
+
+
+def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Does the student keep the teacher's accuracy?"""
+    loss = _difference(tables, "KD student", "teacher")
+    if loss is None:
+        return ""
+    known = tables["accuracy"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
+    accuracy = known[known["teacher"] == loss["teacher"]].set_index("model")["accuracy"]
+    answer = verdict(
+        loss,
+        more="The small network is the better one",
+        less="The small network loses",
+        open_="A loss is not shown",
+    )
+    return (
+        "**Does the small network keep the accuracy?** On brain tumours of unseen patients the "
+        f"teacher is right in {percent(accuracy['teacher'])}, the distilled student in "
+        f"{percent(accuracy['KD student'])}. {answer}: student minus teacher "
+        f"{points(loss)}{seeds(loss)}."
     )
 
 
-def _leaks(table: pd.DataFrame) -> str:
-    leaky = distilled(table, LEAKY)
-    honest = distilled(table)
+def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Does distillation add anything beyond labels?"""
+    gain = _difference(tables, "KD student", "label-only student")
+    if gain is None:
+        return ""
+    answer = verdict(
+        gain,
+        more="Yes, here",
+        less="No, it harms here",
+        open_="It cannot be told here",
+    )
+    return (
+        f"**Does the teacher help?** {answer}. Against the same student on labels alone: "
+        f"{points(gain)}{seeds(gain)}."
+    )
+
+
+def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Is it the teacher's knowledge that helps, or would any soft answer?"""
+    control = _difference(tables, "KD student", "student of an untrained teacher")
+    if control is None:
+        return ""
+    answer = verdict(
+        control,
+        more="Yes",
+        less="No, an untrained one teaches better",
+        open_="It is not shown",
+    )
+    return (
+        f"**Is it what the teacher knows?** {answer}. Against the student of an untrained "
+        f"network: {points(control)}{seeds(control)}."
+    )
+
+
+def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Is the teacher one?"""
+    lead = _difference(tables, "teacher", "label-only student")
+    if lead is None:
+        return ""
+    answer = verdict(
+        lead,
+        more="Yes",
+        less="No, its student on labels alone is better",
+        open_="It is not shown",
+    )
+    return (
+        f"**Has the teacher something to teach?** {answer}. Teacher minus student on labels "
+        f"alone: {points(lead)}{seeds(lead)}.{_elsewhere(tables)}"
+    )
+
+
+def _elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
+    """At how many other places the teacher is ahead of the student on labels alone."""
+    table = tables["differences"].query(
+        "counted == 'all classes' and model == 'teacher' and rival == 'label-only student' "
+        f"and not ({BRAIN_BY_PATIENT})"
+    )
+    if table.empty:
+        return ""
+    ahead = (table["difference"] > 0).sum()
+    told = ((table["seeds"] > 1) & (table["difference_low"] > 0)).sum()
+    return (
+        f" Under the other splits and on the other sets it is ahead in {ahead} of {len(table)} "
+        f"places, and in {told} of them by more than chance over several seeds."
+    )
+
+
+def _show_why(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Do the student's average maps look at the tumour?"""
+    margins = {layer: _margin(tables, f"{AVERAGE_MAP}, {layer}") for layer in LAYERS}
+    margins = {layer: margin for layer, margin in margins.items() if margin is not None}
+    if not margins:
+        return ""
+    shares = [percent(_peaks(tables, AVERAGE_MAP, layer)) for layer in margins]
+    told = [
+        f"layer {layer.removeprefix('conv')} {points(margin)}" for layer, margin in margins.items()
+    ]
+    return (
+        f"**Do its average maps show why?** {_maps_verdict(margins)} The map of layer "
+        f"{joined([layer.removeprefix('conv') for layer in margins])} is brightest inside the "
+        f"tumour in {joined(shares)} of the images. Always pointing where such tumours usually "
+        f"lie hits {percent(_peaks(tables, MEAN_MASK, INPUT))}. The difference: {joined(told)}"
+        f"{seeds(next(iter(margins.values())))}."
+    )
+
+
+def _show_why_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The verdict of `_show_why` with the numbers of the first layer alone."""
+    margins = {layer: _margin(tables, f"{AVERAGE_MAP}, {layer}") for layer in LAYERS}
+    if any(margin is None for margin in margins.values()):
+        return ""
+    first = margins[LAYERS[0]]
+    return (
+        f"**Do its average maps show why?** {_maps_verdict(margins)} The first layer's map: "
+        f"{points(first)}{seeds(first)}."
+    )
+
+
+def _maps_verdict(margins: Mapping[str, Mapping[str, object]]) -> str:
+    """What the planned comparisons of average maps with a blind guess find, corrected by Holm."""
+    found = {}
+    for layer, margin in margins.items():
+        if margin["p_holm"] < LEVEL and margin["seeds"] > 1:
+            found[layer] = margin
+    worse = [layer.removeprefix("conv") for layer in found if found[layer]["difference"] < 0]
+    better = [layer.removeprefix("conv") for layer in found if found[layer]["difference"] > 0]
+    if better:
+        return f"They find the tumour more often than a blind guess at layer {joined(better)}."
+    if worse:
+        return f"No: at layer {joined(worse)} they find the tumour less often than a blind guess."
+    return "It is not shown."
+
+
+def _finds(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Does the field's most used attribution find the tumour?"""
+    margin = _margin(tables, SHAP)
+    if margin is None:
+        return ""
+    answer = verdict(margin, more="Yes", less="No", open_="It cannot be told here")
+    hits = _peaks(tables, SHAP, INPUT)
+    return (
+        f"**Does {method_name(SHAP)} find the tumour?** {answer}. It is brightest inside the "
+        f"tumour in {percent(hits)} of {margin['images']} images, where the same guess hits "
+        f"{percent(hits - margin['difference'])}: {points(margin)}{seeds(margin)}."
+    )
+
+
+def _peaks(tables: Mapping[str, pd.DataFrame], explanation: str, tap: str) -> float:
+    """Share of images in which an explanation of the distilled student peaks in the tumour."""
+    rows = tables["maps"].query(f"{BRAIN_BY_PATIENT} and {PEAKS_OF_STUDENT}")
+    return float(rows.set_index(["explanation", "tap"]).loc[(explanation, tap), "value"])
+
+
+def _margin(tables: Mapping[str, pd.DataFrame], name: str) -> Mapping[str, object] | None:
+    """The planned comparison of one map with the usual place of tumours; None if there is none."""
+    if "planned" not in tables:
+        return None
+    rows = tables["planned"].query(f"{BRAIN_BY_PATIENT} and rival == @MEAN_MASK and model == @name")
+    return rows.iloc[0].to_dict() if len(rows) else None
+
+
+def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
+    """What do splits hide that do not keep patients or copies apart?"""
+    if "leaks" not in tables:
+        return ""
+    own_sizes = tables["leaks"]["sizes_of"].fillna("") == ""
+    rows = tables["leaks"][own_sizes].query("model == 'KD student' and split in @TOLD_SPLITS")
     said = []
-    for dataset in LEAKY:
-        if dataset not in leaky.index or dataset not in honest.index:
-            continue
-        before = leaky.loc[dataset]
-        after = honest.loc[dataset]
-        student = unpaired_difference(
-            interval_of(before, "accuracy"), interval_of(after, "accuracy")
+    for row in rows.to_dict("records"):
+        honest = "by patient" if row["honest"] == "patients" else "with copies apart"
+        before, after = (_memory(tables, row["dataset"], row[kind]) for kind in ("split", "honest"))
+        said.append(
+            f"{NAMES.get(row['dataset'], row['dataset']).capitalize()}: memory alone is right in "
+            f"{percent(before)} under {TOLD_SPLITS[row['split']]}, in {percent(after)} {honest}. "
+            f"The distilled student, under the first minus under the second: {points(row)}"
+            f"{seeds(row)}."
         )
-        memory = unpaired_difference(
-            interval_of(before, "leak_meter_mirrored"), interval_of(after, "leak_meter_mirrored")
+    same = tables["leaks"][~own_sizes].query("model == 'KD student' and split == 'random'")
+    for row in same.to_dict("records"):
+        said.append(
+            f"{NAMES.get(row['dataset'], row['dataset']).capitalize()} images at random, in parts "
+            f"of equal size: {points(row)}{seeds(row)}."
         )
-        seeds = min(before["seeds"], after["seeds"])
-        said.append(f"{_told(dataset, student, '+', seeds)}, {_told('memory', memory, '+')}")
-    return _line(
-        "Leaks",
-        f"Accuracy under the paper's kind of split minus that with {APART}, on other test images. "
-        "First the distilled student, then memory: the nearest training image, mirrored or not",
-        said,
-    )
+    return f"**What does the usual split hide?** {' '.join(said)}" if said else ""
 
 
-def _memory(table: pd.DataFrame) -> str:
-    return _line(
-        "Above memory",
-        f"The distilled student's accuracy minus that of the nearest training image, with {APART}",
-        _listed(distilled(table), "above", "+"),
-    )
+def _memory(tables: Mapping[str, pd.DataFrame], dataset: str, split: str) -> float:
+    """Accuracy of the nearest training image under a split of a set."""
+    table = tables["accuracy"]
+    own = table["sizes_of"].fillna("") == ""
+    rows = table[own].query("dataset == @dataset and split == @split and counted == 'all classes'")
+    return float(rows["memory"].iloc[0])
 
 
-def _gain(table: pd.DataFrame) -> str:
-    size = table["size_px"]
-    whole = table[size == size.min()].query(f"{WHOLE} and against == 'labels alone'")
-    taught = whole.query("taught_by not in @CONTROLS").set_index("dataset")
-    control = whole.query(f"{BRAIN} and taught_by in @CONTROLS").set_index("taught_by")
-    larger = table[size > size.min()].set_index("dataset")
-    parts = {
-        f"At {size.min()} px, with {APART}": taught,
-        "Brain, with something else in the teacher's place": control.rename(index=CONTROLS),
-        f"At {size.max()} px, under the paper's kind of split": larger,
-    }
-    said = []
-    for place, rows in parts.items():
-        if len(rows):
-            said.append(f"{place}: {'; '.join(_listed(rows, 'difference', '+'))}")
-    return _line(
-        "What distillation adds",
-        "Accuracy of its student minus that of labels alone",
-        [". ".join(said)],
-    )
-
-
-def _teacher(table: pd.DataFrame) -> str:
-    rows = table.query(f"{BRAIN} and against in @CONTROLS").set_index("against")
-    return _line(
-        "The teacher's part",
-        "Brain: accuracy of its student minus that of a student with this in its place",
-        _listed(rows.rename(index=CONTROLS), "difference", "+"),
-    )
-
-
-def _reasons(table: pd.DataFrame) -> str:
-    rows = table.query(BRAIN).set_index("measure").drop(index="accuracy", errors="ignore")
-    more = (rows["low"] > 0).sum()
-    less = (rows["high"] < 0).sum()
-    return _line(
-        "Reasons",
-        "Brain: likeness to the teacher, of the distilled student minus that on labels alone. "
-        f"Of {len(rows)} measures {more} say more, {less} less",
-        _listed(rows.loc[rows.index.intersection(LIKENESS)], "difference", "+"),
-    )
-
-
-def _tested(table: pd.DataFrame) -> str:
-    return _line(
-        "Tested on pixels",
-        "Brain, distilled student: probability of the true class lost with a map's strongest "
-        "pixels, minus with its weakest. Centre and Sobel explain nothing",
-        _listed(table.query(BRAIN).set_index("explanation"), "ROAD"),
-    )
-
-
-def _passed(table: pd.DataFrame) -> str:
-    rows = table.query(f"{BRAIN} and explanation not in @BASELINES")
-    said = []
-    for model, tested in rows.groupby("model", sort=False):
-        note = " (one seed)" if (tested["seeds"] == 1).all() else ""
-        passed = tested.loc[tested["names what matters"] == 1, "explanation"]
-        said.append(f"{model}{note}, of {len(tested)}: {' · '.join(passed) or 'none'}")
-    return _line(
-        "Better than maps that explain nothing",
-        "Brain: which explanations beat them all on the same images, in three measures and with "
-        "the whole interval",
-        said,
-    )
-
-
-def _average_map(table: pd.DataFrame) -> str:
-    return _line(
-        "Average maps",
-        "Share of phantoms in which the first layer points at a blob that means nothing",
-        _listed(table.set_index("map"), "share"),
-    )
-
-
-def _cheat(table: pd.DataFrame) -> str:
-    rows = table.set_index("explanation")
-    reveals = rows.loc[rows.index.difference(BASELINES), "reveals"]
-    return _line(
-        "A student that cheats",
-        "Energy of its map in the mark that it cheats by, minus an honest student's. "
-        f"{reveals.sum():.0f} of {len(reveals)} explanations are shown to reveal it",
-        _listed(rows.loc[rows.index.intersection(SHOWN)], "difference", "+"),
-    )
-
-
-def _cost(table: pd.DataFrame) -> str:
-    rows = table.set_index("method").drop(index="forward", errors="ignore")
-    rows = rows.dropna(subset=["ratio"])
-    return _line(
-        "Cost",
-        "The teacher's time over the student's, for the same explanation of one image. "
-        f"All {len(rows)} lie between {rows['ratio'].min():.1f} and {rows['ratio'].max():.1f}",
-        _listed(rows.loc[["shap_gradient"]], "ratio"),
-    )
-
-
-def distilled(table: pd.DataFrame, splits: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Rows of the distilled student by data set: under the split of each, or the grouped one."""
-    rows = table.query("model == 'KD student' and counted == 'all classes'")
-    split = "grouped" if splits is None else rows["dataset"].map(splits)
-    return rows[rows["split"] == split].set_index("dataset")
-
-
-def interval_of(row: pd.Series, name: str) -> Interval:
-    """A value of a row with the ends of its interval, which may go without the name."""
-    ends = ["low", "high"] if "low" in row else [f"{name}_low", f"{name}_high"]
-    return Interval(row[[name, *ends]])
-
-
-def _listed(rows: pd.DataFrame, value: str, sign: str = "") -> list[str]:
-    """A column of rows in words, row by row."""
-    said = []
-    for name, row in rows.iterrows():
-        said.append(_told(name, interval_of(row, value), sign, row.get("seeds")))
-    return said
-
-
-def _told(name: str, interval: Interval, sign: str = "", seeds: int | None = None) -> str:
-    """One number in words.
-
-    Args:
-        name: What it is of.
-        interval: The number.
-        sign: "+" for a difference, which is bold where it is sure.
-        seeds: How many are behind it, where that is known.
-    """
-    if sign:
-        interval = Difference(interval)
-    text = f"{NAMES.get(name, name)} {interval:{sign}z.3f}"
-    if seeds == 1:  # its interval is of patients alone: other seeds may well have the other sign
-        return f"{text} (one seed)"
-    _, low, high = interval
-    return f"**{text}**" if sign and low * high > 0 else text
-
-
-def _line(title: str, what: str, said: list[str]) -> str:
-    """The finding; empty where there is nothing to say."""
-    return f"**{title}.** {what}. {'; '.join(said)}." if said else ""
+def _difference(
+    tables: Mapping[str, pd.DataFrame], model: str, rival: str
+) -> Mapping[str, object] | None:
+    """The row of one model minus another on the brain set by patient; None if there is none."""
+    if "differences" not in tables:
+        return None
+    rows = tables["differences"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
+    main = tables["differences"]["teacher"].value_counts().index[0]
+    chosen = rows[(rows["teacher"] == main) & (rows["model"] == model) & (rows["rival"] == rival)]
+    if not len(chosen):
+        return None
+    row = chosen.iloc[0].to_dict()
+    if "planned" in tables:
+        same = tables["planned"].query("model == @model and rival == @rival")
+        if len(same):
+            row["p_holm"] = same["p_holm"].iloc[0]
+    return row

@@ -6,9 +6,9 @@ import pandas as pd
 
 from kdnb.core.many_tests import holm
 from kdnb.results.collected_runs import Records
-from kdnb.results.patient_differences import PLANNED, differences, main_teacher
-from kdnb.results.patient_maps import PLANNED_MAPS, map_margins
+from kdnb.results.differences import PLANNED, differences, main_teacher
 from kdnb.results.places import KNOWN, PATIENTS
+from kdnb.results.tumour_maps import PLANNED_MAPS, map_margins
 
 __all__ = ["planned"]
 

@@ -6,21 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import PercentFormatter
 
 from kdnb.core.method_names import method_name
 from kdnb.core.pareto import pareto
-from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once, plain
+from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.statistics import Difference, Interval
-from kdnb.results.plain_words import PlainFinding, verdict
+from kdnb.results.answered_runs import ALL
+from kdnb.results.finding_words import NAMES
 from kdnb.xai.tumour_localisation import INPUT
 
 __all__ = [
     "accuracy_by_split",
-    "accuracy_summary",
     "difference_panels",
     "energy_spread",
     "schedule_curves",
@@ -32,7 +31,6 @@ SUMMARY_MARKS = {
     "teacher": ("s", PALETTE[1]),
     "KD student": ("o", PALETTE[0]),
     "label-only student": ("D", PALETTE[2]),
-    "as-coded student": ("^", PALETTE[3]),
 }
 # from the split that leaks most to the strictest; how it is written below a chart
 STRICTER = {
@@ -42,8 +40,6 @@ STRICTER = {
     "patients": "patients\napart",
 }
 MEMORY_LINE = "memory alone (1-NN)"
-OTHER_MARKS = "osD^vPX"
-OTHER_COLOURS = (*PALETTE, "#777777")
 # the maps that the spread inside tumours is shown of, and the number of their layer; 0: the input
 SPREAD_ROWS = (
     ("average map", 1),
@@ -68,28 +64,7 @@ GUESSES = {  # what sees no network -> what a reader sees
     "random": "chance",
 }
 SPREAD_SHIFT = {"teacher": -0.22, "KD student": 0.0, "label-only student": 0.22}  # within a row
-HALF = 0.32  # of the height of a place that its models take
-
-
-def accuracy_summary(table: pd.DataFrame) -> Picture:
-    """Accuracy of every model under every split.
-
-    With what memory alone and the largest class reach. Columns: dataset, split, model, accuracy
-    with accuracy_low and accuracy_high, memory, majority, paper (the published accuracy, or NaN).
-    """
-    places = table.groupby(["dataset", "split"], sort=False)
-    figure, axes = plt.subplots(figsize=(8, 0.95 * len(places) + 1.5))
-    names = []
-    said = []
-    for row, ((dataset, split), rows) in enumerate(places):
-        names.append(f"{dataset.replace('_', ' ')}\n{split}")
-        words = [*_draw_bounds(axes, row, rows), *_draw_models(axes, row, rows)]
-        said.append(f"{dataset}, {split}: {', '.join(words)}")
-    legend_once(axes, columns=3)
-    axes.set(yticks=range(len(names)), yticklabels=names)
-    axes.set(xlabel="accuracy on the test part (95 % interval)", xlim=(0, 1.01))
-    axes.invert_yaxis()
-    return Picture(figure, f"Accuracy of every model per data set and split. {'; '.join(said)}.")
+PAPER_TEACHER = "densenet121"
 
 
 def accuracy_by_split(table: pd.DataFrame) -> Picture:
@@ -215,133 +190,122 @@ def _draw_spread(axes: plt.Axes, place: int, mark: Any, name: str) -> str:
     )
 
 
-def _draw_bounds(axes: plt.Axes, row: int, rows: pd.DataFrame) -> list[str]:
-    """What memory alone and the largest class reach at a place; in words, too."""
-    memory, largest = rows[["memory", "majority"]].iloc[0]
-    axes.barh(row, memory, height=2.4 * HALF, color="#e6e6e6", label="memory alone (1-NN)")
-    axes.vlines(
-        largest,
-        row - 1.2 * HALF,
-        row + 1.2 * HALF,
-        color="#555555",
-        lw=1,
-        ls=":",
-        label="always the largest class",
-    )
-    return [f"memory alone {memory:.3f}", f"always the largest class {largest:.3f}"]
+def difference_panels(table: pd.DataFrame) -> Picture:
+    """Differences of accuracy with their 95 % intervals: a panel per comparison, a row per place.
 
-
-def _draw_models(axes: plt.Axes, row: int, rows: pd.DataFrame) -> list[str]:
-    """The models' accuracies at a place, and the paper's; in words, too."""
-    words = []
-    for one in rows.itertuples():
-        shape, colour = SUMMARY_MARKS[one.model]
-        at = row + HALF * (list(SUMMARY_MARKS).index(one.model) - 1.5) / 1.5
-        bars = np.abs(np.array([[one.accuracy_low], [one.accuracy_high]]) - one.accuracy)
-        look = {"fmt": shape, "ms": 5, "capsize": 3, "color": colour, "label": one.model}
-        axes.errorbar(one.accuracy, at, xerr=bars, **look)
-        interval = Interval((one.accuracy, one.accuracy_low, one.accuracy_high))
-        words.append(f"{one.model} {interval}")
-        if not np.isnan(one.paper):
-            look = {"ms": 9, "mfc": "none", "color": colour, "label": "the paper's (hollow)"}
-            axes.plot(one.paper, at, shape, **look)
-            words.append(f"the paper's {one.paper:.3f}")
-    return words
-
-
-def difference_panels(findings: Sequence[PlainFinding]) -> Picture:
-    """The differences of findings with their 95 % intervals, one panel per finding.
-
-    Full marks: the interval leaves zero out. Hollow marks: it does not, or one seed is behind it.
+    All classes counted. Full marks: the interval leaves zero out. Hollow marks: it does not, or one
+    seed is behind it. Columns: dataset, split, sizes_of, teacher, counted, model, rival, difference
+    with its ends, seeds.
     """
-    drawn = [finding for finding in findings if finding.panel]
-    names = list(dict.fromkeys(name for one in drawn for name in one.differences.index))
-    size = (2.5 * len(drawn) + 1.2, 0.5 * len(names) + 1.6)
-    figure, panels = plt.subplots(1, len(drawn), figsize=size, squeeze=False, sharey=True)
+    table = table[table["counted"] == ALL]
+    names = _in_order(table)
+    panels = table.groupby(["model", "rival"], sort=False)
+    size = (2.3 * len(panels) + 2.6, 0.5 * len(names) + 1.6)
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=size, squeeze=False, sharex=True, sharey=True
+    )
     said = []
-    for axes, finding in zip(panels[0], drawn, strict=True):
-        axes.axvline(0, color="#555555", lw=1)
-        for name, row in finding.differences.iterrows():
-            told = verdict(row)
-            colour = {"more": PALETTE[0], "less": PALETTE[5]}.get(told, "#777777")
-            look = {"fmt": "o", "ms": 7, "capsize": 4, "color": colour}
-            if told in ("open", "one seed"):
-                look["mfc"] = "white"
-            bars = np.abs(np.array([[row["low"]], [row["high"]]], float) - row["value"])
-            axes.errorbar(row["value"], names.index(name), xerr=bars, **look)
-            interval = Difference(row[["value", "low", "high"]])
-            seeds = " (one seed)" if told == "one seed" else ""
-            said.append(f"{' '.join(finding.panel.split())}, {name}: {interval:+z.3f}{seeds}")
-        axes.set_title(finding.panel, fontsize=10)
-        axes.locator_params(axis="x", nbins=4)
-    panels[0][0].set(yticks=range(len(names)), yticklabels=map(plain, names))
-    panels[0][0].set_ylim(len(names) - 0.5, -0.5)
+    for panel, ((model, rival), rows) in zip(axes[0], panels, strict=True):
+        panel.axvline(0, color="#555555", lw=1)
+        for row in rows.itertuples():
+            name = _place_name(row)
+            said.append(f"{model} minus {rival}, {name}: {_draw_difference(panel, names, row)}")
+        panel.set_title(f"{model}\nminus {rival}".replace(" of an", "\nof an"), fontsize=9)
+        panel.locator_params(axis="x", nbins=4)
+        panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    axes[0][0].set(yticks=range(len(names)), yticklabels=names)
+    axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel(
-        "difference of accuracy (95 % interval); hollow: not told, or one seed", size=9
+        "difference of accuracy in points, with 95 % interval; hollow: not told, or one seed",
+        size=9,
     )
     figure.tight_layout()
     return Picture(figure, f"Differences of accuracy with 95 % intervals. {'; '.join(said)}.")
 
 
-def size_curves(table: pd.DataFrame, value: str = "accuracy", by: str = "model") -> Picture:
-    """A score against the share of the training patients, one panel per data set.
+def _in_order(table: pd.DataFrame) -> list[str]:
+    """The names of the places, those of one data set and split beside each other."""
+    places = table.drop_duplicates(["dataset", "split", "sizes_of", "teacher"])
+    datasets = list(dict.fromkeys(places["dataset"]))
+    splits = list(dict.fromkeys(places["split"]))
+    rows = sorted(
+        places.itertuples(),
+        key=lambda row: (datasets.index(row.dataset), splits.index(row.split)),
+    )
+    return [_place_name(row) for row in rows]
 
-    Only data sets of which there are several shares. Columns: dataset, fraction, ``by``, ``value``
-    and its ends (accuracy_low, accuracy_high), memory where it is known.
+
+def _place_name(row: Any) -> str:
+    """Data set and split as a reader says them, and the teacher where it is the paper's."""
+    place = f"{NAMES.get(row.dataset, row.dataset)}, {row.split}"
+    if isinstance(row.sizes_of, str) and row.sizes_of:
+        place += f", sizes of {row.sizes_of}"
+    return place if row.teacher != PAPER_TEACHER else f"{place}, DenseNet121"
+
+
+def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
+    """Draw one difference in the row of its place; returns it in words."""
+    is_told = row.seeds > 1 and (row.difference_low > 0 or row.difference_high < 0)
+    colour = "#777777"
+    if is_told:
+        colour = PALETTE[0] if row.difference > 0 else PALETTE[5]
+    ends = [[row.difference - row.difference_low], [row.difference_high - row.difference]]
+    axes.errorbar(
+        row.difference,
+        names.index(_place_name(row)),
+        xerr=ends,
+        fmt="o",
+        ms=7,
+        capsize=4,
+        color=colour,
+        mfc=colour if is_told else "white",
+    )
+    interval = Difference((row.difference, row.difference_low, row.difference_high))
+    return f"{interval:+z.3f}{' (one seed)' if row.seeds == 1 else ''}"
+
+
+def size_curves(table: pd.DataFrame) -> Picture:
+    """Accuracy of every model against the share of the training patients, beside memory.
+
+    Columns: fraction, model, accuracy with accuracy_low and accuracy_high, memory.
     """
-    shares_of = table.groupby("dataset", sort=False)["fraction"].nunique()
-    names = shares_of[shares_of > 1].index
-    size = (3.4 * len(names) + 2.4, 3.4)
-    figure, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True)
+    table = table.sort_values("fraction", kind="stable")
+    figure, axes = plt.subplots(figsize=(6.2, 3.6))
+    memory = table.drop_duplicates("fraction")
+    axes.plot(memory["fraction"], memory["memory"], color="#777777", ls="--", label=MEMORY_LINE)
     said = []
-    for axes, name in zip(panels[0], names, strict=True):
-        rows = table[table["dataset"] == name].sort_values("fraction", kind="stable")
-        if "memory" in rows:
-            look = {"color": "#777777", "ls": "--", "label": MEMORY_LINE}
-            axes.plot(rows["fraction"], rows["memory"], **look)
-        for number, (line, part) in enumerate(rows.groupby(by, sort=False)):
-            _draw_curve(axes, number, line, part, value)
-            first = part.iloc[0]
-            last = part.iloc[-1]
-            said.append(
-                f"{name}, {line}: {first[value]:.3f} at {first['fraction']:g} "
-                f"to {last[value]:.3f} at {last['fraction']:g}"
-            )
-        shares = sorted(rows["fraction"].unique())
-        axes.set(xscale="log", xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])
-        axes.set(title=name.replace("_", " "), xlabel="share of the training patients")
-        axes.minorticks_off()
-    panels[0][0].set_ylabel(f"{value} on the test part")
-    panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
+    for number, (model, rows) in enumerate(table.groupby("model", sort=False)):
+        shape, colour = SUMMARY_MARKS[model]
+        axes.errorbar(
+            rows["fraction"] * 1.035**number,  # beside each other
+            rows["accuracy"],
+            yerr=error_bars(rows, "accuracy", "accuracy_low", "accuracy_high"),
+            marker=shape,
+            ms=5,
+            capsize=3,
+            color=colour,
+            label=model,
+        )
+        for row in rows.itertuples():
+            said.append(f"{model} {row.accuracy:.3f} at {row.fraction:.0%}")
+    shares = sorted(table["fraction"].unique())
+    axes.set(xscale="log", xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])
+    axes.set(xlabel="share of the training patients", ylabel="accuracy on the test part")
+    axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()
     return Picture(
         figure,
-        f"{value} against the share of training patients, with 95 % intervals. {'; '.join(said)}.",
-    )
-
-
-def _draw_curve(axes: plt.Axes, number: int, line: str, rows: pd.DataFrame, value: str) -> None:
-    """A model's score by share, moved a little to the right of the line before it."""
-    other = (OTHER_MARKS[number % 7], OTHER_COLOURS[number % 7])
-    shape, colour = SUMMARY_MARKS.get(line, other)
-    axes.errorbar(
-        rows["fraction"] * 1.035**number,
-        rows[value],
-        yerr=error_bars(rows, value, f"{value}_low", f"{value}_high"),
-        marker=shape,
-        ms=5,
-        capsize=3,
-        color=colour,
-        label=line,
+        f"Accuracy against the share of training patients, with 95 % intervals. {'; '.join(said)}.",
     )
 
 
 def schedule_curves(table: pd.DataFrame) -> Picture:
-    """Validation accuracy per epoch, one panel per data set and split.
+    """Validation accuracy per epoch, one panel per place.
 
-    Columns: dataset, split, model, epoch, val_accuracy.
+    Columns: dataset, split, sizes_of, teacher, model, epoch, val_accuracy.
     """
-    place = table["dataset"].str.replace("_", " ") + ", " + table["split"]
+    place = pd.Series([_place_name(row) for row in table.itertuples()], index=table.index)
     grid = sns.relplot(
         table.assign(place=place),
         x="epoch",
@@ -370,10 +334,11 @@ def schedule_curves(table: pd.DataFrame) -> Picture:
 
 
 def worth_pareto(table: pd.DataFrame) -> Picture:
-    """Quality of every explanation of one data set against its time.
+    """Quality of every explanation against its time: the mean over seeds, with all their intervals.
 
-    Columns: method, model, metric, quality, ms.
+    Columns: method, model, metric, quality with low and high, ms.
     """
     metric = table["metric"].iloc[0]
-    rows = table.rename(columns={"quality": metric}).set_index(["method", "model"])
-    return pareto(rows, metric)
+    of_seeds = table.groupby(["method", "model"], sort=False)
+    rows = of_seeds.agg({"quality": "mean", "low": "min", "high": "max", "ms": "mean"})
+    return pareto(rows.rename(columns={"quality": metric}), metric)

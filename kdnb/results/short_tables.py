@@ -10,7 +10,7 @@ __all__ = ["accuracy_rows", "gain_rows"]
 
 
 def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of accuracies, all classes counted: index data set, split, model.
+    """A table of accuracies, all classes counted: index data set, split, teacher, model.
 
     Columns accuracy and above memory with their 95 % intervals, memory, the paper's accuracy (empty
     where it has none) and the number of seeds.
@@ -19,7 +19,8 @@ def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
     short = pd.DataFrame(
         {
             "data set": rows["dataset"],
-            "split": rows["split"],
+            "split": rows["split"] + rows["sizes_of"].map(_sizes, na_action="ignore").fillna(""),
+            "teacher": rows["teacher"],
             "model": rows["model"],
             "accuracy": _with_ends(rows, "accuracy", Interval),
             "memory": rows["memory"].map("{:.3f}".format),
@@ -28,18 +29,21 @@ def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
             "seeds": rows["seeds"],
         }
     )
-    return short.set_index(["data set", "split", "model"])
+    return short.set_index(["data set", "split", "teacher", "model"])
+
+
+def _sizes(split: str) -> str:
+    """How a split is told whose parts are as large as those of another one."""
+    return f", sizes of {split}" if split else ""
 
 
 def gain_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of gains: index data set, split, who taught, against whom.
+    """A table of gains: index who taught, against whom.
 
     Columns share (of the training patients), difference with its 95 % interval, p, size and seeds.
     """
     short = pd.DataFrame(
         {
-            "data set": table["dataset"],
-            "split": table["split"],
             "taught by": table["taught_by"],
             "against": table["against"],
             "share": table["fraction"].map("{:.0%}".format),
@@ -49,7 +53,7 @@ def gain_rows(table: pd.DataFrame) -> pd.DataFrame:
             "seeds": table["seeds"],
         }
     )
-    return short.set_index(["data set", "split", "taught by", "against"])
+    return short.set_index(["taught by", "against"])
 
 
 def _with_ends(rows: pd.DataFrame, name: str, kind: type[Interval]) -> list[str]:

@@ -167,3 +167,20 @@ def test_a_label_names_the_folder_of_a_sweep(specs, write, folder, monkeypatch, 
     assert kdnb(monkeypatch, "runs", "list", "--runs-dir", folder / "runs") == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if spec.run.id in line)
     assert "night" in line.split() and "tiny" in line
+
+
+def test_one_part_of_a_plan_is_run_alone(specs, write, folder, monkeypatch, capsys):
+    parts = (
+        '[[part]]\nname = "one"\n[part.grid]\nx = [1]\n[[part]]\nname = "two"\n[part.grid]\nx = [2]'
+    )
+    done, waiting = specs(parts)
+    pretend(done)
+    path, runs = folder / "plan.toml", ("--runs-dir", folder / "runs")
+    assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "one") == 0
+    assert "1 runs: 1 done" in capsys.readouterr().out
+    assert not waiting.run.folder.exists()
+    assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "three") == 2
+    assert "--part must be one of one, two, got 'three'" in capsys.readouterr().err
+    path = write("[grid]\nx = [1]")
+    assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "one") == 2
+    assert "the plan has no parts" in capsys.readouterr().err

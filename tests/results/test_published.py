@@ -14,33 +14,28 @@ import pytest
 
 from kdnb.core.runs import read_json, write_json
 from kdnb.core.settings import project_root
-from kdnb.results.build import RESULTS, SECTIONS, build_tables, published
+from kdnb.results.build import COLLECTED, PAGES, build_tables, published
 from kdnb.results.draws import draws_lines
 
 ROOT = project_root()
-# the folders of figures/ of which there is a record
-MADE = [one for one in SECTIONS.values() if (ROOT / "figures" / one.collected).is_dir()]
 
 
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     write_json(folder / "manifest.json", {})
-    for section in MADE:
-        shutil.copytree(ROOT / "figures" / section.collected, folder / section.collected)
-        # what is missing is listed in missing.csv, which must be equal too
-        build_tables(section, folder, partial=True)
+    shutil.copytree(ROOT / "figures" / COLLECTED, folder / COLLECTED)
+    # what is missing is listed in missing.csv, which must be equal too
+    build_tables(folder, partial=True)
     return folder
 
 
 @pytest.mark.slow
 def test_tables_are_made_again_byte_for_byte(rebuilt):
-    assert RESULTS in MADE
-    for section in MADE:
-        made = {p.name: p.read_bytes() for p in (rebuilt / section.name).glob("*.csv")}
-        committed = (ROOT / "figures" / section.name).glob("*.csv")
-        assert made == {p.name: p.read_bytes() for p in committed}
-        assert made
+    made = {p.name: p.read_bytes() for p in (rebuilt / "results").glob("*.csv")}
+    committed = (ROOT / "figures" / "results").glob("*.csv")
+    assert made
+    assert made == {p.name: p.read_bytes() for p in committed}
 
 
 @pytest.mark.slow
@@ -56,19 +51,15 @@ def test_every_file_names_its_runs(rebuilt):
 
 
 def test_no_row_is_without_provenance():
-    for section in MADE:
-        for name, table in published(section).items():
-            assert table["run"].notna().all(), name
+    for name, table in published().items():
+        assert table["run"].notna().all(), name
 
 
-PAGES = [(section, page) for section in MADE for page in section.pages]
-
-
-@pytest.mark.parametrize("section, page", PAGES, ids=lambda value: getattr(value, "name", value))
-def test_readme_and_docs_say_what_the_tables_say(section, page):
-    rest = (ROOT / page).read_text().partition(f"<!-- {section.name} -->\n")[2]
-    said = rest.partition(f"<!-- /{section.name} -->")[0]
-    lines = section.pages[page](published(section))
+@pytest.mark.parametrize("page", PAGES)
+def test_readme_and_docs_say_what_the_tables_say(page):
+    rest = (ROOT / page).read_text().partition("<!-- results -->\n")[2]
+    said = rest.partition("<!-- /results -->")[0]
+    lines = PAGES[page](published())
     assert lines
     assert said == "".join(f"- {line}\n" for line in lines)
 
@@ -77,7 +68,7 @@ def prose():
     """README and docs without code, notebooks' text without formulas: (name, text)."""
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         text = path.read_text()
-        for name in (*SECTIONS, "difficulty"):
+        for name in ("results", "difficulty"):
             text = re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", "", text, flags=re.DOTALL)
         yield path.name, text
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):

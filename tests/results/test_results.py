@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -18,13 +17,13 @@ from kdnb.distillation.predictions import (
     training_histories,
     training_records,
 )
-from kdnb.results.accuracies import accuracy, answered
-from kdnb.results.build import RESULTS, build_tables, make_tables, write_findings
+from kdnb.results.answered_runs import answered
+from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
 from kdnb.results.collected_runs import collect_runs, load_collected, run_key
-from kdnb.results.effects import gains
-from kdnb.results.explanation_tables import by_size, explanation_tables, worth
+from kdnb.results.effects import as_coded, gains, grid, sizes
+from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import findings
-from kdnb.results.plots import size_curves
+from kdnb.results.plots import size_curves, worth_pareto
 from kdnb.study.study import Study
 
 PLAN = """
@@ -37,7 +36,7 @@ temperature = 5
 student_seeds = 2
 dataset = "{dataset}"
 [[part]]
-name = "paper"
+name = "main"
 [part.grid]
 split = ["grouped", "random"]
 [[part]]
@@ -63,7 +62,7 @@ def tables_of_a_run(version="0.2.0"):
         name: np.where(np.tile(right, 25) == 1, TARGET, (TARGET + 1) % 4)
         for name, right in SAID.items()
     }
-    given = pd.DataFrame({"group": GROUP, "target": TARGET} | said)
+    given = pd.DataFrame({"group": GROUP, "target": TARGET, "known": 1} | said)
     rows = [
         {
             "model": name,
@@ -141,28 +140,28 @@ def figures(tmp_path):
 
 
 def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
-    tables = make_tables(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
-    rows = tables["a_accuracy"].query("split == 'grouped'").set_index("model")
+    tables = make_tables(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
+    rows = tables["accuracy"].query("split == 'grouped'").set_index("model")
     assert rows["accuracy"].to_dict() == pytest.approx(
         {"teacher": 1, "KD student": 0.75, "label-only student": 0.5}
     )
     shown = rows.loc[
         "KD student", ["leak_meter", "leak_meter_mirrored", "memory", "skill", "above", "seeds"]
     ]
-    assert shown.tolist() == pytest.approx([0.25, 0.5, 0.5, 0.5, 0.25, 2])
+    assert shown.tolist() == pytest.approx([0.25, 0.5, 0.5, 0.5, 0.25, 1])
     assert rows["majority"].tolist() == pytest.approx([0.25] * 3)  # four classes of one size
-    gain = tables["c_gains"].set_index("split").loc["random"]
-    assert sorted(tables["c_gains"]["fraction"]) == [0.5, 1, 1]
+    (gain,) = tables["gains"].to_dict("records")
+    assert gain["fraction"] == 0.5 and gain["seeds"] == 2
     assert gain["difference"] == pytest.approx(0.25)
     assert gain["difference_low"] <= 0.25
     assert gain["p"] < 0.001
-    sizes = tables["d_sizes"].query("model == 'KD student'").set_index("fraction")
-    assert sizes["agreement"].to_dict() == pytest.approx({0.5: 0.75, 1.0: 0.75})
-    assert "b_grid" not in tables  # no run of that part
+    of_size = tables["sizes"].query("model == 'KD student'").set_index("fraction")
+    assert of_size["agreement"].to_dict() == pytest.approx({0.5: 0.75})
+    drawn = size_curves(tables["sizes"])
+    assert "KD student 0.750 at 50%" in drawn.alt
+    assert "grid" not in tables  # no run of that part
     went = (
-        tables["g_schedule"]
-        .query("split == 'grouped'")
-        .set_index(["model", "epoch"])["val_accuracy"]
+        tables["schedule"].query("split == 'grouped'").set_index(["model", "epoch"])["val_accuracy"]
     )
     assert went.loc["teacher"].tolist() == pytest.approx([0.1, 0.2])
     assert went.loc["KD student"].tolist() == pytest.approx([0.2, 0.3])  # the mean of two seeds
@@ -196,7 +195,7 @@ def several_teachers(target_of_two=TARGET):
     runs, answers, trainings = [], [], []
     for seed, (run, models) in enumerate(said.items()):
         parameters = json.dumps(alike | {"teacher_seed": seed})
-        part = "teachers" if seed else "paper"
+        part = "more_teachers" if seed else "base"
         runs.append(
             {"run": run, "part": part, "notebook": "03_distillation", "parameters": parameters}
         )
@@ -224,40 +223,62 @@ def several_teachers(target_of_two=TARGET):
 
 
 def test_more_teachers_are_drawn_with_their_own_students():
-    rows, (gain,) = (
-        accuracy(several_teachers()).set_index("model"),
-        gains(several_teachers()).to_dict("records"),
-    )
+    (gain,) = gains(several_teachers()).to_dict("records")
     assert gain["against"] == "labels alone"
-    expected = {"teacher": 1 / 3, "KD student": (0.75 + 0.25 + 0.25) / 3, "label-only student": 0.5}
-    assert rows["accuracy"].to_dict() == pytest.approx(expected)
-    assert set(rows["seeds"]) == set(rows["teachers"]) == {3}
-    assert set(rows["run"]) == {"one two three"}
     assert gain["difference"] == pytest.approx(1.25 / 3 - 0.5)
     assert gain["seeds"] == gain["teachers"] == 3
+    assert gain["run"] == "one two three"
     with pytest.raises(
         UserError, match="one and two have other test images: give them the same seed"
     ):
-        accuracy(several_teachers(target_of_two=TARGET[::-1]))
+        gains(several_teachers(target_of_two=TARGET[::-1]))
 
 
 def test_widened_groups_are_carried_by_the_record():
     """Where another run of the record has them, a run without keeps its intervals."""
     records = {name: table[table["run"] == "one"] for name, table in several_teachers().items()}
+    records["03_trainings"] = records["03_trainings"].assign(images=100)
     answers = records["03_answers"].set_index("model")
     answers.loc["group", "values"] = " ".join(map(str, range(len(TARGET))))
     records["03_answers"] = answers.reset_index()
-    before = accuracy(records)
+    before = sizes(records)
     trainings = records["03_trainings"]
     records["03_trainings"] = trainings.assign(widening=np.nan)
-    pd.testing.assert_frame_equal(accuracy(records), before)
+    pd.testing.assert_frame_equal(sizes(records), before)
     records["03_trainings"] = trainings.assign(widening=2.0)
-    after = accuracy(records)
-    assert [one.groups.widening for one in answered(records, "paper")] == [2.0]
+    after = sizes(records)
+    assert [one.groups.widening for one in answered(records, "base")] == [2.0]
     assert after["accuracy"].equals(before["accuracy"])
     below = before["accuracy_low"] - after["accuracy_low"]
     above = after["accuracy_high"] - before["accuracy_high"]
     assert (below >= 0).all() and (above >= 0).all() and (below + above).sum() > 0.01
+
+
+def test_the_earlier_network_stands_beside_the_five_layers_on_labels_alone():
+    records = several_teachers()
+    of_one = {name: table[table["run"] == "one"] for name, table in records.items()}
+    coded = {name: table.assign(run="coded") for name, table in of_one.items()}
+    coded["runs"] = coded["runs"].assign(part="as_coded")
+    is_label_only = coded["03_trainings"]["model"].str.startswith("labels")
+    coded["03_trainings"] = coded["03_trainings"][is_label_only]
+    wrong = " ".join(map(str, (TARGET + 1) % 4))
+    of_labels = coded["03_answers"]["model"].str.startswith("labels")
+    coded["03_answers"].loc[of_labels, "values"] = wrong
+    both = {name: pd.concat([of_one[name], coded[name]]) for name in of_one}
+    (row,) = as_coded(both).to_dict("records")
+    assert row["as_coded"] == 0 and row["five_conv"] == pytest.approx(0.75)
+    assert row["difference"] == pytest.approx(-0.75) and row["seeds"] == 2
+    assert row["run"] == "coded one"
+
+
+def test_the_grid_names_the_cell_that_validation_chooses():
+    records = {name: table[table["run"] == "one"] for name, table in several_teachers().items()}
+    records["runs"] = records["runs"].assign(part="grid")
+    records["03_trainings"] = records["03_trainings"].assign(val_accuracy=0.5)
+    rows = grid(records).set_index(["alpha", "temperature"])
+    assert rows["chosen"].to_dict() == {(0.4, 5.0): 1, (1.0, 1.0): 0}
+    assert rows.loc[(0.4, 5.0), "gain"] == pytest.approx((0.75 + 1) / 2 - 0.75)
+    assert rows.loc[(1.0, 1.0), "gain"] == 0
 
 
 def controlled(seeds=(0, 1)):
@@ -300,35 +321,43 @@ def test_what_the_teacher_taught_stands_against_what_a_control_taught():
 
 
 def test_what_was_measured_on_phantoms_bears_their_name():
-    parameters = json.dumps({"dataset": "brain_tumor", "split": "random", "fraction": 0.5})
-    runs = pd.DataFrame(
-        {
-            "run": ["a", "b", "c"],
-            "part": ["explained_sizes", "explanations", "explanations"],
-            "notebook": "05_xai",
-            "parameters": parameters,
-        }
-    )
-    lured = pd.DataFrame({"run": ["a", "b", "c"], "map": "average map", "share": [0.1, 0.2, 0.3]})
-    (row,) = explanation_tables({"runs": runs, "05_distractor": lured})["f_distractor"].to_dict(
-        "records"
-    )
+    place = {"dataset": "brain_tumor", "split": "patients", "teacher": "t", "teacher_seed": 0}
+    runs = pd.DataFrame({"run": ["a", "b"], "parameters": json.dumps(place)})
+    lured = pd.DataFrame({"run": ["a", "b"], "map": "average map", "share": [0.1, 0.2]})
+    (row,) = graded_tables({"runs": runs, "05_distractor": lured})["distractor"].to_dict("records")
     assert row == {
         "dataset": "phantom_brain_distractor",
         "split": "grouped",
-        "fraction": 1.0,
-        "run": "b",
+        "run": "a",
         "map": "average map",
-        "share": 0.2,
+        "share": 0.1,
     }
 
 
+def test_costs_stand_by_size_and_claims_at_the_largest():
+    runs = pd.DataFrame(
+        {
+            "run": ["a", "b"],
+            "parameters": [
+                json.dumps({"dataset": "phantom_brain", "profile": "quick", "image_size": size})
+                for size in (224, 64)
+            ],
+        }
+    )
+    work = pd.DataFrame({"run": ["a", "b", "b"], "image size": [224, 64, 224], "macs": [3, 1, 3]})
+    claims = pd.DataFrame({"run": ["a", "b"], "verdict": ["holds", "does not"]})
+    tables = cost_tables({"runs": runs, "06_work": work, "06_claims": claims})
+    assert tables["work"][["size_px", "macs"]].to_numpy().tolist() == [[64, 1], [224, 3]]
+    assert tables["claims"]["verdict"].tolist() == ["holds"]
+    assert tables["latency"].empty
+
+
 def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
-    records = dict(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
     records["runs"] = records["runs"].assign(
         parameters=records["runs"]["parameters"].str.replace("phantom_brain", "alzheimer")
     )
-    table = make_tables(records)["a_accuracy"].query("split == 'grouped'")
+    table = make_tables(records)["accuracy"].query("split == 'grouped'")
     # classes in order: mild, moderate, non, very mild; wrong answers are one class further
     rows = table.query("model == 'KD student'").set_index("counted")
     expected = {"all classes": 0.75, "three classes": 0.75, "Moderate alone": 1}
@@ -350,18 +379,18 @@ def test_three_classes_and_the_class_of_two_people(finished, figures, tmp_path):
 def test_classes_that_no_test_image_is_of_are_named_beside_the_macro_f1(
     finished, figures, tmp_path
 ):
-    records = dict(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
-    assert "absent" not in make_tables(records)["a_accuracy"]
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
+    assert "absent" not in make_tables(records)["accuracy"]
     answers = records["03_answers"]
     is_target = answers["model"] == "target"
     merged = answers["values"].str.replace("3", "2")
     records["03_answers"] = answers.assign(values=answers["values"].where(~is_target, merged))
-    table = make_tables(records)["a_accuracy"]
+    table = make_tables(records)["accuracy"]
     assert (table["absent"] == "3").all()
 
 
 def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
-    place = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0, "profile": "quick"}
+    place = {"dataset": "brain_tumor", "split": "patients", "profile": "quick", "image_size": 96}
     parameters = [json.dumps(place | {"shap_samples": 100}), json.dumps(place)]
     runs = pd.DataFrame(
         {"run": ["q", "t"], "notebook": ["05_xai", "06_efficiency"], "parameters": parameters}
@@ -390,25 +419,33 @@ def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
         ["shap_deep", "ROAD", 0.6, 600.0],
         ["shap_gradient", "ROAD", 0.7, 100.0],  # timed with 20 samples, graded with 100
     ]
-    assert set(table["run"]) == {"q"} and set(table["dataset"]) == {"brain_tumor"}
+    assert set(table["run"]) == {"q t"} and set(table["dataset"]) == {"brain_tumor"}
+    other = [parameters[0], json.dumps(place | {"image_size": 64})]
+    apart = {"runs": runs.assign(parameters=other), "05_quality": graded, "06_explanations": timed}
+    assert worth(apart).empty, "times of another image size"
+    twice = pd.concat([table, table.assign(quality=table["quality"] + 0.2, high=1.0)])
+    picture = worth_pareto(twice)
+    assert picture.alt.count("Grad-CAM of the student 10 ms") == 1 and "0.400" in picture.alt, (
+        "the mean of the seeds"
+    )
     assert worth({"runs": runs, "05_quality": graded}).empty
 
 
 @pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
     finished()
-    first = collect_runs(read_plan(plan()), tmp_path / "runs", figures / RESULTS.collected)
-    packed = {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
-    collect_runs(read_plan(plan()), tmp_path / "runs", figures / RESULTS.collected)
-    assert packed == {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
-    tables = build_tables(RESULTS, figures, plan=plan())
+    first = collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+    packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
+    assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
+    tables = build_tables(figures, plan=plan())
     made = {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
-    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 4
+    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 7
     for path in (figures / "results").glob("*.csv"):
         path.unlink()
-    build_tables(RESULTS, figures, plan=plan())
+    build_tables(figures, plan=plan())
     assert made == {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
-    again = load_collected(figures / RESULTS.collected, read_plan(plan()))
+    again = load_collected(figures / COLLECTED, read_plan(plan()))
     pd.testing.assert_frame_equal(again["runs"], first["runs"], check_dtype=False)
     manifest = json.loads((figures / "manifest.json").read_text())
     there = {str(p.relative_to(figures)) for p in (figures / "results").rglob("*") if p.is_file()}
@@ -418,15 +455,13 @@ def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
 def test_a_part_of_the_runs_is_refused_unless_asked_for(finished, figures, tmp_path, plan):
     read = finished()
     read.specs(tmp_path / "runs")[1].run.path("done.json").unlink()
-    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
-    with pytest.raises(UserError, match=r"1 runs are missing: paper \(split=random\)"):
-        build_tables(RESULTS, figures, plan=plan())
-    assert set(
-        build_tables(RESULTS, figures, plan=plan(), partial=True)["a_accuracy"]["split"]
-    ) == {"grouped"}
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    with pytest.raises(UserError, match=r"1 runs are missing: main \(split=random\)"):
+        build_tables(figures, plan=plan())
+    assert set(build_tables(figures, plan=plan(), partial=True)["accuracy"]["split"]) == {"grouped"}
     assert (
         figures / "results" / "missing.csv"
-    ).read_text() == "not finished\npaper (split=random)\n"
+    ).read_text() == "not finished\nmain (split=random)\n"
 
 
 def test_a_damaged_run_is_named_and_not_collected(finished, figures, tmp_path, capsys):
@@ -435,46 +470,46 @@ def test_a_damaged_run_is_named_and_not_collected(finished, figures, tmp_path, c
     folder = specs[1].run.folder
     write_json(folder / "done.json", done_content(folder, 5.0, "2026-01-01"))
     (folder / "results" / "03_curves.csv").write_text("")
-    runs = collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)["runs"]
+    runs = collect_runs(read, tmp_path / "runs", figures / COLLECTED)["runs"]
     assert set(runs["run"]) == {specs[0].run.id, specs[2].run.id}
     assert f"sweep/{specs[1].run.id} is damaged: results/03_curves.csv" in capsys.readouterr().out
 
 
 def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan):
-    whole = collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
-    packed = {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
+    whole = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
     read = read_plan(plan())
     for spec in read.specs(tmp_path / "runs")[:2]:
         spec.run.path("done.json").unlink()
-    kept = collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
+    kept = collect_runs(read, tmp_path / "runs", figures / COLLECTED)
     assert set(kept["runs"]["run"]) == set(whole["runs"]["run"])
-    packed_again = {p.name: p.read_bytes() for p in (figures / RESULTS.collected).iterdir()}
+    packed_again = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
     assert packed == packed_again  # the plan's order, too
     last = read.specs(tmp_path / "runs")[2].run
     answers = last.path("results") / "03_answers.csv"
     answers.write_text(answers.read_text().replace("group,", "family,", 1))
-    records = collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
+    records = collect_runs(read, tmp_path / "runs", figures / COLLECTED)
     changed = records["03_answers"]  # what is finished here replaces
     assert (changed["model"] == "family").sum() == 1 and len(changed) == len(whole["03_answers"])
     assert changed.loc[changed["model"] == "family", "run"].tolist() == [last.id]
     fewer = plan()
     fewer.write_text(fewer.read_text().replace(', "random"', ""))
     # what the plan no longer has goes
-    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / RESULTS.collected)
-    assert left["runs"]["part"].tolist() == ["paper", "size"]
+    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)
+    assert left["runs"]["part"].tolist() == ["main", "size"]
     assert left["03_answers"]["run"].nunique() == 2
     gone = gzip.compress(b"run,method\ngone,gradcam\n")
-    (figures / RESULTS.collected / "05_quality.csv.gz").write_bytes(gone)
-    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / RESULTS.collected)
+    (figures / COLLECTED / "05_quality.csv.gz").write_bytes(gone)
+    left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)
     assert "05_quality" not in left  # no row is left
 
 
 def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, tmp_path, plan):
     read = finished(versions=["0.2.0", "0.1.0", "0.2.0"])
-    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
     with pytest.raises(UserError, match=r"3 runs mix versions of kdnb: \w+: 0.2.0; \w+: 0.1.0"):
-        build_tables(RESULTS, figures, plan=plan())
-    path = figures / RESULTS.collected / "runs.csv.gz"
+        build_tables(figures, plan=plan())
+    path = figures / COLLECTED / "runs.csv.gz"
     other = (
         gzip.decompress(path.read_bytes())
         .decode()
@@ -483,59 +518,37 @@ def test_mixed_versions_and_sizes_are_refused_with_the_list(finished, figures, t
     path.write_bytes(gzip.compress(other.encode()))
     with pytest.raises(
         UserError,
-        match=r"1 runs are not of the plan: .*1 runs are missing: .*mix image sizes: .*: 96",
+        match=r"1 runs are not of the plan: .*1 runs are missing: .*sizes of one part: .*: 96",
     ):
-        build_tables(RESULTS, figures, plan=plan())
+        build_tables(figures, plan=plan())
 
 
 def test_one_split_of_different_images_is_refused(finished, figures, tmp_path):
     """As where the split by patient was made with the origins of the images, and without."""
     read = finished(plan={"third": "teachers", "fixed": "split = 'grouped'\nteacher_seed = 1"})
-    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
-    load_collected(figures / RESULTS.collected, read)
-    path = figures / RESULTS.collected / "03_trainings.csv.gz"
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    load_collected(figures / COLLECTED, read)
+    path = figures / COLLECTED / "03_trainings.csv.gz"
     trainings = pd.read_csv(path, dtype=str)
     other = trainings["run"] == trainings["run"].iloc[-1]
     trainings.loc[other, "data"] = "e"
     trainings.to_csv(path, index=False)
     with pytest.raises(UserError, match="2 runs have the same parameters and other images"):
-        load_collected(figures / RESULTS.collected, read)
-
-
-@pytest.mark.slow
-def test_larger_images_stand_in_tables_of_their_own(finished, figures, tmp_path):
-    read = finished(plan={"third": "larger", "fixed": "image_size = 96\nsplit = 'random'"})
-    collect_runs(read, tmp_path / "runs", figures / RESULTS.collected)
-    records = dict(load_collected(figures / RESULTS.collected, read))
-    parameters = records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
-    tables = make_tables(records | {"runs": records["runs"].assign(parameters=parameters)})
-    assert set(tables["a_accuracy"]["size_px"]) == {0} and len(tables["a_accuracy"]) == 6
-    assert set(tables["a_larger"]["size_px"]) == {96} and len(tables["a_larger"]) == 3
-    assert tables["g_schedule"].groupby("size_px")["run"].nunique().to_dict() == {0: 2, 96: 1}
-    assert "at 96 px" in findings(tables)[0] and "eye -0.185" in findings(tables)[0]
-    assert set(tables["c_larger"]["size_px"]) == {96} and set(tables["c_gains"]["size_px"]) == {0}
-    (added,) = (line for line in findings(tables) if "What distillation adds" in line)
-    assert re.search(
-        r"At 0 px, .*: \*\*eye .*At 96 px, under the paper's kind of split: \*\*eye ", added
-    )
-    build_tables(RESULTS, figures, plan=tmp_path / "results.toml")
-    assert {"larger.png", "schedule_96px.png"} <= {
-        path.name for path in (figures / "results").iterdir()
-    }
+        load_collected(figures / COLLECTED, read)
 
 
 def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, tmp_path, plan):
-    collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
-    path = figures / RESULTS.collected / "runs.csv.gz"
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "runs.csv.gz"
     text = gzip.decompress(path.read_bytes()).decode()
     assert '""teacher_seed"": 0, ' in text
     path.write_bytes(gzip.compress(text.replace('""teacher_seed"": 0, ', "").encode()))
-    assert len(load_collected(figures / RESULTS.collected, read_plan(plan()))["runs"]) == 3
+    assert len(load_collected(figures / COLLECTED, read_plan(plan()))["runs"]) == 3
     path.write_bytes(
         gzip.compress(text.replace('""teacher_seed"": 0', '""teacher_seed"": 1').encode())
     )
     with pytest.raises(UserError, match="3 runs are not of the plan"):
-        load_collected(figures / RESULTS.collected, read_plan(plan()))
+        load_collected(figures / COLLECTED, read_plan(plan()))
 
 
 def test_the_difficulty_of_phantoms_does_not_tell_runs_on_real_images_apart():
@@ -549,47 +562,54 @@ def test_the_difficulty_of_phantoms_does_not_tell_runs_on_real_images_apart():
 
 
 def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
-    collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
-    path = figures / RESULTS.collected / "03_trainings.csv.gz"
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "03_trainings.csv.gz"
     text = gzip.decompress(path.read_bytes()).decode()
     path.write_bytes(gzip.compress(f"{text}{'f' * 16}{text.splitlines()[-1][16:]}\n".encode()))
     with pytest.raises(UserError, match="1 runs have rows but no provenance: ffffffffffffffff"):
-        build_tables(RESULTS, figures, plan=plan())
+        build_tables(figures, plan=plan())
+
+
+def test_a_record_of_other_notebooks_alone_has_no_accuracies(finished, figures, tmp_path, plan):
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    for name in ("03_answers", "03_trainings", "03_curves"):
+        (figures / COLLECTED / f"{name}.csv.gz").unlink()
+    records = load_collected(figures / COLLECTED, read_plan(plan()))
+    others = records["runs"].assign(notebook="06_efficiency")
+    assert make_tables(records | {"runs": others}) == {}
+
+
+def test_a_part_bears_the_name_of_the_plan(finished, figures, tmp_path, plan):
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    renamed = plan()
+    renamed.write_text(renamed.read_text().replace('"size"', '"smaller"'))
+    runs = load_collected(figures / COLLECTED, read_plan(renamed))["runs"]
+    assert runs["part"].tolist() == ["main", "main", "smaller"]
 
 
 def test_nothing_collected_and_nothing_finished(figures, tmp_path, plan):
     with pytest.raises(UserError, match="holds no collected runs: kdnb figures --collect"):
-        build_tables(RESULTS, figures, plan=plan())
+        build_tables(figures, plan=plan())
     with pytest.raises(UserError, match="no run of plan 'results' is finished"):
-        collect_runs(read_plan(plan()), tmp_path / "runs", figures / RESULTS.collected)
+        collect_runs(read_plan(plan()), tmp_path / "runs", figures / COLLECTED)
 
 
-def test_findings_are_made_from_the_tables(finished, figures, tmp_path):
-    records = dict(collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected))
+def test_findings_are_put_between_their_marks(finished, figures, tmp_path):
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
     records["runs"] = records["runs"].assign(
         parameters=records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
     )
     tables = make_tables(records)
     lines = findings(tables)
-    assert [line.split("**")[1] for line in lines] == [
-        "Beside the paper.",
-        "Leaks.",
-        "What distillation adds.",
-        "Above memory.",
-    ]
-    assert "eye -0.185 [-0.185, -0.185]" in lines[0]
-    assert "eye cannot be told apart, memory cannot be told apart" in lines[1]
-    assert "eye +0.250 [+0.250, +0.250]" in lines[2]
-    assert "(one seed)" not in lines[2]
-    assert "(one seed)" in findings({"c_gains": tables["c_gains"].assign(seeds=1)})[0]
+    assert "Eye: 75% here, 94% there, -18.5 [-18.5, -18.5] points (one seed)." in " ".join(lines)
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- results -->\nold\n<!-- /results -->\nB\n")
-    write_findings(RESULTS, tables, readme, "docs/results.md")
+    write_findings(tables, readme, "docs/results.md")
     listed = "".join(f"- {line}\n" for line in lines)
     assert readme.read_text() == f"# A\n<!-- results -->\n{listed}<!-- /results -->\nB\n"
     readme.write_text("# A\n")
     with pytest.raises(UserError, match="has no place for the findings"):
-        write_findings(RESULTS, tables, readme)
+        write_findings(tables, readme, "README.md")
 
 
 def test_answers_are_those_of_the_models(study):
@@ -623,7 +643,7 @@ def test_how_every_training_went_is_told_but_that_of_an_untrained_teacher(study)
 
 
 def test_one_run_is_read_whole(finished, figures, tmp_path):
-    records = collect_runs(finished(), tmp_path / "runs", figures / RESULTS.collected)
+    records = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     one = answered(records, "size")[0]
     assert one.parameters["fraction"] == 0.5
     assert one.cells[1.0, 1.0] == [
@@ -631,71 +651,3 @@ def test_one_run_is_read_whole(finished, figures, tmp_path):
         "labels alone, seed 1",
     ]
     assert digest(one.values["group"].tolist()) == digest(GROUP.tolist())
-
-
-def test_average_maps_are_told_beside_maps_that_explain_nothing():
-    rows = [
-        {
-            "dataset": dataset,
-            "split": "grouped",
-            "fraction": fraction,
-            "model": model,
-            "explanation": name,
-            "metric": metric,
-            "value": value,
-            "low": value - 0.1,
-            "high": value + 0.1,
-        }
-        for name, value in (
-            ("average map, middle", 0.1),
-            ("occlusion", 0.7),
-            ("SHAP deep", 0.6),
-            ("Sobel", 0.3),
-        )
-        for dataset, fraction, model, metric in (
-            ("brain_tumor", 1.0, "KD student", "ROAD"),
-            ("brain_tumor", 1.0, "teacher", "ROAD"),
-            ("brain_tumor", 0.5, "KD student", "ROAD"),
-            ("brain_tumor", 1.0, "KD student", "stability"),
-        )
-    ]
-    chosen = by_size(pd.DataFrame(rows))
-    assert chosen["fraction"].tolist() == [0.5] * 3 + [1.0] * 3
-    assert set(chosen["model"]) == {"KD student"}
-    line = findings({"d_explained": chosen})[0]
-    assert line.endswith(
-        ". average map, middle 0.100 [0.000, 0.200]; SHAP deep 0.600 [0.500, 0.700]; "
-        "Sobel 0.300 [0.200, 0.400]."
-    )
-    assert findings({"d_explained": chosen.assign(dataset="eye_disease")}) == []
-    asked = {
-        "measure": ["accuracy", "Spearman with the teacher: Grad-CAM"],
-        "difference": [0.1, -0.2],
-        "seeds": [3, 3],
-    }
-    question = pd.DataFrame(asked).assign(
-        dataset="brain_tumor", split="grouped", fraction=1.0, low=-0.3, high=0.15
-    )
-    (told,) = findings({"f_kd_question": question})
-    assert "Of 1 measures 0 say more, 0 less" in told
-    assert told.endswith(". Spearman with the teacher: Grad-CAM -0.200 [-0.300, +0.150].")
-    (bold,) = findings({"f_kd_question": question.assign(high=-0.1)})
-    assert bold.endswith(" **Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100]**.")
-    (alone,) = findings({"f_kd_question": question.assign(high=-0.1, seeds=1)})
-    assert alone.endswith(
-        " Spearman with the teacher: Grad-CAM -0.200 [-0.300, -0.100] (one seed)."
-    )
-    tests = {
-        "model": ["teacher", "teacher", "KD student"],
-        "explanation": ["occlusion", "Grad-CAM", "Grad-CAM"],
-        "names what matters": [1, 1, 0],
-        "seeds": [1, 1, 3],
-    }
-    whole = {"dataset": "brain_tumor", "split": "grouped", "fraction": 1.0}
-    (told,) = findings({"f_verdicts": pd.DataFrame(tests).assign(**whole)})
-    assert told.endswith(
-        ". teacher (one seed), of 2: occlusion · Grad-CAM; KD student, of 1: none."
-    )
-    drawn = size_curves(chosen, "ROAD", "explanation")
-    assert "brain_tumor, Sobel: 0.300 at 0.5 to 0.300 at 1" in drawn.alt
-    assert len(drawn.figure.axes[0].get_legend().get_texts()) == 3

@@ -48,7 +48,23 @@ def test_where_nothing_is_known_the_published_verdicts_are_shown():
     assert "No verdict here" in other.said and "published" in other.said
     picture = verdict_grid(other.table, TESTS)
     assert "of the KD student passes" in picture.alt
-    assert "Not known here: points at the lesion" in picture.alt, "the set has no masks"
+
+
+def test_published_verdicts_are_passed_where_every_seed_passes(tmp_path, monkeypatch):
+    folder = tmp_path / "figures" / "results"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr("kdnb.xai.answer.project_root", lambda: tmp_path)
+    assert published_verdicts().empty, "not published yet"
+    rows = []
+    for run, stable in (("a", 1), ("b", 0)):
+        for explanation in ("occlusion", "centre"):
+            tests = dict.fromkeys(TESTS, 1) | {"stable": stable}
+            place = {"dataset": "brain_tumor", "run": run, "model": "KD student"}
+            rows.append(place | {"explanation": explanation} | tests)
+    pd.DataFrame(rows).to_csv(folder / "verdicts.csv", index=False)
+    (row,) = published_verdicts().reset_index().to_dict("records")
+    assert row["explanation"] == "occlusion" and row["seeds"] == 2
+    assert row["stable"] == 0 and row["passed"] == len(TESTS) - 1
 
 
 def test_a_grid_of_verdicts_has_a_sign_in_every_cell_and_leaves_models_without_any_out():

@@ -1,0 +1,178 @@
+"""What the tables say of the paper's numbers and of what moves a student, in sentences (07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from kdnb.core.number_text import percent
+from kdnb.results.finding_words import NAMES, joined, points, points_of, seeds, verdict
+
+__all__ = [
+    "beside_paper",
+    "choice_of_alpha",
+    "earlier_code",
+    "errors_passed_on",
+    "every_patient",
+    "few_patients",
+    "other_teachers",
+]
+
+CONTROLS = {  # what stands in the teacher's place -> how it is told
+    "shuffled": "the teacher's answers to other images of the class",
+    "smoothing": "smoothed labels",
+    "random": "an untrained network",
+}
+STUDENT = "KD student"
+Tables = Mapping[str, pd.DataFrame]
+
+
+def beside_paper(tables: Tables) -> str:
+    """How far is the distilled student from the paper's, under its kind of split?"""
+    if "accuracy" not in tables:
+        return ""
+    table = tables["accuracy"]
+    rows = table[(table["model"] == STUDENT) & (table["sizes_of"].fillna("") == "")]
+    rows = rows.dropna(subset=["paper"])
+    said = []
+    for row in rows.to_dict("records"):
+        for end in ("", "_low", "_high"):
+            row[f"difference{end}"] = row[f"accuracy{end}"] - row["paper"]
+        name = NAMES.get(row["dataset"], row["dataset"]).capitalize()
+        said.append(
+            f"{name}: {percent(row['accuracy'])} here, {percent(row['paper'])} there, "
+            f"{points(row)}{seeds(row)}."
+        )
+    if not said:
+        return ""
+    size = joined([str(size) for size in sorted(rows["size_px"].unique())])
+    epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
+    return (
+        "**Is the distilled student as accurate as the paper says?** Under its kind of split, at "
+        f"{size} px and after {epochs} epochs. {' '.join(said)}"
+    )
+
+
+def every_patient(tables: Tables) -> str:
+    """What comes out where every patient of the brain set is tested once?"""
+    if "folds" not in tables:
+        return ""
+    table = tables["folds"].query("counted == 'known patients'")
+    told = []
+    names = {
+        "teacher": "teacher",
+        STUDENT: "distilled student",
+        "label-only student": "labels alone",
+    }
+    for model, name in names.items():
+        row = table[table["model"] == model].iloc[0]
+        low, high = percent(row["accuracy_low"]), percent(row["accuracy_high"])
+        told.append(f"{name} {percent(row['accuracy'])} [{low}, {high}]")
+    folds = table["folds"].iloc[0]
+    return (
+        f"**And on other patients of the brain set?** Over {folds} of 5 folds, known patients, one "
+        f"seed: {', '.join(told)}."
+    )
+
+
+def errors_passed_on(tables: Tables) -> str:
+    """Do the students repeat the teacher's errors?"""
+    if "errors" not in tables:
+        return ""
+    table = tables["errors"].query("dataset == 'brain_tumor' and split == 'patients'")
+    main = tables["errors"]["teacher"].value_counts().index[0]
+    rows = table[table["teacher"] == main].set_index("model")
+    if not {STUDENT, "label-only student"} <= set(rows.index):
+        return ""
+    taught = rows.loc[STUDENT]
+    alone = rows.loc["label-only student"]
+    answer = verdict(
+        taught, more="Yes", less="No, fewer than without", open_="It is not shown", name="more"
+    )
+    return (
+        f"**Do the teacher's errors pass on?** {answer}. Of {taught['errors']} errors of teachers "
+        f"the distilled student makes {percent(taught['same'])} in the same way. The student on "
+        f"labels alone, which no teacher taught, makes {percent(alone['same'])}. The difference "
+        f"above chance: {points(taught, 'more')}{seeds(taught)}."
+    )
+
+
+def other_teachers(tables: Tables) -> str:
+    """Would something else in the teacher's place teach as well?"""
+    if "gains" not in tables:
+        return ""
+    whole = tables["gains"].query("fraction == 1")
+    rivals = whole[whole["against"].isin(CONTROLS)].to_dict("records")
+    if not rivals:
+        return ""
+    beaten = [row for row in rivals if row["seeds"] > 1 and row["difference_low"] > 0]
+    answer = "That is not shown to be worse"
+    if len(beaten) == len(rivals):
+        answer = "No"
+    elif beaten:
+        names = joined([CONTROLS[row["against"]] for row in beaten])
+        answer = f"Worse is {names}; the others are not shown to be"
+    said = [f"{CONTROLS[row['against']]} {points(row)}" for row in rivals]
+    return (
+        "**Would something else in the teacher's place do as well?** "
+        f"{answer}. The teacher's student minus that of: {'; '.join(said)}"
+        f"{seeds(rivals[0])}. At {rivals[0]['size_px']} px."
+    )
+
+
+def choice_of_alpha(tables: Tables) -> str:
+    """Do alpha and T matter?"""
+    if "grid" not in tables:
+        return ""
+    table = tables["grid"]
+    distilled = table[table["alpha"] < 1]
+    ahead = int((distilled["gain"] > 0).sum())
+    chosen = table[table["chosen"] == 1].iloc[0].to_dict()
+    return (
+        f"**Do α and T matter?** One student each cannot tell. Of {len(distilled)} settings "
+        f"{ahead} lie above labels alone, from {points_of(distilled['gain'].min())} to "
+        f"{points_of(distilled['gain'].max())} points. The one that the validation part chooses "
+        f"(α {chosen['alpha']:g}, T {chosen['temperature']:g}): {points(chosen, 'gain')}"
+        f"{seeds(chosen)}. At {chosen['size_px']} px."
+    )
+
+
+def few_patients(tables: Tables) -> str:
+    """Does distillation help more where patients are few?"""
+    if "gains" not in tables:
+        return ""
+    table = tables["gains"]
+    rows = table[(table["against"] == "labels alone") & ~table["taught_by"].isin(CONTROLS)]
+    if rows["fraction"].nunique() < 2:
+        return ""
+    said = []
+    for row in rows.sort_values("fraction").to_dict("records"):
+        teachers = "one teacher" if row["teachers"] == 1 else f"{row['teachers']} teachers"
+        said.append(f"{row['fraction']:.0%} {points(row)} ({teachers})")
+    some = [row["fraction"] for row in rows.to_dict("records") if _helps(row)]
+    answer = "It is not shown at any share"
+    if some:
+        answer = f"It is shown at {joined([f'{share:.0%}' for share in sorted(some)])}"
+    return (
+        f"**Does distillation help where patients are few?** {answer}. Gain over labels alone, by "
+        f"the share of the training patients that teacher and students saw: {'; '.join(said)}. "
+        f"At {rows['size_px'].iloc[0]} px, {rows['seeds'].min()} students each."
+    )
+
+
+def _helps(row: Mapping[str, float]) -> bool:
+    return row["seeds"] > 1 and row["difference_low"] > 0
+
+
+def earlier_code(tables: Tables) -> str:
+    """Is the network of the earlier public code as good as the five-layer one?"""
+    if "as_coded" not in tables:
+        return ""
+    row = tables["as_coded"].iloc[0].to_dict()
+    answer = verdict(row, more="It is better", less="It is worse", open_="It cannot be told")
+    return (
+        "**And the network of the authors' earlier public code?** "
+        f"{answer}. On labels alone it is right in {percent(row['as_coded'])}, the five-layer one "
+        f"in {percent(row['five_conv'])}: {points(row)}{seeds(row)}. At {row['size_px']} px."
+    )

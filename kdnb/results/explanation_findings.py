@@ -1,0 +1,129 @@
+"""What the tables say of tested explanations and of cost, in sentences (07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from kdnb.core.method_names import graded_name
+from kdnb.core.number_text import percent, times
+from kdnb.results.finding_words import interval_of, joined
+from kdnb.xai.baselines import BASELINES
+
+__all__ = ["average_maps_of_phantoms", "cheating", "cost", "cost_briefly", "likeness", "trusted"]
+
+NAMES_WHAT_MATTERS = "names what matters"
+SHAP = "shap_gradient"
+Tables = Mapping[str, pd.DataFrame]
+
+
+def trusted(tables: Tables) -> str:
+    """Which explanations of the student beat maps that explain nothing?"""
+    if "verdicts" not in tables:
+        return ""
+    table = tables["verdicts"]
+    rows = table[(table["model"] == "KD student") & ~table["explanation"].isin(BASELINES)]
+    rows = rows.dropna(subset=[NAMES_WHAT_MATTERS])
+    if rows.empty:
+        return ""
+    runs = rows["run"].nunique()
+    passed = rows.groupby("explanation", sort=False)[NAMES_WHAT_MATTERS].sum()
+    always = [graded_name(name) for name in passed.index[passed == runs]]
+    seeds = "in one seed" if runs == 1 else f"in each of {runs} seeds"
+    return (
+        "**Which explanations beat maps that explain nothing?** Where pixels are taken away, "
+        f"{joined(always) if always else 'none'} of the {len(passed)} of the distilled student "
+        f"{'does' if len(always) < 2 else 'do'}, {seeds}."
+    )
+
+
+def average_maps_of_phantoms(tables: Tables) -> str:
+    """Does the average map point at what means nothing?"""
+    if "distractor" not in tables:
+        return ""
+    shares = tables["distractor"].set_index("map")
+    average = shares.loc["average map"]
+    evidence = shares.loc["class evidence"]
+    answer = "Yes" if average["low"] > average["chance"] else "It is not shown"
+    return (
+        "**Is the average map lured by what means nothing?** "
+        f"{answer}. On phantoms with a bright blob that no class owns, it points at the blob in "
+        f"{percent(average['share'])} of the images [{percent(average['low'])}, "
+        f"{percent(average['high'])}]. Class evidence does so in {percent(evidence['share'])} "
+        f"[{percent(evidence['low'])}, {percent(evidence['high'])}]."
+    )
+
+
+def cheating(tables: Tables) -> str:
+    """Would an explanation reveal a student that cheats?"""
+    if "shortcut" not in tables:
+        return ""
+    table = tables["shortcut"]
+    rows = table[~table["explanation"].isin(BASELINES)]
+    silent = [graded_name(name) for name in rows.loc[rows["reveals"] != 1, "explanation"]]
+    told = f" Not shown to: {joined(silent)}." if silent else ""
+    return (
+        "**Would an explanation reveal a student that cheats?** On phantoms with a mark that "
+        f"names the class, {len(rows) - len(silent)} of {len(rows)} explanations do.{told}"
+    )
+
+
+def likeness(tables: Tables) -> str:
+    """Do the distilled student's reasons come nearer to the teacher's?"""
+    if "kd_question" not in tables:
+        return ""
+    table = tables["kd_question"]
+    rows = table[table["measure"] != "accuracy"].dropna(subset=["low", "high"])
+    if rows.empty:
+        return ""
+    runs = rows["run"].nunique()
+    nearer = (rows.assign(sure=rows["low"] > 0).groupby("measure")["sure"].sum() == runs).sum()
+    farther = (rows.assign(sure=rows["high"] < 0).groupby("measure")["sure"].sum() == runs).sum()
+    seeds = "one seed" if runs == 1 else f"each of {runs} seeds"
+    return (
+        "**Does distillation bring the student's reasons nearer to the teacher's?** Of "
+        f"{rows['measure'].nunique()} measures {nearer} say nearer and {farther} say farther in "
+        f"{seeds}; the others stay open."
+    )
+
+
+def cost(tables: Tables) -> str:
+    """What does the student save?"""
+    if "explanation_times" not in tables:
+        return ""
+    ranges = []
+    shap = []
+    for size, rows in tables["explanation_times"].groupby("size_px"):
+        ratios = rows[rows["method"] != "forward"].dropna(subset=["ratio"]).set_index("method")
+        least, most = times(ratios["ratio"].min()), times(ratios["ratio"].max())
+        ranges.append(f"{least} to {most} times at {size} px")
+        shap.append(_factor(interval_of(ratios.loc[SHAP], "ratio")))
+    work = tables["work"].pivot(index="size_px", columns="model", values="macs")
+    share = (work["student"] / work["teacher"]).mean()  # nearly the same at every size
+    return (
+        f"**What does the student save?** It needs {percent(share)} of the MACs of DenseNet121, "
+        "the paper's teacher. For the same explanation of one image DenseNet121 takes longer: "
+        f"{joined(ranges)}. Gradient SHAP alone, in this order: {', '.join(shap)}."
+    )
+
+
+def cost_briefly(tables: Tables) -> str:
+    """The same of Gradient SHAP at the largest size."""
+    if "explanation_times" not in tables:
+        return ""
+    table = tables["explanation_times"]
+    largest = table[table["size_px"] == table["size_px"].max()].set_index("method")
+    ratio = interval_of(largest.loc[SHAP], "ratio")
+    answer = "Yes" if ratio[1] > 1 else "It is not shown"
+    return (
+        f"**Is it cheaper to explain?** {answer}. The same explanation (Gradient SHAP, "
+        f"{largest['size_px'].iloc[0]} px) takes DenseNet121, the paper's teacher, "
+        f"{_factor(ratio)} times as long."
+    )
+
+
+def _factor(ratio: tuple[float, float, float]) -> str:
+    """A factor with its interval."""
+    value, low, high = (times(number) for number in ratio)
+    return f"{value} [{low}, {high}]"

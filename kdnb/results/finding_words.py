@@ -1,0 +1,72 @@
+"""Words that all findings share: differences in points, verdicts, numbers of seeds (07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kdnb.core.statistics import Interval
+
+__all__ = ["LEVEL", "NAMES", "interval_of", "joined", "points", "points_of", "seeds", "verdict"]
+
+NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
+LEVEL = 0.05  # of all planned comparisons together
+Row = Mapping[str, Any]
+
+
+def interval_of(row: Row, name: str) -> Interval:
+    """A value of a row, with the ends of its 95 % interval."""
+    return Interval(row[column] for column in (name, f"{name}_low", f"{name}_high"))
+
+
+def points(row: Row, name: str = "difference") -> str:
+    """A difference of shares in points of a hundred, with its 95 % interval.
+
+    >>> points({"difference": 0.1, "difference_low": -0.02, "difference_high": 0.2})
+    '+10.0 [-2.0, +20.0] points'
+    """
+    interval = Interval(100 * value for value in interval_of(row, name))
+    return f"{interval:+z.1f} points"
+
+
+def points_of(value: float) -> str:
+    """A difference of shares in points of a hundred.
+
+    >>> points_of(0.012), points_of(-0.2)
+    ('+1.2', '-20.0')
+    """
+    return f"{100 * value:+.1f}"
+
+
+def seeds(row: Row) -> str:
+    """How many seeds are behind a number, in brackets."""
+    return " (one seed)" if row["seeds"] == 1 else f" ({row['seeds']} seeds)"
+
+
+def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "difference") -> str:
+    """What a difference allows to say; of one seed nothing, as others may have the other sign.
+
+    A planned comparison (one with ``p_holm``) is told by its corrected p, any other by its
+    interval.
+
+    >>> row = {"difference": 0.1, "difference_low": 0.01, "difference_high": 0.2, "seeds": 3}
+    >>> words = {"more": "yes", "less": "no", "open_": "not told"}
+    >>> verdict(row, **words), verdict(row | {"p_holm": 0.2}, **words)
+    ('yes', 'not told')
+    """
+    sure = row[f"{name}_low"] > 0 or row[f"{name}_high"] < 0
+    if "p_holm" in row:
+        sure = row["p_holm"] < LEVEL
+    if not sure or row["seeds"] == 1:
+        return open_
+    return more if row[name] > 0 else less
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as a list in a sentence.
+
+    >>> joined(["1", "3", "5"]), joined(["1"])
+    ('1, 3 and 5', '1')
+    """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

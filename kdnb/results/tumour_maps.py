@@ -1,0 +1,224 @@
+"""Where explanations look in real tumours: pooled over seeds, against what knows nothing (07)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kdnb.core.errors import UserError
+from kdnb.core.many_tests import p_of_interval
+from kdnb.core.statistics import Groups, Interval, seed_interval, share_interval
+from kdnb.results.collected_runs import Records
+from kdnb.results.places import by_run
+from kdnb.xai.image_grades import read_image_grades
+from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
+
+__all__ = [
+    "PLANNED_MAPS",
+    "localisation_by_run",
+    "localisation_parts",
+    "map_energies",
+    "map_margins",
+    "right_reasons",
+    "tumour_maps",
+]
+
+TABLE = "05_image_grades"
+POINTING = "pointing game"
+ENERGY = "energy in mask"
+STUDENT = "KD student"
+# what is compared with the class's mean training mask: written down before the runs
+PLANNED_MAPS = (
+    ("average map", "conv1"),
+    ("average map", "conv3"),
+    ("average map", "conv5"),
+    ("Grad-CAM", "conv5"),
+    ("class evidence", "conv3"),
+    ("SHAP gradient", INPUT),
+    ("integrated gradients", INPUT),
+)
+QUANTILES = {"q10": 0.1, "q25": 0.25, "median": 0.5, "q75": 0.75, "q90": 0.9}
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The grades of all seeds of one place.
+
+    Attributes:
+        place: Data set, split and teacher.
+        grades: By seed; index (model, explanation, tap, metric), one column per image.
+        groups: Of the images.
+        run: Ids of the runs.
+    """
+
+    place: Mapping[str, Any]
+    grades: list[pd.DataFrame]
+    groups: Groups
+    run: str
+
+    def values(self, key: tuple[str, str, str, str]) -> np.ndarray:
+        """(S, N) grades of one explanation."""
+        return np.stack([grades.loc[key].to_numpy(float) for grades in self.grades])
+
+
+def _pools(records: Records) -> list[_Pool]:
+    """The runs of notebook 05 by data set, split and teacher; their seeds in order.
+
+    Raises:
+        UserError: If two seeds have other images.
+    """
+    if TABLE not in records:
+        return []
+    parameters = records["runs"].set_index("run")["parameters"].map(json.loads)
+    found: dict[tuple[str, ...], list[tuple[int, str, pd.DataFrame]]] = {}
+    for run, table in records[TABLE].groupby("run", sort=False):
+        chosen = parameters[run]
+        place = tuple(chosen[name] for name in ("dataset", "split", "teacher"))
+        found.setdefault(place, []).append((chosen["teacher_seed"], run, table))
+    pools = []
+    for place, of_seeds in found.items():
+        of_seeds.sort(key=lambda one: one[0])
+        read = [read_image_grades(table.drop(columns="run")) for _, _, table in of_seeds]
+        _, groups, classes = read[0]
+        for _, other_groups, other_classes in read[1:]:
+            same = np.array_equal(groups.names, other_groups.names)
+            if not same or not np.array_equal(classes, other_classes):
+                runs = " and ".join(run for _, run, _ in of_seeds)
+                raise UserError(f"runs {runs} graded other images: give them the same seed")
+        pools.append(
+            _Pool(
+                place=dict(zip(("dataset", "split", "teacher"), place, strict=True)),
+                grades=[grades.sort_index() for grades, _, _ in read],
+                groups=groups,
+                run=" ".join(run for _, run, _ in of_seeds),
+            )
+        )
+    return pools
+
+
+def tumour_maps(records: Records) -> pd.DataFrame:
+    """How often each map's peak lies in the tumour, and how much of the map does.
+
+    Columns: dataset, split, teacher, model, explanation, tap, metric, value with its 95 % interval
+    over seeds and groups, images (on which it is known), seeds, run.
+    """
+    rows = []
+    for pool in _pools(records):
+        for key in pool.grades[0].index:
+            values = pool.values(key)
+            known = ~np.isnan(values).any(axis=0)
+            if not known.any():
+                continue
+            rows.append(
+                {
+                    **pool.place,
+                    **dict(zip(("model", "explanation", "tap", "metric"), key, strict=True)),
+                    **_mean(values, pool.groups).named("value"),
+                    "images": int(known.sum()),
+                    "seeds": len(values),
+                    "run": pool.run,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _mean(values: np.ndarray, groups: Groups) -> Interval:
+    """Mean of grades (S, N) in [0, 1]."""
+    if np.isin(values[~np.isnan(values)], (0, 1)).all():
+        return share_interval(values, groups)
+    return seed_interval(values, groups, bounds=(0, 1))
+
+
+def map_margins(records: Records) -> pd.DataFrame:
+    """The planned maps of the distilled student minus the class's mean training mask.
+
+    Share of images whose peak lies in the tumour, on the images that both are known on. Columns:
+    dataset, split, teacher, model (the map and its layer), rival, difference with its 95 % interval
+    over seeds and groups, p (of that interval), seeds, images, groups, run.
+    """
+    rows = []
+    for pool in _pools(records):
+        usual = pool.values((STUDENT, MEAN_MASK, INPUT, POINTING))
+        for explanation, tap in PLANNED_MAPS:
+            key = (STUDENT, explanation, tap, POINTING)
+            if key not in pool.grades[0].index:
+                continue
+            margin = pool.values(key) - usual
+            known = ~np.isnan(margin).any(axis=0)
+            interval = seed_interval(margin, pool.groups, bounds=(-1, 1))
+            rows.append(
+                {
+                    **pool.place,
+                    "model": explanation if tap == INPUT else f"{explanation}, {tap}",
+                    "rival": MEAN_MASK,
+                    **interval.named("difference"),
+                    "p": p_of_interval(interval),
+                    "seeds": len(margin),
+                    "images": int(known.sum()),
+                    "groups": len(np.unique(pool.groups.names[known])),
+                    "run": pool.run,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def localisation_by_run(records: Records) -> pd.DataFrame:
+    """Every score of every map of the distilled student against the masks, run by run.
+
+    Columns: dataset, split, teacher, teacher_seed, then those of the table of notebook 05:
+    explanation, tap, metric, value with its 95 % interval over groups, images; run.
+    """
+    return by_run(records, "05_localisation")
+
+
+def localisation_parts(records: Records) -> pd.DataFrame:
+    """The same by part of the images: a class, a size of the tumour; the mask as drawn and dilated.
+
+    Columns: those of `localisation_by_run`, with mask and part; two of the metrics.
+    """
+    return by_run(records, "05_localisation_parts")
+
+
+def right_reasons(records: Records) -> pd.DataFrame:
+    """How much of the distilled student's evidence lies in the tumour, by right and wrong answers.
+
+    Columns: dataset, split, teacher, teacher_seed, then those of the table of notebook 05: tap,
+    right, wrong (mean shares), their difference with its 95 % interval over groups, how many
+    answers were right and wrong, and how many images had no evidence at all; run.
+    """
+    return by_run(records, "05_right_reasons")
+
+
+def map_energies(records: Records) -> pd.DataFrame:
+    """How the share of a map that lies in the tumour is spread over images, for a chart.
+
+    Columns: dataset, split, teacher, model, explanation, tap, the quantiles 10 to 90 %, images,
+    seeds, run.
+    """
+    rows = []
+    for pool in _pools(records):
+        for model, explanation, tap, metric in pool.grades[0].index:
+            if metric != ENERGY:
+                continue
+            values = pool.values((model, explanation, tap, metric))
+            if np.isnan(values).all():
+                continue
+            spread = {name: np.nanquantile(values, share) for name, share in QUANTILES.items()}
+            rows.append(
+                {
+                    **pool.place,
+                    "model": model,
+                    "explanation": explanation,
+                    "tap": tap,
+                    **spread,
+                    "images": int((~np.isnan(values).any(axis=0)).sum()),
+                    "seeds": len(values),
+                    "run": pool.run,
+                }
+            )
+    return pd.DataFrame(rows)

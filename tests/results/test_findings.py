@@ -1,0 +1,182 @@
+"""Findings say what the tables say: more, less, cannot tell, or one seed only."""
+
+from __future__ import annotations
+
+import re
+import statistics
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb.core.statistics import Difference, Interval
+from kdnb.results.answer import results_answer
+from kdnb.results.build import published
+from kdnb.results.findings import at_once, findings
+from kdnb.results.short_tables import accuracy_rows, gain_rows
+
+GAINS = pd.DataFrame(
+    {
+        "dataset": "brain_tumor",
+        "split": "patients",
+        "fraction": [1.0, 0.1, 1.0, 1.0],
+        "taught_by": "the teacher",
+        "against": ["labels alone", "labels alone", "shuffled", "random"],
+        "alpha": 0.7,
+        "temperature": 10.0,
+        "difference": [0.01, 0.04, 0.02, 0.03],
+        "difference_low": [-0.01, 0.02, -0.01, 0.01],
+        "difference_high": [0.03, 0.06, 0.05, 0.05],
+        "p": 0.02,
+        "seeds": 3,
+        "teachers": [3, 1, 1, 1],
+        "size_px": 64,
+    }
+)
+GRID = pd.DataFrame(
+    {
+        "alpha": [0.4, 0.7, 1.0],
+        "temperature": [5.0, 10.0, 1.0],
+        "gain": [0.02, -0.03, 0.0],
+        "gain_low": [0.01, -0.05, 0.0],
+        "gain_high": [0.03, -0.01, 0.0],
+        "chosen": [1, 0, 0],
+        "seeds": 1,
+        "size_px": 64,
+    }
+)
+
+
+def told(**tables):
+    """The findings by their questions."""
+    return {line.split("**")[1]: line.split("** ")[1] for line in findings(tables)}
+
+
+def test_few_patients_and_controls_are_told_by_their_intervals():
+    answers = told(gains=GAINS)
+    few = answers["Does distillation help where patients are few?"]
+    assert few.startswith("It is shown at 10%.")
+    assert "10% +4.0 [+2.0, +6.0] points (one teacher); 100% +1.0 [-1.0, +3.0] points" in few
+    control = answers["Would something else in the teacher's place do as well?"]
+    assert control.startswith("Worse is an untrained network; the others are not shown to be.")
+    for_sure = GAINS.assign(difference_low=0.01)
+    assert told(gains=for_sure)[
+        "Would something else in the teacher's place do as well?"
+    ].startswith("No.")
+    once = told(gains=GAINS.assign(seeds=1))
+    assert once["Does distillation help where patients are few?"].startswith("It is not shown")
+    assert "That is not shown to be worse" in " ".join(once.values()), "one seed proves nothing"
+
+
+def test_the_grid_counts_what_lies_above_and_below_and_names_the_chosen_cell():
+    (answer,) = told(grid=GRID).values()
+    assert "Of 2 settings 1 lie above labels alone, from -3.0 to +2.0 points." in answer
+    assert "(α 0.4, T 5): +2.0 [+1.0, +3.0] points (one seed)" in answer
+
+
+def test_the_network_of_the_earlier_code_is_told_beside_the_other():
+    row = {"as_coded": 0.6, "five_conv": 0.8, "difference": -0.2, "seeds": 3, "size_px": 64}
+    ends = {"difference_low": -0.3, "difference_high": -0.1}
+    (answer,) = told(as_coded=pd.DataFrame([row | ends])).values()
+    assert answer.startswith("It is worse. On labels alone it is right in 60%")
+
+
+def test_verdicts_and_likeness_count_what_every_seed_says():
+    verdicts = pd.DataFrame(
+        {
+            "run": ["a", "b"] * 3,
+            "model": "KD student",
+            "explanation": np.repeat(["occlusion", "Grad-CAM", "centre"], 2),
+            "names what matters": [1, 1, 1, 0, 1, 1],
+        }
+    )
+    (answer,) = told(verdicts=verdicts).values()
+    assert answer == (
+        "Where pixels are taken away, occlusion of the 2 of the distilled student does, "
+        "in each of 2 seeds."
+    )
+    question = pd.DataFrame(
+        {
+            "run": ["a", "b"] * 3,
+            "measure": np.repeat(["Grad-CAM", "CKA", "accuracy"], 2),
+            "low": [0.1, 0.2, -0.4, -0.4, 0.1, 0.1],
+            "high": [0.3, 0.3, -0.2, 0.1, 0.3, 0.3],
+        }
+    )
+    (answer,) = told(kd_question=question).values()
+    assert answer.startswith("Of 2 measures 1 say nearer and 0 say farther in each of 2 seeds")
+
+
+def test_cost_is_told_by_size_against_the_paper_s_teacher():
+    times = pd.DataFrame(
+        {
+            "size_px": [64, 64, 64, 224, 224],
+            "method": ["forward", "gradcam", "shap_gradient", "gradcam", "shap_gradient"],
+            "ratio": [1.0, 3.0, 4.0, 2.0, 2.5],
+            "ratio_low": [0.9, 2.9, 3.9, 1.9, 2.4],
+            "ratio_high": [1.1, 3.1, 4.1, 2.1, 2.6],
+        }
+    )
+    work = pd.DataFrame(
+        {
+            "size_px": [64, 64, 224, 224],
+            "model": ["teacher", "student"] * 2,
+            "macs": [100, 30, 1000, 300],
+        }
+    )
+    (answer,) = told(explanation_times=times, work=work).values()
+    assert "It needs 30% of the MACs of DenseNet121" in answer
+    assert "3 to 4 times at 64 px and 2 to 2.5 times at 224 px" in answer
+    assert answer.endswith("in this order: 4 [3.9, 4.1], 2.5 [2.4, 2.6].")
+    (brief,) = at_once({"explanation_times": times})
+    assert "Yes. The same explanation (Gradient SHAP, 224 px) takes DenseNet121" in brief
+    assert brief.endswith("2.5 [2.4, 2.6] times as long.")
+
+
+def test_what_no_table_holds_is_no_finding():
+    assert findings({}) == [] == at_once({})
+    assert told(gains=GAINS.query("fraction == 2")) == {}
+
+
+def test_published_findings_are_questions_with_short_answers():
+    lines = findings(published())
+    assert len(lines) >= 10
+    for line in lines:
+        assert re.match(r"\*\*[^*]+\?\*\* \S", line) and "nan" not in line
+    brief = " ".join(at_once(published()))
+    sentences = re.split(r"(?<=[.?])\s", re.sub(r"\[[^]]*\]|\*\*", "", brief))
+    lengths = [len(re.findall(r"[^\W\d_][\w'-]*", sentence)) for sentence in sentences]
+    assert statistics.median(lengths) <= 18 and max(lengths) <= 35
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        ((0.02, 0.01, 0.03), "Distillation helps here, by +0.020"),
+        ((-0.02, -0.03, -0.01), "Distillation harms here, by -0.020"),
+        ((0.02, -0.01, 0.05), "Whether distillation helps, this study cannot tell: +0.020"),
+        ((0.0, 0.0, 0.0), "the students cannot be told apart on 12 patients or families."),
+    ],
+)
+def test_the_answer_of_a_study_goes_by_the_interval_of_the_gain(gain, said):
+    accuracies = dict.fromkeys(("teacher", "KD student"), Interval((0.8, 0.7, 0.9)))
+    text, sure = results_answer(accuracies, 0.5, Difference(gain, groups=12), 0.34)
+    assert said in text and "34% of the FLOPs of the paper's teacher" in text
+    assert "70% to 90%" in sure
+
+
+def test_few_patients_are_said():
+    accuracies = dict.fromkeys(("teacher", "KD student"), Interval((0.8, np.nan, np.nan)))
+    text, sure = results_answer(accuracies, 0.5, Difference((0.1, np.nan, np.nan)), 0.34)
+    assert "cannot tell" in text and "too few patients" in sure
+    assert "nan" not in text + sure
+
+
+def test_short_tables_hold_every_row_and_fit_a_screen():
+    real = published()
+    accuracy = accuracy_rows(real["accuracy"])
+    assert len(accuracy) == (real["accuracy"]["counted"] == "all classes").sum()
+    gains = gain_rows(GAINS)
+    assert gains["difference"].iloc[0] == "+0.010 [-0.010, +0.030]"
+    for table in (accuracy, gains):
+        assert len(table.columns) + table.index.nlevels <= 10 and table.notna().all(axis=None)

@@ -1,0 +1,317 @@
+"""Tables by place and their sentences, from answers whose truth is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdnb.batch.plan import read_plan
+from kdnb.core.errors import UserError
+from kdnb.core.many_tests import holm, p_of_interval
+from kdnb.core.statistics import Interval
+from kdnb.results.accuracy_tables import (
+    accuracy_by_place,
+    error_transfer_by_place,
+    fold_accuracy,
+    teachers,
+)
+from kdnb.results.answered_runs import ALL
+from kdnb.results.build import make_tables, plan_file
+from kdnb.results.differences import differences, leaks
+from kdnb.results.findings import findings
+from kdnb.results.places import EFFECT_PARTS, KNOWN
+from kdnb.results.planned import COUNT, planned
+from kdnb.results.plots import accuracy_by_split, difference_panels, energy_spread
+from kdnb.results.tumour_maps import map_energies, tumour_maps
+
+IMAGES = 200
+TARGET = np.arange(IMAGES) % 4
+GROUP = np.arange(IMAGES) // 4
+IS_KNOWN = (TARGET != 3).astype(int)  # nobody knows the patients of the last class
+
+
+def said(rate, seed):
+    """Class numbers of which a share is right, the wrong ones always the next class."""
+    right = np.random.default_rng(seed).random(IMAGES) < rate
+    return np.where(right, TARGET, (TARGET + 1) % 4)
+
+
+def records(runs):
+    """A record of runs, each a dict of its parameters and ``said``: model → class numbers."""
+    tables = {"runs": [], "03_answers": [], "03_trainings": []}
+    for number, run in enumerate(runs):
+        name = f"run{number}"
+        parameters = {
+            "dataset": "brain_tumor",
+            "split": "patients",
+            "sizes_of": "",
+            "teacher": "timm:tf_efficientnet_lite0",
+            "control": "",
+            "fold": 5,
+            "teacher_seed": 0,
+            "image_size": 96,
+            "teacher_epochs": 6,
+            "student_epochs": 25,
+        } | run["parameters"]
+        tables["runs"].append(
+            {
+                "run": name,
+                "part": f"part{number}",
+                "notebook": "03_distillation",
+                "parameters": json.dumps(parameters),
+            }
+        )
+        seed = parameters["teacher_seed"]
+        columns = {"group": GROUP, "target": TARGET, "known": IS_KNOWN}
+        columns |= {"1-NN": said(0.5, 90), "1-NN mirrored": said(0.55, 91)}
+        models = {
+            "teacher": run["said"][0],
+            f"alpha 0.7, T 10, seed {seed}": run["said"][1],
+            f"labels alone, seed {seed}": run["said"][2],
+        }
+        for model, answers in (columns | models).items():
+            values = " ".join(map(str, answers))
+            tables["03_answers"].append({"run": name, "model": model, "values": values})
+        cells = [(np.nan, np.nan), (0.7, 10.0), (1.0, 1.0)]
+        for model, (alpha, temperature) in zip(models, cells, strict=True):
+            tables["03_trainings"].append(
+                {
+                    "run": name,
+                    "model": model,
+                    "alpha": alpha,
+                    "temperature": temperature,
+                    "seed": 0 if model == "teacher" else seed,
+                    "widening": 1.4,
+                    "parameters": 10 if model == "teacher" else 5,
+                    "macs": 40,
+                    "seconds": 100.0,
+                }
+            )
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+
+
+@pytest.fixture(scope="module")
+def record():
+    runs = []
+    for seed in range(3):
+        answers = [said(0.97, seed), said(0.8, 10 + seed), said(0.5, 20 + seed)]
+        runs.append({"parameters": {"teacher_seed": seed}, "said": answers})
+    for seed in range(2):
+        answers = [said(0.25, 30 + seed), said(0.6, 40 + seed), said(0.5, 20 + seed)]
+        runs.append({"parameters": {"teacher_seed": seed, "control": "random"}, "said": answers})
+    answers = [said(0.99, 50), said(0.97, 51), said(0.9, 52)]
+    runs.append({"parameters": {"split": "published"}, "said": answers})
+    answers = [said(0.9, 60), said(0.8, 61), said(0.7, 62)]
+    runs.append({"parameters": {"fold": 1}, "said": answers})
+    return records(runs)
+
+
+def test_seeds_of_a_place_stand_together_and_known_patients_apart(record):
+    table = accuracy_by_place(record)
+    mine = table[table["split"] == "patients"].set_index(["counted", "model"])
+    assert mine.loc[(ALL, "teacher"), "seeds"] == 3
+    assert mine.loc[(ALL, "KD student"), "images"] == IMAGES
+    assert mine.loc[(KNOWN, "KD student"), "images"] == IS_KNOWN.sum()
+    expected = np.mean([said(0.97, seed) == TARGET for seed in range(3)])
+    assert mine.loc[(ALL, "teacher"), "accuracy"] == pytest.approx(expected)
+    assert "run5" not in " ".join(mine["run"]), "another split"
+    assert "run6" not in " ".join(mine["run"]), "another fold"
+
+
+def test_differences_are_paired_by_seed_and_with_the_control_of_the_same_seeds(record):
+    table = differences(record).query("split == 'patients'")
+    table = table.set_index(["counted", "model", "rival"])
+    row = table.loc[(ALL, "KD student", "student of an untrained teacher")]
+    gain = [
+        (said(0.8, 10 + seed) == TARGET).mean() - (said(0.6, 40 + seed) == TARGET).mean()
+        for seed in range(2)  # the control has no third seed
+    ]
+    assert row["seeds"] == 2
+    assert row["difference"] == pytest.approx(np.mean(gain))
+    assert row["run"] == "run0 run1 run2 run3 run4"
+    assert table.loc[(ALL, "KD student", "teacher"), "difference"] < 0
+
+
+def test_planned_comparisons_are_of_known_patients_and_corrected(record):
+    table = planned(record)
+    assert list(table["rival"]) == [
+        "label-only student",
+        "label-only student",
+        "student of an untrained teacher",
+    ]
+    assert (table["images"] == IS_KNOWN.sum()).all()
+    expected = (table["p"] * COUNT).clip(upper=1)  # the maps' comparisons are missing
+    assert table["p_holm"].to_numpy() == pytest.approx(expected.to_numpy())
+
+
+def test_holm_and_p_against_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1, 1]
+    assert p_of_interval(Interval((0.0, -0.1, 0.1))) == pytest.approx(1)
+    assert np.isnan(p_of_interval(Interval((0.1, np.nan, np.nan))))
+
+
+def test_leaks_compare_with_the_strictest_split(record):
+    table = leaks(record).set_index("model")
+    assert set(table["honest"]) == {"patients"}
+    before = (said(0.97, 51) == TARGET).mean()
+    after = np.mean([said(0.8, 10 + seed) == TARGET for seed in range(3)])
+    assert table.loc["KD student", "difference"] == pytest.approx(before - after)
+    assert table.loc["memory", "difference"] == pytest.approx(0)
+
+
+def test_folds_together_test_every_known_patient_once(record):
+    table = fold_accuracy(record).set_index(["counted", "model"])
+    assert set(table.index.unique("counted")) == {KNOWN}, "the others are in every fold"
+    row = table.loc[(KNOWN, "teacher")]
+    assert row["folds"] == 2
+    assert row["images"] == 2 * IS_KNOWN.sum()
+    assert row["groups"] == 2 * len(np.unique(GROUP)), "no group of two folds is one"
+    known = IS_KNOWN == 1
+    expected = np.mean([(said(0.97, 0) == TARGET)[known], (said(0.9, 60) == TARGET)[known]])
+    assert row["accuracy"] == pytest.approx(expected)
+
+
+def graded(record, peaks, tap="conv1"):
+    """The record with grades of maps by seed: explanation → share of peaks inside."""
+    rows = []
+    for number in range(3):
+        run = f"run{number}"
+        about = {"group": GROUP, "class": TARGET, "widening": [1.4]}
+        for name, values in about.items():
+            rows.append((run, "", name, "", "", " ".join(map(str, values))))
+        for explanation, share in peaks.items():
+            hits = np.random.default_rng(number).random(IMAGES) < share
+            for metric in ("pointing game", "energy in mask"):
+                values = " ".join(map(str, hits.astype(int)))
+                place = tap if explanation == "average map" else "input"
+                rows.append((run, "KD student", explanation, place, metric, values))
+    columns = ["run", "model", "explanation", "tap", "metric", "values"]
+    return record | {"05_image_grades": pd.DataFrame(rows, columns=columns)}
+
+
+def test_maps_are_pooled_and_compared_with_the_mean_mask(record):
+    with_maps = graded(record, {"average map": 0.05, "mean training mask": 0.5})
+    table = tumour_maps(with_maps).query("metric == 'pointing game'").set_index("explanation")
+    assert table.loc["average map", "seeds"] == 3
+    assert table.loc["mean training mask", "value"] == pytest.approx(0.5, abs=0.1)
+    row = planned(with_maps).set_index("measure").loc["peak inside"]
+    assert row["model"] == "average map, conv1"
+    assert row["difference"] == pytest.approx(-0.45, abs=0.1) and row["p_holm"] < 0.05
+    energies = map_energies(with_maps).set_index("explanation")
+    assert energies.loc["average map", "q75"] == 0
+    assert "the usual place of such tumours" in energy_spread(map_energies(with_maps)).alt
+
+
+def test_a_sentence_says_where_average_maps_look(record):
+    shares = {"average map": 0.05, "mean training mask": 0.5, "SHAP gradient": 0.9}
+    with_maps = graded(record, shares, tap="conv5")
+    tables = {"maps": tumour_maps(with_maps), "planned": planned(with_maps)}
+    average, shap = findings(tables)
+    assert "show why?** No: at layer 5 they find the tumour less often" in average
+    assert "find the tumour?** Yes." in shap
+
+
+def test_teachers_stand_beside_the_student_with_what_they_cost(record):
+    table = teachers(record).query("split == 'patients'").set_index("model")
+    assert table.loc["timm:tf_efficientnet_lite0", "parameters"] == 10
+    assert table.loc["the student, on labels alone", "parameters"] == 5
+    assert (table["memory"] > 0.4).all()
+
+
+def test_errors_that_pass_on_are_found_and_others_are_not():
+    teacher = said(0.8, 1)
+    copies = [{"parameters": {}, "said": [teacher, teacher, said(0.8, 2)]}]
+    table = error_transfer_by_place(records(copies)).set_index("model")
+    assert table.loc["KD student", "same"] == 1
+    assert table.loc["KD student", "above_chance_low"] > 0.5
+    assert table.loc["label-only student", "above_chance_low"] < 0.1
+    assert table.loc["KD student", "more_low"] > 0.1
+    assert table.loc["label-only student", "more"] == 0
+
+
+def test_sentences_say_what_the_numbers_say(record):
+    tables = make_tables(record)
+    tables["planned"] = tables["planned"].assign(p_holm=0.01)
+    lines = findings(tables)
+    assert any("The small network loses" in line for line in lines)
+    assert any(line.startswith("**Does the teacher help?** Yes, here.") for line in lines)
+    assert any("memory alone is right in" in line for line in lines)
+    one_seed = {name: table.assign(seeds=1) for name, table in tables.items() if "seeds" in table}
+    careful = " ".join(findings(tables | one_seed))
+    assert "It cannot be told here" in careful and "A loss is not shown" in careful
+    assert "Yes" not in careful and "loses" not in careful, "one seed proves nothing"
+
+
+def test_a_planned_comparison_is_told_by_its_corrected_p(record):
+    tables = make_tables(record)
+    for p_holm, told in ((0.01, True), (0.2, False)):
+        corrected = tables | {"planned": tables["planned"].assign(p_holm=p_holm)}
+        assert any("Yes, here" in line for line in findings(corrected)) == told
+
+
+def test_a_control_on_other_images_is_refused(record):
+    answers = record["03_answers"].copy()
+    is_target = (answers["run"].isin(["run3", "run4"])) & (answers["model"] == "target")
+    answers.loc[is_target, "values"] = " ".join(map(str, TARGET[::-1]))
+    with pytest.raises(UserError, match="have other test images"):
+        differences(record | {"03_answers": answers})
+
+
+def test_chart_names_every_split_and_number(record):
+    table = accuracy_by_place(record).query("counted == @ALL")
+    alt = accuracy_by_split(table).alt
+    assert "published, teacher" in alt and "patients, memory" in alt
+
+
+def test_errors_other_places_and_all_folds_are_told(record):
+    said = {line.split("**")[1]: line for line in findings(make_tables(record))}
+    assert "ahead in 1 of 1 places, and in 0" in said["Has the teacher something to teach?"]
+    assert "It is not shown" in said["Do the teacher's errors pass on?"]
+    assert "Over 2 of 5 folds" in said["And on other patients of the brain set?"]
+    teacher = said_right(record, "teacher")
+    assert f"teacher {teacher:.0%} [" in said["And on other patients of the brain set?"]
+
+
+def said_right(record, model):
+    """How often a model is right on the known patients of both folds."""
+    table = fold_accuracy(record).query("counted == @KNOWN").set_index("model")
+    return table.loc[model, "accuracy"]
+
+
+def test_runs_of_smaller_images_stand_at_no_place(record):
+    before = accuracy_by_place(record)
+    for part in EFFECT_PARTS:
+        runs = record["runs"].copy()
+        runs.loc[runs["run"] == "run2", "part"] = part
+        after = accuracy_by_place(record | {"runs": runs})
+        assert "run2" not in " ".join(after["run"])
+    assert "run2" in " ".join(before["run"])
+    planned_parts = read_plan(plan_file()).parts
+    smaller = [part.name for part in planned_parts if part.runs[0]["image_size"] == 64]
+    assert set(smaller) == {*EFFECT_PARTS, "cost"}
+
+
+def test_runs_of_two_image_sizes_are_not_pooled(record):
+    runs = record["runs"].copy()
+    is_one = runs["run"] == "run2"
+    runs.loc[is_one, "parameters"] = runs.loc[is_one, "parameters"].str.replace("96", "64")
+    table = accuracy_by_place(record | {"runs": runs}).query("split == 'patients'")
+    assert table.groupby("size_px")["seeds"].max().to_dict() == {64: 1, 96: 2}
+
+
+def test_the_picture_says_every_difference_and_fills_what_is_told(record):
+    table = differences(record)
+    picture = difference_panels(table)
+    rows = table.query("counted == @ALL")
+    assert picture.alt.count("minus") == len(rows)
+    assert "teacher minus label-only student, brain, published" in picture.alt
+    filled = 0
+    for axes in picture.figure.axes:
+        for line in axes.get_lines():
+            filled += line.get_marker() == "o" and line.get_markerfacecolor() != "white"
+    surely = (rows["difference_low"] > 0) | (rows["difference_high"] < 0)
+    assert filled == (surely & (rows["seeds"] > 1)).sum() > 0
