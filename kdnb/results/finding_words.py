@@ -7,9 +7,20 @@ from typing import Any
 
 from kdnb.core.statistics import Interval
 
-__all__ = ["LEVEL", "NAMES", "interval_of", "joined", "points", "points_of", "seeds", "verdict"]
+__all__ = [
+    "LEVEL",
+    "NAMES",
+    "TEACHERS",
+    "interval_of",
+    "joined",
+    "points",
+    "points_of",
+    "seeds",
+    "verdict",
+]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
+TEACHERS = {"timm:tf_efficientnet_lite0": "EfficientNet-Lite0", "densenet121": "DenseNet121"}
 LEVEL = 0.05  # of all planned comparisons together
 Row = Mapping[str, Any]
 

@@ -184,7 +184,7 @@ def _draw_spread(axes: plt.Axes, place: int, mark: Any, name: str) -> str:
         shape, colour = SUMMARY_MARKS[model]
         shift = SPREAD_SHIFT[model]
     axes.plot([mark.q25, mark.q75], [place + shift] * 2, color=colour, lw=4, alpha=0.4)
-    axes.plot(mark.median, place + shift, shape, color=colour, ms=5, label=model)
+    axes.plot(mark.median, place + shift, shape, color=colour, ms=5, label=model, clip_on=False)
     return (
         f"{name}, {model}: median {mark.median:.3f}, middle half {mark.q25:.3f} to {mark.q75:.3f}"
     )
