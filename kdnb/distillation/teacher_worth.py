@@ -126,8 +126,6 @@ def error_transfer(
 def chance_of_same(answers: np.ndarray, teacher: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """(N,) how often ``answers`` name the teacher's class among images of the same true class."""
     shares = pd.crosstab(targets, answers, normalize="index")
-    chance = np.zeros(len(targets))
-    for place, (truth, said) in enumerate(zip(targets, teacher, strict=True)):
-        if said in shares.columns:
-            chance[place] = shares.at[truth, said]
-    return chance
+    classes = range(max(targets.max(), answers.max(), teacher.max()) + 1)
+    every_class = shares.reindex(index=classes, columns=classes, fill_value=0.0)
+    return every_class.to_numpy()[targets, teacher]

@@ -68,7 +68,6 @@ MADE = {
     "accuracy": accuracy_by_place,
     "differences": differences,
     "planned": planned,
-    "leaks": leaks,
     "folds": fold_accuracy,
     "errors": error_transfer_by_place,
     "teachers": teachers,
@@ -141,6 +140,7 @@ def build_tables(
 def make_tables(records: Records) -> dict[str, pd.DataFrame]:
     """Every published table of which the record holds something, by file name."""
     tables = {name: make(records) for name, make in MADE.items()}
+    tables["leaks"] = leaks(tables["accuracy"])
     tables |= graded_tables(records)
     tables |= cost_tables(records)
     return {name: table for name, table in tables.items() if len(table)}

@@ -11,7 +11,6 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.core.many_tests import p_of_interval
 from kdnb.core.statistics import Interval, seed_interval, unpaired_difference
-from kdnb.results.accuracy_tables import accuracy_by_place
 from kdnb.results.answered_runs import ALL, Answered
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import (
@@ -114,13 +113,15 @@ def main_teacher(table: pd.DataFrame) -> str:
     return table["teacher"].value_counts().index[0]
 
 
-def leaks(records: Records) -> pd.DataFrame:
+def leaks(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy under every other split of a set minus that of its strictest, by model and memory.
 
     The test images differ, so the difference is of two samples. Columns: dataset, split, sizes_of,
     ``honest`` (the split it is compared with), model, difference with interval, seeds, run.
+
+    Args:
+        table: Of `kdnb.results.accuracy_tables.accuracy_by_place`.
     """
-    table = accuracy_by_place(records)
     rows = []
     if not len(table):
         return table
