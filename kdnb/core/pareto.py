@@ -41,7 +41,8 @@ def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
         axes.plot(part["ms"], part["place"], shape, color=colour, ms=7, label=model)
     axes.set(xscale="log", xlabel="time of one explanation, ms", ylabel=quality)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    if rows["model"].nunique() > 1:
+        axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     if quality:
         front = rows[rows["front"]].sort_values("ms")
         line = {"color": "#777777", "lw": 1, "ls": "--", "zorder": 0}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from kdnb.core.method_names import graded_name
 from kdnb.core.number_text import percent, times
-from kdnb.results.finding_words import interval_of, joined
+from kdnb.results.finding_words import PAPER_TEACHER, TEACHERS, interval_of, joined
 from kdnb.xai.baselines import BASELINES
 
 __all__ = ["average_maps_of_phantoms", "cheating", "cost", "cost_briefly", "likeness", "trusted"]
@@ -33,9 +33,14 @@ def trusted(tables: Tables) -> str:
     seeds = "in one seed" if runs == 1 else f"in each of {runs} seeds"
     return (
         "**Which explanations beat maps that explain nothing?** Where pixels are taken away, "
-        f"{joined(always) if always else 'none'} of the {len(passed)} of the distilled student "
-        f"{'does' if len(always) < 2 else 'do'}, {seeds}."
+        f"{_only(always)} of {len(passed)} explanations of the distilled student beat all four "
+        f"such maps {seeds}{': ' + joined(always) if always else ''}."
     )
+
+
+def _only(names: Sequence[str]) -> str:
+    """How many, as a word for none."""
+    return str(len(names)) if names else "none"
 
 
 def average_maps_of_phantoms(tables: Tables) -> str:
@@ -51,8 +56,14 @@ def average_maps_of_phantoms(tables: Tables) -> str:
         f"{answer}. On phantoms with a bright blob that no class owns, it points at the blob in "
         f"{percent(average['share'])} of the images [{percent(average['low'])}, "
         f"{percent(average['high'])}]. Class evidence does so in {percent(evidence['share'])} "
-        f"[{percent(evidence['low'])}, {percent(evidence['high'])}]."
+        f"[{percent(evidence['low'])}, {percent(evidence['high'])}]{_made_of(average)}."
     )
+
+
+def _made_of(row: pd.Series) -> str:
+    """Seeds and images behind a row, in brackets."""
+    trained = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
+    return f" ({trained}, {row['images']} images)"
 
 
 def cheating(tables: Tables) -> str:
@@ -65,7 +76,8 @@ def cheating(tables: Tables) -> str:
     told = f" Not shown to: {joined(silent)}." if silent else ""
     return (
         "**Would an explanation reveal a student that cheats?** On phantoms with a mark that "
-        f"names the class, {len(rows) - len(silent)} of {len(rows)} explanations do.{told}"
+        f"names the class, {len(rows) - len(silent)} of {len(rows)} explanations do"
+        f"{_made_of(rows.iloc[0])}.{told}"
     )
 
 
@@ -98,13 +110,13 @@ def cost(tables: Tables) -> str:
         ratios = rows[rows["method"] != "forward"].dropna(subset=["ratio"]).set_index("method")
         least, most = times(ratios["ratio"].min()), times(ratios["ratio"].max())
         ranges.append(f"{least} to {most} times at {size} px")
-        shap.append(_factor(interval_of(ratios.loc[SHAP], "ratio")))
+        shap.append(f"{_factor(interval_of(ratios.loc[SHAP], 'ratio'))} at {size} px")
     work = tables["work"].pivot(index="size_px", columns="model", values="macs")
     share = (work["student"] / work["teacher"]).mean()  # nearly the same at every size
     return (
         f"**What does the student save?** It needs {percent(share)} of the MACs of DenseNet121, "
         "the paper's teacher. For the same explanation of one image DenseNet121 takes longer: "
-        f"{joined(ranges)}. Gradient SHAP alone, in this order: {', '.join(shap)}."
+        f"{joined(ranges)}. Gradient SHAP alone: {joined(shap)}.{_own_teacher(tables)}"
     )
 
 
@@ -119,7 +131,24 @@ def cost_briefly(tables: Tables) -> str:
     return (
         f"**Is it cheaper to explain?** {answer}. The same explanation (Gradient SHAP, "
         f"{largest['size_px'].iloc[0]} px) takes DenseNet121, the paper's teacher, "
-        f"{_factor(ratio)} times as long."
+        f"{_factor(ratio)} times as long.{_own_teacher(tables)}"
+    )
+
+
+def _own_teacher(tables: Tables) -> str:
+    """What the teacher of the other sentences needs, which is not the paper's."""
+    if "teachers" not in tables:
+        return ""
+    table = tables["teachers"]
+    main = table["teacher"].value_counts().index[0]
+    rows = table[(table["teacher"] == main) & (table["size_px"] == table["size_px"].max())]
+    macs = rows.drop_duplicates("model").set_index("model")["macs"]
+    if main == PAPER_TEACHER or main not in macs:
+        return ""
+    share = macs[main] / macs.drop(main).iloc[0]
+    return (
+        f" The teacher of the accuracies above, {TEACHERS.get(main, main)}, is a lighter one: it "
+        f"needs {percent(share)} of the student's MACs."
     )
 
 

@@ -10,6 +10,7 @@ from kdnb.core.statistics import Interval
 __all__ = [
     "LEVEL",
     "NAMES",
+    "PAPER_TEACHER",
     "TEACHERS",
     "interval_of",
     "joined",
@@ -20,7 +21,8 @@ __all__ = [
 ]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
-TEACHERS = {"timm:tf_efficientnet_lite0": "EfficientNet-Lite0", "densenet121": "DenseNet121"}
+PAPER_TEACHER = "densenet121"
+TEACHERS = {"timm:tf_efficientnet_lite0": "EfficientNet-Lite0", PAPER_TEACHER: "DenseNet121"}
 LEVEL = 0.05  # of all planned comparisons together
 Row = Mapping[str, Any]
 

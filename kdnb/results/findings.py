@@ -25,13 +25,23 @@ from kdnb.results.explanation_findings import (
     likeness,
     trusted,
 )
-from kdnb.results.finding_words import LEVEL, NAMES, joined, points, seeds, verdict
+from kdnb.results.finding_words import (
+    LEVEL,
+    NAMES,
+    PAPER_TEACHER,
+    TEACHERS,
+    joined,
+    points,
+    seeds,
+    verdict,
+)
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
 __all__ = ["at_once", "findings"]
 
 # how the paper's kind of split is told
-TOLD_SPLITS = {"published": "the published split", "random": "a random split"}
+TOLD_SPLITS = {"published": "as published", "random": "at random"}
+TOLD_HONEST = {"patients": "by patient", "grouped": "with copies apart"}
 BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
 PEAKS_OF_STUDENT = "model == 'KD student' and metric == 'pointing game'"
 AVERAGE_MAP = "average map"
@@ -88,10 +98,24 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
         less="The small network loses",
         open_="A loss is not shown",
     )
+    main = TEACHERS.get(loss["teacher"], loss["teacher"])
     return (
         "**Does the small network keep the accuracy?** On brain tumours of unseen patients the "
-        f"teacher is right in {percent(accuracy['teacher'])}, the distilled student in "
+        f"teacher ({main}) is right in {percent(accuracy['teacher'])}, the distilled student in "
         f"{percent(accuracy['KD student'])}. {answer}: student minus teacher "
+        f"{points(loss)}{seeds(loss)}.{_of_paper_teacher(tables, known)}"
+    )
+
+
+def _of_paper_teacher(tables: Mapping[str, pd.DataFrame], known: pd.DataFrame) -> str:
+    """The same with the paper's architecture as the teacher, where it stands beside another one."""
+    accuracy = known[known["teacher"] == PAPER_TEACHER].set_index("model")["accuracy"]
+    loss = _difference(tables, "KD student", "teacher", PAPER_TEACHER)
+    if accuracy.empty or loss is None:
+        return ""
+    return (
+        f" With {TEACHERS[PAPER_TEACHER]} from scratch as the teacher: "
+        f"{percent(accuracy['teacher'])} and {percent(accuracy['KD student'])}, "
         f"{points(loss)}{seeds(loss)}."
     )
 
@@ -148,7 +172,7 @@ def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
-    """At how many other places the teacher is ahead of the student on labels alone."""
+    """On how many other splits and sets the teacher is ahead of the student on labels alone."""
     table = tables["differences"].query(
         "counted == 'all classes' and model == 'teacher' and rival == 'label-only student' "
         f"and not ({BRAIN_BY_PATIENT})"
@@ -156,57 +180,74 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
     if table.empty:
         return ""
     ahead = (table["difference"] > 0).sum()
-    told = ((table["seeds"] > 1) & (table["difference_low"] > 0)).sum()
-    return (
-        f" Under the other splits and on the other sets it is ahead in {ahead} of {len(table)} "
-        f"places, and in {told} of them by more than chance over several seeds."
-    )
+    several = table[table["seeds"] > 1]
+    told = (several["difference_low"] > 0).sum()
+    shown = "each of one seed, which decides nothing"
+    if len(several):
+        shown = f"and beyond chance on {told} of the {len(several)} with several seeds"
+    return f" On the other splits and sets it is ahead on {ahead} of {len(table)}, {shown}."
 
 
 def _show_why(tables: Mapping[str, pd.DataFrame]) -> str:
     """Do the student's average maps look at the tumour?"""
-    margins = {layer: _margin(tables, f"{AVERAGE_MAP}, {layer}") for layer in LAYERS}
-    margins = {layer: margin for layer, margin in margins.items() if margin is not None}
+    margins = _map_margins(tables)
     if not margins:
         return ""
-    shares = [percent(_peaks(tables, AVERAGE_MAP, layer)) for layer in margins]
-    told = [
-        f"layer {layer.removeprefix('conv')} {points(margin)}" for layer, margin in margins.items()
-    ]
+    peaks = [f"{_peaks(tables, AVERAGE_MAP, layer):.1%}" for layer in margins]
+    told = [f"layer {_number(layer)} {points(margin)}" for layer, margin in margins.items()]
+    found = _found(margins)
+    corrected = "none"
+    if found:
+        corrected = f"layer {joined([_number(layer) for layer in found])}"
     return (
         f"**Do its average maps show why?** {_maps_verdict(margins)} The map of layer "
-        f"{joined([layer.removeprefix('conv') for layer in margins])} is brightest inside the "
-        f"tumour in {joined(shares)} of the images. Always pointing where such tumours usually "
-        f"lie hits {percent(_peaks(tables, MEAN_MASK, INPUT))}. The difference: {joined(told)}"
-        f"{seeds(next(iter(margins.values())))}."
+        f"{joined([_number(layer) for layer in margins])} is brightest inside the tumour in "
+        f"{joined(peaks)} of the images. A guess that looks at no image, and points where tumours "
+        f"of that kind usually lie, hits {_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus guess: "
+        f"{joined(told)}{seeds(next(iter(margins.values())))}. Found after correction for all "
+        f"planned comparisons: {corrected}."
     )
 
 
 def _show_why_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
     """The verdict of `_show_why` with the numbers of the first layer alone."""
-    margins = {layer: _margin(tables, f"{AVERAGE_MAP}, {layer}") for layer in LAYERS}
-    if any(margin is None for margin in margins.values()):
+    margins = _map_margins(tables)
+    if LAYERS[0] not in margins:
         return ""
     first = margins[LAYERS[0]]
     return (
-        f"**Do its average maps show why?** {_maps_verdict(margins)} The first layer's map: "
-        f"{points(first)}{seeds(first)}."
+        f"**Do its average maps show why?** {_maps_verdict(margins)} The first layer's map is "
+        f"brightest inside the tumour in {_peaks(tables, AVERAGE_MAP, LAYERS[0]):.1%} of the "
+        "images. Pointing where tumours of that kind usually lie, without a look at the image, "
+        f"hits {_peaks(tables, MEAN_MASK, INPUT):.1%}: {points(first)}{seeds(first)}."
     )
 
 
-def _maps_verdict(margins: Mapping[str, Mapping[str, object]]) -> str:
-    """What the planned comparisons of average maps with a blind guess find, corrected by Holm."""
-    found = {}
+def _map_margins(tables: Mapping[str, pd.DataFrame]) -> dict[str, Mapping[str, object]]:
+    """The planned comparisons of average maps with a blind guess, by layer."""
+    margins = {layer: _margin(tables, f"{AVERAGE_MAP}, {layer}") for layer in LAYERS}
+    return {layer: margin for layer, margin in margins.items() if margin is not None}
+
+
+def _number(layer: str) -> str:
+    return layer.removeprefix("conv")
+
+
+def _found(margins: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """The layers whose comparison is found, corrected by Holm, over several seeds."""
+    found = []
     for layer, margin in margins.items():
         if margin["p_holm"] < LEVEL and margin["seeds"] > 1:
-            found[layer] = margin
-    worse = [layer.removeprefix("conv") for layer in found if found[layer]["difference"] < 0]
-    better = [layer.removeprefix("conv") for layer in found if found[layer]["difference"] > 0]
-    if better:
-        return f"They find the tumour more often than a blind guess at layer {joined(better)}."
-    if worse:
-        return f"No: at layer {joined(worse)} they find the tumour less often than a blind guess."
-    return "It is not shown."
+            found.append(layer)
+    return found
+
+
+def _maps_verdict(margins: Mapping[str, Mapping[str, object]]) -> str:
+    """In a word what the planned comparisons of average maps find."""
+    differences = [margins[layer]["difference"] for layer in _found(margins)]
+    if any(difference > 0 for difference in differences):
+        return "More than a blind guess."
+    return "No." if differences else "It is not shown."
 
 
 def _finds(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -241,48 +282,46 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
     """What do splits hide that do not keep patients or copies apart?"""
     if "leaks" not in tables:
         return ""
-    own_sizes = tables["leaks"]["sizes_of"].fillna("") == ""
-    rows = tables["leaks"][own_sizes].query("model == 'KD student' and split in @TOLD_SPLITS")
+    table = tables["leaks"].assign(sizes_of=tables["leaks"]["sizes_of"].fillna(""))
     said = []
-    for row in rows.to_dict("records"):
-        honest = "by patient" if row["honest"] == "patients" else "with copies apart"
-        before, after = (_memory(tables, row["dataset"], row[kind]) for kind in ("split", "honest"))
+    for place, rows in table.groupby(["dataset", "split", "sizes_of", "honest"], sort=False):
+        dataset, split, sizes_of, honest = place
+        is_told = (split == "random") if sizes_of else (split in TOLD_SPLITS)
+        if not is_told:
+            continue
+        of_model = rows.set_index("model").to_dict("index")
+        student = of_model["KD student"]
+        equal = ", parts of equal size" if sizes_of else ""
         said.append(
-            f"{NAMES.get(row['dataset'], row['dataset']).capitalize()}: memory alone is right in "
-            f"{percent(before)} under {TOLD_SPLITS[row['split']]}, in {percent(after)} {honest}. "
-            f"The distilled student, under the first minus under the second: {points(row)}"
-            f"{seeds(row)}."
+            f"{NAMES.get(dataset, dataset).capitalize()}, {TOLD_SPLITS[split]} minus "
+            f"{TOLD_HONEST[honest]}{equal}: memory {points(of_model['memory'])}, distilled student "
+            f"{points(student)}{seeds(student)}."
         )
-    same = tables["leaks"][~own_sizes].query("model == 'KD student' and split == 'random'")
-    for row in same.to_dict("records"):
-        said.append(
-            f"{NAMES.get(row['dataset'], row['dataset']).capitalize()} images at random, in parts "
-            f"of equal size: {points(row)}{seeds(row)}."
-        )
-    return f"**What does the usual split hide?** {' '.join(said)}" if said else ""
-
-
-def _memory(tables: Mapping[str, pd.DataFrame], dataset: str, split: str) -> float:
-    """Accuracy of the nearest training image under a split of a set."""
-    table = tables["accuracy"]
-    own = table["sizes_of"].fillna("") == ""
-    rows = table[own].query("dataset == @dataset and split == @split and counted == 'all classes'")
-    return float(rows["memory"].iloc[0])
+    if not said:
+        return ""
+    return (
+        "**What does the usual split hide?** How much more is right where relatives of the test "
+        f"images are learned, all classes. {' '.join(said)}"
+    )
 
 
 def _difference(
-    tables: Mapping[str, pd.DataFrame], model: str, rival: str
+    tables: Mapping[str, pd.DataFrame], model: str, rival: str, teacher: str = ""
 ) -> Mapping[str, object] | None:
-    """The row of one model minus another on the brain set by patient; None if there is none."""
+    """The row of one model minus another on the brain set by patient; None if there is none.
+
+    Of known patients, with the teacher of most places unless another is named.
+    """
     if "differences" not in tables:
         return None
     rows = tables["differences"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
     main = tables["differences"]["teacher"].value_counts().index[0]
-    chosen = rows[(rows["teacher"] == main) & (rows["model"] == model) & (rows["rival"] == rival)]
+    rows = rows[rows["teacher"] == (teacher or main)]
+    chosen = rows[(rows["model"] == model) & (rows["rival"] == rival)]
     if not len(chosen):
         return None
     row = chosen.iloc[0].to_dict()
-    if "planned" in tables:
+    if "planned" in tables and row["teacher"] == main:
         same = tables["planned"].query("model == @model and rival == @rival")
         if len(same):
             row["p_holm"] = same["p_holm"].iloc[0]

@@ -15,7 +15,7 @@ from kdnb.core.pareto import pareto
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.statistics import Difference, Interval
 from kdnb.results.answered_runs import ALL
-from kdnb.results.finding_words import NAMES
+from kdnb.results.finding_words import NAMES, PAPER_TEACHER, TEACHERS
 from kdnb.xai.tumour_localisation import INPUT
 
 __all__ = [
@@ -64,7 +64,6 @@ GUESSES = {  # what sees no network -> what a reader sees
     "random": "chance",
 }
 SPREAD_SHIFT = {"teacher": -0.22, "KD student": 0.0, "label-only student": 0.22}  # within a row
-PAPER_TEACHER = "densenet121"
 
 
 def accuracy_by_split(table: pd.DataFrame) -> Picture:
@@ -92,10 +91,11 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         splits = [split for split in STRICTER if split in set(of_set["split"])]
         place = of_set["split"].map(splits.index)
         said += _places(axes, of_set.assign(place=place))
-        axes.set(title=name.replace("_", " "), xticks=range(len(splits)))
+        axes.set(title=NAMES.get(name, name), xticks=range(len(splits)))
         axes.set_xticklabels([STRICTER[split] for split in splits], fontsize=8)
         axes.set_xlim(-0.5, len(splits) - 0.5)
-    panels[0][0].set_ylabel("accuracy on the test part")
+    panels[0][0].set_ylabel("accuracy on the test part, all classes")
+    panels[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()
     return Picture(
@@ -193,9 +193,8 @@ def _draw_spread(axes: plt.Axes, place: int, mark: Any, name: str) -> str:
 def difference_panels(table: pd.DataFrame) -> Picture:
     """Differences of accuracy with their 95 % intervals: a panel per comparison, a row per place.
 
-    All classes counted. Full marks: the interval leaves zero out. Hollow marks: it does not, or one
-    seed is behind it. Columns: dataset, split, sizes_of, teacher, counted, model, rival, difference
-    with its ends, seeds.
+    All classes counted. Full marks: the interval leaves zero out. Grey marks: one seed. Columns:
+    dataset, split, sizes_of, teacher, counted, model, rival, difference with its ends, seeds.
     """
     table = table[table["counted"] == ALL]
     names = _in_order(table)
@@ -216,7 +215,8 @@ def difference_panels(table: pd.DataFrame) -> Picture:
     axes[0][0].set(yticks=range(len(names)), yticklabels=names)
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel(
-        "difference of accuracy in points, with 95 % interval; hollow: not told, or one seed",
+        "difference of accuracy (all classes) in points, with 95 % interval; "
+        "full: it leaves out zero; grey: one seed",
         size=9,
     )
     figure.tight_layout()
@@ -237,18 +237,19 @@ def _in_order(table: pd.DataFrame) -> list[str]:
 
 def _place_name(row: Any) -> str:
     """Data set and split as a reader says them, and the teacher where it is the paper's."""
-    place = f"{NAMES.get(row.dataset, row.dataset)}, {row.split}"
+    split = STRICTER[row.split].replace("\n", " ")
+    place = f"{NAMES.get(row.dataset, row.dataset)}, {split}"
     if isinstance(row.sizes_of, str) and row.sizes_of:
-        place += f", sizes of {row.sizes_of}"
-    return place if row.teacher != PAPER_TEACHER else f"{place}, DenseNet121"
+        place += ", equal sizes"
+    return place if row.teacher != PAPER_TEACHER else f"{place}, {TEACHERS[row.teacher]}"
 
 
 def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
     """Draw one difference in the row of its place; returns it in words."""
-    is_told = row.seeds > 1 and (row.difference_low > 0 or row.difference_high < 0)
+    leaves_out_zero = row.difference_low > 0 or row.difference_high < 0
     colour = "#777777"
-    if is_told:
-        colour = PALETTE[0] if row.difference > 0 else PALETTE[5]
+    if row.seeds > 1:
+        colour = PALETTE[0]
     ends = [[row.difference - row.difference_low], [row.difference_high - row.difference]]
     axes.errorbar(
         row.difference,
@@ -258,7 +259,7 @@ def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
         ms=7,
         capsize=4,
         color=colour,
-        mfc=colour if is_told else "white",
+        mfc=colour if leaves_out_zero else "white",
     )
     interval = Difference((row.difference, row.difference_low, row.difference_high))
     return f"{interval:+z.3f}{' (one seed)' if row.seeds == 1 else ''}"

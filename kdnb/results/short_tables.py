@@ -17,6 +17,9 @@ def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
     where it has none) and the number of seeds.
     """
     rows = table[table["counted"] == "all classes"]
+    first = [list(table["dataset"].unique()), list(table["split"].unique())]
+    place = rows["dataset"].map(first[0].index) * len(first[1]) + rows["split"].map(first[1].index)
+    rows = rows.loc[place.sort_values(kind="stable").index]
     short = pd.DataFrame(
         {
             "data set": rows["dataset"],

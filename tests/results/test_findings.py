@@ -92,8 +92,8 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     )
     (answer,) = told(verdicts=verdicts).values()
     assert answer == (
-        "Where pixels are taken away, occlusion of the 2 of the distilled student does, "
-        "in each of 2 seeds."
+        "Where pixels are taken away, 1 of 2 explanations of the distilled student beat all four "
+        "such maps in each of 2 seeds: occlusion."
     )
     question = pd.DataFrame(
         {
@@ -127,7 +127,7 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     (answer,) = told(explanation_times=times, work=work).values()
     assert "It needs 30% of the MACs of DenseNet121" in answer
     assert "3 to 4 times at 64 px and 2 to 2.5 times at 224 px" in answer
-    assert answer.endswith("in this order: 4 [3.9, 4.1], 2.5 [2.4, 2.6].")
+    assert answer.endswith("alone: 4 [3.9, 4.1] at 64 px and 2.5 [2.4, 2.6] at 224 px.")
     (brief,) = at_once({"explanation_times": times})
     assert "Yes. The same explanation (Gradient SHAP, 224 px) takes DenseNet121" in brief
     assert brief.endswith("2.5 [2.4, 2.6] times as long.")
