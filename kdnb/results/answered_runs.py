@@ -42,14 +42,12 @@ class Answered:
 
     Attributes:
         run: The run's id; several ids where several runs stand together.
-        part: The part of the plan.
         parameters: Those of the notebook.
         trainings: Index model, see `kdnb.distillation.predictions.training_records`.
         values: Column of `kdnb.distillation.predictions.predicted_classes` → (N,) whole numbers.
     """
 
     run: str
-    part: str
     parameters: Mapping[str, Any]
     trainings: pd.DataFrame
     values: Mapping[str, np.ndarray]
@@ -116,7 +114,6 @@ def answered(records: Records, *parts: str) -> list[Answered]:
         found.append(
             Answered(
                 run=row.run,
-                part=row.part,
                 parameters=json.loads(row.parameters),
                 trainings=trainings[row.run].set_index("model").drop(columns="run"),
                 values=values,
@@ -144,7 +141,6 @@ def together(runs: list[Answered]) -> Answered:
             values[names.get(model, model)] = one.values[model]
     return Answered(
         run=" ".join(one.run for one in runs),
-        part=first.part,
         parameters=first.parameters,
         trainings=pd.concat(trainings),
         values=values,

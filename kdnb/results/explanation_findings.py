@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -31,16 +31,13 @@ def trusted(tables: Tables) -> str:
     passed = rows.groupby("explanation", sort=False)[NAMES_WHAT_MATTERS].sum()
     always = [graded_name(name) for name in passed.index[passed == runs]]
     seeds = "in one seed" if runs == 1 else f"in each of {runs} seeds"
+    count = len(always) or "none"
+    listed = f": {joined(always)}" if always else ""
     return (
         "**Which explanations beat maps that explain nothing?** Where pixels are taken away, "
-        f"{_only(always)} of {len(passed)} explanations of the distilled student beat all four "
-        f"such maps {seeds}{': ' + joined(always) if always else ''}."
+        f"{count} of {len(passed)} explanations of the distilled student beat all four "
+        f"such maps {seeds}{listed}."
     )
-
-
-def _only(names: Sequence[str]) -> str:
-    """How many, as a word for none."""
-    return str(len(names)) if names else "none"
 
 
 def average_maps_of_phantoms(tables: Tables) -> str:

@@ -33,6 +33,7 @@ COSTS = {
     "latency": "06_latency",
     "explanation_times": "06_explanations",
     "claims": "06_claims",
+    "machine": "06_machine",
 }
 
 
