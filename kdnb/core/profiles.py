@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["LITE0", "PROFILES"]
+__all__ = ["LITE0", "PAPER_TEACHER", "PROFILES"]
 
 # EfficientNet-Lite0. Its ImageNet weights are in a package: they need no network
 LITE0 = "timm:tf_efficientnet_lite0"
+PAPER_TEACHER = "densenet121"
 
 # what a parameter left at 0 or '' takes, by profile: smoke, quick, standard, paper
 _DECIDED = {
@@ -15,7 +16,7 @@ _DECIDED = {
     "patients": (64, 1000, 480, 480),  # phantom patients
     "slices": (4, 4, 8, 8),  # phantom images per patient
     "test_share": (0.2, 0.26, 0.2, 0.2),  # of the phantom patients
-    "teacher": ("densenet121", LITE0, "densenet121", "densenet121"),  # the paper's is DenseNet121
+    "teacher": (PAPER_TEACHER, LITE0, PAPER_TEACHER, PAPER_TEACHER),
     "teacher_epochs": (4, 5, 20, 100),
     "student_epochs": (4, 2, 40, 100),
     "batch_size": (16, 16, 32, 16),

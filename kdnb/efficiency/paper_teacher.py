@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from torch import Tensor, nn
 
+from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.efficiency.explanation_cost import (
     END_TO_END_METHODS,
     explanation_methods,
@@ -18,7 +19,6 @@ from kdnb.training.teachers import make_teacher
 
 __all__ = ["PAPER_TEACHER", "beside_paper", "measure_paper_teacher", "of_paper", "work_sentence"]
 
-PAPER_TEACHER = "densenet121"
 KINDS = ("models", "latency", "explanations")  # of tables
 COLUMNS = ["teacher_ms", "student_ms", "ratio", "ratio_low", "ratio_high"]
 

@@ -153,7 +153,11 @@ def _with_recorded(new: Records, old: Records, plan: Plan) -> Records:
     new_runs = new["runs"]
     old_runs = old.get("runs", new_runs.head(0))
     absent = planned.keys() - set(_keys(new_runs))  # of the new ones
-    left = old_runs.loc[[key in absent for key in _keys(old_runs)]]
+    old_keys = _keys(old_runs)
+    left = old_runs.loc[[key in absent for key in old_keys]]
+    dropped = old_runs.loc[[key not in planned for key in old_keys], "run"]
+    if len(dropped):
+        say(f"{len(dropped)} recorded runs are not of the plan, and go: {', '.join(dropped)}")
 
     place_of_key = {key: place for place, key in enumerate(planned)}
     runs = pd.concat([new_runs, left])

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.core.number_text import percent
-from kdnb.results.finding_words import NAMES, joined, points, points_of, seeds, verdict
+from kdnb.results.differences import main_teacher
+from kdnb.results.finding_words import (
+    NAMES,
+    is_above,
+    joined,
+    points,
+    points_of,
+    seeds,
+    verdict,
+)
 
 __all__ = [
     "beside_paper",
@@ -85,8 +94,7 @@ def errors_passed_on(tables: Tables) -> str:
     if "errors" not in tables:
         return ""
     table = tables["errors"].query("dataset == 'brain_tumor' and split == 'patients'")
-    main = tables["errors"]["teacher"].value_counts().index[0]
-    rows = table[table["teacher"] == main].set_index("model")
+    rows = table[table["teacher"] == main_teacher(tables["errors"])].set_index("model")
     if not {STUDENT, "label-only student"} <= set(rows.index):
         return ""
     taught = rows.loc[STUDENT]
@@ -110,7 +118,7 @@ def other_teachers(tables: Tables) -> str:
     rivals = whole[whole["against"].isin(CONTROLS)].to_dict("records")
     if not rivals:
         return ""
-    beaten = [row for row in rivals if row["seeds"] > 1 and row["difference_low"] > 0]
+    beaten = [row for row in rivals if is_above(row)]
     answer = "That is not shown to be worse"
     if len(beaten) == len(rivals):
         answer = "No"
@@ -154,7 +162,7 @@ def few_patients(tables: Tables) -> str:
     for row in rows.sort_values("fraction").to_dict("records"):
         teachers = "one teacher" if row["teachers"] == 1 else f"{row['teachers']} teachers"
         said.append(f"{row['fraction']:.0%} {points(row)} ({teachers})")
-    some = [row["fraction"] for row in rows.to_dict("records") if _helps(row)]
+    some = [row["fraction"] for row in rows.to_dict("records") if is_above(row)]
     answer = "It is not shown at any share"
     if some:
         answer = f"It is shown at {joined([f'{share:.0%}' for share in sorted(some)])}"
@@ -163,10 +171,6 @@ def few_patients(tables: Tables) -> str:
         f"the share of the training patients that teacher and students saw: {'; '.join(said)}. "
         f"At {rows['size_px'].iloc[0]} px, {rows['seeds'].min()} students each."
     )
-
-
-def _helps(row: Mapping[str, float]) -> bool:
-    return row["seeds"] > 1 and row["difference_low"] > 0
 
 
 def earlier_code(tables: Tables) -> str:

@@ -8,7 +8,9 @@ import pandas as pd
 
 from kdnb.core.method_names import graded_name
 from kdnb.core.number_text import percent, times
-from kdnb.results.finding_words import PAPER_TEACHER, TEACHERS, interval_of, joined
+from kdnb.core.profiles import PAPER_TEACHER
+from kdnb.results.differences import main_teacher
+from kdnb.results.finding_words import TEACHER_NAMES, interval_of, joined
 from kdnb.xai.baselines import BASELINES
 
 __all__ = ["average_maps_of_phantoms", "cheating", "cost", "cost_briefly", "likeness", "trusted"]
@@ -34,9 +36,9 @@ def trusted(tables: Tables) -> str:
     count = len(always) or "none"
     listed = f": {joined(always)}" if always else ""
     return (
-        "**Which explanations beat maps that explain nothing?** Where pixels are taken away, "
-        f"{count} of {len(passed)} explanations of the distilled student beat all four "
-        f"such maps {seeds}{listed}."
+        "**Which explanations beat maps that explain nothing?** In tests that take "
+        f"pixels away or put them back, {count} of {len(passed)} explanations of the distilled "
+        f"student can beat all four such maps {seeds}{listed}."
     )
 
 
@@ -87,8 +89,9 @@ def likeness(tables: Tables) -> str:
     if rows.empty:
         return ""
     runs = rows["run"].nunique()
-    nearer = (rows.assign(sure=rows["low"] > 0).groupby("measure")["sure"].sum() == runs).sum()
-    farther = (rows.assign(sure=rows["high"] < 0).groupby("measure")["sure"].sum() == runs).sum()
+    ends = rows.groupby("measure")[["low", "high"]]
+    nearer = (ends.min()["low"] > 0).sum()
+    farther = (ends.max()["high"] < 0).sum()
     seeds = "one seed" if runs == 1 else f"each of {runs} seeds"
     return (
         "**Does distillation bring the student's reasons nearer to the teacher's?** Of "
@@ -137,15 +140,15 @@ def _own_teacher(tables: Tables) -> str:
     if "teachers" not in tables:
         return ""
     table = tables["teachers"]
-    main = table["teacher"].value_counts().index[0]
+    main = main_teacher(table)
     rows = table[(table["teacher"] == main) & (table["size_px"] == table["size_px"].max())]
     macs = rows.drop_duplicates("model").set_index("model")["macs"]
     if main == PAPER_TEACHER or main not in macs:
         return ""
     share = macs[main] / macs.drop(main).iloc[0]
     return (
-        f" The teacher of the accuracies above, {TEACHERS.get(main, main)}, is a lighter one: it "
-        f"needs {percent(share)} of the student's MACs."
+        f" The teacher of the accuracies above, {TEACHER_NAMES.get(main, main)}, is a lighter one: "
+        f"it needs {percent(share)} of the student's MACs."
     )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdnb.core.profiles import LITE0, PAPER_TEACHER
 from kdnb.core.statistics import Interval
 
 __all__ = [
     "LEVEL",
     "NAMES",
-    "PAPER_TEACHER",
-    "TEACHERS",
+    "TEACHER_NAMES",
     "interval_of",
+    "is_above",
     "joined",
     "points",
     "points_of",
@@ -21,8 +22,7 @@ __all__ = [
 ]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
-PAPER_TEACHER = "densenet121"
-TEACHERS = {"timm:tf_efficientnet_lite0": "EfficientNet-Lite0", PAPER_TEACHER: "DenseNet121"}
+TEACHER_NAMES = {LITE0: "EfficientNet-Lite0", PAPER_TEACHER: "DenseNet121"}
 LEVEL = 0.05  # of all planned comparisons together
 Row = Mapping[str, Any]
 
@@ -73,6 +73,11 @@ def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "differen
     if not sure or row["seeds"] == 1:
         return open_
     return more if row[name] > 0 else less
+
+
+def is_above(row: Row) -> bool:
+    """Whether a difference is above zero with its whole interval, over several seeds."""
+    return row["seeds"] > 1 and row["difference_low"] > 0
 
 
 def joined(words: Sequence[str]) -> str:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from kdnb.core.method_names import method_name
 from kdnb.core.number_text import percent
+from kdnb.core.profiles import PAPER_TEACHER
+from kdnb.results.differences import main_teacher
 from kdnb.results.effect_findings import (
     beside_paper,
     choice_of_alpha,
@@ -28,8 +30,7 @@ from kdnb.results.explanation_findings import (
 from kdnb.results.finding_words import (
     LEVEL,
     NAMES,
-    PAPER_TEACHER,
-    TEACHERS,
+    TEACHER_NAMES,
     joined,
     points,
     seeds,
@@ -98,7 +99,7 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
         less="The small network loses",
         open_="A loss is not shown",
     )
-    main = TEACHERS.get(loss["teacher"], loss["teacher"])
+    main = TEACHER_NAMES.get(loss["teacher"], loss["teacher"])
     return (
         "**Does the small network keep the accuracy?** On brain tumours of unseen patients the "
         f"teacher ({main}) is right in {percent(accuracy['teacher'])}, the distilled student in "
@@ -114,7 +115,7 @@ def _of_paper_teacher(tables: Mapping[str, pd.DataFrame], known: pd.DataFrame) -
     if accuracy.empty or loss is None:
         return ""
     return (
-        f" With {TEACHERS[PAPER_TEACHER]} from scratch as the teacher: "
+        f" With {TEACHER_NAMES[PAPER_TEACHER]} from scratch as the teacher: "
         f"{percent(accuracy['teacher'])} and {percent(accuracy['KD student'])}, "
         f"{points(loss)}{seeds(loss)}."
     )
@@ -122,53 +123,64 @@ def _of_paper_teacher(tables: Mapping[str, pd.DataFrame], known: pd.DataFrame) -
 
 def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does distillation add anything beyond labels?"""
-    gain = _difference(tables, "KD student", "label-only student")
-    if gain is None:
-        return ""
-    answer = verdict(
-        gain,
+    return _compared(
+        tables,
+        ("KD student", "label-only student"),
+        "Does the teacher help?",
+        "Against the same student on labels alone",
         more="Yes, here",
         less="No, it harms here",
         open_="It cannot be told here",
-    )
-    return (
-        f"**Does the teacher help?** {answer}. Against the same student on labels alone: "
-        f"{points(gain)}{seeds(gain)}."
     )
 
 
 def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
     """Is it the teacher's knowledge that helps, or would any soft answer?"""
-    control = _difference(tables, "KD student", "student of an untrained teacher")
-    if control is None:
-        return ""
-    answer = verdict(
-        control,
+    return _compared(
+        tables,
+        ("KD student", "student of an untrained teacher"),
+        "Is it what the teacher knows?",
+        "Against the student of an untrained network",
         more="Yes",
         less="No, an untrained one teaches better",
         open_="It is not shown",
-    )
-    return (
-        f"**Is it what the teacher knows?** {answer}. Against the student of an untrained "
-        f"network: {points(control)}{seeds(control)}."
     )
 
 
 def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Is the teacher one?"""
-    lead = _difference(tables, "teacher", "label-only student")
-    if lead is None:
-        return ""
-    answer = verdict(
-        lead,
+    line = _compared(
+        tables,
+        ("teacher", "label-only student"),
+        "Has the teacher something to teach?",
+        "Teacher minus student on labels alone",
         more="Yes",
         less="No, its student on labels alone is better",
         open_="It is not shown",
     )
-    return (
-        f"**Has the teacher something to teach?** {answer}. Teacher minus student on labels "
-        f"alone: {points(lead)}{seeds(lead)}.{_elsewhere(tables)}"
-    )
+    return f"{line}{_elsewhere(tables)}" if line else ""
+
+
+def _compared(
+    tables: Mapping[str, pd.DataFrame],
+    models: tuple[str, str],
+    question: str,
+    told: str,
+    **words: str,
+) -> str:
+    """A question that one model minus another answers; empty without that difference.
+
+    Args:
+        tables: The tables by name.
+        models: The first minus the second.
+        question: What is asked.
+        told: What stands before the number.
+        words: Of `kdnb.results.finding_words.verdict`.
+    """
+    row = _difference(tables, *models)
+    if row is None:
+        return ""
+    return f"**{question}** {verdict(row, **words)}. {told}: {points(row)}{seeds(row)}."
 
 
 def _elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -315,7 +327,7 @@ def _difference(
     if "differences" not in tables:
         return None
     rows = tables["differences"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
-    main = tables["differences"]["teacher"].value_counts().index[0]
+    main = main_teacher(tables["differences"])
     rows = rows[rows["teacher"] == (teacher or main)]
     chosen = rows[(rows["model"] == model) & (rows["rival"] == rival)]
     if not len(chosen):

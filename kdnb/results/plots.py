@@ -13,9 +13,11 @@ from matplotlib.ticker import PercentFormatter
 from kdnb.core.method_names import method_name
 from kdnb.core.pareto import pareto
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
+from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.core.statistics import Difference, Interval
 from kdnb.results.answered_runs import ALL
-from kdnb.results.finding_words import NAMES, PAPER_TEACHER, TEACHERS
+from kdnb.results.differences import main_teacher
+from kdnb.results.finding_words import NAMES, TEACHER_NAMES
 from kdnb.xai.tumour_localisation import INPUT
 
 __all__ = [
@@ -72,8 +74,7 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
     Columns: dataset, split, sizes_of, teacher, model, accuracy with accuracy_low and
     accuracy_high, memory. Of several teachers only the one of most places is shown.
     """
-    main = table["teacher"].value_counts().index[0]
-    table = table[table["teacher"] == main]
+    table = table[table["teacher"] == main_teacher(table)]
     names = list(table["dataset"].unique())
     size = (2.2 + 3.1 * len(names), 3.9)
     widths = [1 + table.loc[table["dataset"] == name, "split"].nunique() for name in names]
@@ -241,7 +242,7 @@ def _place_name(row: Any) -> str:
     place = f"{NAMES.get(row.dataset, row.dataset)}, {split}"
     if isinstance(row.sizes_of, str) and row.sizes_of:
         place += ", equal sizes"
-    return place if row.teacher != PAPER_TEACHER else f"{place}, {TEACHERS[row.teacher]}"
+    return place if row.teacher != PAPER_TEACHER else f"{place}, {TEACHER_NAMES[row.teacher]}"
 
 
 def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:

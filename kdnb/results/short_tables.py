@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kdnb.core.statistics import Difference, Interval
-from kdnb.results.finding_words import TEACHERS
+from kdnb.results.finding_words import TEACHER_NAMES
 
 __all__ = ["accuracy_rows", "gain_rows"]
 
@@ -24,7 +24,7 @@ def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
         {
             "data set": rows["dataset"],
             "split": rows["split"] + rows["sizes_of"].map(_sizes, na_action="ignore").fillna(""),
-            "teacher": rows["teacher"].map(lambda name: TEACHERS.get(name, name)),
+            "teacher": rows["teacher"].map(lambda name: TEACHER_NAMES.get(name, name)),
             "model": rows["model"],
             "accuracy": _with_ends(rows, "accuracy", Interval),
             "memory": rows["memory"].map("{:.3f}".format),

@@ -92,8 +92,8 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     )
     (answer,) = told(verdicts=verdicts).values()
     assert answer == (
-        "Where pixels are taken away, 1 of 2 explanations of the distilled student beat all four "
-        "such maps in each of 2 seeds: occlusion."
+        "In tests that take pixels away or put them back, 1 of 2 explanations of the distilled "
+        "student can beat all four such maps in each of 2 seeds: occlusion."
     )
     question = pd.DataFrame(
         {

@@ -475,7 +475,7 @@ def test_a_damaged_run_is_named_and_not_collected(finished, figures, tmp_path, c
     assert f"sweep/{specs[1].run.id} is damaged: results/03_curves.csv" in capsys.readouterr().out
 
 
-def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan):
+def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path, plan, capsys):
     whole = collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
     packed = {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
     read = read_plan(plan())
@@ -494,9 +494,11 @@ def test_runs_of_another_machine_stay_in_the_record(finished, figures, tmp_path,
     assert changed.loc[changed["model"] == "family", "run"].tolist() == [last.id]
     fewer = plan()
     fewer.write_text(fewer.read_text().replace(', "random"', ""))
-    # what the plan no longer has goes
+    # what the plan no longer has goes, and is named
     left = collect_runs(read_plan(fewer), tmp_path / "runs", figures / COLLECTED)
     assert left["runs"]["part"].tolist() == ["main", "size"]
+    gone = (set(whole["runs"]["run"]) - set(left["runs"]["run"])).pop()
+    assert f"1 recorded runs are not of the plan, and go: {gone}" in capsys.readouterr().out
     assert left["03_answers"]["run"].nunique() == 2
     gone = gzip.compress(b"run,method\ngone,gradcam\n")
     (figures / COLLECTED / "05_quality.csv.gz").write_bytes(gone)
