@@ -179,7 +179,8 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
     macro_f1 (and ``absent``, the classes without a test image that it leaves out), majority (share
     of the largest class of the test part), leak_meter (1-NN), leak_meter_mirrored (the same with
     mirrored images, and its interval), memory (the stronger of the two), accuracy ``above`` memory
-    with interval, skill, seeds, teachers, images, groups, size_px, epochs, run.
+    with interval, skill, seeds, teachers, images, groups, size_px, epochs, precision (the number
+    format of training), run.
     """
     target = one.values["target"]
     groups = one.groups
@@ -215,6 +216,7 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
         "groups": len(np.unique(groups.names)),
         "size_px": one.parameters["image_size"],
         "epochs": one.parameters[epochs],
+        "precision": one.trainings.loc[names[0], "precision"],
         "run": one.run,
     }
 

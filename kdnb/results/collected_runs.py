@@ -19,7 +19,15 @@ from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings
 from kdnb.core.tables import read_table
 
-__all__ = ["RECORDED", "Records", "collect_runs", "load_collected", "missing", "run_key"]
+__all__ = [
+    "PLACE_OF_RUN",
+    "RECORDED",
+    "Records",
+    "collect_runs",
+    "load_collected",
+    "missing",
+    "run_key",
+]
 
 Records = Mapping[str, pd.DataFrame]
 
@@ -59,6 +67,8 @@ DRAWN_BY = (
     "test_share",
     "window",
 )
+# parameters that say which runs stand in one place: their accuracies are pooled and compared
+PLACE_OF_RUN = ("dataset", "split", "sizes_of", "teacher", "image_size")
 # parameters of drawn images: on a set of real ones they do not tell runs apart
 OF_PHANTOMS = ("patients", "slices", "difficulty", "test_share")
 # parameters of what no record holds: the widths of the ladder in notebook 03
@@ -186,7 +196,8 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
 
     Raises:
         UserError: Naming the runs that are missing, are not of the plan, mix versions, image sizes
-            of one part or images of one split, or rows of which no run is known.
+            of one part, images of one split or number formats of one place, or rows of which no run
+            is known.
     """
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
@@ -199,6 +210,7 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
         "mix versions of kdnb": _mixed_versions(tables),
         "mix image sizes of one part": _mixed_sizes(tables),
         "have the same parameters and other images": _mixed_images(tables),
+        "mix number formats where they are compared": _mixed_formats(tables),
     }
     found = []
     for problem, runs in problems.items():
@@ -274,6 +286,23 @@ def _mixed_images(records: Records) -> list[str]:
     found = []
     for _, same in images.groupby(drawn):
         found += _mixed(same, "data")
+    return found
+
+
+def _mixed_formats(records: Records) -> list[str]:
+    """Runs of one place whose students, or whose teachers, were trained in different formats."""
+    if "03_trainings" not in records:
+        return []
+    parameters = records["runs"].set_index("run")["parameters"].map(json.loads)
+    trainings = records["03_trainings"]
+    trainings = trainings[trainings["run"].isin(parameters.index)]
+    compared = []
+    for run, alpha in zip(trainings["run"], trainings["alpha"], strict=True):
+        is_teacher = pd.isna(alpha)
+        compared.append(str([*(parameters[run].get(name) for name in PLACE_OF_RUN), is_teacher]))
+    found = []
+    for _, same in trainings.groupby(compared):
+        found += _mixed(same, "precision")
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.results.answered_runs import Answered, answered, counts, together
-from kdnb.results.collected_runs import Records
+from kdnb.results.collected_runs import PLACE_OF_RUN, Records
 
 __all__ = [
     "DISTILLED",
@@ -38,7 +38,6 @@ PATIENTS = "patients"  # the split by patient
 TEACHER = "teacher"
 DISTILLED = "KD student"
 LABELS_ALONE = "label-only student"
-PLACE = ("dataset", "split", "sizes_of", "teacher", "image_size")
 TEST_FOLD = 5
 # the parts of ``sweeps/results.toml`` that ask what moves a student, at a smaller image size
 EFFECT_PARTS = ("base", "more_teachers", "grid", "controls", "size", "as_coded")
@@ -77,12 +76,12 @@ def is_main(one: Answered, control: str = "") -> bool:
 
 def place_of(one: Answered) -> Key:
     """The place of a run, see `places`."""
-    return tuple(one.parameters[name] for name in PLACE)
+    return tuple(one.parameters[name] for name in PLACE_OF_RUN)
 
 
 def named(place: Key) -> dict[str, Any]:
     """The first columns of a row; the image size stands further behind, as ``size_px``."""
-    columns = dict(zip(PLACE, place, strict=True))
+    columns = dict(zip(PLACE_OF_RUN, place, strict=True))
     del columns["image_size"]
     return columns
 

@@ -88,6 +88,7 @@ def records(runs):
                     "parameters": 10 if model == "teacher" else 5,
                     "macs": 40,
                     "seconds": 100.0,
+                    "precision": "float32",
                 }
             )
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}

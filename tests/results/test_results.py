@@ -73,6 +73,7 @@ def tables_of_a_run(version="0.2.0"):
             "val_accuracy": 0.7,
             "images": 400,
             "seconds": 1.0,
+            "precision": "float32",
             "parameters": 10,
             "macs": 10,
             "data": "d",
@@ -537,6 +538,26 @@ def test_one_split_of_different_images_is_refused(finished, figures, tmp_path):
     trainings.to_csv(path, index=False)
     with pytest.raises(UserError, match="2 runs have the same parameters and other images"):
         load_collected(figures / COLLECTED, read)
+
+
+def test_students_of_one_place_in_different_number_formats_are_refused(finished, figures, tmp_path):
+    read = finished(plan={"third": "teachers", "fixed": "split = 'grouped'\nteacher_seed = 1"})
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "03_trainings.csv.gz"
+    trainings = pd.read_csv(path, dtype=str)
+    same_place, other_place = trainings["run"].unique()[[-1, 1]]
+    is_teacher = trainings["alpha"].isna()
+
+    def load_with_bfloat16(of_run):
+        changed = trainings.assign(precision=trainings["precision"].mask(of_run, "bfloat16"))
+        changed.to_csv(path, index=False)
+        load_collected(figures / COLLECTED, read)
+
+    load_with_bfloat16(trainings["run"] == other_place)  # nothing is compared with it
+    load_with_bfloat16(is_teacher)  # all teachers in one format, all students in another
+    message = r"2 runs mix number formats where they are compared: \w+: float32; \w+: bfloat16"
+    with pytest.raises(UserError, match=message):
+        load_with_bfloat16((trainings["run"] == same_place) & ~is_teacher)
 
 
 def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, tmp_path, plan):
