@@ -10,7 +10,7 @@ from kdnb.results.plots import (
     energy_spread,
     schedule_curves,
     size_curves,
-    worth_pareto,
+    worth_rows,
 )
 from kdnb.results.short_tables import accuracy_rows, gain_rows
 
@@ -28,6 +28,6 @@ __all__ = [
     "results_answer",
     "schedule_curves",
     "size_curves",
-    "worth_pareto",
+    "worth_rows",
     "write_findings",
 ]

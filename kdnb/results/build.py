@@ -38,7 +38,7 @@ from kdnb.results.plots import (
     energy_spread,
     schedule_curves,
     size_curves,
-    worth_pareto,
+    worth_rows,
 )
 from kdnb.results.tumour_maps import (
     localisation_by_run,
@@ -185,7 +185,7 @@ def _pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
     if "schedule" in tables:
         yield "schedule", schedule_curves(tables["schedule"])
     if "worth" in tables:
-        yield "worth", worth_pareto(tables["worth"])
+        yield "worth", worth_rows(tables["worth"])
 
 
 def published() -> dict[str, pd.DataFrame]:

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.ticker import PercentFormatter
 
 from kdnb.core.method_names import method_name
-from kdnb.core.pareto import pareto
+from kdnb.core.pareto import pareto_front
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.core.statistics import Difference, Interval
@@ -26,7 +26,7 @@ __all__ = [
     "energy_spread",
     "schedule_curves",
     "size_curves",
-    "worth_pareto",
+    "worth_rows",
 ]
 
 SUMMARY_MARKS = {
@@ -335,12 +335,37 @@ def schedule_curves(table: pd.DataFrame) -> Picture:
     )
 
 
-def worth_pareto(table: pd.DataFrame) -> Picture:
-    """Quality of every explanation against its time: the mean over seeds, with all their intervals.
+def worth_rows(table: pd.DataFrame) -> Picture:
+    """Time and quality of every explanation, side by side, the fastest first.
 
-    Columns: method, model, metric, quality with low and high, ms.
+    The quality is the mean over seeds, its bar spans all their intervals. Full marks: no other
+    explanation is both faster and better. Columns: method, metric, quality with low and high, ms.
     """
     metric = table["metric"].iloc[0]
-    of_seeds = table.groupby(["method", "model"], sort=False)
+    of_seeds = table.groupby("method")
     rows = of_seeds.agg({"quality": "mean", "low": "min", "high": "max", "ms": "mean"})
-    return pareto(rows.rename(columns={"quality": metric}), metric)
+    rows = rows.sort_values("ms").rename(index=method_name)
+    rows["front"] = pareto_front(rows["ms"].to_numpy(), rows["quality"].to_numpy())
+    figure, (times, qualities) = plt.subplots(
+        1, 2, figsize=(8, 0.32 * len(rows) + 1.2), sharey=True, gridspec_kw={"wspace": 0.08}
+    )
+    said = []
+    for place, row in enumerate(rows.itertuples()):
+        look = {"color": PALETTE[0], "mfc": PALETTE[0] if row.front else "white", "ms": 7}
+        times.plot(row.ms, place, "o", **look)
+        ends = [[row.quality - row.low], [row.high - row.quality]]
+        qualities.errorbar(row.quality, place, xerr=ends, fmt="o", capsize=3, **look)
+        said.append(f"{row.Index} {row.ms:.3g} ms, {row.quality:.3f}")
+    times.set(xscale="log", xlabel="time of one explanation, ms")
+    times.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    times.set(yticks=range(len(rows)), yticklabels=rows.index)
+    times.set_ylim(len(rows) - 0.5, -0.5)
+    qualities.set_xlabel(metric)
+    if rows["low"].min() >= 0 and rows["high"].max() <= 1:
+        qualities.set_xlim(0, None)
+        qualities.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    not_beaten = ", ".join(rows.index[rows["front"]])
+    return Picture(
+        figure,
+        f"Time of one explanation, and {metric}: {'; '.join(said)}. Not beaten: {not_beaten}.",
+    )

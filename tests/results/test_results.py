@@ -23,7 +23,7 @@ from kdnb.results.collected_runs import collect_runs, load_collected, run_key
 from kdnb.results.effects import as_coded, gains, grid, sizes
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import findings
-from kdnb.results.plots import size_curves, worth_pareto
+from kdnb.results.plots import size_curves, worth_rows
 from kdnb.study.study import Study
 
 PLAN = """
@@ -425,10 +425,9 @@ def test_the_worth_of_an_explanation_joins_its_quality_and_its_time():
     apart = {"runs": runs.assign(parameters=other), "05_quality": graded, "06_explanations": timed}
     assert worth(apart).empty, "times of another image size"
     twice = pd.concat([table, table.assign(quality=table["quality"] + 0.2, high=1.0)])
-    picture = worth_pareto(twice)
-    assert picture.alt.count("Grad-CAM of the student 10 ms") == 1 and "0.400" in picture.alt, (
-        "the mean of the seeds"
-    )
+    picture = worth_rows(twice)
+    assert picture.alt.count("Grad-CAM 10 ms, 0.400") == 1, "the mean of the seeds"
+    assert picture.alt.endswith("Not beaten: Grad-CAM, Gradient SHAP."), "slower and worse is"
     assert worth({"runs": runs, "05_quality": graded}).empty
 
 
