@@ -25,7 +25,7 @@ from kdnb.core.runs import Run, atomic_path, write_json
 from kdnb.data.dataset import ImageSet
 from kdnb.data.transforms import Batch, batches
 from kdnb.training.modules import evaluating, load_weights, save_weights
-from kdnb.training.precision import autocast
+from kdnb.training.precision import autocast, emulation_warning
 
 __all__ = [
     "Loss",
@@ -139,6 +139,9 @@ def fit(
         fused=True,  # all parameters in one kernel: a step takes a tenth less time
     )
     history = _resume(run, model, optimizer)
+    warning = emulation_warning(schedule.precision, device)
+    if warning and len(history) < schedule.epochs:
+        tell(warning)
     for epoch in track(range(len(history), schedule.epochs), f"{run.kind} epochs"):
         trained = _train_epoch(
             model, image_set, loss, schedule, optimizer, device, epoch=epoch, order=order

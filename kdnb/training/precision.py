@@ -12,7 +12,7 @@ import torch
 
 from kdnb.core.settings import LITE0, Settings
 
-__all__ = ["autocast", "resolve_precision"]
+__all__ = ["autocast", "emulation_warning", "resolve_precision"]
 
 # Networks of depthwise convolutions, which a processor steps through faster in float32:
 # benchmarks/precision.py --teacher timm:tf_efficientnet_lite0
@@ -48,6 +48,21 @@ def resolve_precision(settings: Settings, device: torch.device, network: str = "
     if device.type == "cpu" and network in FASTER_IN_FLOAT32:
         return "float32"
     return "bfloat16" if _has_bfloat16(device) else "float32"
+
+
+def emulation_warning(precision: str, device: torch.device) -> str:
+    """One line if training in this format will crawl, since the hardware emulates it; else empty.
+
+    How much slower it is, ``benchmarks/precision.py`` measures.
+    """
+    if precision != "bfloat16" or _has_bfloat16(device):
+        return ""
+    name = "processor" if device.type == "cpu" else "card"
+    return (
+        f"precision = 'bfloat16' was asked for, but this {name} has no instructions for it: "
+        "training may take ten times as long as with precision = 'float32', "
+        "whose numbers differ slightly"
+    )
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -117,11 +117,16 @@ def test_torch_tells_the_instructions_of_this_processor():
     assert expected.get(found["architecture"], set()) <= set(found)
 
 
-def test_a_student_in_bfloat16_is_another_run_with_nearly_the_same_answers(study):
+def test_a_student_in_bfloat16_is_another_run_with_nearly_the_same_answers(
+    study, monkeypatch, capsys
+):
+    give_processor(monkeypatch, {"amx_bf16": False})
     runs = {}
     for name in ("bfloat16", "float32"):
         settings = study.settings.model_copy(update={"precision": name})
         runs[name] = train_student(settings, study.image_set, study.teacher, CPU, alpha=1.0)
+    said = capsys.readouterr().out
+    assert said.count("this processor has no instructions for it") == 1, "of bfloat16 alone"
     rounded = runs["bfloat16"]
     plain = runs["float32"]
     assert rounded.id != plain.id
