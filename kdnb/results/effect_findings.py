@@ -105,8 +105,8 @@ def errors_passed_on(tables: Tables) -> str:
     return (
         f"**Do the teacher's errors pass on?** {answer}. Of {taught['errors']} errors of teachers, "
         f"all classes, the distilled student makes {percent(taught['same'])} in the same way. The "
-        f"student on labels alone, which no teacher taught, makes {percent(alone['same'])}. The "
-        f"difference above chance: {points(taught, 'more')}{seeds(taught)}."
+        f"student on labels alone, which no teacher taught, makes {percent(alone['same'])}. Each "
+        f"counted above chance, they differ by {points(taught, 'more')}{seeds(taught)}."
     )
 
 
@@ -142,9 +142,10 @@ def choice_of_alpha(tables: Tables) -> str:
     ahead = int((distilled["gain"] > 0).sum())
     chosen = table[table["chosen"] == 1].iloc[0].to_dict()
     return (
-        f"**Do α and T matter?** One student each cannot tell. Of {len(distilled)} settings "
-        f"{ahead} lie above labels alone, from {points_of(distilled['gain'].min())} to "
-        f"{points_of(distilled['gain'].max())} points. The one that the validation part chooses "
+        "**Do α and T matter?** It cannot be told: one student per setting. "
+        f"{ahead or 'None'} of {len(distilled)} settings came out above labels alone (from "
+        f"{points_of(distilled['gain'].min())} to {points_of(distilled['gain'].max())} points). "
+        f"The one that the validation part chooses "
         f"(α {chosen['alpha']:g}, T {chosen['temperature']:g}): {points(chosen, 'gain')}"
         f"{seeds(chosen)}. At {chosen['size_px']} px."
     )

@@ -97,7 +97,7 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
         loss,
         more="The small network is the better one",
         less="The small network loses",
-        open_="A loss is not shown",
+        open_="It is not shown to lose accuracy",
     )
     main = TEACHER_NAMES.get(loss["teacher"], loss["teacher"])
     return (
@@ -139,7 +139,7 @@ def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
     return _compared(
         tables,
         ("KD student", "student of an untrained teacher"),
-        "Is it what the teacher knows?",
+        "Is it the teacher's knowledge that counts?",
         "Against the student of an untrained network",
         more="Yes",
         less="No, an untrained one teaches better",
@@ -207,17 +207,13 @@ def _show_why(tables: Mapping[str, pd.DataFrame]) -> str:
         return ""
     peaks = [f"{_peaks(tables, AVERAGE_MAP, layer):.1%}" for layer in margins]
     told = [f"layer {_number(layer)} {points(margin)}" for layer, margin in margins.items()]
-    found = _found(margins)
-    corrected = "none"
-    if found:
-        corrected = f"layer {joined([_number(layer) for layer in found])}"
     return (
         f"**Do its average maps show why?** {_maps_verdict(margins)} The map of layer "
         f"{joined([_number(layer) for layer in margins])} is brightest inside the tumour in "
         f"{joined(peaks)} of the images. A guess that looks at no image, and points where tumours "
         f"of that kind usually lie, hits {_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus guess: "
-        f"{joined(told)}{seeds(next(iter(margins.values())))}. Found after correction for all "
-        f"planned comparisons: {corrected}."
+        f"{joined(told)}{seeds(next(iter(margins.values())))}. The verdict is corrected for all "
+        "planned comparisons."
     )
 
 
@@ -255,11 +251,16 @@ def _found(margins: Mapping[str, Mapping[str, object]]) -> list[str]:
 
 
 def _maps_verdict(margins: Mapping[str, Mapping[str, object]]) -> str:
-    """In a word what the planned comparisons of average maps find."""
-    differences = [margins[layer]["difference"] for layer in _found(margins)]
-    if any(difference > 0 for difference in differences):
-        return "More than a blind guess."
-    return "No." if differences else "It is not shown."
+    """In a few words what the planned comparisons of average maps find."""
+    found = _found(margins)
+    if not found:
+        return "It is not shown."
+    layers = f"layer {joined([_number(layer) for layer in found])}"
+    if any(margins[layer]["difference"] > 0 for layer in found):
+        return f"More than a blind guess would, at {layers}."
+    if len(found) == len(margins):
+        return "No."
+    return f"At {layers}, no; at the others it cannot be told."
 
 
 def _finds(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -313,7 +314,7 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         return ""
     return (
         "**What does the usual split hide?** How much more is right where relatives of the test "
-        f"images are learned, all classes. {' '.join(said)}"
+        f"images are learned, all classes; memory counts mirrored images. {' '.join(said)}"
     )
 
 

@@ -70,7 +70,7 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
 
 def test_the_grid_counts_what_lies_above_and_below_and_names_the_chosen_cell():
     (answer,) = told(grid=GRID).values()
-    assert "Of 2 settings 1 lie above labels alone, from -3.0 to +2.0 points." in answer
+    assert "1 of 2 settings came out above labels alone (from -3.0 to +2.0 points)." in answer
     assert "(α 0.4, T 5): +2.0 [+1.0, +3.0] points (one seed)" in answer
 
 
@@ -93,7 +93,7 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     (answer,) = told(verdicts=verdicts).values()
     assert answer == (
         "In tests that take pixels away or put them back, 1 of 2 explanations of the distilled "
-        "student can beat all four such maps in each of 2 seeds: occlusion."
+        "student beat all four such maps in each of 2 seeds: occlusion."
     )
     question = pd.DataFrame(
         {
@@ -110,11 +110,21 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
 def test_cost_is_told_by_size_against_the_paper_s_teacher():
     times = pd.DataFrame(
         {
-            "size_px": [64, 64, 64, 224, 224],
-            "method": ["forward", "gradcam", "shap_gradient", "gradcam", "shap_gradient"],
-            "ratio": [1.0, 3.0, 4.0, 2.0, 2.5],
-            "ratio_low": [0.9, 2.9, 3.9, 1.9, 2.4],
-            "ratio_high": [1.1, 3.1, 4.1, 2.1, 2.6],
+            "size_px": [64, 64, 64, 224, 224, 224],
+            "method": [
+                "forward",
+                "gradcam",
+                "shap_gradient",
+                "gradcam",
+                "shap_gradient",
+                "integrated_gradients",
+            ],
+            "rounds": 30,
+            "ratio": [1.0, 3.0, 4.0, 2.0, 2.5, 9.0],
+            "ratio_low": [0.9, 2.9, 3.9, 1.9, 2.4, 8.5],
+            "ratio_high": [1.1, 3.1, 4.1, 2.1, 2.6, 9.5],
+            "teacher_forwards_flops": [1, 2, 56, 2, 56, 110],
+            "student_forwards_flops": [1, 2, 56, 2, 56, 49],
         }
     )
     work = pd.DataFrame(
@@ -127,10 +137,14 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     (answer,) = told(explanation_times=times, work=work).values()
     assert "It needs 30% of the MACs of DenseNet121" in answer
     assert "3 to 4 times at 64 px and 2 to 2.5 times at 224 px" in answer
-    assert answer.endswith("alone: 4 [3.9, 4.1] at 64 px and 2.5 [2.4, 2.6] at 224 px.")
+    assert "alone: 4 [3.9, 4.1] at 64 px and 2.5 [2.4, 2.6] at 224 px." in answer
+    apart = "more steps on DenseNet121: Integrated Gradients 9 times at 224 px."
+    assert answer.endswith(apart), "its longer way is no cost of the network"
     (brief,) = at_once({"explanation_times": times})
     assert "Yes. The same explanation (Gradient SHAP, 224 px) takes DenseNet121" in brief
     assert brief.endswith("2.5 [2.4, 2.6] times as long.")
+    (brief,) = at_once({"explanation_times": times.assign(rounds=3)})
+    assert brief.endswith("(at 224 px 3 rounds of timing: too narrow an interval).")
 
 
 def test_what_no_table_holds_is_no_finding():
