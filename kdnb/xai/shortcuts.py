@@ -45,6 +45,8 @@ __all__ = [
 SMALL = {
     "data": "",
     "split": "grouped",
+    "sizes_of": "",
+    "window": [],
     "image_size": 32,
     "patients": 64,
     "slices": 4,
@@ -57,6 +59,7 @@ SMALL = {
     "views": 2,
     "batch_size": 16,
     "learning_rate": 2e-3,
+    "mixup": False,
     "precision": "float32",
 }
 CHEATED = "phantom_dementia_shortcut"  # the true sign is hard to see there, and the mark is easy
