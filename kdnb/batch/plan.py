@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
@@ -137,12 +137,13 @@ def _identity(parameters: Mapping[str, Any], known: dict[str, str]) -> str:
         parameters: Of the run.
         known: What was found before, which this call adds to.
     """
-    from kdnb.data.registry import open_source  # torch loads for seconds: a typo is told before
+    # torch loads for seconds: a typo is told before
+    from kdnb.data.registry import open_source, phantom_plan
 
     settings = _settings(parameters)
-    drawn = []  # what the embedded phantoms depend on
+    drawn = ""
     if settings.dataset.startswith("phantom_"):
-        drawn = [settings.patients, settings.slices, settings.seed]
+        drawn = repr(phantom_plan(settings))
     key = digest([settings.dataset, settings.data, settings.image_size, drawn])
     if key not in known:
         known[key] = digest(open_source(settings).identity)
@@ -369,6 +370,8 @@ def _cast(name: str, value: Any, default: Any) -> Any:
     """The value in the type that the notebook declares, so that 1 and 1.0 are the same run."""
     if type(default) is float and type(value) is int:
         return float(value)
+    if isinstance(value, list) and _holds_floats(name):
+        return [float(number) if type(number) is int else number for number in value]
     if type(value) is not type(default) and name not in Settings.model_fields:
         # of its own fields Settings says more clearly what is wrong
         raise UserError(
@@ -377,12 +380,21 @@ def _cast(name: str, value: Any, default: Any) -> Any:
     return value
 
 
+def _holds_floats(name: str) -> bool:
+    """Whether the setting of this name is a list of numbers."""
+    if name not in Settings.model_fields:
+        return False
+    of_list = get_args(Settings.model_fields[name].annotation)
+    return get_args(of_list[0])[:1] == (float,) if of_list else False
+
+
 def _located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths of data made absolute: from the plan's folder, or from the project."""
+    """Paths of data made absolute: from the plan's folder, else from the project."""
     data = values.get("data")
     if not data:
         return values
-    for place in (Path(data).expanduser(), folder / data, project_root() / data):
+    path = Path(data).expanduser()
+    for place in (folder / path, project_root() / path):
         if place.exists():
             return values | {"data": str(place.absolute())}
     return values

@@ -79,17 +79,39 @@ def source_of(cell: Any) -> str:
 
 def code_cells(notebook: Notebook) -> list[Notebook]:
     """The code cells of a notebook."""
-    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return [cell for cell in notebook["cells"] if cell.get("cell_type") == "code"]
 
 
 def tags_of(cell: Notebook) -> list[str]:
     """A cell's tags."""
-    return cell["metadata"].get("tags", [])
+    return cell.get("metadata", {}).get("tags", [])
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
-    """Names and default values that a notebook's ``parameters`` cell declares."""
+    """Names and default values that a notebook's ``parameters`` cell declares.
+
+    Raises:
+        UserError: If a line of that cell is more than ``name = plain value``; names it.
+    """
     declaring = [cell for cell in code_cells(load_json(notebook)) if "parameters" in tags_of(cell)]
     source = source_of(declaring[0]) if declaring else ""
-    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+    place = f"the parameters cell of '{notebook}'"
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise UserError(
+            f"{place} is not plain Python, line {error.lineno}: {(error.text or '').strip()}"
+        ) from None
+    found = {}
+    for node in body:
+        if not isinstance(node, ast.Assign):
+            continue
+        try:
+            [target] = node.targets
+            found[target.id] = ast.literal_eval(node.value)
+        except (AttributeError, ValueError):
+            raise UserError(
+                f"{place} must hold lines like 'name = 0.5', with one name and a plain value, "
+                f"got: {ast.get_source_segment(source, node)}"
+            ) from None
+    return found

@@ -182,6 +182,42 @@ def test_ids_follow_the_data_not_their_place(write, tmp_path):
     assert images("second", 20).run.id != first.run.id
 
 
+def test_data_beside_the_plan_come_before_those_of_the_working_folder(write, folder, monkeypatch):
+    elsewhere = folder / "elsewhere"
+    for place in (folder, elsewhere):
+        (place / "set").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    plan = read_plan(write('[fixed]\ndataset = "custom"\ndata = "set"\n', head=STUDY))
+    assert plan.parts[0].runs[0]["data"] == str(folder / "set")
+
+
+def test_a_run_is_the_same_whatever_stands_beside_it_in_the_plan(write, tmp_path):
+    """Also phantoms of another difficulty, and whole numbers in a list."""
+
+    def ids(text):
+        return [spec.run.id for spec in read_plan(write(text, head=STUDY)).specs(tmp_path)]
+
+    small = '[fixed]\nprofile = "smoke"\n'
+    both = ids(f"{small}[grid]\ndifficulty = [0.2, 0.45]\n")
+    assert both == [*ids(f"{small}difficulty = 0.2\n"), *ids(f"{small}difficulty = 0.45\n")]
+    assert ids(f"{small}temperatures = [1, 4]\n") == ids(f"{small}temperatures = [1.0, 4.0]\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [("x = 2**4", "x = 2**4"), ("a, b = 1, 2", "a, b = 1, 2"), ("%matplotlib inline", "line 2")],
+)
+def test_a_notebook_whose_parameters_are_no_plain_values_is_named(line, named, folder, write):
+    notebook = folder / "tiny.ipynb"
+    content = json.loads(notebook.read_text())
+    content["cells"][0]["source"] = f"scale = 1.0\n{line}"
+    content["cells"].append({"cell_type": "markdown", "source": "no metadata"})
+    notebook.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"the parameters cell of '.*tiny.ipynb'") as caught:
+        read_plan(write(""))
+    assert named in str(caught.value)
+
+
 def test_a_spec_file_comes_back(specs, tmp_path):
     spec = specs("[grid]\nx = [4]")[0]
     (tmp_path / "spec.json").write_text(json.dumps(spec.asdict()))
