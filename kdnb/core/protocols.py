@@ -64,6 +64,12 @@ class ImagesOfStudy(Protocol):
     def groups(self, rows: np.ndarray) -> Groups:
         """Patient or family (M,) of rows (M,)."""
 
+    def known_patients(self, rows: np.ndarray) -> np.ndarray:
+        """Whether the patient of each of rows (M,), or a fold of him, is known: (M,) bool."""
+
+    def are_unseen(self, rows: np.ndarray) -> bool:
+        """Whether all rows (M,) are of known patients of whom no image was learned."""
+
 
 class TrainedStudy(ImagesOfStudy, Protocol):
     """The images of one setting with its trained networks; names read, `train` works."""

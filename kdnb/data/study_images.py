@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import Groups
+from kdnb.core.statistics import Groups, trials
 from kdnb.data import duplicates, leakage
 from kdnb.data.dataset import BASE, ImageSet, load
 from kdnb.data.default_split import resolve_split
@@ -114,6 +114,23 @@ class StudyImages:
         names = leakage.interval_groups(self.image_set.table).to_numpy()
         return Groups(names=names[rows], widening=self.image_set.group_widening)
 
+    def known_patients(self, rows: np.ndarray) -> np.ndarray:
+        """(M,) bool: whether the patient of each row, or a publisher's fold of him, is known."""
+        table = self.image_set.table.iloc[rows]
+        known = table["patient"] != ""
+        if "fold" in table:
+            known |= table["fold"] != ""
+        return known.to_numpy()
+
+    def are_unseen(self, rows: np.ndarray) -> bool:
+        """Whether all rows of the test part are of known patients whom the split keeps apart.
+
+        A split with copies apart keeps those with a name apart; that by patient also the folds.
+        """
+        if self.settings.split == "grouped":
+            return bool((self.image_set.table["patient"].iloc[rows] != "").all())
+        return self.settings.split == "patients" and bool(self.known_patients(rows).all())
+
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """(M, S, S, 3) uint8 of some rows: the images as people see them."""
         return self.image_set.pixels[rows]
@@ -154,7 +171,5 @@ def accuracy_margin(groups: Groups | np.ndarray) -> float:
     >>> round(accuracy_margin(np.arange(12)), 2), round(accuracy_margin(np.arange(400)), 2)
     (0.25, 0.05)
     """
-    groups = Groups.of(groups)
-    trials = len(np.unique(groups.names)) / groups.widening**2
     z = stats.norm.ppf(0.975)
-    return float(z / (2 * np.sqrt(trials + z**2)))
+    return float(z / (2 * np.sqrt(trials(groups) + z**2)))

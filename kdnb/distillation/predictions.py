@@ -48,22 +48,14 @@ def predicted_classes(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -
         known, or a fold that keeps its patient apart.
     """
     _, groups = np.unique(study.test_groups.names, return_inverse=True)
-    columns = {"group": groups, "target": study.test_targets, "known": _known(study)}
+    known = study.known_patients(study.image_set.rows("test")).astype(np.int64)
+    columns = {"group": groups, "target": study.test_targets, "known": known}
     for name, nearest_neighbour in study.memory.items():
         columns[name] = nearest_neighbour["predictions"]
     columns["teacher"] = saved_logits(study.teacher).argmax(1)
     for student in _students(study, grid):
         columns[student.name] = saved_logits(student.run).argmax(1)
     return pd.DataFrame(columns)
-
-
-def _known(study: TrainedStudy) -> np.ndarray:
-    """(N,) 1 where the patient of a test image, or a publisher's fold of it, is known, else 0."""
-    table = study.image_set.table.iloc[study.image_set.rows("test")]
-    known = table["patient"] != ""
-    if "fold" in table:
-        known |= table["fold"] != ""
-    return known.to_numpy(np.int64)
 
 
 def training_records(study: TrainedStudy, grid: Mapping[Cell, Sequence[Run]]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from kdnb.core.statistics import Interval, softmax
 
 __all__ = ["WrongAnswer", "confusion_sentence", "teacher_answer", "wrong_answers"]
 
-UNSEEN = ("grouped", "patients")  # splits under which no known patient is on both sides
+APART = ("grouped", "patients")  # splits under which no known patient is on both sides
 
 
 class WrongAnswer(NamedTuple):
@@ -76,7 +76,7 @@ def confusion_sentence(matrix: pd.DataFrame) -> str:
 
 
 def teacher_answer(
-    accuracy: Interval, memory: float, above_student: Interval, split: str
+    accuracy: Interval, memory: float, above_student: Interval, split: str, *, unseen: bool
 ) -> tuple[str, str]:
     """How good the large network is, and how sure that is.
 
@@ -85,9 +85,10 @@ def teacher_answer(
         memory: What memory alone reaches.
         above_student: The teacher's accuracy minus that of the small student on labels alone.
         split: Of the images.
+        unseen: Whether all test images are of known patients of whom no image was learned.
     """
     value, low, high = accuracy
-    patients = "of patients that it has never seen" if split in UNSEEN else "of the test part"
+    patients = "of patients that it has never seen" if unseen else "of the test part"
     text = f"The teacher is right on {percent(value)} of the images {patients}; "
     text += f"memory alone on {percent(memory)}. "
     gap, gap_low, gap_high = 100 * np.array(above_student)
@@ -105,7 +106,9 @@ def teacher_answer(
     if np.isnan(low):
         return text, "There are too few patients for an interval."
     sure = f"95 % interval of the accuracy over patients: {percent(low)} to {percent(high)}"
-    if split not in UNSEEN:
+    if split not in APART:
         sure += f"; under the split {split} patients may be on both sides"
+    elif not unseen:
+        sure += "; patients whom nobody knows may be on both sides"
     beaten = "above" if low > memory else "not clearly above"
     return text, f"{sure}; it is {beaten} memory."

@@ -168,7 +168,7 @@ def localise(
         groups=study.groups(rows),
         grades=pd.concat(grades).reindex(columns=range(len(rows))),
         inside=cheap["inside"],
-        seen=study.settings.split not in ("patients", "grouped"),
+        seen=not study.are_unseen(rows),
     )
 
 

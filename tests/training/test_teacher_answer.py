@@ -46,15 +46,18 @@ def test_the_pair_that_is_mixed_up_most_is_named_and_no_error_is_said():
     ],
 )
 def test_the_answer_says_what_the_interval_shows(above, said):
-    text, sure = teacher_answer(ACCURACY, 0.6, Interval(above), "grouped")
+    text, sure = teacher_answer(ACCURACY, 0.6, Interval(above), "grouped", unseen=True)
     assert said in text and "90%" in text and "nan" not in text + sure
     assert "above memory" in sure and "not clearly" not in sure
 
 
 def test_a_split_by_image_is_not_said_to_be_of_unseen_patients():
-    text, sure = teacher_answer(ACCURACY, 0.9, Interval((0.0, -0.1, 0.1)), "random")
+    no_gain = Interval((0.0, -0.1, 0.1))
+    text, sure = teacher_answer(ACCURACY, 0.9, no_gain, "random", unseen=False)
     assert "never seen" not in text and "patients may be on both sides" in sure
     assert "not clearly above memory" in sure
+    text, sure = teacher_answer(ACCURACY, 0.9, no_gain, "grouped", unseen=False)
+    assert "never seen" not in text and "patients whom nobody knows may be on both sides" in sure
 
 
 def test_one_step_is_forward_loss_backward_step():
