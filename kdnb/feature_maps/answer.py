@@ -23,20 +23,7 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = "KD st
     if of_model["low"].isna().all():
         said = "From which layer on the class can be read, so few patients cannot tell. "
     else:
-        better = of_model[of_model["low"] > of_model["untrained"]]
-        if better.empty:
-            said = (
-                "At no layer is a probe of the trained network shown to read the class better than "
-                "one of an untrained network: where training put it, this run cannot tell. "
-            )
-        else:
-            row = better.iloc[0]
-            ends = f"[{percent(row['low'])}, {percent(row['high'])}]"
-            said = (
-                f"From layer {better.index[0] + 1} of {last} ({row['tap']}) on, training has made "
-                f"the class readable: a probe is right on {percent(row['accuracy'])} {ends}, on an "
-                f"untrained network on {percent(row['untrained'])}. "
-            )
+        said = _readable(of_model)
     decided = early["layer"].to_numpy()
     if not len(decided):
         return said.strip()
@@ -44,6 +31,26 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = "KD st
     if half > last:
         return said + "On most images even the last probe names another class than the network."
     return said + f"Half of the {len(decided)} images are decided at layer {half} or before."
+
+
+def _readable(layers: pd.DataFrame) -> str:
+    """Where the class can be read better than in an untrained network: from which layer on."""
+    is_better = layers["low"] > layers["untrained"]
+    if not is_better.any():
+        return (
+            "At no layer is a probe of the trained network shown to read the class better than "
+            "one of an untrained network: where training put it, this run cannot tell. "
+        )
+    first = int(is_better.idxmax())
+    row = layers.iloc[first]
+    where = f"layer {first + 1} of {len(layers)} ({row['tap']})"
+    told = f"From {where} on" if is_better[first:].all() else f"At {where}, not at all later ones"
+    ends = f"[{percent(row['low'])}, {percent(row['high'])}]"
+    return (
+        f"{told}, training has made the class readable: a probe is right on "
+        f"{percent(row['accuracy'])} {ends}, on an untrained network on "
+        f"{percent(row['untrained'])}. "
+    )
 
 
 def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None) -> str:

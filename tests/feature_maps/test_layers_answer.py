@@ -26,6 +26,11 @@ def test_the_first_layer_that_beats_the_untrained_network_is_named():
     assert said.endswith("Half of the 4 images are decided at layer 2 or before.")
 
 
+def test_a_layer_that_later_ones_do_not_follow_is_not_said_to_be_the_start():
+    said = layers_answer(PROBES.assign(untrained=[0.5, 0.5, 0.9]), EARLY)
+    assert said.startswith("At layer 2 of 3 (conv2), not at all later ones, training has made")
+
+
 def test_no_layer_and_no_interval_are_said():
     assert "At no layer" in layers_answer(PROBES.assign(untrained=0.9), EARLY)
     blind = layers_answer(PROBES.assign(low=np.nan), EARLY)
