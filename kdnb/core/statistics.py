@@ -24,6 +24,7 @@ __all__ = [
     "Statistic",
     "group_bootstrap",
     "interval_table",
+    "paired_gain",
     "paired_test",
     "seed_interval",
     "share_interval",
@@ -35,6 +36,7 @@ __all__ = [
 
 FEW = 5  # groups that an interval over groups needs at least
 LEVEL = 0.95  # coverage of every interval
+MOST_WITHOUT = 0.02  # share of bootstrap draws that may have no number
 
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
 
@@ -143,7 +145,8 @@ def group_bootstrap(
     """A statistic with its expanded percentile bootstrap interval.
 
     Groups are drawn with replacement. Fewer than ``FEW`` groups give no interval (NaN): it would be
-    far too narrow.
+    far too narrow. Draws of which there is no number (NaN) are left out; more than `MOST_WITHOUT`
+    of them give no interval. A mean has a faster one: `seed_interval`, `share_interval`.
 
     Args:
         statistic: Computes the number from an int array of row numbers, in which a row may come
@@ -164,8 +167,10 @@ def group_bootstrap(
     for _ in range(repeats):
         drawn = rng.integers(len(members), size=len(members))
         draws.append(statistic(np.concatenate([members[group] for group in drawn])))
+    if np.isnan(draws).mean() > MOST_WITHOUT:
+        return Interval((value, np.nan, np.nan))
     tail = _tail(len(members))
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
     return _widened(Interval((value, float(low), float(high))), groups.widening, bounds)
 
 
@@ -359,13 +364,15 @@ def paired_test(
     mean over the given seeds is tested. What chance gives is multiplied by the groups' widening.
 
     Args:
-        differences: (S, N) scores of A minus scores of B per seed and image.
+        differences: (S, N) scores of A minus scores of B per seed and image; images that are NaN
+            for a seed are left out.
         groups: (N,) patient or family, which flips its sign as a whole.
         repeats: Number of random sign patterns.
         seed: Of the signs.
     """
-    groups = Groups.of(groups)
-    sums, _ = _group_sums(differences, groups.names)
+    known = ~np.isnan(differences).any(axis=0)
+    groups = Groups.of(groups)[known]
+    sums, _ = _group_sums(differences[:, known], groups.names)
     sums = sums.sum(0)  # (G,)
     observed = abs(sums.sum()) - 1e-9  # as large, but for rounding
     rng = np.random.default_rng(seed)
@@ -375,6 +382,17 @@ def paired_test(
         signs = 2.0 * rng.integers(0, 2, size=block, dtype=np.int8) - 1
         as_large += int((groups.widening * np.abs(signs @ sums) >= observed).sum())
     return (1 + as_large) / (1 + repeats)
+
+
+def paired_gain(gain: np.ndarray, groups: Groups | np.ndarray) -> Difference:
+    """Mean of differences (N,) between two models on the same images, with its 95 % interval.
+
+    Where no image tells them apart it is a tie, which has none, however few groups there are.
+    """
+    count = len(np.unique(Groups.of(groups).names))
+    if not gain.any():
+        return Difference((0.0, 0.0, 0.0), groups=count)
+    return Difference(seed_interval(gain[None], groups, bounds=(-1, 1)), groups=count)
 
 
 def _group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Difference, Groups, Interval, group_bootstrap
+from kdnb.core.statistics import Difference, Groups, Interval, paired_gain, seed_interval
 
 __all__ = ["chance_of_same", "error_transfer", "teacher_worth", "worth_sentence"]
 
@@ -36,13 +36,10 @@ def teacher_worth(
     for name, answers in rivals.items():
         rival_right = (answers == targets).astype(float)
         gain = right - rival_right
-        difference = group_bootstrap(
-            lambda rows, gain=gain: gain[rows].mean(), groups, bounds=(-1, 1)
-        )
         rows[name] = {
             "teacher": right.mean(),
             "accuracy": rival_right.mean(),
-            **difference.named("difference"),
+            **paired_gain(gain, groups).named("difference"),
             "groups": count,
         }
     return pd.DataFrame(rows).T.astype({"groups": int}).rename_axis("rival")
@@ -110,9 +107,7 @@ def error_transfer(
         above = same - chance
         difference = Interval((np.nan, np.nan, np.nan))
         if len(errors):
-            difference = group_bootstrap(
-                lambda rows, above=above: above[rows].mean(), groups[errors], bounds=(-1, 1)
-            )
+            difference = seed_interval(above[None], groups[errors], bounds=(-1, 1))
         rows[name] = {
             "images": len(errors),
             "wrong": wrong.mean() if len(errors) else np.nan,

@@ -18,6 +18,9 @@ from kdnb.core.statistics import (
     Statistic,
     group_bootstrap,
     interval_table,
+    paired_gain,
+    seed_interval,
+    share_interval,
     softmax,
     trials,
     with_unseen,
@@ -34,6 +37,7 @@ __all__ = [
 ]
 
 OVER_CLASSES = ("balanced_accuracy", "macro_f1")  # scores that are means over classes
+REPEATS = 400  # bootstrap draws of what is no mean over images
 BOUNDS = {"brier": (0.0, 2.0)}  # of scores that do not lie in [0, 1]
 
 
@@ -45,8 +49,8 @@ def scores(
 ) -> pd.DataFrame:
     """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % intervals.
 
-    The intervals are group bootstraps. Where every answer is right, or every one wrong, a bootstrap
-    has no width, and they are one-sided (`kdnb.core.statistics.with_unseen`).
+    The intervals are bootstraps over groups. Where every answer is right, or every one wrong, these
+    have no width, and they are one-sided (`kdnb.core.statistics.with_unseen`).
 
     Means over classes are over those with a true image, see `balanced_accuracy` and `macro_f1`. A
     bootstrap draw that lacks one of them leaves it out.
@@ -77,16 +81,14 @@ def scores(
     one_hot = np.eye(logits.shape[1])[targets]
     squared_errors = ((probabilities - one_hot) ** 2).sum(1)
     statistics: dict[str, Statistic] = {
-        "accuracy": lambda rows: correct[rows].mean(),
         "balanced_accuracy": lambda rows: balanced_accuracy(targets[rows], predictions[rows]),
         "macro_f1": lambda rows: macro_f1(targets[rows], predictions[rows]),
         "ece": lambda rows: ece(probabilities[rows], targets[rows]),
-        "brier": lambda rows: squared_errors[rows].mean(),
     }
-    intervals = {
-        name: group_bootstrap(statistic, groups, bounds=BOUNDS.get(name, (0.0, 1.0)), repeats=400)
-        for name, statistic in statistics.items()
-    }
+    intervals = {"accuracy": share_interval(correct[None].astype(float), groups)}
+    for name, statistic in statistics.items():
+        intervals[name] = group_bootstrap(statistic, groups, bounds=(0, 1), repeats=REPEATS)
+    intervals["brier"] = seed_interval(squared_errors[None], groups, bounds=BOUNDS["brier"])
     if intervals["accuracy"][0] in (0.0, 1.0):
         intervals = _one_sided(intervals, targets, groups)
     count = len(np.unique(Groups.of(groups).names))
@@ -110,7 +112,7 @@ def _one_sided(
     found = {}
     for name, interval in intervals.items():
         if name == "accuracy":
-            found[name] = with_unseen(interval, trials(groups), unlike)
+            found[name] = interval  # it is one-sided by itself
         elif name in OVER_CLASSES:
             found[name] = with_unseen(interval, trials(groups, targets), unlike)
         elif np.isnan(interval[1]):
@@ -190,8 +192,7 @@ def paired_difference(
 ) -> Difference:
     """Accuracy of logits A minus accuracy of logits B on the same images.
 
-    With its 95 % group-bootstrap interval. Where both are right on the same images it is a tie,
-    which has none, however few patients there are.
+    With its 95 % interval over groups, see `kdnb.core.statistics.paired_gain`.
 
     Args:
         a: (N, K) logits.
@@ -200,11 +201,7 @@ def paired_difference(
         groups: (N,) the patient or family of each row.
     """
     gain = (a.argmax(1) == targets).astype(float) - (b.argmax(1) == targets)
-    count = len(np.unique(Groups.of(groups).names))
-    if not gain.any():
-        return Difference((0.0, 0.0, 0.0), groups=count)
-    interval = group_bootstrap(lambda rows: gain[rows].mean(), groups, bounds=(-1, 1))
-    return Difference(interval, groups=count)
+    return paired_gain(gain, groups)
 
 
 def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

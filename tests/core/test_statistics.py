@@ -344,6 +344,27 @@ def test_paired_test_holds_its_level_and_finds_a_difference():
     assert paired_test(np.zeros((3, 80)), groups) == 1.0
 
 
+def test_paired_test_leaves_out_what_a_seed_does_not_know():
+    known = np.array([[1.0, 0, 1, 1, 0, 1, 1]])
+    with_gap = np.insert(known, 3, np.nan, axis=1)
+    groups = np.insert(np.arange(7), 3, 9)
+    assert paired_test(with_gap, groups) == paired_test(known, np.arange(7))
+
+
+@pytest.mark.parametrize(("wrong", "is_known"), [(12, True), (2, False)])
+def test_draws_without_a_number_are_left_out_if_they_are_few(wrong, is_known):
+    """Of few wrong answers some draws hold none; of very few, too many for an interval."""
+    is_wrong = np.arange(200) < wrong
+    values = np.linspace(0, 1, 200)
+
+    def gap(rows):
+        of_wrong = values[rows][is_wrong[rows]]
+        return of_wrong.mean() - values[rows].mean() if len(of_wrong) else np.nan
+
+    interval = group_bootstrap(gap, np.arange(200))
+    assert np.isfinite(interval[1:]).all() == is_known and np.isfinite(interval[0])
+
+
 @pytest.mark.parametrize("effect", [0.0, 0.3, 0.6])
 def test_paired_test_equals_scipys_exact_permutation_test(effect):
     """Scipy swaps A's and B's sum of a whole group, in all 2^12 ways."""
