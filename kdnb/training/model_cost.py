@@ -51,7 +51,8 @@ def macs(model: nn.Module, size: int) -> int:
 def closed_form_macs(model: nn.Module, size: int) -> int:
     """The same number by hand, layer by layer.
 
-    It is output positions × kernel area × input channels × output channels.
+    It is output positions × kernel area × input channels × output channels; a linear layer is a
+    kernel of one.
     """
     total = 0
 
@@ -60,7 +61,7 @@ def closed_form_macs(model: nn.Module, size: int) -> int:
         if isinstance(module, nn.Conv2d):
             total += output[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
-            total += module.weight.numel()
+            total += output[0].numel() * module.in_features
 
     shapes = _shapes_of(model)
     for module in shapes.modules():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from torch import nn
 from kdnb.core.errors import UserError
 
 __all__ = ["count_parameters", "depth", "evaluating", "load_weights", "modules_at", "save_weights"]
+
+# a ResNet's convolution beside a block; ConvNeXt's "downsample" between stages is the only way
+SKIP_CONNECTION = re.compile(r"\blayer\d+\.\d+\.downsample\b")
 
 
 @contextmanager
@@ -60,7 +64,7 @@ def depth(model: nn.Module) -> int:
     2
     """
     return sum(
-        isinstance(module, nn.Conv2d | nn.Linear) and "downsample" not in name
+        isinstance(module, nn.Conv2d | nn.Linear) and not SKIP_CONNECTION.search(name)
         for name, module in model.named_modules()
     )
 

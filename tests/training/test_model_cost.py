@@ -8,6 +8,7 @@ from torch import nn
 
 from kdnb.core.settings import LITE0, STUDENTS, TEACHERS
 from kdnb.training.model_cost import closed_form_macs, cost_table, flops_of, macs
+from kdnb.training.modules import depth
 from kdnb.training.students import FiveConv, make_student
 from kdnb.training.teachers import TappedDenseNet121, make_teacher
 
@@ -23,7 +24,7 @@ def test_student_macs_equal_the_closed_form_exactly(size):
 
 
 @pytest.mark.parametrize("size", [64, pytest.param(224, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [*TEACHERS, LITE0, *STUDENTS])
+@pytest.mark.parametrize("name", [*TEACHERS, LITE0, "timm:convnext_tiny", *STUDENTS])
 def test_two_counters_agree_on_every_model(name, size):
     with torch.device("meta"):
         model = (
@@ -32,6 +33,16 @@ def test_two_counters_agree_on_every_model(name, size):
             else make_student(4, name=name, image_size=size)
         )
     assert macs(model, size) == pytest.approx(closed_form_macs(model, size), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("densenet121", 121), ("resnet50", 50), ("timm:convnext_atto", 41)]
+)
+def test_depth_counts_every_layer_on_the_way(name, layers):
+    """A ResNet's downsampling stands beside its blocks, a ConvNeXt's between its stages."""
+    with torch.device("meta"):
+        model = make_teacher(4, name=name)
+    assert depth(model) == layers
 
 
 @given(st.integers(1, 3), st.integers(1, 2), st.sampled_from([1, 2, 4]), st.booleans())
