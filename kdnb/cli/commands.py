@@ -272,11 +272,19 @@ def _parse_value(name: str, text: str) -> object:
 
 
 def main() -> None:
-    """Entry point: runs a command; a user's mistake is one line on stderr and exit code 2."""
+    """Entry point: runs a command; a user's mistake is one line on stderr and exit code 2.
+
+    So is a file that cannot be read or written.
+    """
     try:
         app()
     except UserError as error:
         print(f"kdnb: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"kdnb: '{error.filename}' cannot be used: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 

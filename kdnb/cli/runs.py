@@ -20,6 +20,7 @@ from kdnb.core.run_list import (
     entries_text,
     folder_size,
     named_entries,
+    readable_json,
     size_text,
     unfinished,
 )
@@ -78,7 +79,8 @@ def show(name: OneNamed, runs_dir: RunsDir = "") -> None:
     for file in ("spec.json", "env.json"):
         path = entry.folder / file
         if path.is_file():
-            print(f"{file}: {json.dumps(json.loads(path.read_text('utf-8')), indent=1)}")
+            content = readable_json(path)
+            print(f"{file}: {json.dumps(content, indent=1) if content else 'damaged'}")
 
 
 @runs_app.command()

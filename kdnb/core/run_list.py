@@ -32,6 +32,7 @@ __all__ = [
     "entries_text",
     "folder_size",
     "named_entries",
+    "readable_json",
     "run_words",
     "size_text",
     "unfinished",
@@ -110,13 +111,13 @@ def entries(root: Path) -> list[Entry]:
     found = []
     for run in ended:
         name = f"{run.kind}/{run.id}"
-        spec = _json(run.folder / "spec.json")
+        spec = readable_json(run.folder / "spec.json")
         upstream = spec.get("upstream", [])
         for token, parts in parts_of.items():
             if token in upstream:
                 parts.append(run.folder)
         needs = {names[one] for one in upstream if one in names}
-        needs |= _runs_named_in(_json(run.folder / "results" / "manifest.json"))
+        needs |= _runs_named_in(readable_json(run.folder / "results" / "manifest.json"))
         entry = Entry(
             kind=run.kind,
             id=run.id,
@@ -210,7 +211,7 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     """What a run says of itself: what it is, its data set, split, seed and accuracy."""
     parameters = spec.get("parameters", {})
     injected = parameters.get("parameters", {})  # of an executed notebook
-    metrics = _json(folder / "metrics.json")
+    metrics = readable_json(folder / "metrics.json")
     told = {**injected, **metrics.get("images", {})}
     facts: dict[str, Any] = {"what": run_words(spec.get("kind", folder.parent.name), parameters)}
     for name in ("dataset", "split"):
@@ -265,7 +266,7 @@ def _study_entry(study: _Study, parts: tuple[Path, ...]) -> Entry:
         seed=parameters.get("seed"),
         accuracy=_student_accuracy(study.folder),
         size=folder_size(study.folder),
-        label=_json(study.folder / "label.json").get("label", ""),
+        label=readable_json(study.folder / "label.json").get("label", ""),
         needs=_runs_named_in(study.manifest),
         parts=parts,
     )
@@ -275,7 +276,7 @@ def _studies(root: Path) -> list[_Study]:
     """The folders of studies that hold results."""
     found = []
     for path in sorted((root / STUDY).glob("*/manifest.json")):
-        manifest = _json(path)
+        manifest = readable_json(path)
         of_files = [one["parameters"] for one in manifest.values() if "parameters" in one]
         token = path.parent / ".token"
         study = _Study(
@@ -311,7 +312,7 @@ def _sweep_labels(root: Path) -> dict[str, str]:
     """Id of a sweep's run → the labels it was made under."""
     labels: dict[str, list[str]] = {}
     for path in sorted((root / "sweep").glob("*/sweep.json")):
-        told = _json(path)
+        told = readable_json(path)
         for run_id in told.get("runs", []):
             labels.setdefault(run_id, []).append(told.get("label", ""))
     return {run_id: ", ".join(names) for run_id, names in labels.items()}
@@ -330,7 +331,7 @@ def _student_accuracy(folder: Path) -> float | None:
         return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def readable_json(path: Path) -> dict[str, Any]:
     """A JSON file's content; of one that is missing or damaged nothing, since a list goes on."""
     try:
         found = read_json(path)

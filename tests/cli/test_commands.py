@@ -317,6 +317,22 @@ def test_runs_are_listed_shown_and_removed_only_after_a_yes(tmp_path, capsys, mo
     assert not made.folder.exists() and other.finished
 
 
+def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(tmp_path, capsys, monkeypatch):
+    made = get_or_make("teacher", {"model": "resnet18"}, write_thing, root=tmp_path)
+    made.path("env.json").write_text("{")
+    told = printed(capsys, monkeypatch, "runs", "show", made.id, "--runs-dir", tmp_path)
+    assert "env.json: damaged" in told and '"model": "resnet18"' in told
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
+    plan = tmp_path / "plan.toml"
+    plan.write_text('version = 1\nnotebook = "03_distillation"\n[fixed]\nprofile = "smoke"\n')
+    (tmp_path / "file").write_text("")
+    to = str(tmp_path / "file" / "specs")
+    code, said = run(capsys, monkeypatch, "sweep", "plan", str(plan), "--specs", to)
+    assert code == 2 and said == f"kdnb: '{to}' cannot be used: Not a directory"
+
+
 def test_a_bad_label_is_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
     given = ["--label", "a b", "--runs-dir", str(tmp_path)]
     code, said = run(capsys, monkeypatch, "study", *given)
