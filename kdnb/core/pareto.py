@@ -102,12 +102,15 @@ def _pareto_text(rows: pd.DataFrame, quality: str) -> str:
 def pareto_front(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
     """Which points (N,) bool no other beats: none is as cheap and better, or cheaper and as good.
 
-    A small ``cost`` (N,) is good, and a large ``quality`` (N,); NaN is never on the front.
+    A small ``cost`` (N,) is good, and a large ``quality`` (N,). A point with NaN is never on it.
 
     >>> pareto_front(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9])).tolist()
     [True, False, True]
+    >>> pareto_front(np.array([np.nan, 2.0]), np.array([0.5, 0.4])).tolist()
+    [False, True]
     """
     cheaper = cost[:, None] <= cost
     better = quality[:, None] >= quality
     strictly = (cost[:, None] < cost) | (quality[:, None] > quality)
-    return ~(cheaper & better & strictly).any(axis=0) & ~np.isnan(quality)
+    is_known = ~np.isnan(cost) & ~np.isnan(quality)
+    return ~(cheaper & better & strictly).any(axis=0) & is_known

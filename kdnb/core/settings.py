@@ -107,7 +107,7 @@ class Settings(BaseModel):
     image_size: int = Field(
         0, ge=32, le=512, description="a whole number of pixels in [32, 512], or 0"
     )
-    patients: int = Field(0, ge=24, le=10_000, description="a whole number in [24, 10000], or 0")
+    patients: int = Field(0, ge=24, le=9_999, description="a whole number in [24, 9999], or 0")
     slices: int = Field(0, ge=1, le=64, description="a whole number in [1, 64], or 0")
     difficulty: Number = Field(
         DIFFICULTY, ge=0, le=1, description="a number in [0, 1], 0 for phantoms that are easy"

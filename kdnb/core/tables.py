@@ -148,7 +148,7 @@ def csv_text(table: pd.DataFrame, *, index: bool, float_format: str | None = "%.
 
 
 def harmless(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula, nor for two lines.
+    """Text that a spreadsheet does not take for a formula, nor for two rows at a carriage return.
 
     >>> harmless("=1+1"), harmless("-2+3|x"), harmless("-0.2 [-0.3, -0.1]"), harmless("Right.")
     ("'=1+1", "'-2+3|x", '-0.2 [-0.3, -0.1]', 'Right.')

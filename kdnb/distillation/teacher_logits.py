@@ -113,7 +113,7 @@ def controlled_logits(
     """The logits that a control puts in the place of the teacher's.
 
     - "shuffled": the teacher's logits of another image of the same class. What it knows of the
-      single image is gone.
+      single image is gone. The only image of a class keeps its own.
     - "smoothing": no teacher at all, but a label smoothed evenly, as soft at this temperature as
       the teacher is on average (equal mean entropy; arXiv 1512.00567, section 7).
     - "", "random", "early": unchanged; the latter two are other networks, see
@@ -140,7 +140,8 @@ def controlled_logits(
         order = np.arange(logits.shape[1])
         for label in np.unique(targets[used]):
             rows = used[targets[used] == label]
-            order[rows] = rng.permutation(rows)
+            shuffled = rng.permutation(rows)
+            order[shuffled] = np.roll(shuffled, 1)  # a ring: no image gets its own
         return logits[:, order]
     if control == "smoothing":
         classes = logits.shape[2]
