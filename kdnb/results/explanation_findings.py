@@ -171,8 +171,8 @@ def _own_teacher(tables: Tables) -> str:
         return ""
     share = macs[main] / macs.drop(main).iloc[0]
     return (
-        f" The teacher of the accuracies above, {TEACHER_NAMES.get(main, main)}, is a lighter one: "
-        f"it needs {percent(share)} of the student's MACs, which need not take less time."
+        f" The teacher of the accuracies above, {TEACHER_NAMES.get(main, main)}, needs "
+        f"{percent(share)} of the student's MACs; fewer MACs need not take less time."
     )
 
 

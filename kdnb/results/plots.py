@@ -71,13 +71,16 @@ SPREAD_SHIFT = {"teacher": -0.22, "KD student": 0.0, "label-only student": 0.22}
 def accuracy_by_split(table: pd.DataFrame) -> Picture:
     """Accuracy from the split that leaks most to the strictest, one panel per data set.
 
-    Columns: dataset, split, sizes_of, teacher, model, accuracy with accuracy_low and
-    accuracy_high, memory. Of several teachers only the one of most places is shown.
+    Splits whose parts are as large as those by patient say so. Columns: dataset, split, sizes_of,
+    teacher, model, accuracy with accuracy_low and accuracy_high, memory. Of several teachers only
+    the one of most places is shown.
     """
     table = table[table["teacher"] == main_teacher(table)]
     names = list(table["dataset"].unique())
     size = (2.2 + 3.1 * len(names), 3.9)
-    widths = [1 + table.loc[table["dataset"] == name, "split"].nunique() for name in names]
+    table = table.assign(sizes_of=table["sizes_of"].fillna(""))
+    columns = ["dataset", "split", "sizes_of"]
+    widths = [1 + len(table[table["dataset"] == name].drop_duplicates(columns)) for name in names]
     figure, panels = plt.subplots(
         1,
         len(names),
@@ -89,11 +92,15 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
     said = []
     for axes, name in zip(panels[0], names, strict=True):
         of_set = table[table["dataset"] == name]
-        splits = [split for split in STRICTER if split in set(of_set["split"])]
-        place = of_set["split"].map(splits.index)
-        said += _places(axes, of_set.assign(place=place))
+        splits = list(of_set[["split", "sizes_of"]].drop_duplicates().itertuples(index=False))
+        splits.sort(key=lambda one: (list(STRICTER).index(one.split), one.sizes_of))
+        drawn = zip(of_set["split"], of_set["sizes_of"], strict=True)
+        said += _places(axes, of_set.assign(place=[splits.index(one) for one in drawn]))
+        labels = [
+            STRICTER[one.split] + ("\n(equal size)" if one.sizes_of else "") for one in splits
+        ]
         axes.set(title=NAMES.get(name, name), xticks=range(len(splits)))
-        axes.set_xticklabels([STRICTER[split] for split in splits], fontsize=8)
+        axes.set_xticklabels(labels, fontsize=8)
         axes.set_xlim(-0.5, len(splits) - 0.5)
     panels[0][0].set_ylabel("accuracy on the test part, all classes")
     panels[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -128,9 +135,14 @@ def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
         )
         for row in of_model.itertuples():
             interval = Interval((row.accuracy, row.accuracy_low, row.accuracy_high))
-            said.append(f"{row.dataset}, {row.split}, {model}: {interval}")
-    said += [f"{row.dataset}, {row.split}, memory: {row.memory:.3f}" for row in memory.itertuples()]
+            said.append(f"{_split_name(row)}, {model}: {interval}")
+    said += [f"{_split_name(row)}, memory: {row.memory:.3f}" for row in memory.itertuples()]
     return said
+
+
+def _split_name(row: Any) -> str:
+    """Data set and split of a row."""
+    return f"{row.dataset}, {row.split}{', equal size' if row.sizes_of else ''}"
 
 
 def energy_spread(table: pd.DataFrame) -> Picture:
