@@ -20,8 +20,9 @@ from pathlib import Path
 import pandas as pd
 from common import publish_tables
 
+from kdnb.core.profiles import LITE0
 from kdnb.core.runs import Run
-from kdnb.core.settings import LITE0, Settings
+from kdnb.core.settings import Settings
 from kdnb.data.dataset import load
 from kdnb.training.fit import fit, label_loss
 from kdnb.training.teachers import make_teacher

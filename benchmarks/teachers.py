@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 from common import ratio, training_step
 
-from kdnb.core.settings import LITE0, Settings
+from kdnb.core.profiles import LITE0
+from kdnb.core.settings import Settings
 from kdnb.efficiency.timing import interleaved, ratio_interval
 from kdnb.training.model_cost import macs
 from kdnb.training.modules import count_parameters

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 
-__all__ = ["DamagedRun", "UserError", "did_you_mean", "in_one_line"]
+__all__ = ["DamagedRun", "UserError", "did_you_mean", "first_line", "in_one_line"]
 
 # control characters, line ends of Unicode, and bytes of a file's name that are no UTF-8
 UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -22,6 +22,15 @@ def in_one_line(text: str) -> str:
     a\\nb
     """
     return UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none.
+
+    >>> first_line(OSError("no network\\nand a long story")), first_line(KeyError())
+    ('no network', 'KeyError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def did_you_mean(name: str, accepted: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.run_files import DONE
 from kdnb.core.runs import all_runs, read_json
 from kdnb.core.tables import read_table
@@ -325,7 +326,7 @@ def _student_accuracy(folder: Path) -> float | None:
         return None
     try:
         table = read_table(path)
-        row = table[(table["model"] == "KD student") & (table["score"] == "accuracy")]
+        row = table[(table["model"] == KD_STUDENT) & (table["score"] == "accuracy")]
         return float(row["value"].iloc[0])
     except (OSError, ValueError, KeyError, IndexError):
         return None

@@ -28,7 +28,6 @@ from kdnb.core.profiles import LITE0, PROFILES
 
 __all__ = [
     "CONTROLS",
-    "LITE0",
     "LOSS_NAMES",
     "PARAMETERS_MARK",
     "SPLITS",

@@ -22,6 +22,7 @@ __all__ = [
     "Groups",
     "Interval",
     "Statistic",
+    "grade_interval",
     "group_bootstrap",
     "interval_table",
     "paired_gain",
@@ -301,6 +302,13 @@ def share_interval(
     if len(np.unique(of_known.names)) < least:
         return interval
     return with_unseen(interval, trials(of_known), unlike=1 - interval[0])
+
+
+def grade_interval(grades: np.ndarray, groups: Groups | np.ndarray) -> Interval:
+    """Mean of grades (S, N) in [0, 1] with its 95 % interval: a share where all are 0 or 1."""
+    if np.isin(grades[~np.isnan(grades)], (0, 1)).all():
+        return share_interval(grades, groups)
+    return seed_interval(grades, groups, bounds=(0, 1))
 
 
 def with_unseen(interval: Interval, trials: float, unlike: float) -> Interval:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, first_line
 from kdnb.data.class_folders import Entry
 from kdnb.data.sources import Source, file_hash
 
@@ -55,7 +55,7 @@ def medmnist_source(flag: str, place: Path, size: int) -> Source:
             entries += _entries(part, labels)
     except Exception as error:  # a cut file, another set's labels: many types are raised
         raise UserError(
-            f"'{file}' is no complete file of {flag} ({_line(error)}): delete it and run again"
+            f"'{file}' is no complete file of {flag} ({first_line(error)}): delete it and run again"
         ) from None
 
     def read(path: str) -> bytes:
@@ -94,14 +94,9 @@ def _download(dataset_class: type, file: Path, size: int, info: dict[str, Any]) 
             Path(folder, file.name).replace(file)
     except Exception as error:  # no network, no space, another checksum: many types are raised
         raise UserError(
-            f"{file.name} is not to be had ({_line(error)}): check the network, or get it by hand "
-            f"from {_page(info)} into '{file.parent}'"
+            f"{file.name} is not to be had ({first_line(error)}): check the network, or get it "
+            f"by hand from {_page(info)} into '{file.parent}'"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    message = " ".join(str(error).split())
-    return (message or type(error).__name__)[:200]
 
 
 def _page(info: dict[str, Any]) -> str:

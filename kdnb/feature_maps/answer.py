@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.number_text import percent, probability
 
 __all__ = ["layers_answer", "map_answer"]
 
 
-def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = "KD student") -> str:
+def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STUDENT) -> str:
     """From which layer on training made the class readable, and where images are decided.
 
     Args:

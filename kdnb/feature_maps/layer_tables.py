@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.statistics import seed_interval
@@ -33,8 +34,8 @@ __all__ = [
 ]
 
 LISTED = 10  # channels of each class and tap
-TRAINED = ("KD student", "label-only student", "teacher")
-COMPARED_WITH = ("label-only student", "teacher", "untrained student")
+TRAINED = (KD_STUDENT, LABEL_ONLY, TEACHER)
+COMPARED_WITH = (LABEL_ONLY, TEACHER, "untrained student")
 
 
 def examples_of(
@@ -78,7 +79,7 @@ def cka_table(models: Mapping[str, nn.Module], images: Tensor) -> pd.DataFrame:
     found = {name: grams(model, images) for name, model in models.items()}
     tables = []
     for name in COMPARED_WITH:
-        table = gram_cka(found["KD student"], found[name]).rename_axis("tap").reset_index()
+        table = gram_cka(found[KD_STUDENT], found[name]).rename_axis("tap").reset_index()
         pairs = table.melt("tap", var_name="other_tap", value_name="cka")
         tables.append(pairs.assign(model=name))
     return pd.concat(tables, ignore_index=True)[["tap", "model", "other_tap", "cka"]]

@@ -8,16 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.statistics import Groups, Interval, group_bootstrap, share_interval
 from kdnb.distillation.teacher_worth import chance_of_same
 from kdnb.results.answered_runs import Answered, score
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import (
-    DISTILLED,
     KNOWN,
-    LABELS_ALONE,
     PATIENTS,
-    TEACHER,
     chosen_images,
     countings,
     main_runs,
@@ -53,7 +51,7 @@ def teachers(records: Records) -> pd.DataFrame:
     """
     rows = []
     for place, one in places(records).items():
-        for model in (TEACHER, LABELS_ALONE):
+        for model in (TEACHER, LABEL_ONLY):
             names = one.kinds[model]
             trained = one.trainings.loc[names]
             rows.append(
@@ -93,7 +91,7 @@ def fold_accuracy(records: Records) -> pd.DataFrame:
         if len(by_fold) < 2:
             continue
         runs = list(by_fold.values())
-        for model in (TEACHER, DISTILLED, LABELS_ALONE):
+        for model in (TEACHER, KD_STUDENT, LABEL_ONLY):
             right, groups = _over_folds(runs, model)
             rows.append(
                 {
@@ -134,8 +132,8 @@ def error_transfer_by_place(records: Records) -> pd.DataFrame:
     """
     rows = []
     for place, one in places(records).items():
-        alone = _repeated(one, one.kinds[LABELS_ALONE])
-        for model in (DISTILLED, LABELS_ALONE):
+        alone = _repeated(one, one.kinds[LABEL_ONLY])
+        for model in (KD_STUDENT, LABEL_ONLY):
             found = _errors(one, _repeated(one, one.kinds[model]), alone)
             if found is not None:
                 seeds = {"seeds": len(one.teachers), "run": one.run}

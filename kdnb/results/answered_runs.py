@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.statistics import FEW, Groups, seed_interval, share_interval
 from kdnb.data.leakage import MEMORY, skill
 from kdnb.data.registry import registered
@@ -33,7 +34,7 @@ ALL = "all classes"
 THREE = "three classes"
 NO_CLASS = ("group", "known")  # columns of the answers that hold no class numbers
 # our models -> the registry's name of the paper's
-PAPER_MODELS = {"teacher": "teacher", "KD student": "student"}
+PAPER_MODELS = {TEACHER: "teacher", KD_STUDENT: "student"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Answered:
         """Its models by what they are, students by seed."""
         named = {"teacher": self.teachers}
         for cell, students in self.cells.items():
-            kind = "label-only student" if cell == LABELS_ALONE else "KD student"
+            kind = LABEL_ONLY if cell == LABELS_ALONE else KD_STUDENT
             named[kind] = students
         return named
 

@@ -10,15 +10,13 @@ import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.many_tests import p_of_interval
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.statistics import Interval, seed_interval, unpaired_difference
 from kdnb.results.answered_runs import ALL, Answered
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import (
-    DISTILLED,
     KNOWN,
-    LABELS_ALONE,
     PATIENTS,
-    TEACHER,
     countings,
     named,
     places,
@@ -29,10 +27,10 @@ __all__ = ["PLANNED", "differences", "leaks", "main_teacher"]
 UNTRAINED = "student of an untrained teacher"
 # what is subtracted from what, in the order of a table's rows
 COMPARED = (
-    (TEACHER, LABELS_ALONE),
-    (DISTILLED, LABELS_ALONE),
-    (DISTILLED, UNTRAINED),
-    (DISTILLED, TEACHER),
+    (TEACHER, LABEL_ONLY),
+    (KD_STUDENT, LABEL_ONLY),
+    (KD_STUDENT, UNTRAINED),
+    (KD_STUDENT, TEACHER),
 )
 PLANNED = COMPARED[:3]  # of the brain set by patient, known patients: see docs/results.md
 
@@ -72,7 +70,7 @@ def _difference(
         if untrained is None:
             return None
         seeds = _seeds(one, kinds[model])
-        of_control = untrained.kinds[DISTILLED]
+        of_control = untrained.kinds[KD_STUDENT]
         shared = [seed for seed in _seeds(untrained, of_control) if seed in seeds]
         if not shared:
             return None

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kdnb.core.model_names import MODELS
 from kdnb.core.statistics import Interval
 
 __all__ = ["DRAWN_AFTER", "draws_lines"]
 
 DRAWN_AFTER = 5  # the first seed that had no part in choosing the difficulty and the schedule
-MODELS = ("teacher", "KD student", "label-only student")
 GAINS = ("teacher - labels", "KD - labels")
 HEAD = """\
 | seed | teacher | distilled student | labels alone | memory | teacher − labels alone, points | \

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
 from kdnb.core.number_text import percent
 from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import (
@@ -33,7 +34,6 @@ CONTROLS = {  # what stands in the teacher's place -> how it is told
     "smoothing": "smoothed labels",
     "random": "an untrained network",
 }
-STUDENT = "KD student"
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -42,7 +42,7 @@ def beside_paper(tables: Tables) -> str:
     if "accuracy" not in tables:
         return ""
     table = tables["accuracy"]
-    rows = table[(table["model"] == STUDENT) & (table["sizes_of"].fillna("") == "")]
+    rows = table[(table["model"] == KD_STUDENT) & (table["sizes_of"].fillna("") == "")]
     rows = rows.dropna(subset=["paper"])
     said = []
     below = 0
@@ -75,8 +75,8 @@ def every_patient(tables: Tables) -> str:
     told = []
     names = {
         "teacher": "teacher",
-        STUDENT: "distilled student",
-        "label-only student": "labels alone",
+        KD_STUDENT: "distilled student",
+        LABEL_ONLY: "labels alone",
     }
     for model, name in names.items():
         row = table[table["model"] == model].iloc[0]
@@ -95,10 +95,10 @@ def errors_passed_on(tables: Tables) -> str:
         return ""
     table = tables["errors"].query("dataset == 'brain_tumor' and split == 'patients'")
     rows = table[table["teacher"] == main_teacher(tables["errors"])].set_index("model")
-    if not {STUDENT, "label-only student"} <= set(rows.index):
+    if not {KD_STUDENT, LABEL_ONLY} <= set(rows.index):
         return ""
-    taught = rows.loc[STUDENT]
-    alone = rows.loc["label-only student"]
+    taught = rows.loc[KD_STUDENT]
+    alone = rows.loc[LABEL_ONLY]
     answer = verdict(
         taught, more="Yes", less="No, fewer than without", open_="It is not shown", name="more"
     )

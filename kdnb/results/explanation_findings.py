@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.core.method_names import graded_name
+from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.number_text import percent, times
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.differences import main_teacher
@@ -27,7 +28,7 @@ def trusted(tables: Tables) -> str:
     if "verdicts" not in tables:
         return ""
     table = tables["verdicts"]
-    rows = table[(table["model"] == "KD student") & ~table["explanation"].isin(BASELINES)]
+    rows = table[(table["model"] == KD_STUDENT) & ~table["explanation"].isin(BASELINES)]
     rows = rows.dropna(subset=[NAMES_WHAT_MATTERS])
     if rows.empty:
         return ""

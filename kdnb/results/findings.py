@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.core.method_names import method_name
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import percent
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.differences import main_teacher
@@ -88,7 +89,7 @@ def at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does the student keep the teacher's accuracy?"""
-    loss = _difference(tables, "KD student", "teacher")
+    loss = _difference(tables, KD_STUDENT, TEACHER)
     if loss is None:
         return ""
     known = tables["accuracy"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
@@ -111,7 +112,7 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
 def _of_paper_teacher(tables: Mapping[str, pd.DataFrame], known: pd.DataFrame) -> str:
     """The same with the paper's architecture as the teacher, where it stands beside another one."""
     accuracy = known[known["teacher"] == PAPER_TEACHER].set_index("model")["accuracy"]
-    loss = _difference(tables, "KD student", "teacher", PAPER_TEACHER)
+    loss = _difference(tables, KD_STUDENT, TEACHER, PAPER_TEACHER)
     if accuracy.empty or loss is None:
         return ""
     return (
@@ -125,7 +126,7 @@ def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does distillation add anything beyond labels?"""
     return _compared(
         tables,
-        ("KD student", "label-only student"),
+        (KD_STUDENT, LABEL_ONLY),
         "Does the teacher help?",
         "Against the same student on labels alone",
         more="Yes, here",
@@ -138,7 +139,7 @@ def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
     """Is it the teacher's knowledge that helps, or would any soft answer?"""
     return _compared(
         tables,
-        ("KD student", "student of an untrained teacher"),
+        (KD_STUDENT, "student of an untrained teacher"),
         "Is it the teacher's knowledge that counts?",
         "Against the student of an untrained network",
         more="Yes",
@@ -151,7 +152,7 @@ def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Is the teacher one?"""
     line = _compared(
         tables,
-        ("teacher", "label-only student"),
+        (TEACHER, LABEL_ONLY),
         "Has the teacher something to teach?",
         "Teacher minus student on labels alone",
         more="Yes",
@@ -303,7 +304,7 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         if not is_told:
             continue
         of_model = rows.set_index("model").to_dict("index")
-        student = of_model["KD student"]
+        student = of_model[KD_STUDENT]
         equal = ", parts of equal size" if sizes_of else ""
         said.append(
             f"{NAMES.get(dataset, dataset).capitalize()}, {TOLD_SPLITS[split]} minus "

@@ -17,12 +17,9 @@ from kdnb.results.answered_runs import Answered, answered, counts, together
 from kdnb.results.collected_runs import PLACE_OF_RUN, Records
 
 __all__ = [
-    "DISTILLED",
     "EFFECT_PARTS",
     "KNOWN",
-    "LABELS_ALONE",
     "PATIENTS",
-    "TEACHER",
     "by_run",
     "chosen_images",
     "countings",
@@ -35,9 +32,6 @@ __all__ = [
 
 KNOWN = "known patients"  # images of which the patient, or the fold that holds him, is known
 PATIENTS = "patients"  # the split by patient
-TEACHER = "teacher"
-DISTILLED = "KD student"
-LABELS_ALONE = "label-only student"
 TEST_FOLD = 5
 # the parts of ``sweeps/results.toml`` that ask what moves a student, at a smaller image size
 EFFECT_PARTS = ("base", "more_teachers", "grid", "controls", "size", "as_coded")

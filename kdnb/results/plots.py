@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.ticker import PercentFormatter
 
 from kdnb.core.method_names import method_name
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.pareto import pareto_front
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.profiles import PAPER_TEACHER
@@ -30,9 +31,9 @@ __all__ = [
 ]
 
 SUMMARY_MARKS = {
-    "teacher": ("s", PALETTE[1]),
-    "KD student": ("o", PALETTE[0]),
-    "label-only student": ("D", PALETTE[2]),
+    TEACHER: ("s", PALETTE[1]),
+    KD_STUDENT: ("o", PALETTE[0]),
+    LABEL_ONLY: ("D", PALETTE[2]),
 }
 # from the split that leaks most to the strictest; how it is written below a chart
 STRICTER = {
@@ -65,7 +66,7 @@ GUESSES = {  # what sees no network -> what a reader sees
     "brightness": "the image's brightness",
     "random": "chance",
 }
-SPREAD_SHIFT = {"teacher": -0.22, "KD student": 0.0, "label-only student": 0.22}  # within a row
+SPREAD_SHIFT = {TEACHER: -0.22, KD_STUDENT: 0.0, LABEL_ONLY: 0.22}  # within a row
 
 
 def accuracy_by_split(table: pd.DataFrame) -> Picture:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.many_tests import p_of_interval
-from kdnb.core.statistics import Groups, Interval, seed_interval, share_interval
+from kdnb.core.model_names import KD_STUDENT
+from kdnb.core.statistics import Groups, grade_interval, seed_interval
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import by_run
 from kdnb.xai.image_grades import read_image_grades
@@ -31,7 +32,6 @@ __all__ = [
 TABLE = "05_image_grades"
 POINTING = "pointing game"
 ENERGY = "energy in mask"
-STUDENT = "KD student"
 # what is compared with the class's mean training mask: written down before the runs
 PLANNED_MAPS = (
     ("average map", "conv1"),
@@ -118,20 +118,13 @@ def tumour_maps(records: Records) -> pd.DataFrame:
                 {
                     **pool.place,
                     **dict(zip(("model", "explanation", "tap", "metric"), key, strict=True)),
-                    **_mean(values, pool.groups).named("value"),
+                    **grade_interval(values, pool.groups).named("value"),
                     "images": int(known.sum()),
                     "seeds": len(values),
                     "run": pool.run,
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _mean(values: np.ndarray, groups: Groups) -> Interval:
-    """Mean of grades (S, N) in [0, 1]."""
-    if np.isin(values[~np.isnan(values)], (0, 1)).all():
-        return share_interval(values, groups)
-    return seed_interval(values, groups, bounds=(0, 1))
 
 
 def map_margins(records: Records) -> pd.DataFrame:
@@ -143,9 +136,9 @@ def map_margins(records: Records) -> pd.DataFrame:
     """
     rows = []
     for pool in _pools(records):
-        usual = pool.values((STUDENT, MEAN_MASK, INPUT, POINTING))
+        usual = pool.values((KD_STUDENT, MEAN_MASK, INPUT, POINTING))
         for explanation, tap in PLANNED_MAPS:
-            key = (STUDENT, explanation, tap, POINTING)
+            key = (KD_STUDENT, explanation, tap, POINTING)
             if key not in pool.grades[0].index:
                 continue
             margin = pool.values(key) - usual

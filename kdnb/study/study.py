@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, MODELS, TEACHER
 from kdnb.core.progress import say
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import Run, digest, get_or_make
@@ -36,10 +37,6 @@ from kdnb.training.trained_students import load_student
 
 __all__ = ["MODELS", "Study"]
 
-TEACHER = "teacher"
-KD_STUDENT = "KD student"
-LABEL_ONLY = "label-only student"
-MODELS = (TEACHER, KD_STUDENT, LABEL_ONLY)
 LOGITS = "teacher's logits"
 
 

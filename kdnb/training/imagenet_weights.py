@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from kdnb.core.errors import UserError
+from kdnb.core.profiles import LITE0
 from kdnb.core.progress import say
-from kdnb.core.settings import LITE0, TIMM
+from kdnb.core.settings import TIMM
 from kdnb.training.timm_models import check_name, timm_cache, timm_state
 
 __all__ = [

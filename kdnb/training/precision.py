@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from kdnb.core.settings import LITE0, Settings
+from kdnb.core.profiles import LITE0
+from kdnb.core.settings import Settings
 
 __all__ = ["autocast", "emulation_warning", "resolve_precision"]
 

@@ -8,7 +8,8 @@ from torchvision.models import get_model
 from torchvision.models.densenet import DenseNet
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0, TEACHERS, TIMM
+from kdnb.core.profiles import LITE0
+from kdnb.core.settings import TEACHERS, TIMM
 from kdnb.training.imagenet_weights import load_imagenet
 from kdnb.training.renormalise import with_own_normalisation
 from kdnb.training.timm_models import make_timm, own_normalisation

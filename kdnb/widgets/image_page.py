@@ -12,6 +12,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import KD_STUDENT, TEACHER
 from kdnb.core.progress import say
 from kdnb.core.runs import environment
 from kdnb.core.settings import Settings
@@ -56,7 +57,7 @@ def analysed_stepper_data(
     of_student = replace(
         of_student,
         reference=tuple(means[tap].to(images.device) for tap in of_student.taps),
-        readings=_readings(analysis, "KD student"),
+        readings=_readings(analysis, KD_STUDENT),
     )
     of_teacher = replace(of_teacher, readings=_readings(analysis, "teacher"))
     decoded = analysis.decoded(student, images).argmax(2)  # (L, N)
@@ -84,11 +85,10 @@ def _readings(analysis: LayerAnalysis, model: str) -> pd.DataFrame:
     probes = analysis.table("probes")
     cka = analysis.table("cka").query("model == 'teacher'").set_index(["tap", "other_tap"])["cka"]
     taps = {
-        name: probes.loc[probes["model"] == name, "tap"].tolist()
-        for name in ("KD student", "teacher")
+        name: probes.loc[probes["model"] == name, "tap"].tolist() for name in (KD_STUDENT, TEACHER)
     }
     own = probes[probes["model"] == model].set_index("tap")
-    paired = [cka[pair] for pair in zip(taps["KD student"], taps["teacher"], strict=True)]
+    paired = [cka[pair] for pair in zip(taps[KD_STUDENT], taps[TEACHER], strict=True)]
     columns = {"probe": own["accuracy"], "untrained": own["untrained"], "CKA": paired}
     return pd.DataFrame(columns, index=own.index)
 

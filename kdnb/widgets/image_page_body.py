@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor, nn
 
+from kdnb.core.plots import png_uri
 from kdnb.feature_maps.layer_report import ImageReport
 from kdnb.training.taps import logits_and_taps
 
@@ -100,7 +100,7 @@ def _figure(tap: str, channel: int, values: np.ndarray, low: float, high: float)
     pixels = colormaps["cividis"](share, bytes=True)[..., :3]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    uri = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    uri = png_uri(file.getvalue())
     row, column = np.unravel_index(values.argmax(), values.shape)
     alt = f"Layer {tap}, channel {channel}: "
     if values.min() == values.max():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, first_line
 from kdnb.core.progress import say
 from kdnb.data.transforms import to_tensor
 from kdnb.training.modules import evaluating, modules_at
@@ -145,7 +145,7 @@ def _copy(name: str, network: nn.Module) -> nn.Module:
         return deepcopy(network)
     except (RuntimeError, TypeError) as error:
         raise UserError(
-            f"the {name} cannot be copied ({_line(error)}): give it an attribute taps, and "
+            f"the {name} cannot be copied ({first_line(error)}): give it an attribute taps, and "
             "activations with inplace=False"
         ) from None
 
@@ -157,7 +157,7 @@ def _check_answer(name: str, network: nn.Module, images: Tensor) -> None:
             answer = network(images[:1])
     except Exception as error:  # a network of somebody's own may raise anything
         raise UserError(
-            f"the {name} does not take images of {tuple(images[:1].shape)}: {_line(error)}"
+            f"the {name} does not take images of {tuple(images[:1].shape)}: {first_line(error)}"
         ) from None
     if not isinstance(answer, Tensor) or answer.ndim != 2:
         given = _form(answer) or type(answer).__name__
@@ -165,11 +165,6 @@ def _check_answer(name: str, network: nn.Module, images: Tensor) -> None:
             f"the {name} must give logits (N, classes), one tensor, got {given}: "
             "wrap it in a module that returns its logits alone"
         )
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def proposed_taps(network: nn.Module, images: Tensor) -> dict[str, str]:

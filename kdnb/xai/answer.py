@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from kdnb.core.method_names import graded_name
+from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.settings import project_root
 from kdnb.core.statistics import FEW, Interval
 from kdnb.core.tables import read_table, with_intervals
@@ -28,10 +29,9 @@ __all__ = [
 
 LARGE = ("average map, first layer", "Grad-CAM", "class evidence, middle", "SHAP gradient")
 PUBLISHED = "brain_tumor"  # the data set whose verdicts are shown where there are none here
-STUDENT = "KD student"
 
 
-def score_overview(scores: pd.DataFrame, model: str = STUDENT) -> pd.DataFrame:
+def score_overview(scores: pd.DataFrame, model: str = KD_STUDENT) -> pd.DataFrame:
     """Every metric of the four explanations that figures show large, beside the best baseline.
 
     Args:
@@ -101,7 +101,7 @@ def verdicts_to_show(passed: pd.DataFrame) -> Verdicts:
     return Verdicts(table=published, own=False, said=none)
 
 
-def likeness_table(reasons: pd.DataFrame, model: str = STUDENT) -> pd.DataFrame:
+def likeness_table(reasons: pd.DataFrame, model: str = KD_STUDENT) -> pd.DataFrame:
     """How alike a student's maps are to the teacher's, as text: a row per explanation.
 
     Args:
@@ -127,7 +127,7 @@ def measure_name(measure: str) -> str:
     return f"{start}{colon}{graded_name(name)}" if colon else measure
 
 
-def verdict_sentence(passed: pd.DataFrame, model: str = STUDENT) -> str:
+def verdict_sentence(passed: pd.DataFrame, model: str = KD_STUDENT) -> str:
     """Which explanations of a model pass most tests, of how many that could be decided.
 
     Args:

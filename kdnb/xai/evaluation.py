@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.profiles import PROFILES
 from kdnb.core.progress import tell
 from kdnb.core.protocols import ImagesOfStudy, TrainedStudy
@@ -52,9 +53,8 @@ EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the ta
     "SHAP partition": ("SHAP partition", -1),
     "occlusion": ("occlusion", -1),
 }
-TEACHER = "teacher"
-STUDENTS = ("KD student", "label-only student")
-ALPHAS = {"KD student": None, "label-only student": 1.0}  # None is the alpha of the settings
+STUDENTS = (KD_STUDENT, LABEL_ONLY)
+ALPHAS = {KD_STUDENT: None, LABEL_ONLY: 1.0}  # None is the alpha of the settings
 STEPS = 8  # of deletion and insertion
 CHECKED = 24  # images at most for the class switch, random weights and noise, which explain anew
 QUICK_LOOK = ("smoke", "quick")  # profiles whose own number of graded images is for a quick look

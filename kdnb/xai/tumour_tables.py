@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Groups, Interval, group_bootstrap, seed_interval, share_interval
+from kdnb.core.statistics import Interval, grade_interval, group_bootstrap
 from kdnb.xai.localisation import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,
@@ -90,18 +90,11 @@ def _table(
         if key[-1] not in metrics:
             continue
         values = np.stack([grades.loc[key].to_numpy(float) for grades in of_mask])[:, chosen]
-        value, low, high = _interval(values, groups)
+        value, low, high = grade_interval(values, groups)
         known = int((~np.isnan(values).any(axis=0)).sum())
         rows[key] = {"value": value, "low": low, "high": high, "images": known}
     table = pd.DataFrame(rows).T.astype({"images": int})
     return table.rename_axis(["explanation", "tap", "metric"])
-
-
-def _interval(values: np.ndarray, groups: Groups | np.ndarray) -> Interval:
-    """Mean of grades (S, N) in [0, 1] with its 95 % interval over seeds and groups (N,)."""
-    if np.isin(values[~np.isnan(values)], (0, 1)).all():
-        return share_interval(values, groups)
-    return seed_interval(values, groups, bounds=(0, 1))
 
 
 def layer_summary(table: pd.DataFrame, tap: str) -> pd.DataFrame:

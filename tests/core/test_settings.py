@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from kdnb.core.errors import UserError
 from kdnb.core.live import is_live
-from kdnb.core.profiles import PROFILES
-from kdnb.core.settings import LITE0, Settings
+from kdnb.core.profiles import LITE0, PROFILES
+from kdnb.core.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0
+from kdnb.core.profiles import LITE0
 from kdnb.feature_maps.ablation import Tail, channel_means, probabilities_without, top_k_curve
 from kdnb.training.students import FiveConv, make_student
 from kdnb.training.teachers import make_teacher

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import linear, max_pool2d, relu
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0
+from kdnb.core.profiles import LITE0
 from kdnb.feature_maps.cam import cams
 from kdnb.feature_maps.ledger import decision_ledger, ledgers
 from kdnb.training.students import FiveConv, make_student

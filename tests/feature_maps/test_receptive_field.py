@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0
+from kdnb.core.profiles import LITE0
 from kdnb.feature_maps.receptive_field import field_box, receptive_fields
 from kdnb.training.students import FiveConv, make_student
 from kdnb.training.taps import capture

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0
+from kdnb.core.profiles import LITE0
 from kdnb.data.transforms import to_tensor
 from kdnb.training import imagenet_weights
 from kdnb.training.imagenet_weights import (

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from kdnb.core.settings import LITE0, STUDENTS, TEACHERS
+from kdnb.core.profiles import LITE0
+from kdnb.core.settings import STUDENTS, TEACHERS
 from kdnb.training.model_cost import closed_form_macs, cost_table, flops_of, macs
 from kdnb.training.modules import depth
 from kdnb.training.students import FiveConv, make_student

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdnb.core.settings import LITE0
+from kdnb.core.profiles import LITE0
 from kdnb.distillation.train_student import train_student
 from kdnb.training import precision
 from kdnb.training.fit import saved_logits

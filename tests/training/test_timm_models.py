@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0, Settings
+from kdnb.core.profiles import LITE0
+from kdnb.core.settings import Settings
 from kdnb.feature_maps.cam import cams
 from kdnb.training import timm_models
 from kdnb.training.imagenet_weights import resolve_weights, resolve_weights_offline

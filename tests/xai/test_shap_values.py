@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kdnb.core.errors import UserError
-from kdnb.core.settings import LITE0
+from kdnb.core.profiles import LITE0
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher
 from kdnb.xai.attribution import Context
