@@ -1,4 +1,4 @@
-"""Intervals and tests over groups of images and seeds, and softmax (notebooks 02-07).
+"""Intervals over groups of images and seeds, and softmax (notebooks 02-07).
 
 Intervals resample *groups* (patients or families), since images of one patient are not independent.
 A percentile bootstrap of few groups is too narrow: its ends are taken further out (`_tail`). Where
@@ -24,9 +24,9 @@ __all__ = [
     "Statistic",
     "grade_interval",
     "group_bootstrap",
+    "group_sums",
     "interval_table",
     "paired_gain",
-    "paired_test",
     "seed_interval",
     "share_interval",
     "softmax",
@@ -252,7 +252,7 @@ def seed_interval(
     values = values[:, known]
     value = float(np.mean(values))
     groups = Groups.of(groups)[known]
-    sums, sizes = _group_sums(values, groups.names)
+    sums, sizes = group_sums(values, groups.names)
     if len(sizes) < FEW and not one_number_per_seed:
         return Interval((value, np.nan, np.nan))
     weights = _weights(len(sizes), seed).astype(float)
@@ -363,35 +363,6 @@ def trials(groups: Groups | np.ndarray, targets: np.ndarray | None = None) -> fl
     return count / groups.widening**2
 
 
-def paired_test(
-    differences: np.ndarray, groups: Groups | np.ndarray, *, repeats: int = 10_000, seed: int = 0
-) -> float:
-    """Two-sided p of "no difference" between these very models.
-
-    A sign-flip permutation test over groups. It speaks of other patients, not of other seeds; the
-    mean over the given seeds is tested. What chance gives is multiplied by the groups' widening.
-
-    Args:
-        differences: (S, N) scores of A minus scores of B per seed and image; images that are NaN
-            for a seed are left out.
-        groups: (N,) patient or family, which flips its sign as a whole.
-        repeats: Number of random sign patterns.
-        seed: Of the signs.
-    """
-    known = ~np.isnan(differences).any(axis=0)
-    groups = Groups.of(groups)[known]
-    sums, _ = _group_sums(differences[:, known], groups.names)
-    sums = sums.sum(0)  # (G,)
-    observed = abs(sums.sum()) - 1e-9  # as large, but for rounding
-    rng = np.random.default_rng(seed)
-    as_large = 0
-    for start in range(0, repeats, 500):  # in blocks: all signs at once may not fit into memory
-        block = (min(500, repeats - start), len(sums))
-        signs = 2.0 * rng.integers(0, 2, size=block, dtype=np.int8) - 1
-        as_large += int((groups.widening * np.abs(signs @ sums) >= observed).sum())
-    return (1 + as_large) / (1 + repeats)
-
-
 def paired_gain(gain: np.ndarray, groups: Groups | np.ndarray) -> Difference:
     """Mean of differences (N,) between two models on the same images, with its 95 % interval.
 
@@ -403,7 +374,7 @@ def paired_gain(gain: np.ndarray, groups: Groups | np.ndarray) -> Difference:
     return Difference(seed_interval(gain[None], groups, bounds=(-1, 1)), groups=count)
 
 
-def _group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums (S, G) of values (S, N) per group, and the sizes (G,) of the groups."""
     names, codes = np.unique(groups, return_inverse=True)
     sums = np.stack([np.bincount(codes, weights=row, minlength=len(names)) for row in values])

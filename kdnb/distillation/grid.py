@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from kdnb.core.p_values import paired_test
 from kdnb.core.progress import say
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import (
     Difference,
     Groups,
-    paired_test,
     seed_interval,
     share_interval,
     softmax,

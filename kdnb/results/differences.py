@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
-from kdnb.core.many_tests import p_of_interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
+from kdnb.core.p_values import p_of_interval
 from kdnb.core.statistics import Interval, seed_interval, unpaired_difference
 from kdnb.results.answered_runs import ALL, Answered
 from kdnb.results.collected_runs import Records

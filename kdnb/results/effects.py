@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Groups, paired_test, seed_interval, share_interval
+from kdnb.core.p_values import paired_test
+from kdnb.core.statistics import Groups, seed_interval, share_interval
 from kdnb.distillation.grid import LABELS_ALONE
 from kdnb.results.answered_runs import Answered, answered, together
 from kdnb.results.collected_runs import Records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdnb.core.many_tests import holm
+from kdnb.core.p_values import holm
 from kdnb.results.collected_runs import Records
 from kdnb.results.differences import PLANNED, differences, main_teacher
 from kdnb.results.places import KNOWN, PATIENTS

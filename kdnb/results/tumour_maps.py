@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
-from kdnb.core.many_tests import p_of_interval
 from kdnb.core.model_names import KD_STUDENT
+from kdnb.core.p_values import p_of_interval
 from kdnb.core.statistics import Groups, grade_interval, seed_interval
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import by_run

@@ -12,12 +12,12 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
 from kdnb.core.errors import UserError
+from kdnb.core.p_values import paired_test
 from kdnb.core.statistics import (
     Groups,
     Interval,
     _tail,
     group_bootstrap,
-    paired_test,
     seed_interval,
     share_interval,
     softmax,

@@ -10,7 +10,7 @@ import pytest
 
 from kdnb.batch.plan import read_plan
 from kdnb.core.errors import UserError
-from kdnb.core.many_tests import holm, p_of_interval
+from kdnb.core.p_values import holm, p_of_interval
 from kdnb.core.statistics import Interval
 from kdnb.results.accuracy_tables import (
     accuracy_by_place,

@@ -1,4 +1,4 @@
-"""p of an interval, and its correction where many comparisons were planned (notebook 07)."""
+"""p of paired answers and of an interval, and its correction for many comparisons (03, 07)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,38 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from kdnb.core.statistics import Interval
+from kdnb.core.statistics import Groups, Interval, group_sums
 
-__all__ = ["holm", "p_of_interval"]
+__all__ = ["holm", "p_of_interval", "paired_test"]
+
+
+def paired_test(
+    differences: np.ndarray, groups: Groups | np.ndarray, *, repeats: int = 10_000, seed: int = 0
+) -> float:
+    """Two-sided p of "no difference" between these very models.
+
+    A sign-flip permutation test over groups. It speaks of other patients, not of other seeds; the
+    mean over the given seeds is tested. What chance gives is multiplied by the groups' widening.
+
+    Args:
+        differences: (S, N) scores of A minus scores of B per seed and image; images that are NaN
+            for a seed are left out.
+        groups: (N,) patient or family, which flips its sign as a whole.
+        repeats: Number of random sign patterns.
+        seed: Of the signs.
+    """
+    known = ~np.isnan(differences).any(axis=0)
+    groups = Groups.of(groups)[known]
+    sums, _ = group_sums(differences[:, known], groups.names)
+    sums = sums.sum(0)  # (G,)
+    observed = abs(sums.sum()) - 1e-9  # as large, but for rounding
+    rng = np.random.default_rng(seed)
+    as_large = 0
+    for start in range(0, repeats, 500):  # in blocks: all signs at once may not fit into memory
+        block = (min(500, repeats - start), len(sums))
+        signs = 2.0 * rng.integers(0, 2, size=block, dtype=np.int8) - 1
+        as_large += int((groups.widening * np.abs(signs @ sums) >= observed).sum())
+    return (1 + as_large) / (1 + repeats)
 
 
 def p_of_interval(interval: Interval) -> float:
