@@ -26,12 +26,11 @@ __all__ = [
     "group_bootstrap",
     "group_sums",
     "interval_table",
-    "paired_gain",
     "seed_interval",
     "share_interval",
     "softmax",
     "trials",
-    "unpaired_difference",
+    "with_seeds",
     "with_unseen",
 ]
 
@@ -207,22 +206,6 @@ def interval_table(intervals: dict[str, Interval]) -> pd.DataFrame:
     return pd.DataFrame(intervals, index=["value", "low", "high"]).T.rename_axis("score")
 
 
-def unpaired_difference(first: Interval, second: Interval) -> Interval:
-    """The first minus the second, of samples that have nothing in common, from their intervals.
-
-    Every end is as far away as the two ends that pull there, added as squares (MOVER, Zou and
-    Donner 2008).
-
-    >>> print(unpaired_difference(Interval((0.9, 0.8, 0.95)), Interval((0.7, 0.6, 0.74))))
-    0.200 [0.092, 0.312]
-    """
-    a, a_low, a_high = first
-    b, b_low, b_high = second
-    below = np.hypot(a - a_low, b_high - b)
-    above = np.hypot(a_high - a, b - b_low)
-    return Interval((a - b, a - b - below, a - b + above))
-
-
 def seed_interval(
     values: np.ndarray,
     groups: Groups | np.ndarray,
@@ -259,13 +242,37 @@ def seed_interval(
     draws = weights @ sums.mean(0) / (weights @ sizes)
     tail = 0.0 if one_number_per_seed else _tail(len(sizes))
     of_groups = groups.widening * (value - np.quantile(draws, [tail, 1 - tail]))
-    of_seeds = 0.0
-    if seeds > 1:
-        deviation = np.std(np.mean(values, 1), ddof=1)
-        of_seeds = stats.t.ppf(0.975, seeds - 1) * deviation / seeds**0.5
-    below, above = np.hypot(of_groups, of_seeds)
+    below, above = np.hypot(of_groups, _seeds_part(values.mean(1)))
     low, high = np.clip([value - below, value + above], *bounds).tolist()
     return Interval((value, low, high))
+
+
+def with_seeds(interval: Interval, means: np.ndarray, bounds: tuple[float, float]) -> Interval:
+    """An interval over groups with what new seeds would move, as in `seed_interval`.
+
+    For statistics that are no mean over all images.
+
+    Args:
+        interval: Over groups, the seeds as they are.
+        means: (S,) the statistic of every seed.
+        bounds: Between which the statistic can lie.
+
+    >>> print(with_seeds(Interval((0.2, 0.1, 0.3)), np.array([0.1, 0.2, 0.3]), (0, 1)))
+    0.200 [0.000, 0.468]
+    """
+    value, low, high = interval
+    of_seeds = _seeds_part(means[~np.isnan(means)])
+    below = np.hypot(value - low, of_seeds)
+    above = np.hypot(high - value, of_seeds)
+    return Interval((value, max(value - below, bounds[0]), min(value + above, bounds[1])))
+
+
+def _seeds_part(means: np.ndarray) -> float:
+    """Half the width of Student's t interval of the means (S,) of seeds; 0 of one seed."""
+    seeds = len(means)
+    if seeds < 2:
+        return 0.0
+    return float(stats.t.ppf(0.975, seeds - 1) * np.std(means, ddof=1) / seeds**0.5)
 
 
 @lru_cache(maxsize=24)  # tables hold many intervals over the same few sets of groups
@@ -361,17 +368,6 @@ def trials(groups: Groups | np.ndarray, targets: np.ndarray | None = None) -> fl
         rarest = min(len(np.unique(groups.names[targets == one])) for one in classes)
         count = min(count, rarest * len(classes))
     return count / groups.widening**2
-
-
-def paired_gain(gain: np.ndarray, groups: Groups | np.ndarray) -> Difference:
-    """Mean of differences (N,) between two models on the same images, with its 95 % interval.
-
-    Where no image tells them apart it is a tie, which has none, however few groups there are.
-    """
-    count = len(np.unique(Groups.of(groups).names))
-    if not gain.any():
-        return Difference((0.0, 0.0, 0.0), groups=count)
-    return Difference(seed_interval(gain[None], groups, bounds=(-1, 1)), groups=count)
 
 
 def group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from kdnb.core.differences import unpaired_difference
 from kdnb.core.number_text import percent
-from kdnb.core.statistics import Interval, share_interval, unpaired_difference
+from kdnb.core.statistics import Interval, share_interval
 from kdnb.data.study_images import StudyImages
 
 __all__ = ["crossing_words", "memory_answer", "memory_share"]

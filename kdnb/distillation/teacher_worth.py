@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Difference, Groups, Interval, paired_gain, seed_interval
+from kdnb.core.differences import paired_gain
+from kdnb.core.statistics import Difference, Groups, Interval, seed_interval
 
 __all__ = ["chance_of_same", "error_transfer", "teacher_worth", "worth_sentence"]
 

@@ -76,6 +76,6 @@ def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None) -> str:
     share = inside.loc[best, "average map"]
     area = inside.loc[best, "the mask's share"]
     return said + (
-        f" At its best layer ({best}) {percent(share)} of it lies on what defines the class, which "
-        f"is {percent(area)} of the image."
+        f" At the layer that is best on these images ({best}) {percent(share)} of it lies on what "
+        f"defines the class, which is {percent(area)} of the image."
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.statistics import Groups, Interval, group_bootstrap, share_interval
+from kdnb.core.statistics import Groups, Interval, group_bootstrap, share_interval, with_seeds
 from kdnb.distillation.teacher_worth import chance_of_same
 from kdnb.results.answered_runs import Answered, score
 from kdnb.results.collected_runs import Records
@@ -126,7 +126,7 @@ def error_transfer_by_place(records: Records) -> pd.DataFrame:
     """Of the images that a teacher gets wrong: how many its students get wrong in the same way.
 
     Columns: place, model, errors (of all teachers), wrong and same (shares of them), chance,
-    above_chance with its 95 % interval over groups, the seeds pooled (see
+    above_chance with its 95 % interval over groups and seeds (see
     `kdnb.distillation.teacher_worth.error_transfer`), and ``more``: how much more of them the
     model repeats than the student on labels alone, above chance, with its interval; seeds, run.
     """
@@ -184,5 +184,8 @@ def _errors(one: Answered, found: _Repeated, alone: _Repeated) -> dict[str, Any]
 
 
 def _mean_over_errors(values: np.ndarray, groups: Groups) -> Interval:
-    """Mean of values (S, N) over seeds and images, NaN left out, with its interval over groups."""
-    return group_bootstrap(lambda rows: np.nanmean(values[:, rows]), groups, bounds=(-1, 1))
+    """Mean of values (S, N), NaN left out, with its interval over groups and seeds."""
+    bounds = (-1, 1)
+    pooled = group_bootstrap(lambda rows: np.nanmean(values[:, rows]), groups, bounds=bounds)
+    of_seeds = [seed[~np.isnan(seed)].mean() for seed in values if not np.isnan(seed).all()]
+    return with_seeds(pooled, np.array(of_seeds), bounds)

@@ -49,23 +49,31 @@ def average_maps_of_phantoms(tables: Tables) -> str:
     """Does the average map point at what means nothing?"""
     if "distractor" not in tables:
         return ""
-    shares = tables["distractor"].set_index("map")
-    average = shares.loc["average map"]
-    evidence = shares.loc["class evidence"]
-    answer = "Yes" if average["low"] > average["chance"] else "It is not shown"
+    table = tables["distractor"]
+    average = table[table["map"] == "average map"]
+    evidence = table[table["map"] == "class evidence"]
+    answer = "It is not shown"
+    if (average["low"] > average["chance"]).all():
+        answer = "Yes" if len(average) > 1 else "Yes, in one seed"
     return (
         "**Is the average map lured by what means nothing?** "
         f"{answer}. On phantoms with a bright blob that no class owns, it points at the blob in "
-        f"{percent(average['share'])} of the images [{percent(average['low'])}, "
-        f"{percent(average['high'])}]. Class evidence does so in {percent(evidence['share'])} "
-        f"[{percent(evidence['low'])}, {percent(evidence['high'])}]{_made_of(average)}."
+        f"{_range(average['share'])} of the images. Class evidence does so in "
+        f"{_range(evidence['share'])}{_made_of(average)}."
     )
 
 
-def _made_of(row: pd.Series) -> str:
-    """Seeds and images behind a row, in brackets."""
-    trained = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
-    return f" ({trained}, {row['images']} images)"
+def _range(shares: pd.Series) -> str:
+    """Shares of several runs in percent, from the smallest to the largest."""
+    least, most = percent(shares.min()), percent(shares.max())
+    return least if least == most else f"{least} to {most}"
+
+
+def _made_of(rows: pd.DataFrame) -> str:
+    """Seeds and images behind rows of several runs, in brackets."""
+    runs = rows["run"].nunique()
+    trained = "one seed" if runs == 1 else f"{runs} seeds"
+    return f" ({trained}, {rows['images'].iloc[0]} images)"
 
 
 def cheating(tables: Tables) -> str:
@@ -74,12 +82,14 @@ def cheating(tables: Tables) -> str:
         return ""
     table = tables["shortcut"]
     rows = table[~table["explanation"].isin(BASELINES)]
-    silent = [graded_name(name) for name in rows.loc[rows["reveals"] != 1, "explanation"]]
+    always = rows.groupby("explanation", sort=False)["reveals"].min() == 1
+    silent = [graded_name(name) for name in always.index[~always]]
     told = f" For these it is not shown: {joined(silent)}." if silent else ""
+    every = "" if rows["run"].nunique() == 1 else " in every seed"
     return (
         "**Would an explanation reveal a student that cheats?** On phantoms with a mark that "
-        f"names the class, {len(rows) - len(silent)} of {len(rows)} explanations do"
-        f"{_made_of(rows.iloc[0])}.{told}"
+        f"names the class, {always.sum()} of {len(always)} explanations do{every}"
+        f"{_made_of(rows)}.{told}"
     )
 
 
@@ -93,8 +103,9 @@ def likeness(tables: Tables) -> str:
         return ""
     runs = rows["run"].nunique()
     ends = rows.groupby("measure")[["low", "high"]]
-    nearer = (ends.min()["low"] > 0).sum()
-    farther = (ends.max()["high"] < 0).sum()
+    in_every_run = ends.size() == runs
+    nearer = ((ends.min()["low"] > 0) & in_every_run).sum()
+    farther = ((ends.max()["high"] < 0) & in_every_run).sum()
     seeds = "one seed" if runs == 1 else f"each of {runs} seeds"
     return (
         "**Does distillation bring the student's reasons nearer to the teacher's?** Of "
@@ -119,7 +130,7 @@ def cost(tables: Tables) -> str:
         for method, ratio in ratios.loc[takes_more, "ratio"].items():
             more_steps.append(f"{graded_name(method)} {times(ratio)} times at {size} px")
         alike = ratios.loc[~takes_more, "ratio"]
-        ranges.append(f"{times(alike.min())} to {times(alike.max())} times at {size} px")
+        ranges.append(f"{times(alike.min())} to {times(alike.max())} times as long at {size} px")
     work = tables["work"].pivot(index="size_px", columns="model", values="macs")
     share = (work["student"] / work["teacher"]).mean()  # nearly the same at every size
     apart = ""
@@ -127,7 +138,7 @@ def cost(tables: Tables) -> str:
         apart = f" Apart stand those that take more steps on DenseNet121: {joined(more_steps)}."
     return (
         f"**What does the student save?** It needs {percent(share)} of the MACs of DenseNet121, "
-        "the paper's teacher. For the same explanation of one image DenseNet121 takes longer: "
+        "the paper's teacher. The same explanation of one image takes DenseNet121 "
         f"{joined(ranges)}. Gradient SHAP alone: {joined(shap)}{_few_rounds(tables)}.{apart}"
         f"{_own_teacher(tables)}"
     )

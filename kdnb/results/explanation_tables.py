@@ -21,7 +21,7 @@ TESTS = {
     "verdicts": "05_verdicts",
     "kd_question": "05_kd_question",
 }
-# the same of phantoms with a trap, which every run draws alike -> and the phantoms' name
+# the same of phantoms with a trap, which are the same in every run -> and the phantoms' name
 TRAPS = {
     "shortcut_accuracy": ("05_shortcut_accuracy", CHEATED),
     "shortcut": ("05_shortcut", CHEATED),
@@ -48,13 +48,11 @@ def graded_tables(records: Records) -> dict[str, pd.DataFrame]:
 
 
 def _of_trap(records: Records, name: str, phantoms: str) -> pd.DataFrame:
-    """A table about phantoms with a trap, under their name, from the first run that has it."""
-    if name not in records:
-        return pd.DataFrame()
-    table = records[name]
-    table = table[table["run"] == table["run"].iloc[0]].reset_index(drop=True)
-    place = {"dataset": phantoms, "split": SMALL["split"]}
-    return pd.concat([pd.DataFrame(place, index=table.index), table], axis=1)
+    """A table about phantoms with a trap, under their name, run by run: each has own students."""
+    table = by_run(records, name)
+    if len(table):
+        table = table.assign(dataset=phantoms, split=SMALL["split"])
+    return table.drop(columns="teacher", errors="ignore")  # these students learn from labels alone
 
 
 def cost_tables(records: Records) -> dict[str, pd.DataFrame]:

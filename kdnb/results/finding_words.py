@@ -52,7 +52,13 @@ def points_of(value: float) -> str:
 
 
 def seeds(row: Row) -> str:
-    """How many seeds are behind a number, in brackets."""
+    """How many seeds are behind a number, in brackets; of a planned one also if some are missing.
+
+    >>> seeds({"seeds": 1}), seeds({"seeds": 3, "seeds_planned": 5})
+    (' (one seed)', ' (3 of 5 planned seeds)')
+    """
+    if row.get("seeds_planned", 0) > row["seeds"]:
+        return f" ({row['seeds']} of {row['seeds_planned']} planned seeds)"
     return " (one seed)" if row["seeds"] == 1 else f" ({row['seeds']} seeds)"
 
 
@@ -60,7 +66,7 @@ def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "differen
     """What a difference allows to say; of one seed nothing, as others may have the other sign.
 
     A planned comparison (one with ``p_holm``) is told by its corrected p, any other by its
-    interval.
+    interval. While planned seeds are missing, it is told as of "so far".
 
     >>> row = {"difference": 0.1, "difference_low": 0.01, "difference_high": 0.2, "seeds": 3}
     >>> words = {"more": "yes", "less": "no", "open_": "not told"}
@@ -72,7 +78,8 @@ def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "differen
         sure = row["p_holm"] < LEVEL
     if not sure or row["seeds"] == 1:
         return open_
-    return more if row[name] > 0 else less
+    told = more if row[name] > 0 else less
+    return f"{told}, so far" if row.get("seeds_planned", 0) > row["seeds"] else told
 
 
 def is_above(row: Row) -> bool:

@@ -256,18 +256,28 @@ def _maps_verdict(margins: Mapping[str, Mapping[str, object]]) -> str:
     found = _found(margins)
     if not found:
         return "It is not shown."
-    layers = f"layer {joined([_number(layer) for layer in found])}"
-    if any(margins[layer]["difference"] > 0 for layer in found):
-        return f"More than a blind guess would, at {layers}."
-    if len(found) == len(margins):
-        return "No."
-    return f"At {layers}, no; at the others it cannot be told."
+    above = [_number(layer) for layer in found if margins[layer]["difference"] > 0]
+    below = [_number(layer) for layer in found if margins[layer]["difference"] < 0]
+    so_far = ""
+    if any(margins[layer]["seeds_planned"] > margins[layer]["seeds"] for layer in found):
+        so_far = ", so far"
+    if len(below) == len(LAYERS):
+        return f"No{so_far}."
+    told = []
+    if above:
+        told.append(f"at layer {joined(above)} more than a blind guess would")
+    if below:
+        told.append(f"at layer {joined(below)}, no")
+    if len(found) < len(LAYERS):
+        told.append("at the others it cannot be told")
+    sentence = f"{'; '.join(told)}{so_far}."
+    return sentence[0].upper() + sentence[1:]
 
 
 def _finds(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does the field's most used attribution find the tumour?"""
     margin = _margin(tables, SHAP)
-    if margin is None:
+    if margin is None or pd.isna(margin["difference"]):
         return ""
     answer = verdict(margin, more="Yes", less="No", open_="It cannot be told here")
     hits = _peaks(tables, SHAP, INPUT)
@@ -315,7 +325,8 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         return ""
     return (
         "**What does the usual split hide?** How much more is right where relatives of the test "
-        f"images are learned, all classes; memory counts mirrored images. {' '.join(said)}"
+        "images are learned, all classes; memory counts mirrored images. Where sizes are not said "
+        f"to be equal, the number of training images differs, too. {' '.join(said)}"
     )
 
 
@@ -338,5 +349,5 @@ def _difference(
     if "planned" in tables and row["teacher"] == main:
         same = tables["planned"].query("model == @model and rival == @rival")
         if len(same):
-            row["p_holm"] = same["p_holm"].iloc[0]
+            row |= same.iloc[0][["p_holm", "seeds_planned"]].to_dict()
     return row

@@ -110,9 +110,9 @@ def tumour_maps(records: Records) -> pd.DataFrame:
     rows = []
     for pool in _pools(records):
         for key in pool.grades[0].index:
-            values = pool.values(key)
+            values = _of_known_seeds(pool.values(key))
             known = ~np.isnan(values).any(axis=0)
-            if not known.any():
+            if not len(values) or not known.any():
                 continue
             rows.append(
                 {
@@ -125,6 +125,11 @@ def tumour_maps(records: Records) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _of_known_seeds(values: np.ndarray) -> np.ndarray:
+    """Values (S, N) without seeds that know nothing, as where an explanation was refused."""
+    return values[~np.isnan(values).all(axis=1)]
 
 
 def map_margins(records: Records) -> pd.DataFrame:
@@ -141,7 +146,9 @@ def map_margins(records: Records) -> pd.DataFrame:
             key = (KD_STUDENT, explanation, tap, POINTING)
             if key not in pool.grades[0].index:
                 continue
-            margin = pool.values(key) - usual
+            margin = _of_known_seeds(pool.values(key) - usual)
+            if not len(margin):
+                continue
             known = ~np.isnan(margin).any(axis=0)
             interval = seed_interval(margin, pool.groups, bounds=(-1, 1))
             rows.append(

@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from kdnb.core.differences import paired_gain
 from kdnb.core.errors import UserError
 from kdnb.core.statistics import (
     Difference,
@@ -18,7 +19,6 @@ from kdnb.core.statistics import (
     Statistic,
     group_bootstrap,
     interval_table,
-    paired_gain,
     seed_interval,
     share_interval,
     softmax,
@@ -192,7 +192,7 @@ def paired_difference(
 ) -> Difference:
     """Accuracy of logits A minus accuracy of logits B on the same images.
 
-    With its 95 % interval over groups, see `kdnb.core.statistics.paired_gain`.
+    With its 95 % interval over groups, see `kdnb.core.differences.paired_gain`.
 
     Args:
         a: (N, K) logits.

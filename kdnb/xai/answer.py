@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pandas as pd
+from scipy import stats
 
 from kdnb.core.method_names import graded_name
 from kdnb.core.model_names import KD_STUDENT
@@ -72,7 +73,7 @@ def published_verdicts() -> pd.DataFrame:
     table = read_table(path)
     table = table[(table["dataset"] == PUBLISHED) & ~table["explanation"].isin(BASELINES)]
     of_seeds = table.groupby(["model", "explanation"], sort=False)
-    in_every_seed = of_seeds[list(TESTS)].min()
+    in_every_seed = of_seeds[list(TESTS)].agg(lambda seeds: seeds.min(skipna=False))
     passed = in_every_seed.sum(axis=1)
     return in_every_seed.assign(passed=passed, seeds=of_seeds["run"].nunique())[columns]
 
@@ -179,6 +180,8 @@ def cheat_sentence(marked: pd.DataFrame) -> str:
 def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
     """Whether distillation brings the student's maps nearer to the teacher's.
 
+    It is said only if all changes go one way, and more of them than chance gives.
+
     Args:
         question: Of `kdnb.xai.teacher_agreement.kd_question`.
         measure: Of likeness; its rows begin so.
@@ -192,12 +195,12 @@ def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
     widest = known.loc[known["difference"].abs().idxmax()]
     largest = Interval(widest[["difference", "low", "high"]])
     name = graded_name(str(widest.name).partition(": ")[2])
-    if nearer > farther:
+    by_chance = stats.binom.isf(0.05, len(known), 0.025)  # so many of them, where nothing changes
+    verdict = "is not shown to change the reasons"
+    if nearer > by_chance and not farther:
         verdict = "brings the student's maps nearer to the teacher's"
-    elif farther > nearer:
+    elif farther > by_chance and not nearer:
         verdict = "takes the student's maps farther from the teacher's"
-    else:
-        verdict = "is not shown to change the reasons"
     return (
         f"Distillation {verdict}: {nearer} of {len(known)} kinds of map are nearer, {farther} "
         f"farther; the largest change is {largest:+z.2f} in rank correlation ({name})."

@@ -123,7 +123,8 @@ def say_localisation(found: Sequence[Localisation], table: pd.DataFrame) -> str:
     where = "whose patients may have been seen" if found[0].seen else "of unseen patients"
     return (
         f"The peak lies inside the mask in so many of {len(found[0].images)} images {where}, each "
-        f"map at its best layer: {', '.join(said)}; without any network: {', '.join(nothing)}."
+        f"map at the layer that is best on them: {', '.join(said)}; without any network: "
+        f"{', '.join(nothing)}."
     )
 
 

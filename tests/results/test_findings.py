@@ -56,13 +56,15 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     answers = told(gains=GAINS)
     few = answers["Does distillation help where patients are few?"]
     assert few.startswith("It is shown at 10%.")
-    assert "10% +4.0 [+2.0, +6.0] points (one teacher); 100% +1.0 [-1.0, +3.0] points" in few
+    assert "10% +4.0 [+2.0, +6.0] points (one teacher, 3 students); 100% +1.0 [-1.0, +3.0]" in few
     control = answers["Would something else in the teacher's place do as well?"]
     assert control.startswith("Worse is an untrained network; the others are not shown to be.")
+    question = "Would something else in the teacher's place do as well?"
     for_sure = GAINS.assign(difference_low=0.01)
-    assert told(gains=for_sure)[
-        "Would something else in the teacher's place do as well?"
-    ].startswith("No.")
+    some = "Worse is the teacher's answers to other images of the class and an untrained network."
+    assert told(gains=for_sure)[question].startswith(some), "the third control is not there"
+    third = GAINS.iloc[[3]].assign(against="smoothing", difference_low=0.01)
+    assert told(gains=pd.concat([for_sure, third]))[question].startswith("No.")
     once = told(gains=GAINS.assign(seeds=1))
     assert once["Does distillation help where patients are few?"].startswith("It is not shown")
     assert "That is not shown to be worse" in " ".join(once.values()), "one seed proves nothing"
@@ -136,7 +138,7 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     )
     (answer,) = told(explanation_times=times, work=work).values()
     assert "It needs 30% of the MACs of DenseNet121" in answer
-    assert "3 to 4 times at 64 px and 2 to 2.5 times at 224 px" in answer
+    assert "3 to 4 times as long at 64 px and 2 to 2.5 times as long at 224 px" in answer
     assert "alone: 4 [3.9, 4.1] at 64 px and 2.5 [2.4, 2.6] at 224 px." in answer
     apart = "more steps on DenseNet121: Integrated Gradients 9 times at 224 px."
     assert answer.endswith(apart), "its longer way is no cost of the network"
@@ -145,6 +147,66 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     assert brief.endswith("2.5 [2.4, 2.6] times as long.")
     (brief,) = at_once({"explanation_times": times.assign(rounds=3)})
     assert brief.endswith("(at 224 px 3 rounds of timing: too narrow an interval).")
+
+
+def test_traps_are_told_of_every_seed():
+    lured = pd.DataFrame(
+        {
+            "run": ["a", "a", "b", "b"],
+            "map": ["average map", "class evidence"] * 2,
+            "share": [0.6, 0.06, 0.98, 0.1],
+            "low": [0.5, 0.0, 0.9, 0.0],
+            "chance": 0.01,
+            "images": 48,
+        }
+    )
+    (both,) = told(distractor=lured).values()
+    assert both.startswith("Yes.") and "in 60% to 98.0% of the images" in both
+    assert both.endswith("in 6% to 10% (2 seeds, 48 images).")
+    (one,) = told(distractor=lured[lured["run"] == "a"]).values()
+    assert one.startswith("Yes, in one seed.") and "in 60% of the images" in one
+    (open_,) = told(distractor=lured.assign(low=[0.5, 0, 0.0, 0])).values()
+    assert open_.startswith("It is not shown.")
+    marked = pd.DataFrame(
+        {
+            "run": ["a", "a", "b", "b"],
+            "explanation": ["occlusion", "Eigen-CAM, middle"] * 2,
+            "reveals": [1, 1, 1, 0],
+            "images": 8,
+        }
+    )
+    (answer,) = told(shortcut=marked).values()
+    assert "1 of 2 explanations do in every seed (2 seeds, 8 images)." in answer
+    assert answer.endswith("For these it is not shown: Eigen-CAM (middle layer).")
+
+
+def test_a_measure_that_one_seed_lacks_is_not_said_of_each_seed():
+    question = pd.DataFrame(
+        {"run": ["a", "b", "a"], "measure": ["x", "x", "y"], "low": 0.1, "high": 0.3}
+    )
+    (answer,) = told(kd_question=question).values()
+    assert answer.startswith("Of 2 measures 1 say nearer")
+
+
+def test_one_seed_below_the_paper_is_told_as_one_seed():
+    row = {
+        "dataset": "eye_disease",
+        "model": "KD student",
+        "sizes_of": "",
+        "paper": 0.9,
+        "accuracy": 0.8,
+        "accuracy_low": 0.75,
+        "accuracy_high": 0.85,
+        "size_px": 96,
+        "epochs": 25,
+        "seeds": 1,
+    }
+    (answer,) = told(accuracy=pd.DataFrame([row])).values()
+    assert answer.startswith("With one seed each, not here on 1 of 1 sets, under")
+    (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
+    assert answer.startswith("Not here on 1 of 1 sets, under")
+    (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
+    assert answer.startswith("It is not shown to lie below, on 1 sets")
 
 
 def test_what_no_table_holds_is_no_finding():

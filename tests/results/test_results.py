@@ -325,13 +325,15 @@ def test_what_was_measured_on_phantoms_bears_their_name():
     place = {"dataset": "brain_tumor", "split": "patients", "teacher": "t", "teacher_seed": 0}
     runs = pd.DataFrame({"run": ["a", "b"], "parameters": json.dumps(place)})
     lured = pd.DataFrame({"run": ["a", "b"], "map": "average map", "share": [0.1, 0.2]})
-    (row,) = graded_tables({"runs": runs, "05_distractor": lured})["distractor"].to_dict("records")
-    assert row == {
+    table = graded_tables({"runs": runs, "05_distractor": lured})["distractor"]
+    assert table["share"].tolist() == [0.1, 0.2], "each run has students of its own"
+    assert table.iloc[0].to_dict() == {
         "dataset": "phantom_brain_distractor",
         "split": "grouped",
-        "run": "a",
+        "teacher_seed": 0,
         "map": "average map",
         "share": 0.1,
+        "run": "a",
     }
 
 
