@@ -120,7 +120,7 @@ def cost(tables: Tables) -> str:
         return ""
     ranges = []
     shap = []
-    more_steps = []
+    more_steps: dict[str, list[str]] = {}  # method -> how much longer, by size
     for size, rows in tables["explanation_times"].groupby("size_px"):
         ratios = rows[rows["method"] != "forward"].dropna(subset=["ratio"]).set_index("method")
         shap.append(f"{_factor(interval_of(ratios.loc[SHAP], 'ratio'))} at {size} px")
@@ -128,14 +128,16 @@ def cost(tables: Tables) -> str:
             ratios["teacher_forwards_flops"] > SAME_STEPS * ratios["student_forwards_flops"]
         )
         for method, ratio in ratios.loc[takes_more, "ratio"].items():
-            more_steps.append(f"{graded_name(method)} {times(ratio)} times at {size} px")
+            told = f"{times(ratio)} times at {size} px"
+            more_steps.setdefault(graded_name(method), []).append(told)
         alike = ratios.loc[~takes_more, "ratio"]
         ranges.append(f"{times(alike.min())} to {times(alike.max())} times as long at {size} px")
     work = tables["work"].pivot(index="size_px", columns="model", values="macs")
     share = (work["student"] / work["teacher"]).mean()  # nearly the same at every size
     apart = ""
     if more_steps:
-        apart = f" Apart stand those that take more steps on DenseNet121: {joined(more_steps)}."
+        told = [f"{name} {joined(ratios)}" for name, ratios in more_steps.items()]
+        apart = f" Apart stands what takes more steps on DenseNet121: {'; '.join(told)}."
     return (
         f"**What does the student save?** It needs {percent(share)} of the MACs of DenseNet121, "
         "the paper's teacher. The same explanation of one image takes DenseNet121 "
