@@ -81,16 +81,24 @@ def grade(folder: Path, committed: list[Path]) -> pd.DataFrame:
 def totals(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per learner: how many exercises of each outcome, and how many are passed of how many.
 
-    A learner is the first folder of a submission's path, or the file's name where there is none.
+    A learner is the first folder of a submission's path, or the file's name where there is none. Of
+    an exercise that a learner gives several times, as in copies of a notebook, the best outcome
+    counts; ``repeated`` says how many others there are.
 
     Args:
         rows: From `grade`.
     """
     learners = [Path(file).parts[0] if "/" in file else Path(file).stem for file in rows["file"]]
-    counts = pd.crosstab(pd.Series(learners, name="learner"), rows["outcome"].to_numpy())
+    by_outcome = rows["outcome"].map(OUTCOMES.index)
+    of_learners = rows.assign(learner=learners, rank=by_outcome).sort_values("rank", kind="stable")
+    is_exercise = of_learners["exercise"] != ""
+    repeated = is_exercise & of_learners.duplicated(["learner", "exercise"])
+    counted = of_learners[~repeated]
+    counts = pd.crosstab(counted["learner"], counted["outcome"])
     counts = counts.reindex(columns=OUTCOMES, fill_value=0).rename_axis(columns=None)
-    exercises_of = rows["exercise"].ne("").groupby(pd.Series(learners)).sum()
+    exercises_of = counted["exercise"].ne("").groupby(counted["learner"]).sum()
     counts["total"] = counts["passed"].astype(str) + " of " + exercises_of.astype(str)
+    counts["repeated"] = repeated.groupby(of_learners["learner"]).sum()
     return counts.reset_index()
 
 
@@ -186,11 +194,12 @@ def _exercise(name: str, answer: Any, check: Any, cells: list[Any]) -> tuple[str
     if not named:
         return "not tried", "", "the check cell is missing"
     same = [c for c in named if _text(c) == _text(check)]
-    cell = (same or named)[-1]
+    candidates = same or named
+    with_outcome = [c for c in candidates if _records(c)]  # a copy that was not run tells nothing
+    cell = (with_outcome or candidates)[-1]
     doubts = [] if same else ["the check cell was changed"]
-    outputs = [o for o in cell.get("outputs") or [] if isinstance(o, dict)]
-    kept = [o.get("data", {}).get(MIME) for o in outputs]
-    records = [record for record in kept if isinstance(record, dict)]
+    outputs = _outputs(cell)
+    records = _records(cell)
     raised = _error(outputs)
     cause = _cause(answer, cells)
     if raised:
@@ -202,15 +211,48 @@ def _exercise(name: str, answer: Any, check: Any, cells: list[Any]) -> tuple[str
         return "not tried", "", "; ".join([*doubts, "the check was not run"])
     state = str(records[-1].get("state"))
     said = str(records[-1].get("said"))[:200]
-    untouched = any(c.get("id") == answer["id"] and _text(c) == _text(answer) for c in cells)
+    own = [c for c in cells if c.get("id") == answer["id"]]
+    untouched = any(_code(c) == _code(answer) for c in own)
+    passed = state == "passed"
     signs = {
         "the outcome belongs to another exercise": records[-1].get("exercise") != name,
         "the outcome is none that a check gives": state not in COLOURS,
         "it has an outcome, but was not run": cell.get("execution_count") is None,
-        "passed, but the answer cell is untouched": state == "passed" and untouched,
+        "passed, but the answer cell is untouched": passed and untouched,
+        # where an editor gave new ids, the check's is another one, too
+        "passed, but the answer cell is missing": passed
+        and not own
+        and cell.get("id") == check["id"],
+        f"passed, but {cause}": passed and cause,
+        "the answer was run again after its check": passed and own and _is_later(own[-1], cell),
     }
     doubts += [sign for sign, seen in signs.items() if seen]
     return "doubtful" if doubts else state, said, "; ".join(doubts)
+
+
+def _code(cell: Any) -> str:
+    """What a cell's code is without comments and layout; its text where it cannot be read."""
+    try:
+        return ast.dump(ast.parse(MAGIC.sub(r"\1pass", source_of(cell))))
+    except (SyntaxError, ValueError):
+        return _text(cell)
+
+
+def _outputs(cell: Any) -> list[dict[str, Any]]:
+    """The outputs of a cell that have the form of one."""
+    return [output for output in cell.get("outputs") or [] if isinstance(output, dict)]
+
+
+def _records(cell: Any) -> list[dict[str, Any]]:
+    """The outcomes of a check among a cell's outputs."""
+    kept = [output.get("data", {}).get(MIME) for output in _outputs(cell)]
+    return [record for record in kept if isinstance(record, dict)]
+
+
+def _is_later(cell: Any, other: Any) -> bool:
+    """Whether a cell was run after another one, in one kernel, as their numbers tell."""
+    counts = [one.get("execution_count") for one in (cell, other)]
+    return all(isinstance(count, int) for count in counts) and counts[0] > counts[1]
 
 
 def _cause(answer: Any, cells: list[Any]) -> str:
@@ -228,8 +270,7 @@ def _cause(answer: Any, cells: list[Any]) -> str:
     except (SyntaxError, ValueError) as error:
         place = f" in line {error.lineno}" if getattr(error, "lineno", None) else ""
         return f"the answer has a syntax error{place}: {getattr(error, 'msg', error)}"
-    outputs = [o for o in own[-1].get("outputs") or [] if isinstance(o, dict)]
-    raised = _error(outputs)
+    raised = _error(_outputs(own[-1]))
     return f"the answer stopped with {raised}" if raised else ""
 
 

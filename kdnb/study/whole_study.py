@@ -82,14 +82,22 @@ def run_notebooks(
         raise UserError(f"{error}{_so_far(results)}") from error
     for step, run in done:
         shutil.copy(run.path(step.notebook.name), results.folder)
-    return results.folder / "report.html", results.load("07_summary")
+    report = results.folder / "report.html"
+    if _has_results(results) and not report.is_file():  # somebody has removed it
+        write_report(results)
+    return report, results.load("07_summary")
 
 
 def _so_far(results: Results) -> str:
     """Where the report of a study that is not done lies, as the end of a sentence."""
-    if not (results.folder / "manifest.json").is_file():
+    if not _has_results(results):
         return ""
     return f"; the report of what is done: {write_report(results)}"
+
+
+def _has_results(results: Results) -> bool:
+    """Whether a notebook has saved anything."""
+    return (results.folder / "manifest.json").is_file()
 
 
 def _labelled(results: Results, label: str) -> Results:

@@ -25,6 +25,7 @@ function render({ model, el }) {
   const spec = model.get("spec"), count = spec.titles.length, methods = Object.keys(spec.methods);
   const palettes = spec.palettes.map(colours), store = new Map();
   let active = "a", inFlight = "", late = 0, shown = null; // shown: the question whose answer is on the screen
+  let halted = { id: "", said: "" }; // the question that was stopped before anything was shown: not asked again by itself
   const now = () => ({ ask: "panel", image: model.get("image"), a: [...model.get("a")], b: [...model.get("b")] });
 
   const set = setter(model);
@@ -74,7 +75,8 @@ function render({ model, el }) {
     if (!message.to) return;
     if (id === inFlight) inFlight = "";
     if (message.stopped) {
-      const back = shown && JSON.stringify(now()) === id;
+      const asked = JSON.stringify(now()) === id, back = shown && asked;
+      if (asked && !shown) halted = { id, said: message.stopped };
       if (back) set({ image: shown.image, a: shown.a, b: shown.b });
       else draw();
       if (back) store.set("said", message.stopped);
@@ -118,6 +120,8 @@ function render({ model, el }) {
       const same = shown && shown.image === question.image && JSON.stringify(shown[name]) === JSON.stringify(question[name]);
       parts.node.classList.toggle("old", !known && !same);
     }
+    if (!known && id === halted.id) return (live.textContent = `${halted.said} Choose anything else, and come back, to compute it.`);
+    halted = { id: "", said: "" };
     if (!known) return ask(question, id);
     shown = question;
     const [pixels, mask, ...maps] = known.arrays, truthName = spec.classes[spec.targets[question.image]];

@@ -20,7 +20,8 @@ function render({ model, el }) {
   const both = spec.models.length === 2 ? ["both", ...spec.models.map((m) => m.name)] : ["both"];
   const scales = Object.entries(spec.scales).filter(([name]) => both.length > 1 || name !== "models");
   const apply = setter(model);
-  let timer = 0, late = 0, notice = "", counted = { model: 0, channel: -1 }; // whose arithmetic is shown
+  let timer = 0, late = 0, notice = "", words = "", // what is said of the screen, and of what was done
+    counted = { model: 0, channel: -1 }; // whose arithmetic is shown
 
   function set(changes) {
     notice = "";
@@ -183,8 +184,10 @@ function render({ model, el }) {
         h("div", { class: "pager" }, back, place, next), title, truth, early)),
     ...panes.map((p) => p.node));
   const accounts = h("div", { class: "accounts" }, ledgerKey(), ...panes.map((p) => p.account));
+  const onSlider = () => document.activeElement === slider; // there the arrows change its value
   const acts = {
-    ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1), " ": toggle, p: toggle,
+    ArrowLeft: () => move(-1), ArrowRight: () => move(1), " ": toggle, p: toggle,
+    ArrowUp: () => (onSlider() ? move(1) : turn(-1)), ArrowDown: () => (onSlider() ? move(-1) : turn(1)),
     Home: () => set({ layer: 1 }), End: () => set({ layer: layers }), "+": () => fade(1), "=": () => fade(1), "-": () => fade(-1),
     c: () => set({ target: cycle(targets, model.get("target")) }),
     v: () => set({ versus: ((model.get("versus") + 2) % (names.length + 1)) - 1 }),
@@ -345,7 +348,8 @@ function render({ model, el }) {
       [model.get("target"), s.versus, s.scale, s.shown, s.opacity, s.only, s.guess];
     percent.textContent = `${Math.round(100 * s.opacity)} %`;
     const focus = channels.node.contains(document.activeElement) ? [channels.label()] : [];
-    live.textContent = hide ? ASKING : [...focus, ...verdict(s, known), ...changes(s, now), ...said, ...(notice ? [notice] : [])].join("\n");
+    words = hide ? ASKING : [...focus, ...verdict(s, known), ...changes(s, now), ...said].join("\n");
+    live.textContent = hide || !notice ? words : `${words}\n${notice}`;
   }
 
   async function download() {
@@ -356,7 +360,7 @@ function render({ model, el }) {
       title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "),
       layers: [[parts.image, 1], [parts.map, Number(parts.map.style.opacity)], [parts.edge, 1]] }))];
     const { smooth: _, ...saved } = kept(), name = `${heading(s)}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
-    const sentence = live.textContent;
+    const sentence = words; // not what is said of an earlier export
     save(`${name}.png`, await exportPicture(pictures, sentence));
     save(`${name}.json`, new Blob([JSON.stringify({ state: saved, image: heading(s), sentence, ...spec.provenance }, null, 1)], { type: "application/json" }));
     live.textContent = notice = `saved ${name}.png and ${name}.json`;

@@ -20,6 +20,7 @@ from kdnb.widgets.base import ViewWidget, as_tuple, script
 from kdnb.widgets.layer_maps import MAP_KINDS, ModelMaps, StepperData, filters
 from kdnb.widgets.stepper_messages import answer_message, tile_sizes
 from kdnb.widgets.stepper_numbers import (
+    ASKING,
     ORDERS,
     PLACES,
     PREDICTED,
@@ -158,7 +159,7 @@ def static_stepper(data: StepperData, state: StepperState | None = None) -> Pict
     title = f"image {state.image + 1}" if asking else data.titles[state.image]
     axes[0, 0].set_title(plain(title), fontsize=8)
     for row in range(rows):
-        _label(axes[row, 0], data, state, steps[0].panes[row].model)
+        _label(axes[row, 0], data, state, steps[0].panes[row].model, asking=asking)
         for layer, step in zip(layers, steps, strict=True):
             _draw(axes[row, layer], step.panes[row], layer, state)
     if data.masks is not None and not asking:
@@ -168,11 +169,15 @@ def static_stepper(data: StepperData, state: StepperState | None = None) -> Pict
     return Picture(figure, _alt(data, state, steps), pixels=True)
 
 
-def _label(ax: plt.Axes, data: StepperData, state: StepperState, name: str) -> None:
-    """The name of a row's model, and what it says of the class."""
+def _label(
+    ax: plt.Axes, data: StepperData, state: StepperState, name: str, *, asking: bool
+) -> None:
+    """The name of a row's model, and what it says of the class, unless that is to be guessed."""
+    ax.set_ylabel(name)
+    if asking:
+        return
     model = next(model for model in data.models if model.name == name)
     chance = probability(model.probabilities[state.image, state.target])
-    ax.set_ylabel(name)
     ax.set_xlabel(plain(f"p({data.classes[state.target]}) {chance}"), fontsize=7)
 
 
@@ -188,13 +193,16 @@ def _draw(ax: plt.Axes, pane: Pane, layer: int, state: StepperState) -> None:
         ax.imshow(colours, extent=(0, 1, 1, 0), interpolation="nearest", alpha=state.opacity)
     ax.set_title(f"{pane.tap}, {pane.raw.shape[0]} × {pane.raw.shape[1]}", fontsize=8)
     text = f"{number(pane.low)} to {number(pane.high)}"
-    if pane.bars:
+    if pane.bars and state.quiz != "asking":
         here = pane.bars[layer - 1]
         text += f"\n{plus(here.supporting)} {number(here.opposing)} bias {plus(here.bias)}"
     ax.set_xlabel(text, fontsize=7)
 
 
 def _alt(data: StepperData, state: StepperState, steps: list[Panel]) -> str:
+    """The picture in words; while a class is to be guessed, without it."""
+    if state.quiz == "asking":
+        return f"Image {state.image + 1} at every layer. {ASKING}"
     truth = data.targets[state.image]
     title = data.titles[state.image]
     said = [title if truth < 0 else f"{title}, true class {data.classes[truth]}"]

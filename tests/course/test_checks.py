@@ -74,6 +74,12 @@ def test_a_wrong_array_is_told_where(answer, said):
     assert said in check(answer, expected=RIGHT, hints=hints).said
 
 
+def test_a_method_that_was_not_called_and_text_are_no_numbers():
+    recalls = np.array([1.0, 5.0])
+    assert "call it" in check(recalls.mean, expected=3).said
+    assert "a single number is needed, this is str" in check("3", expected=3).said
+
+
 def test_nan_is_right_where_nan_is_expected():
     assert check(float("nan"), expected=float("nan"))
 

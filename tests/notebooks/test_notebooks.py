@@ -104,6 +104,18 @@ def test_every_declared_parameter_is_read(path):
 
 
 @each
+def test_no_later_cell_takes_the_name_of_a_parameter(path):
+    """The settings are read again with every run of their cell: it would be another study."""
+    declared = set(parameters_of(path))
+    for cell in cells(path):
+        if cell.source == parameters_cell(path).source:
+            continue
+        names = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
+        bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        assert not bound & declared, cell.source
+
+
+@each
 def test_parameters_are_grouped(path):
     """What most people change stands first; the rest below a line that says so."""
     first, rare = parameters_cell(path).source.split("# Rarely changed\n")

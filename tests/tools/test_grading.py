@@ -140,6 +140,36 @@ def test_tampering_is_told(given, tmp_path):
     assert (rows[rows["exercise"] != "01.1"]["outcome"] == "passed").all()
 
 
+def test_an_answer_that_is_not_the_one_that_was_checked_is_doubtful(given, tmp_path):
+    removed, again, broken, commented, pasted = (solved(given, **EVERY) for _ in range(5))
+    answer_id = exercises(given)["01.1"][0]["id"]
+    removed["cells"] = [c for c in removed["cells"] if c["id"] != answer_id]
+    check_cell(again)["execution_count"] = 5
+    exercises(again)["01.1"][0].update(source="patients = 3", execution_count=9)
+    exercises(broken)["01.1"][0]["source"] = "patients = (3"
+    given_out = exercises(given)["01.1"][0]["source"]
+    text = given_out if isinstance(given_out, str) else "".join(given_out)
+    exercises(commented)["01.1"][0]["source"] = f"{text}\n# done"
+    copy_of_check = copy.deepcopy(check_cell(pasted)) | {"outputs": [], "id": "pasted"}
+    pasted["cells"].append(copy_of_check)
+    rows = submit(
+        tmp_path, removed=removed, again=again, broken=broken, commented=commented, pasted=pasted
+    )
+    assert only(rows, "removed") == ("doubtful", "passed, but the answer cell is missing")
+    assert only(rows, "again") == ("doubtful", "the answer was run again after its check")
+    assert "passed, but the answer has a syntax error" in only(rows, "broken")[1]
+    assert only(rows, "commented") == ("doubtful", "passed, but the answer cell is untouched")
+    assert only(rows, "pasted") == ("passed", ""), "a copy that was not run takes nothing away"
+
+
+def test_copies_of_a_notebook_count_once(given, tmp_path):
+    (tmp_path / "ann").mkdir()
+    for name, notebook in (("a", solved(given, **EVERY)), ("b", solved(given, e1="not passed"))):
+        (tmp_path / "ann" / f"{name}.ipynb").write_text(json.dumps(notebook))
+    (total,) = totals(grade(tmp_path, notebooks())).to_dict("records")
+    assert total["total"] == "4 of 4" and total["repeated"] == 4 and total["not passed"] == 0
+
+
 def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
     """What submissions look like.
 

@@ -246,6 +246,15 @@ def test_the_picture_outlines_the_mask_but_not_while_one_guesses(inputs):
     assert not any(map(len, lines(StepperState(image=1))))
 
 
+def test_the_picture_tells_no_class_while_one_guesses(data):
+    picture = static_stepper(data, StepperState(image=2, kind="evidence", quiz="asking"))
+    written = [text.get_text() for text in picture.figure.findobj(plt.Text)]
+    told = " ".join([picture.alt, *written])
+    assert not any(name in told for name in data.classes) and "p(" not in told
+    assert "bias" not in told and data.titles[2] not in told
+    plt.close(picture.figure)
+
+
 def test_an_export_shows_the_same_again(data, tmp_path):
     state = StepperState(
         2, 4, "evidence", 1, 2, "layers", 0.3, "teacher", point=(3, 4), occluded=(1, 1)
