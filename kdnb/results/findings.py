@@ -10,6 +10,7 @@ from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import percent
 from kdnb.core.profiles import PAPER_TEACHER
+from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
 from kdnb.results.effect_findings import (
     beside_paper,
@@ -58,7 +59,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """
     makers = (
         _keeps,
-        _helps,
+        _helps_also_elsewhere,
         _untrained,
         _teacher_helps,
         errors_passed_on,
@@ -67,6 +68,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         _finds,
         cost,
         _hides,
+        _is_left,
         beside_paper,
         other_teachers,
         choice_of_alpha,
@@ -135,6 +137,12 @@ def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
+def _helps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The same, and on how many other splits and sets."""
+    line = _helps(tables)
+    return f"{line}{_elsewhere(tables, KD_STUDENT)}" if line else ""
+
+
 def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
     """Is it the teacher's knowledge that helps, or would any soft answer?"""
     return _compared(
@@ -159,7 +167,7 @@ def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
         less="No, its student on labels alone is better",
         open_="It is not shown",
     )
-    return f"{line}{_elsewhere(tables)}" if line else ""
+    return f"{line}{_elsewhere(tables, TEACHER)}" if line else ""
 
 
 def _compared(
@@ -184,21 +192,23 @@ def _compared(
     return f"**{question}** {verdict(row, **words)}. {told}: {points(row)}{seeds(row)}."
 
 
-def _elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
-    """On how many other splits and sets the teacher is ahead of the student on labels alone."""
+def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str) -> str:
+    """On how many other splits and sets a model is ahead of the student on labels alone."""
     table = tables["differences"].query(
-        "counted == 'all classes' and model == 'teacher' and rival == 'label-only student' "
+        "counted == 'all classes' and model == @model and rival == @LABEL_ONLY "
         f"and not ({BRAIN_BY_PATIENT})"
     )
     if table.empty:
         return ""
     ahead = (table["difference"] > 0).sum()
+    told = [f" On the other splits and sets it is ahead on {ahead} of {len(table)}."]
     several = table[table["seeds"] > 1]
-    told = (several["difference_low"] > 0).sum()
-    shown = "each of one seed, which decides nothing"
-    if len(several):
-        shown = f"and beyond chance on {told} of the {len(several)} with several seeds"
-    return f" On the other splits and sets it is ahead on {ahead} of {len(table)}, {shown}."
+    if len(several) < len(table):
+        told.append("One seed decides nothing.")
+    for row in several.to_dict("records"):
+        place = f"{NAMES.get(row['dataset'], row['dataset'])} {TOLD_HONEST[row['split']]}"
+        told.append(f"Of several seeds, {place}: {points(row)}{seeds(row)}.")
+    return " ".join(told)
 
 
 def _show_why(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -327,6 +337,38 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         "**What does the usual split hide?** How much more is right where relatives of the test "
         "images are learned, all classes; memory counts mirrored images. Where sizes are not said "
         f"to be equal, the number of training images differs, too. {' '.join(said)}"
+    )
+
+
+def _is_left(tables: Mapping[str, pd.DataFrame]) -> str:
+    """How good is the student on the strictest split of every set, beside knowing nothing?"""
+    if "accuracy" not in tables:
+        return ""
+    table = tables["accuracy"]
+    rows = table[
+        (table["counted"] == ALL)
+        & (table["model"] == KD_STUDENT)
+        & (table["teacher"] == main_teacher(table))
+        & (table["sizes_of"].fillna("") == "")
+    ]
+    said = []
+    for dataset, of_set in rows.groupby("dataset", sort=False):
+        strictest = [split for split in TOLD_HONEST if split in set(of_set["split"])]
+        if not strictest:
+            continue
+        row = of_set[of_set["split"] == strictest[0]].iloc[0]
+        ends = f"[{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
+        shown = "" if row["accuracy_low"] > row["majority"] else ": not shown to be more"
+        said.append(
+            f"{NAMES.get(dataset, dataset).capitalize()} {TOLD_HONEST[strictest[0]]}: right in "
+            f"{percent(row['accuracy'])} {ends}, where naming the largest class is right in "
+            f"{percent(row['majority'])}{shown}{seeds(row)}."
+        )
+    if not said:
+        return ""
+    return (
+        "**What is left where relatives are kept apart?** The distilled student, all classes. "
+        f"{' '.join(said)}"
     )
 
 
