@@ -8,9 +8,11 @@ import pandas as pd
 
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
 from kdnb.core.number_text import percent
+from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import (
     NAMES,
+    TOLD_HONEST,
     is_above,
     joined,
     points,
@@ -26,6 +28,7 @@ __all__ = [
     "errors_passed_on",
     "every_patient",
     "few_patients",
+    "left_where_apart",
     "other_teachers",
 ]
 
@@ -70,6 +73,38 @@ def beside_paper(tables: Tables) -> str:
         f"**Is the distilled student as accurate as the paper says?** {answer}, under the paper's "
         f"kind of split. But images ({size} px), epochs ({epochs}) and teacher differ from the "
         f"paper's. {' '.join(said)}"
+    )
+
+
+def left_where_apart(tables: Tables) -> str:
+    """How good is the student on the strictest split of every set, beside knowing nothing?"""
+    if "accuracy" not in tables:
+        return ""
+    table = tables["accuracy"]
+    rows = table[
+        (table["counted"] == ALL)
+        & (table["model"] == KD_STUDENT)
+        & (table["teacher"] == main_teacher(table))
+        & (table["sizes_of"].fillna("") == "")
+    ]
+    said = []
+    for dataset, of_set in rows.groupby("dataset", sort=False):
+        strictest = [split for split in TOLD_HONEST if split in set(of_set["split"])]
+        if not strictest:
+            continue
+        row = of_set[of_set["split"] == strictest[0]].iloc[0]
+        ends = f"[{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
+        shown = "" if row["accuracy_low"] > row["majority"] else ": not shown to be more"
+        said.append(
+            f"{NAMES.get(dataset, dataset).capitalize()} {TOLD_HONEST[strictest[0]]}: right in "
+            f"{percent(row['accuracy'])} {ends}, where naming the largest class is right in "
+            f"{percent(row['majority'])}{shown}{seeds(row)}."
+        )
+    if not said:
+        return ""
+    return (
+        "**What is left where relatives are kept apart?** The distilled student, all classes. "
+        f"{' '.join(said)}"
     )
 
 

@@ -10,7 +10,6 @@ from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import percent
 from kdnb.core.profiles import PAPER_TEACHER
-from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
 from kdnb.results.effect_findings import (
     beside_paper,
@@ -19,6 +18,7 @@ from kdnb.results.effect_findings import (
     errors_passed_on,
     every_patient,
     few_patients,
+    left_where_apart,
     other_teachers,
 )
 from kdnb.results.explanation_findings import (
@@ -33,6 +33,8 @@ from kdnb.results.finding_words import (
     LEVEL,
     NAMES,
     TEACHER_NAMES,
+    TOLD_HONEST,
+    TOLD_SPLITS,
     joined,
     points,
     seeds,
@@ -42,9 +44,6 @@ from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
 __all__ = ["at_once", "findings"]
 
-# how the paper's kind of split is told
-TOLD_SPLITS = {"published": "as published", "random": "at random"}
-TOLD_HONEST = {"patients": "by patient", "grouped": "with copies apart"}
 BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
 PEAKS_OF_STUDENT = "model == 'KD student' and metric == 'pointing game'"
 AVERAGE_MAP = "average map"
@@ -68,7 +67,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         _finds,
         cost,
         _hides,
-        _is_left,
+        left_where_apart,
         beside_paper,
         other_teachers,
         choice_of_alpha,
@@ -200,13 +199,19 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str) -> str:
     )
     if table.empty:
         return ""
+    main = main_teacher(tables["differences"])
     ahead = (table["difference"] > 0).sum()
     told = [f" On the other splits and sets it is ahead on {ahead} of {len(table)}."]
     several = table[table["seeds"] > 1]
     if len(several) < len(table):
         told.append("One seed decides nothing.")
     for row in several.to_dict("records"):
-        place = f"{NAMES.get(row['dataset'], row['dataset'])} {TOLD_HONEST[row['split']]}"
+        split = (TOLD_SPLITS | TOLD_HONEST).get(row["split"], row["split"])
+        place = f"{NAMES.get(row['dataset'], row['dataset'])} {split}"
+        if isinstance(row["sizes_of"], str) and row["sizes_of"]:
+            place += ", parts of equal size"
+        if row["teacher"] != main:
+            place += f", {TEACHER_NAMES.get(row['teacher'], row['teacher'])}"
         told.append(f"Of several seeds, {place}: {points(row)}{seeds(row)}.")
     return " ".join(told)
 
@@ -337,38 +342,6 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         "**What does the usual split hide?** How much more is right where relatives of the test "
         "images are learned, all classes; memory counts mirrored images. Where sizes are not said "
         f"to be equal, the number of training images differs, too. {' '.join(said)}"
-    )
-
-
-def _is_left(tables: Mapping[str, pd.DataFrame]) -> str:
-    """How good is the student on the strictest split of every set, beside knowing nothing?"""
-    if "accuracy" not in tables:
-        return ""
-    table = tables["accuracy"]
-    rows = table[
-        (table["counted"] == ALL)
-        & (table["model"] == KD_STUDENT)
-        & (table["teacher"] == main_teacher(table))
-        & (table["sizes_of"].fillna("") == "")
-    ]
-    said = []
-    for dataset, of_set in rows.groupby("dataset", sort=False):
-        strictest = [split for split in TOLD_HONEST if split in set(of_set["split"])]
-        if not strictest:
-            continue
-        row = of_set[of_set["split"] == strictest[0]].iloc[0]
-        ends = f"[{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
-        shown = "" if row["accuracy_low"] > row["majority"] else ": not shown to be more"
-        said.append(
-            f"{NAMES.get(dataset, dataset).capitalize()} {TOLD_HONEST[strictest[0]]}: right in "
-            f"{percent(row['accuracy'])} {ends}, where naming the largest class is right in "
-            f"{percent(row['majority'])}{shown}{seeds(row)}."
-        )
-    if not said:
-        return ""
-    return (
-        "**What is left where relatives are kept apart?** The distilled student, all classes. "
-        f"{' '.join(said)}"
     )
 
 

@@ -191,6 +191,10 @@ def test_a_measure_that_one_seed_lacks_is_not_said_of_each_seed():
 def test_one_seed_below_the_paper_is_told_as_one_seed():
     row = {
         "dataset": "eye_disease",
+        "split": "random",
+        "teacher": "densenet121",
+        "counted": "all classes",
+        "majority": 0.26,
         "model": "KD student",
         "sizes_of": "",
         "paper": 0.9,
@@ -207,6 +211,30 @@ def test_one_seed_below_the_paper_is_told_as_one_seed():
     assert answer.startswith("Not here on 1 of 1 sets, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
     assert answer.startswith("It is not shown to lie below, on 1 sets")
+
+
+def test_what_is_left_is_told_beside_the_largest_class():
+    row = {
+        "dataset": "alzheimer",
+        "split": "grouped",
+        "teacher": "densenet121",
+        "counted": "all classes",
+        "model": "KD student",
+        "sizes_of": "",
+        "paper": np.nan,
+        "accuracy": 0.6,
+        "accuracy_low": 0.55,
+        "accuracy_high": 0.7,
+        "majority": 0.5,
+        "seeds": 2,
+    }
+    at_random = row | {"split": "random", "accuracy": 0.9}
+    (answer,) = told(accuracy=pd.DataFrame([at_random, row])).values()
+    place = "Alzheimer with copies apart: right in 60% [55%, 70%], where naming the largest class"
+    assert f"{place} is right in 50% (2 seeds)." in answer
+    no_better = pd.DataFrame([row | {"accuracy_low": 0.4}])
+    (answer,) = told(accuracy=no_better).values()
+    assert answer.endswith("is right in 50%: not shown to be more (2 seeds).")
 
 
 def test_what_no_table_holds_is_no_finding():

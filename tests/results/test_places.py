@@ -300,7 +300,10 @@ def test_chart_names_every_split_and_number(record):
 
 def test_errors_other_places_and_all_folds_are_told(record):
     said = {line.split("**")[1]: line for line in findings(make_tables(record))}
-    assert "ahead on 1 of 1, each of one seed" in said["Has the teacher something to teach?"]
+    elsewhere = "it is ahead on 1 of 1. One seed decides nothing."
+    assert said["Has the teacher something to teach?"].endswith(elsewhere)
+    assert said["Does the teacher help?"].endswith(elsewhere)
+    assert "Brain by patient: right in" in said["What is left where relatives are kept apart?"]
     assert "It is not shown" in said["Do the teacher's errors pass on?"]
     assert "Over 2 of 5 folds" in said["And on other patients of the brain set?"]
     teacher = said_right(record, "teacher")
