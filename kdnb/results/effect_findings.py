@@ -48,7 +48,8 @@ def beside_paper(tables: Tables) -> str:
     rows = table[(table["model"] == KD_STUDENT) & (table["sizes_of"].fillna("") == "")]
     rows = rows.dropna(subset=["paper"])
     said = []
-    sets = {True: 0, False: 0}  # that lie below: whether over several seeds
+    below = 0  # sets, over several seeds
+    below_once = 0  # sets, in their only seed
     for row in rows.to_dict("records"):
         for end in ("", "_low", "_high"):
             row[f"difference{end}"] = row[f"accuracy{end}"] - row["paper"]
@@ -57,16 +58,17 @@ def beside_paper(tables: Tables) -> str:
             f"{name}: {percent(row['accuracy'])} here, {percent(row['paper'])} there, "
             f"{points(row)}{seeds(row)}."
         )
-        if row["difference_high"] < 0:
-            sets[row["seeds"] > 1] += 1
+        is_below = row["difference_high"] < 0
+        below += is_below and row["seeds"] > 1
+        below_once += is_below and row["seeds"] == 1
     if not said:
         return ""
     size = joined([str(size) for size in sorted(rows["size_px"].unique())])
     epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
-    if sets[True]:
-        answer = f"Not here on {sets[True]} of {len(said)} sets"
-    elif sets[False]:
-        answer = f"With one seed each, not here on {sets[False]} of {len(said)} sets"
+    if below:
+        answer = f"Not here on {below} of {len(said)} sets"
+    elif below_once:
+        answer = f"With one seed each, not here on {below_once} of {len(said)} sets"
     else:
         answer = f"It is not shown to lie below, on {len(said)} sets"
     return (
