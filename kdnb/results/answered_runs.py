@@ -217,7 +217,7 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
         "groups": len(np.unique(groups.names)),
         "size_px": one.parameters["image_size"],
         "epochs": one.parameters[epochs],
-        "precision": one.trainings.loc[names[0], "precision"],
+        "precision": ", ".join(one.trainings.loc[names, "precision"].unique()),
         "run": one.run,
     }
 

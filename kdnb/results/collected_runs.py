@@ -69,6 +69,8 @@ DRAWN_BY = (
 )
 # parameters that say which runs stand in one place: their accuracies are pooled and compared
 PLACE_OF_RUN = ("dataset", "split", "sizes_of", "teacher", "image_size")
+# parameters of which the runs of one place each have their own: within one, models are compared
+OF_ONE_DRAW = ("teacher_seed", "fold")
 # parameters of drawn images: on a set of real ones they do not tell runs apart
 OF_PHANTOMS = ("patients", "slices", "difficulty", "test_share")
 # parameters of what no record holds: the widths of the ladder in notebook 03
@@ -196,8 +198,8 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
 
     Raises:
         UserError: Naming the runs that are missing, are not of the plan, mix versions, image sizes
-            of one part, images of one split or number formats of one place, or rows of which no run
-            is known.
+            of one part, images of one split or number formats of one seed and place, or rows of
+            which no run is known.
     """
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
@@ -290,7 +292,10 @@ def _mixed_images(records: Records) -> list[str]:
 
 
 def _mixed_formats(records: Records) -> list[str]:
-    """Runs of one place whose students, or whose teachers, were trained in different formats."""
+    """Runs whose students are compared, or whose teachers, and were trained in different formats.
+
+    Models are compared within a place, a seed and a fold; another seed may have another format.
+    """
     if "03_trainings" not in records:
         return []
     parameters = records["runs"].set_index("run")["parameters"].map(json.loads)
@@ -298,8 +303,10 @@ def _mixed_formats(records: Records) -> list[str]:
     trainings = trainings[trainings["run"].isin(parameters.index)]
     compared = []
     for run, alpha in zip(trainings["run"], trainings["alpha"], strict=True):
+        of_run = DEFAULTS | parameters[run]
+        together = [of_run[name] for name in (*PLACE_OF_RUN, *OF_ONE_DRAW)]
         is_teacher = pd.isna(alpha)
-        compared.append(str([*(parameters[run].get(name) for name in PLACE_OF_RUN), is_teacher]))
+        compared.append(str([*together, is_teacher]))
     found = []
     for _, same in trainings.groupby(compared):
         found += _mixed(same, "precision")

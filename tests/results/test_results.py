@@ -17,6 +17,7 @@ from kdnb.distillation.predictions import (
     training_histories,
     training_records,
 )
+from kdnb.results.accuracy_tables import accuracy_by_place
 from kdnb.results.answered_runs import answered
 from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
 from kdnb.results.collected_runs import collect_runs, load_collected, run_key
@@ -541,8 +542,9 @@ def test_one_split_of_different_images_is_refused(finished, figures, tmp_path):
         load_collected(figures / COLLECTED, read)
 
 
-def test_students_of_one_place_in_different_number_formats_are_refused(finished, figures, tmp_path):
-    read = finished(plan={"third": "teachers", "fixed": "split = 'grouped'\nteacher_seed = 1"})
+def test_students_of_one_seed_in_different_number_formats_are_refused(finished, figures, tmp_path):
+    fixed = "split = 'grouped'\ncontrol = 'random'"  # in the place of the first run, with its seed
+    read = finished(plan={"third": "untrained", "fixed": fixed})
     collect_runs(read, tmp_path / "runs", figures / COLLECTED)
     path = figures / COLLECTED / "03_trainings.csv.gz"
     trainings = pd.read_csv(path, dtype=str)
@@ -559,6 +561,20 @@ def test_students_of_one_place_in_different_number_formats_are_refused(finished,
     message = r"2 runs mix number formats where they are compared: \w+: float32; \w+: bfloat16"
     with pytest.raises(UserError, match=message):
         load_with_bfloat16((trainings["run"] == same_place) & ~is_teacher)
+
+
+def test_another_seed_may_have_another_number_format(finished, figures, tmp_path):
+    read = finished(plan={"third": "more", "fixed": "split = 'grouped'\nteacher_seed = 1"})
+    collect_runs(read, tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "03_trainings.csv.gz"
+    trainings = pd.read_csv(path, dtype=str)
+    of_seed_1 = trainings["run"] == trainings["run"].unique()[-1]
+    trainings.loc[of_seed_1, "precision"] = "bfloat16"
+    trainings.to_csv(path, index=False)
+    records = load_collected(figures / COLLECTED, read)
+    table = accuracy_by_place(records)
+    pooled = table[(table["split"] == "grouped") & (table["model"] == "KD student")]
+    assert pooled["precision"].tolist() == ["float32, bfloat16"], "the table tells both"
 
 
 def test_a_parameter_left_as_it_is_does_not_tell_runs_apart(finished, figures, tmp_path, plan):
