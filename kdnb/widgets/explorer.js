@@ -36,7 +36,10 @@ function render({ model, el }) {
   const swap = () => set({ a: model.get("b"), b: model.get("a") });
   function activate(name, say) {
     active = name;
-    for (const [key, parts] of Object.entries(sides)) parts.node.classList.toggle("active", key === name);
+    for (const [key, parts] of Object.entries(sides)) {
+      parts.node.classList.toggle("active", key === name);
+      parts.node.setAttribute("aria-current", key === name);
+    }
     if (say) live.textContent = `The keys now change side ${name.toUpperCase()}.`;
   }
 

@@ -23,10 +23,13 @@ function render({ model, el }) {
   let timer = 0, late = 0, notice = "", words = "", // what is said of the screen, and of what was done
     counted = { model: 0, channel: -1 }; // whose arithmetic is shown
 
-  function set(changes) {
+  function set(changes) { // channels are cut in the whole picture: not where a patch is covered, nor after another step
     notice = "";
-    const resets = "layer" in changes || "shown" in changes || "image" in changes;
-    apply(resets && !("ablated" in changes) && model.get("ablated").length ? { ...changes, ablated: [] } : changes);
+    const resets = ["layer", "shown", "image"].some((name) => name in changes) || changes.occluded?.length;
+    const more = {};
+    if (resets && !("ablated" in changes) && model.get("ablated").length) more.ablated = [];
+    if (changes.ablated?.length && model.get("occluded").length) more.occluded = [];
+    apply({ ...changes, ...more });
   }
   const first = () => Math.max(0, both.indexOf(model.get("shown")) - 1); // the model whose channels are shown
   const move = (by) => set({ layer: clamp(model.get("layer") + by, 1, layers) });
@@ -356,8 +359,9 @@ function render({ model, el }) {
     const s = state(), known = need({ ask: "image", image: s.image });
     if (!known) return;
     const seen = panes.map((parts, m) => [parts, m]).filter(([parts]) => !parts.node.hidden);
-    const pictures = [{ title: heading(s), range: "", layers: [[original, 1], [edge, 1]] }, ...seen.map(([parts, m]) => ({
-      title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "),
+    const patch = s.occluded.length ? patchOf(s.occluded, spec.side, spec.places).map((v) => v / spec.side) : null;
+    const pictures = [{ title: heading(s), range: "", patch, layers: [[original, 1], [edge, 1]] }, ...seen.map(([parts, m]) => ({
+      title: `${spec.models[m].name}, ${parts.about.textContent}`, range: parts.legend.map((l) => l.textContent).join("   "), patch,
       layers: [[parts.image, 1], [parts.map, Number(parts.map.style.opacity)], [parts.edge, 1]] }))];
     const { smooth: _, ...saved } = kept(), name = `${heading(s)}-layer${s.layer}-${s.kind}`.replace(/[^\w.-]+/g, "_");
     const sentence = words; // not what is said of an earlier export

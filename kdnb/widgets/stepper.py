@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 STATE = tuple(field.name for field in fields(StepperState))
+NETWORKS = ("student", "teacher")  # what the provenance of data may name
+NEW_CHANNELS = ("image", "layer", "shown")  # a change of these shows other channels
 STEPPER_SCRIPTS = ("stepper_numbers.js", "stepper_parts.js", "arithmetic.js", "stepper.js")
 
 
@@ -58,6 +60,7 @@ class LayerStepper(ViewWidget):
     """
 
     _esm = script(*STEPPER_SCRIPTS)
+    _has_state = False  # until the first state is set as a whole
     image = Int(0).tag(sync=True)
     layer = Int(1).tag(sync=True)
     kind = Unicode("average").tag(sync=True)
@@ -79,6 +82,7 @@ class LayerStepper(ViewWidget):
         """Show ``data``; by default the first image and the true class of each."""
         self.data = data
         super().__init__(spec=spec_of(data), **asdict(state or first_state(data)))
+        self._has_state = True
         self.on_msg(self._answer)
 
     def still(self) -> Picture:
@@ -94,13 +98,26 @@ class LayerStepper(ViewWidget):
         """The numbers and colours on the screen now."""
         return stepper_panel(self.data, self.state)
 
+    def notify_change(self, change: Any) -> None:
+        """Tell the browser and all who listen; what a change puts an end to ends before it.
+
+        Another image, layer or model has other channels. And they are cut in the whole picture, so
+        no patch is covered meanwhile. The browser has the same rules.
+        """
+        if self._has_state:
+            covers = change.name == "occluded" and change.new
+            if self.ablated and (covers or change.name in NEW_CHANNELS):
+                self.ablated = []
+            if self.occluded and change.name == "ablated" and change.new:
+                self.occluded = []
+        super().notify_change(change)
+
     @validate(*STATE)
     def _valid(self, proposal: dict) -> Any:
         name = proposal["trait"].name
-        # which channels there are depends on layer and model, which may change with them
-        if name != "ablated":
-            value = as_tuple(proposal["value"])
-            check_state(self.data, replace(first_state(self.data), **{name: value}))
+        # which channels there are depends on layer and model
+        others = self.state if name == "ablated" else first_state(self.data)
+        check_state(self.data, replace(others, **{name: as_tuple(proposal["value"])}))
         return proposal["value"]
 
     def _answer(self, _widget: LayerStepper, content: dict, _buffers: list) -> None:
@@ -119,21 +136,50 @@ def first_state(data: StepperData) -> StepperState:
     return StepperState(target=TRUE_CLASS if max(data.targets) >= 0 else PREDICTED)
 
 
-def exported_state(path: str | Path) -> StepperState:
+def exported_state(path: str | Path, data: StepperData | None = None) -> StepperState:
     """The state in a JSON file that the widget exported.
 
-    ``LayerStepper(data, exported_state(path))`` shows it again.
+    ``LayerStepper(data, exported_state(path, data))`` shows it again.
+
+    Args:
+        path: Of the file.
+        data: What the state is to show; None: do not ask whether the export is of these.
 
     Raises:
-        UserError: If the file is no such export.
+        UserError: If the file is no such export, or shows another image or other networks.
     """
     try:
-        values = json.loads(Path(path).read_text("utf-8"))["state"]
-        return StepperState(**{name: as_tuple(value) for name, value in values.items()})
+        content = json.loads(Path(path).read_text("utf-8"))
+        values = {name: as_tuple(value) for name, value in content["state"].items()}
+        state = StepperState(**values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"'{path}' is no export of the layer stepper ({error}): give a file it saved"
         ) from None
+    if data is not None:
+        _check_same(content, state, data, path)
+    return state
+
+
+def _check_same(
+    content: Mapping[str, Any], state: StepperState, data: StepperData, path: str | Path
+) -> None:
+    """Refuse an export of another image, or of other networks."""
+    check_state(data, replace(state, ablated=()))
+    title = data.titles[state.image]
+    if state.quiz != "asking" and content.get("image") != title:  # then it tells no title
+        raise UserError(
+            f"'{path}' shows {content.get('image')!r}, and image {state.image + 1} is '{title}' "
+            "here: give the images that the export was made of"
+        )
+    for name in NETWORKS:
+        here = data.provenance.get(name)
+        there = content.get(name)
+        if here is not None and here != there:
+            raise UserError(
+                f"'{path}' was made with the {name} {there!r}, and the {name} here is {here!r}: "
+                "give the networks that it was made with"
+            )
 
 
 def static_stepper(data: StepperData, state: StepperState | None = None) -> Picture:

@@ -154,13 +154,18 @@ function exportPicture(pictures, sentence) {
   pen.fillStyle = "#fff";
   pen.fillRect(0, 0, sheet.width, sheet.height);
   pen.imageSmoothingEnabled = false;
-  pictures.forEach(({ title, range, layers }, i) => {
+  pictures.forEach(({ title, range, patch, layers }, i) => {
     const left = gap + i * (side + gap);
     for (const [canvas, opacity] of layers) {
       pen.globalAlpha = opacity;
       pen.drawImage(canvas, left, 32, side, side);
     }
     pen.globalAlpha = 1;
+    if (patch) { // top, left, bottom, right as shares of the side
+      const [y, x, bottom, right] = patch.map((v) => v * side);
+      pen.fillStyle = "#888";
+      pen.fillRect(left + x, 32 + y, right - x, bottom - y);
+    }
     pen.fillStyle = "#212121";
     pen.font = "600 14px system-ui, sans-serif";
     pen.fillText(title, left, 22);

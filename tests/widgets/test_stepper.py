@@ -269,6 +269,39 @@ def test_an_export_shows_the_same_again(data, tmp_path):
             exported_state(tmp_path / "export.json")
 
 
+def test_an_export_of_another_image_or_network_is_refused(data, tmp_path):
+    path = tmp_path / "export.json"
+    content = {"state": {"image": 2}, "image": data.titles[2], "student": "student/1"}
+    path.write_text(json.dumps(content))
+    assert exported_state(path, data).image == 2
+    assert exported_state(path, replace(data, provenance={"student": "student/1"})).image == 2
+    with pytest.raises(UserError, match="with the student 'student/1', and the student here is"):
+        exported_state(path, replace(data, provenance={"student": "student/2"}))
+    path.write_text(json.dumps(content | {"image": "another"}))
+    with pytest.raises(UserError, match=f"shows 'another', and image 3 is '{data.titles[2]}'"):
+        exported_state(path, data)
+    path.write_text(json.dumps(content | {"state": {"image": 99}}))
+    with pytest.raises(UserError, match="image must lie between 0"):
+        exported_state(path, data)
+
+
+def test_cut_channels_are_of_one_layer_and_of_the_whole_picture(data):
+    widget = LayerStepper(data, StepperState(layer=4, ablated=(40, 41)))
+    assert widget.state.ablated == (40, 41), "an exported state is shown as it was"
+    for name, value in {"layer": 3, "image": 1, "shown": "teacher", "occluded": [2, 2]}.items():
+        widget.ablated = [1]
+        setattr(widget, name, value)
+        assert widget.ablated == [], f"{name} shows other channels, or another picture"
+        widget.panel()
+    widget.ablated = [1, 2]
+    assert widget.occluded == [], "channels are cut in the whole picture"
+    widget.shown = "student"
+    widget.layer = 1
+    with pytest.raises(UserError, match=r"ablated must be channels from 0 to \d+, got \[600\]"):
+        widget.ablated = [600]
+    assert widget.ablated == []
+
+
 def test_evidence_at_the_last_tap_adds_up_to_the_logit_without_its_bias(inputs, data):
     student = inputs["student"].eval()
     with torch.no_grad():

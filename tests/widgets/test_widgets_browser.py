@@ -22,6 +22,7 @@ from browser import (
     says,
     says_only,
 )
+from PIL import Image
 
 from kdnb.core.number_text import number, plus, probability
 from kdnb.core.statistics import softmax
@@ -555,8 +556,21 @@ def test_a_place_is_pointed_at_and_covered_from_the_keyboard(stepper):
     name = stepper.data.classes[truth]
     stepper.says(f"teacher with the patch covered: p({name}) {before} → {after}, logit ")
     stepper.says(f"conv5 {plus(float(covered.evidence[0][4, truth]))}")
+    stepper.page.locator(".channels button").first.click()
+    stepper.says("student without channel")
+    assert stepper.page.locator(".kdnb-stepper .patch:visible").count() == 0
+    said = stepper.page.locator(".kdnb-stepper .live").text_content()
+    assert "covered" not in said, "one picture at a time"
+    stepper.page.locator(".kdnb-stepper .stage").focus()
     stepper.press("x")
     stepper.shows(StepperState(layer=5))
+
+
+def test_the_arrows_on_the_layers_slider_change_its_value(stepper):
+    stepper.page.locator("input[aria-label='layer']").focus()
+    stepper.press("ArrowUp", "ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft")
+    stepper.press("ArrowUp")
+    stepper.shows(StepperState(layer=3))
 
 
 def test_the_arithmetic_of_a_cell_is_shown_and_said(stepper):
@@ -612,7 +626,8 @@ def test_a_guess_hides_the_answer_until_it_is_revealed(stepper):
 def test_an_export_can_be_shown_again(stepper, tmp_path):
     page = stepper.page
     execute(page, "w.layer, w.kind, w.target, w.versus, w.point = 2, 'evidence', 0, 3, [5, 6]")
-    stepper.says("glioma minus pituitary")
+    execute(page, "w.occluded = [7, 7]")
+    stepper.says("teacher's evidence with the patch covered")
     saved = []
     page.on("download", lambda item: saved.append(item))
     stepper.press("j")
@@ -622,12 +637,16 @@ def test_an_export_can_be_shown_again(stepper, tmp_path):
     for item in saved:
         item.save_as(tmp_path / item.suggested_filename)
     picture = tmp_path / "brain_p0000_s00-layer2-evidence.png"
-    assert picture.read_bytes()[:4] == b"\x89PNG"
-    state = exported_state(picture.with_suffix(".json"))
-    assert state == StepperState(layer=2, kind="evidence", target=0, versus=3, point=(5, 6))
+    state = exported_state(picture.with_suffix(".json"), stepper.data)
+    assert state == StepperState(
+        layer=2, kind="evidence", target=0, versus=3, point=(5, 6), occluded=(7, 7)
+    )
     content = json.loads(picture.with_suffix(".json").read_text())
     assert content["seed"] == 3
-    assert content["sentence"] == stepper_panel(stepper.data, state).sentence
+    assert content["sentence"].endswith(stepper_panel(stepper.data, state).sentence)
+    sheet = np.asarray(Image.open(picture).convert("RGB"))
+    corners = sheet[32 + 319, [16 + 319, 2 * 16 + 320 + 319, 3 * 16 + 2 * 320 + 319]]
+    assert (corners == 0x88).all(), "the patch covers a corner of the image and of both maps"
 
 
 def test_the_saved_page_works_without_kernel_and_network(stepper, chromium, tmp_path):
