@@ -173,8 +173,12 @@ def _page(notebook: Notebook, executed: Path) -> str:
         if INJECTED in tags_of(cell):
             tags_of(cell).append("hide-cell")
     text = json.dumps(notebook, indent=1)
-    for folder, name in ((executed.parents[1], "runs"), (project_root(), ".")):
-        text = text.replace(json.dumps(str(folder))[1:-1], name)  # as JSON escapes it, unquoted
+    names = {str(executed.parents[1]): "runs", str(project_root()): "."}
+    data = notebook["metadata"].get("papermill", {}).get("parameters", {}).get("data", "")
+    if Path(data).is_absolute():
+        names[data] = Path(data).name
+    for folder, name in names.items():
+        text = text.replace(json.dumps(folder)[1:-1], name)  # as JSON escapes it, unquoted
     return text
 
 

@@ -145,6 +145,15 @@ def test_no_page_names_a_folder_of_this_machine(site, executed):
         ), page
 
 
+def test_a_page_names_the_archive_and_not_where_it_lies(tmp_path):
+    archive = "/home/somebody/sets/brain.zip"
+    cell = nbformat.v4.new_code_cell(f"data = {archive!r}")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["papermill"] = {"parameters": {"data": archive}}
+    page = book._page(notebook, tmp_path / "runs" / "study" / "one")
+    assert "somebody" not in page and "data = 'brain.zip'" in page
+
+
 @needs_book
 @pytest.mark.slow
 def test_status_tells_times_versions_and_whether_the_code_is_the_same(site):
