@@ -280,9 +280,8 @@ def get_or_make(
         start = time.perf_counter()
         try:
             make(run)
-        except (
-            DamagedRun
-        ):  # what it is made from is damaged; a checkpoint waits until that is there
+        except DamagedRun:
+            # what it is made from is damaged; a checkpoint waits until that is there
             with suppress(OSError):
                 run.folder.rmdir()  # unless something is in it
             raise

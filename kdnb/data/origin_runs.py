@@ -93,9 +93,7 @@ def add_number_runs(
         return manifest, 1.0, [note]
     if origins is not None:
         patients = registered().get(origins.source, {}).get("patients", 0)
-        runs = approximate_groups(
-            origins.originals
-        )  # of the whole set, whatever part of it is here
+        runs = approximate_groups(origins.originals)  # of the whole set, not of the part here
     elif "fold" in manifest and "patients" in known:
         patients = known["patients"]
         runs = approximate_groups(manifest.assign(origin=original_names(manifest)))

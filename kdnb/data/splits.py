@@ -169,9 +169,8 @@ def subset(rows: np.ndarray, table: pd.DataFrame, fraction: float, seed: int) ->
     cells = cells.iloc[np.lexsort((cells["label"], image_keys(cells["group"], seed)))]
     of_label = cells.groupby("label")["size"]
     end = of_label.cumsum()  # images of the class up to and with this group
-    middle = (
-        end - cells["size"] / 2
-    )  # grows along the order: what is kept is a prefix of each class
+    # it grows along the order: what is kept is a prefix of each class
+    middle = end - cells["size"] / 2
     first = end == cells["size"]
     keep = (middle <= fraction * of_label.transform("sum")) | first
     return np.asarray(rows)[group.isin(cells.loc[keep, "group"]).to_numpy()]

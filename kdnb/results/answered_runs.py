@@ -82,9 +82,7 @@ class Answered:
     def groups(self) -> Groups:
         """What intervals over its test images resample."""
         widening = 1.0
-        if (
-            "widening" in self.trainings
-        ):  # of all its rows the same, or none where another's is not 1
+        if "widening" in self.trainings:  # one value for all rows; a row without one has 1
             widening = self.trainings["widening"].astype(float).fillna(1).max()
         return Groups(names=self.values["group"], widening=widening)
 

@@ -317,9 +317,8 @@ class Study(StudyImages):
         readable = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
         own_name = f"{readable}-{digest(values)[:6]}".replace(":", "-")
         name = os.environ.get("KDNB_STUDY") or own_name
-        if (
-            self.image_set.group_widening != 1
-        ):  # no setting, but a reader of the intervals must know
+        # no setting, but a reader of the intervals must know it
+        if self.image_set.group_widening != 1:
             values["widening"] = round(self.image_set.group_widening, 3)
         return Results(
             folder=self.settings.runs / "study" / name,

@@ -31,9 +31,8 @@ ADDITIVE = ("integrated gradients", "SHAP deep", "SHAP partition")
 def student():
     torch.manual_seed(0)
     model = FiveConv(4, 0.25)
-    for module in (
-        model.modules()
-    ):  # statistics as after training, so that the ReLUs are neither all on nor all off
+    # statistics as after training, so that the ReLUs are neither all on nor all off
+    for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.bias, std=0.5)
     return model.eval()
