@@ -99,7 +99,7 @@ class Settings(BaseModel):
         "", description="patients, for parts of that split's sizes under random or grouped, or ''"
     )
     fold: int = Field(
-        5, ge=1, le=5, description="a whole number in [1, 5], the test fold of a set with folds"
+        5, ge=0, le=9_999, description="a whole number in [0, 9999], a fold that the set has"
     )
     profile: Literal[tuple(PROFILES)] = Field("quick", description=f"one of {', '.join(PROFILES)}")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="a whole number in [0, 2147483647]")

@@ -136,8 +136,10 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         if rows.any():
             line = rows.idxmax() + 2  # lines count from 1, and the first is the header
             raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
-    table, words = _patients_known(table)
-    return table, notes + words
+    table, words = _known(table, "patient")
+    notes += words
+    table, words = _known(table, "fold")
+    return table.assign(fold=table["fold"].map(_whole)), notes + words
 
 
 def _with_slashes(names: pd.Series, home: Path) -> tuple[pd.Series, list[str]]:
@@ -225,21 +227,31 @@ def _patient_column(columns: Sequence[str], path: Path) -> str:
     return found[0]
 
 
-def _patients_known(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The table with patients "" where a word says that nobody knows them, and a note of how many.
+def _known(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list[str]]:
+    """The table with "" where a word says that nobody knows a patient or fold; a note counts them.
 
     The words are those of `UNKNOWN_WORDS`, in any case, also in brackets or quotation marks.
     """
-    word = table["patient"].str.strip("<>()[]{}'\" ").str.casefold()
+    word = table[column].str.strip("<>()[]{}'\" ").str.casefold()
     unknown = word.isin(UNKNOWN_WORDS)
     if not unknown.any():
         return table, []
-    words = ", ".join(f"'{one}'" for one in sorted(set(table["patient"][unknown])))
+    words = ", ".join(f"'{one}'" for one in sorted(set(table[column][unknown])))
     note = (
-        f"{unknown.sum():,} of {len(table):,} images name {words} as their patient, "
+        f"{unknown.sum():,} of {len(table):,} images name {words} as their {column}, "
         "which is taken as unknown"
     )
-    return table.assign(patient=table["patient"].mask(unknown, "")), [note]
+    return table.assign(**{column: table[column].mask(unknown, "")}), [note]
+
+
+def _whole(fold: str) -> str:
+    """A whole number as pandas writes it where some folds are empty, without its point.
+
+    >>> [_whole(fold) for fold in ("2.0", "2", "2.5", "b", "")]
+    ['2', '2', '2.5', 'b', '']
+    """
+    whole, point, rest = fold.partition(".")
+    return whole if point and whole.isdigit() and not rest.strip("0") else fold
 
 
 def doubtful_patients(table: pd.DataFrame) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,10 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.data.duplicates import components
 
-__all__ = ["FOLDS", "TEST_FOLD", "Decided", "decide", "part_of_fold"]
+__all__ = ["TEST_FOLD", "Decided", "decide", "parts_of_folds"]
 
-FOLDS = 5
 TEST_FOLD = 5
+FEWEST_FOLDS = 3  # one each for training, validation and test
 
 
 class Decided(NamedTuple):
@@ -22,24 +23,49 @@ class Decided(NamedTuple):
     Attributes:
         part: "train", "val", "test" or "unused" where a fold or a contradiction decides, else "".
         group: What may not be torn apart where ``part`` is "".
-        by_fold: Whether any fold is known.
+        folds: How many folds are known.
         notes: What is known of how many images, and what was only counted.
     """
 
     part: pd.Series
     group: pd.Series
-    by_fold: bool
+    folds: int
     notes: list[str]
 
 
-def part_of_fold(fold: str, test_fold: int = TEST_FOLD) -> str:
-    """Test is one fold, validation the fold before it (before 1 comes 5), training the rest.
+def parts_of_folds(folds: Iterable[str], test_fold: int = TEST_FOLD) -> dict[str, str]:
+    """Every fold with its part: one is test, the one before it validation, the others training.
 
-    >>> [part_of_fold(fold, 1) for fold in "12345"]
-    ['test', 'train', 'train', 'train', 'val']
+    Before the first one comes the last.
+
+    >>> parts_of_folds("54321", 1)
+    {'1': 'test', '2': 'train', '3': 'train', '4': 'train', '5': 'val'}
+
+    Raises:
+        UserError: If a fold is no number, there is no fold of this number, or fewer than three.
     """
-    val_fold = (test_fold - 2) % FOLDS + 1
-    return {str(test_fold): "test", str(val_fold): "val"}.get(fold, "train")
+    numbers = {}
+    for fold in folds:
+        try:
+            numbers[fold] = float(fold)
+        except ValueError:
+            raise UserError(
+                f"fold '{fold}' is not a number: mend the column fold, or set split to grouped"
+            ) from None
+    in_order = sorted(numbers, key=numbers.get)
+    found = ", ".join(in_order)
+    test = [fold for fold in in_order if numbers[fold] == test_fold]
+    if not test:
+        raise UserError(f"fold {test_fold} has no image: accepted for this set are {found}")
+    if len(in_order) < FEWEST_FOLDS:
+        raise UserError(
+            f"{FEWEST_FOLDS} folds are needed, for training, validation and test; this set has "
+            f"{found}: set split to grouped"
+        )
+    parts = dict.fromkeys(in_order, "train")
+    parts[in_order[in_order.index(test[0]) - 1]] = "val"
+    parts[test[0]] = "test"
+    return parts
 
 
 def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:
@@ -53,12 +79,13 @@ def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:
         test_fold: The fold that is the test part.
 
     Raises:
-        UserError: No fold and no patient is known.
+        UserError: No fold and no patient is known, or the folds cannot be used.
     """
     fold = manifest.get("fold", pd.Series("", index=manifest.index))
     patient = manifest["patient"]
     named = (fold == "") & (patient != "")
-    if not (fold != "").any() and not named.any():
+    folds = sorted(set(fold) - {""})
+    if not folds and not named.any():
         raise UserError(
             "split 'patients' needs known patients or folds, this data set has none: "
             "set split to grouped"
@@ -73,7 +100,8 @@ def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:
     of_fold = group.str.startswith("fold ") & ~torn
     part = pd.Series("", index=manifest.index, dtype=object)
     told = group[of_fold].str.removeprefix("fold ")
-    part[of_fold] = told.map(lambda one: part_of_fold(one, test_fold))
+    if folds:
+        part[of_fold] = told.map(parts_of_folds(folds, test_fold))
     part[torn] = "unused"
     notes = [_known(len(fold), (fold != "").sum(), named.sum())]
     if torn.any():
@@ -84,7 +112,7 @@ def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:
             f"{(alike > 1).sum()} families of look-alikes hold several folds or patients: "
             "a known fold or patient decides alone"
         )
-    return Decided(part, group, bool((fold != "").any()), notes)
+    return Decided(part, group, len(folds), notes)
 
 
 def _known(count: int, by_fold: int, by_name: int) -> str:

@@ -12,14 +12,13 @@ from kdnb.core.errors import UserError
 from kdnb.core.settings import SPLITS
 from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
-from kdnb.data.patient_split import TEST_FOLD, decide
+from kdnb.data.patient_split import TEST_FOLD, decide, parts_of_folds
 
 __all__ = ["TEST_SHARE", "image_keys", "make_split", "sizes_of", "subset", "uses_folds"]
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
-FOLD_SHARES = np.array([0.6, 0.2, 0.2])  # of PARTS, as five folds have them
 VAL_OF_TRAIN = np.array([7 / 8, 0, 1 / 8])  # of PARTS, where a published split has no val
 
 
@@ -59,8 +58,7 @@ def make_split(
       val, in this order, as far as its groups reach.
     - ``patients``: no publisher's fold and no known patient crosses
       (`kdnb.data.patient_split.decide`). Where folds are known, one is test, the one before it
-      val. What no fold decides is dealt like ``grouped``, in the shares of five folds if there are
-      any.
+      val. What no fold decides is dealt like ``grouped``, in the shares that the folds have.
 
     Args:
         manifest: With image_id, label, patient, family, sha256, published_split, and maybe fold.
@@ -105,8 +103,8 @@ def make_split(
         notes = decided.notes
         part.update(decided.part[decided.part != ""])
         rest = manifest[decided.part == ""]
-        if decided.by_fold:
-            shares = FOLD_SHARES
+        if decided.folds:
+            shares = np.array([decided.folds - 2, 1, 1]) / decided.folds  # of PARTS
         if len(rest):
             part.update(_deal(rest, decided.group[rest.index], shares, seed))
     else:
@@ -191,24 +189,9 @@ def _published(manifest: pd.DataFrame, seed: int) -> pd.Series:
 
 
 def _folds(folds: pd.Series, test: int) -> pd.Series:
-    """Fold `test` is test, the one before it (of the first, the last) is val, the others train.
-
-    An image without a fold is "unused".
-    """
-    numbers = pd.to_numeric(folds.where(folds != ""), errors="coerce")
-    wrong = folds[(folds != "") & numbers.isna()]
-    if len(wrong):
-        raise UserError(
-            f"fold '{wrong.iloc[0]}' is not a number: mend the column fold, or set split to grouped"
-        )
-    known = sorted(numbers.dropna().unique())
-    if test not in known:
-        found = ", ".join(f"{number:g}" for number in known)
-        raise UserError(f"fold {test} has no image: accepted for this set are {found}")
-    part = numbers.map(dict.fromkeys(known, "train")).astype(object)
-    part[numbers == known[known.index(test) - 1]] = "val"
-    part[numbers == test] = "test"
-    return part.fillna("unused")
+    """The part of every image by its fold, see `parts_of_folds`; "unused" without one."""
+    parts = parts_of_folds(sorted(set(folds) - {""}), test)
+    return folds.map(parts).fillna("unused")
 
 
 def _notes_on_folds(folds: pd.Series, part: pd.Series) -> list[str]:

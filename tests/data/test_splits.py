@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from kdnb.core.errors import UserError
 from kdnb.core.settings import SPLITS
+from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
-from kdnb.data.splits import image_keys, make_split, subset, uses_folds
+from kdnb.data.splits import image_keys, make_split, sizes_of, subset, uses_folds
 
 
 def manifest(seed: int, size: int = 300, patients: int = 80) -> pd.DataFrame:
@@ -132,8 +133,67 @@ def test_folds_that_cannot_be_used_are_named():
         make_split(with_folds(3), "published", seed=0)
     table = with_folds()
     table.loc[4, "fold"] = "five"
-    with pytest.raises(UserError, match="fold 'five' is not a number"):
-        make_split(table, "published", seed=0)
+    for mode in ("published", "patients"):
+        with pytest.raises(UserError, match="fold 'five' is not a number"):
+            make_split(table, mode, seed=0)
+        with pytest.raises(UserError, match="fold 5 has no image: accepted for this set are 1, 2"):
+            make_split(with_folds(3), mode, seed=0)
+        with pytest.raises(UserError, match="3 folds are needed, for training, validation and"):
+            make_split(with_folds(2), mode, seed=0, fold=2)
+
+
+@pytest.mark.parametrize("mode", ["published", "patients"])
+@pytest.mark.parametrize(("folds", "test", "val"), [(3, 1, 3), (3, 2, 1), (10, 1, 10), (10, 8, 7)])
+def test_any_number_of_folds_can_be_used(mode, folds, test, val):
+    table = with_folds(folds).assign(patient="", family="", sha256="")
+    part = make_split(table, mode, seed=0, fold=test)
+    assert set(table["fold"][part == "test"]) == {str(test)}
+    assert set(table["fold"][part == "val"]) == {str(val)}
+    assert not (part == "unused").any()
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_no_known_patient_and_no_fold_crosses_a_split_by_patient(seed):
+    table = manifest(seed)
+    number = table["patient"].str.removeprefix("p")
+    has_fold = number.str.endswith(("1", "2", "3"))  # folds of some patients alone are known
+    folds = pd.to_numeric(number, errors="coerce").fillna(0).astype(int) // 10 % 5 + 1
+    table["fold"] = folds.astype(str).where(has_fold, "")
+    part = make_split(table, "patients", seed=seed)
+
+    named = table["patient"] != ""
+    assert part[named].groupby(table["patient"]).nunique().max() == 1
+    for fold, own in part[has_fold].groupby(table["fold"]):
+        assert set(own) == {{"5": "test", "4": "val"}.get(fold, "train")}
+
+    # whom an image of an unknown patient resembles: a fold, or a patient of none
+    anchor = ("fold " + table["fold"]).where(has_fold, table["patient"])
+    family = components(table, ["family", "sha256"])
+    relatives = anchor[named].groupby(family[named]).agg(set)
+    unused = 0
+    for row in table.index[~named]:
+        alike = relatives.get(family[row], set())
+        assert (part[row] == "unused") == (len(alike) > 1)
+        unused += len(alike) > 1
+        if len(alike) == 1:
+            assert part[row] == part[anchor == min(alike)].iloc[0]
+    note = f"{unused} images resemble images of two folds or patients: unused"
+    assert (note in part.attrs["notes"]) == (unused > 0)
+
+
+def test_parts_that_cannot_have_the_sizes_of_others_say_how_many_images_are_short():
+    table = manifest(4).assign(patient="", sha256="", family=[f"f{i // 60}" for i in range(300)])
+    sizes = pd.DataFrame({"train": 70, "test": 20, "val": 10}, index=["a", "b", "c"])
+    part = make_split(table, "grouped", seed=0, sizes=sizes)
+    short = (sizes - sizes_of(table, part)).clip(lower=0)
+    assert short.to_numpy().sum() > 0, "five families cannot make such parts"
+    lacks = short.stack()
+    told = [
+        f"class {label}: {name} lacks {count} images of the size asked for"
+        for (label, name), count in lacks[lacks > 0].items()
+    ]
+    assert part.attrs["notes"][: len(told)] == told
 
 
 def test_folds_are_only_used_where_nothing_else_is_published():
