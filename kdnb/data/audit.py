@@ -270,7 +270,9 @@ def write_audit(settings: Sequence[Settings], folder: Path) -> Results:
 
 def _names(settings: Sequence[Settings]) -> list[str]:
     """What the data sets are called in the tables: those of the user by their folder's name."""
-    names = [Path(one.data).name if one.dataset == "custom" else one.dataset for one in settings]
+    names = []
+    for one in settings:
+        names.append(Path(one.data).resolve().name if one.dataset == "custom" else one.dataset)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(
@@ -288,12 +290,13 @@ def unknown_marked(summary: pd.DataFrame) -> pd.DataFrame:
     table = summary.reset_index()
     for name in LEAK_KINDS:
         if name in table:
-            table[name] = table[name].astype("string").fillna("?")
+            table[name] = table[name].astype("Int64").astype("string").fillna("?")
     return table
 
 
 def _free(folder: Path) -> Path:
     """A folder without an audit: the one named, else the first of ``name-2``, ``name-3``, …"""
+    folder = folder.resolve()
     number = 1
     free = folder
     while (free / "summary.csv").is_file():
@@ -306,10 +309,16 @@ def _check_writable(folder: Path) -> None:
     """Make the folder, which git ignores.
 
     Raises:
-        UserError: If it cannot be written.
+        UserError: If it cannot be written, or holds other files.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        others = [path.name for path in folder.iterdir() if path.name != ".gitignore"]
+        if others:
+            raise UserError(
+                f"'{folder}' holds other files, such as '{min(others)}': name a new folder, or an "
+                "empty one, with --out"
+            )
         folder.joinpath(".gitignore").write_text("*\n")
     except OSError as error:
         raise UserError(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,13 @@ from PIL import Image
 
 from kdnb.core.errors import UserError
 from kdnb.core.settings import SPLITS, Settings
-from kdnb.data.audit import against_paper, audit_splits, published_against_paper, write_audit
+from kdnb.data.audit import (
+    against_paper,
+    audit_splits,
+    published_against_paper,
+    unknown_marked,
+    write_audit,
+)
 from kdnb.data.phantoms.drawing import render
 from kdnb.data.phantoms.plan import PhantomPlan, table
 
@@ -99,6 +107,21 @@ def test_published_audit_stands_beside_the_paper():
     }
     brain = table.loc[("brain_tumor", "student")]
     assert brain["skill"] == pytest.approx((brain["paper"] - brain["1-NN"]) / (1 - brain["1-NN"]))
+
+
+def test_a_folder_with_other_files_is_left_alone(folder, monkeypatch):
+    (folder / "project").mkdir()
+    (folder / "project" / "report.html").write_text("mine")
+    (folder / "project" / ".gitignore").write_text("build\n")
+    monkeypatch.chdir(folder / "project")
+    with pytest.raises(UserError, match=r"holds other files, such as 'report.html': name a new"):
+        write_audit([settings(folder)], Path("."))
+    assert (folder / "project" / ".gitignore").read_text() == "build\n"
+
+
+def test_counts_are_whole_beside_one_that_is_not_known():
+    read_back = pd.DataFrame({"split": ["random", "grouped"], "patient": [12.0, np.nan]})
+    assert unknown_marked(read_back)["patient"].tolist() == ["12", "?"]
 
 
 def test_two_sets_of_one_name_are_refused(folder):
