@@ -27,6 +27,7 @@ __all__ = [
     "digest",
     "done_content",
     "is_recorded",
+    "lock_of",
     "read_done",
 ]
 
@@ -35,6 +36,15 @@ LARGE = 64 * 2**20  # bytes; a larger array is mapped, not read, so its size alo
 
 # what is compared: sizes alone (lists of many runs), what loading asks for, or every byte
 Depth = Literal["sizes", "loading", "whole"]
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that a process locks while it fills a run's or a study's folder.
+
+    >>> lock_of(Path("runs/study/eye-3.1")).name
+    'eye-3.1.lock'
+    """
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def digest(obj: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kdnb.core.errors import UserError
-from kdnb.core.run_files import DONE
+from kdnb.core.run_files import DONE, lock_of
 from kdnb.core.run_list import DATA_KINDS, Entry, builders
 
 __all__ = ["folders_of", "remove_folders", "require_unused"]
@@ -47,18 +47,17 @@ def folders_of(chosen: Sequence[Entry]) -> list[Path]:
 
 
 def remove_folders(folders: Sequence[Path]) -> None:
-    """Delete run folders; one that a process is making or waits for is refused, before any goes.
+    """Delete folders of runs and studies; one that a process fills is refused, before any goes.
 
     ``done.json`` goes first: what an interrupted removal leaves counts as unfinished.
 
     Raises:
         UserError: If one is in use, or cannot be deleted.
     """
-    runs = [folder for folder in folders if (folder / DONE).is_file()]
     try:
         with ExitStack() as held:
-            for folder in runs:
-                held.enter_context(FileLock(folder.with_suffix(".lock"), timeout=0))
+            for folder in folders:
+                held.enter_context(FileLock(lock_of(folder), timeout=0))
             for folder in folders:
                 (folder / DONE).unlink(missing_ok=True)
                 shutil.rmtree(folder)

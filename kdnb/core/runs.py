@@ -23,7 +23,15 @@ from filelock import FileLock
 import kdnb
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import say
-from kdnb.core.run_files import DONE, check_file, check_files, digest, done_content, read_done
+from kdnb.core.run_files import (
+    DONE,
+    check_file,
+    check_files,
+    digest,
+    done_content,
+    lock_of,
+    read_done,
+)
 
 __all__ = [
     "Run",
@@ -272,7 +280,7 @@ def get_or_make(
         return found
     run = run_of(kind, parameters, root=root, upstream=upstream)
     _require_writable(run.folder.parent)
-    with FileLock(run.folder.with_suffix(".lock")):
+    with FileLock(lock_of(run.folder)):
         found = find_run(kind, parameters, root=root, upstream=upstream)
         if found is not None:  # another process made it while this one waited
             return found

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from kdnb.batch.estimates import spoken
 from kdnb.batch.papermill_runs import find_notebook, run_notebook
@@ -21,6 +24,7 @@ from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.progress import say
 from kdnb.core.report import write_report
 from kdnb.core.results_folder import Results
+from kdnb.core.run_files import lock_of
 from kdnb.core.run_list import checked_label
 from kdnb.core.runs import Run, atomic_path, write_json
 from kdnb.core.settings import Settings
@@ -75,17 +79,27 @@ def run_notebooks(
         done.append((step, run))
         say(f"{step.name}: {'reused' if run.reused else spoken(run.seconds)}")
 
-    try:
-        for wave in waves:
-            _make_wave(wave, side_by_side, begun, ended)
-    except UserError as error:
-        raise UserError(f"{error}{_so_far(results)}") from error
-    for step, run in done:
-        shutil.copy(run.path(step.notebook.name), results.folder)
-    report = results.folder / "report.html"
-    if _has_results(results) and not report.is_file():  # somebody has removed it
-        write_report(results)
-    return report, results.load("07_summary")
+    with _in_use(results.folder):
+        try:
+            for wave in waves:
+                _make_wave(wave, side_by_side, begun, ended)
+        except UserError as error:
+            raise UserError(f"{error}{_so_far(results)}") from error
+        for step, run in done:
+            shutil.copy(run.path(step.notebook.name), results.folder)
+        report = results.folder / "report.html"
+        if _has_results(results) and not report.is_file():  # somebody has removed it
+            write_report(results)
+        return report, results.load("07_summary")
+
+
+@contextmanager
+def _in_use(folder: Path) -> Iterator[None]:
+    """Hold a study's folder, so that nobody removes it meanwhile; others may fill it, too."""
+    with ExitStack() as held:
+        with suppress(Timeout):  # another process holds it already
+            held.enter_context(FileLock(lock_of(folder), timeout=0))
+        yield
 
 
 def _so_far(results: Results) -> str:

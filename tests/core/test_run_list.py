@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from filelock import FileLock
 
+from kdnb.core import run_removal
 from kdnb.core.errors import UserError
+from kdnb.core.run_files import lock_of
 from kdnb.core.run_list import (
     builders,
     checked_label,
@@ -109,6 +111,25 @@ def test_a_run_in_use_stays_and_so_do_the_others(computed):
     ):
         remove_folders(folders)
     assert set(by_kind(computed)) == set(found)
+
+
+def test_a_study_that_is_being_filled_stays(computed):
+    study = by_kind(computed)["study"]
+    with FileLock(lock_of(study.folder)), pytest.raises(UserError, match="nothing was removed"):
+        remove_folders(folders_of([study]))
+    assert study.folder.is_dir()
+
+
+def test_what_cannot_be_deleted_is_said_and_counts_as_unfinished(computed, monkeypatch):
+    teacher = by_kind(computed)["teacher"]
+
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(run_removal.shutil, "rmtree", refuse)
+    with pytest.raises(UserError, match=f"'{teacher.folder}' cannot be removed .Permission denied"):
+        remove_folders([teacher.folder])
+    assert unfinished(computed) == [teacher.folder]
 
 
 def test_a_damaged_run_is_listed_all_the_same(computed):

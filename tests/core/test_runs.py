@@ -142,6 +142,7 @@ def test_lock_of_a_dead_process_does_not_block(tmp_path):
     )
     worker.start()
     while not list(tmp_path.glob("shared/*/started")):
+        assert worker.is_alive()
         time.sleep(0.01)
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
