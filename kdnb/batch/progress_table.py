@@ -19,7 +19,7 @@ from kdnb.batch.plan import Plan
 from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import say
-from kdnb.core.run_files import check_files
+from kdnb.core.run_files import check_files, lock_of
 from kdnb.core.runs import Run, finished_runs
 from kdnb.core.tables import read_table
 
@@ -34,7 +34,7 @@ def state_of(run: Run) -> str:
         return "damaged" if run.damage else "done"
     if run.path("failed.json").is_file():
         return "failed"
-    lock = run.folder.with_suffix(".lock")
+    lock = lock_of(run.folder)
     if not lock.is_file():
         return "waiting"
     try:
@@ -69,7 +69,8 @@ def status(specs: Sequence[SweepSpec]) -> pd.DataFrame:
 def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> pd.DataFrame:
     """A table of every finished run of a plan below each other, in its order.
 
-    A damaged run is named and left out.
+    A damaged run is named and left out. So are, in a plan with parts, those that do not have the
+    table that is asked for.
 
     Args:
         plan: The plan.
@@ -86,11 +87,13 @@ def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> p
     """
     parts = {part.name: part for part in plan.parts}
     frames = []
+    others = []  # finished runs of parts whose notebook writes no such table
     for spec in specs:
         part = parts[spec.part]
-        if len(parts) > 1 and table and part.table != table:
-            continue  # the notebook of this part writes another one
         if not spec.run.ended:
+            continue
+        if len(parts) > 1 and table and table not in _tables_of(spec.run):
+            others.append(spec)
             continue
         try:
             check_files(spec.run.folder, "sizes")
@@ -101,6 +104,12 @@ def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> p
         front = pd.DataFrame(_front(spec, part.named), index=found.index)
         front = front.rename(columns={name: f"plan_{name}" for name in found})
         frames.append(front.join(found))
+    if others:
+        there = sorted({name for spec in others for name in _tables_of(spec.run)})
+        told = f"{len(others)} finished runs have no table {table!r}, they have {', '.join(there)}"
+        if not frames:
+            raise UserError(f"{told}: name one of these")
+        say(f"{told}: left out")
     if not frames:
         raise UserError(f"no run of plan '{plan.name}' is finished: kdnb sweep run does that")
     return pd.concat(frames, ignore_index=True)
@@ -108,7 +117,7 @@ def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> p
 
 def _path(run: Run, table: str) -> Path:
     """Where a run's table lies; an empty name is the only one there is."""
-    there = sorted(path.stem for path in (run.folder / "results").glob("*.csv"))
+    there = _tables_of(run)
     if not table and len(there) == 1:
         table = there[0]
     if table not in there:
@@ -117,6 +126,11 @@ def _path(run: Run, table: str) -> Path:
             "name one with --table or with table in the plan"
         )
     return run.path(f"results/{table}.csv")
+
+
+def _tables_of(run: Run) -> list[str]:
+    """The tables that a run wrote, by name."""
+    return sorted(path.stem for path in (run.folder / "results").glob("*.csv"))
 
 
 def _front(spec: SweepSpec, names: Sequence[str]) -> dict[str, Any]:

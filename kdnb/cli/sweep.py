@@ -87,9 +87,7 @@ def run(
     part: PartName = "",
 ) -> None:
     """Make every run that is not done yet; failed ones wait for `retry`."""
-    found, specs = _read(file, runs_dir)
-    if part:
-        specs = _of_part(specs, part)
+    found, specs = _read(file, runs_dir, part)
     if label:
         _write_label(_labelled_folder(specs, found.name, label), specs, label)
     _run(specs, workers, scheduler, threads)
@@ -102,11 +100,12 @@ def retry(
     workers: Workers = 1,
     scheduler: Scheduler = "",
     threads: Threads = 0,
+    part: PartName = "",
 ) -> None:
     """Try failed runs again, and those that are not done yet."""
     from kdnb.batch.run_one import forget_failure
 
-    _, specs = _read(file, runs_dir)
+    _, specs = _read(file, runs_dir, part)
     failed = 0
     for spec in specs:
         if forget_failure(spec.run):
@@ -129,11 +128,11 @@ def run_one(spec_file: SpecFile, threads: Threads = 0) -> None:
 
 
 @sweep_app.command()
-def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0) -> None:
+def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0, part: PartName = "") -> None:
     """Say where each run stands."""
     from kdnb.batch.progress_table import SETTLED
 
-    _, specs = _read(file, runs_dir)
+    _, specs = _read(file, runs_dir, part)
     while True:
         table, summary = _stand(specs)
         if watch and sys.stdout.isatty():
@@ -147,12 +146,17 @@ def status(file: PlanFile, runs_dir: RunsDir = "", watch: Watch = 0) -> None:
 
 @sweep_app.command()
 def collect(
-    file: PlanFile, runs_dir: RunsDir = "", table: Table = "", out: Out = "", label: Label = ""
+    file: PlanFile,
+    runs_dir: RunsDir = "",
+    table: Table = "",
+    out: Out = "",
+    label: Label = "",
+    part: PartName = "",
 ) -> None:
     """Write one tidy CSV from all finished runs; with a label into its folder."""
     from kdnb.batch.progress_table import collect_tables
 
-    found, specs = _read(file, runs_dir)
+    found, specs = _read(file, runs_dir, part)
     rows = collect_tables(found, specs, table)
     folder = Path(specs[0].root) / "sweep"
     if label:
@@ -164,13 +168,13 @@ def collect(
     print(f"{rows['run'].nunique()} of {len(specs)} runs, {len(rows)} rows: {path}")
 
 
-def _read(file: Path, runs_dir: str) -> tuple[Any, list[SweepSpec]]:
-    """The plan (``kdnb.batch.plan.Plan``) and its runs."""
+def _read(file: Path, runs_dir: str, part: str = "") -> tuple[Any, list[SweepSpec]]:
+    """The plan (``kdnb.batch.plan.Plan``) and its runs, or those of one part."""
     from kdnb.batch.plan import read_plan
 
     found = read_plan(file)
-    root = Settings.checked({"runs_dir": runs_dir}).runs
-    return found, found.specs(root)
+    specs = found.specs(Settings.checked({"runs_dir": runs_dir}).runs)
+    return found, _of_part(specs, part) if part else specs
 
 
 def _of_part(specs: Sequence[SweepSpec], part: str) -> list[SweepSpec]:

@@ -10,6 +10,7 @@ import pytest
 from kdnb.batch.plan import read_plan
 from kdnb.batch.run_spec import read_spec
 from kdnb.core.errors import UserError
+from kdnb.core.notebook_files import parameters_of
 from kdnb.core.runs import digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,7 +206,14 @@ def test_a_run_is_the_same_whatever_stands_beside_it_in_the_plan(write, tmp_path
 
 @pytest.mark.parametrize(
     ("line", "named"),
-    [("x = 2**4", "x = 2**4"), ("a, b = 1, 2", "a, b = 1, 2"), ("%matplotlib inline", "line 2")],
+    [
+        ("x = 2**4", "x = 2**4"),
+        ("a, b = 1, 2", "a, b = 1, 2"),
+        ("%matplotlib inline", "line 2"),
+        ("scale += 1", "scale += 1"),
+        ("import math", "import math"),
+        ("x: float", "x: float"),
+    ],
 )
 def test_a_notebook_whose_parameters_are_no_plain_values_is_named(line, named, folder, write):
     notebook = folder / "tiny.ipynb"
@@ -216,6 +224,14 @@ def test_a_notebook_whose_parameters_are_no_plain_values_is_named(line, named, f
     with pytest.raises(UserError, match=r"the parameters cell of '.*tiny.ipynb'") as caught:
         read_plan(write(""))
     assert named in str(caught.value)
+
+
+def test_a_parameter_may_have_a_type_and_words_beside_it(folder):
+    notebook = folder / "tiny.ipynb"
+    content = json.loads(notebook.read_text())
+    content["cells"][0]["source"] = "'how large'\nscale: float = 0.5\nname: str = 'a'"
+    notebook.write_text(json.dumps(content))
+    assert parameters_of(notebook) == {"scale": 0.5, "name": "a"}
 
 
 def test_a_spec_file_comes_back(specs, tmp_path):

@@ -114,6 +114,30 @@ def test_which_table(write, folder):
     assert list(collect_tables(plan, specs, "other")["a"]) == [1]
 
 
+def test_a_table_of_a_plan_with_parts_is_taken_from_the_runs_that_have_it(write, folder, capsys):
+    parts = """
+[[part]]
+name = "a"
+[part.grid]
+x = [1, 2]
+[[part]]
+name = "b"
+[part.grid]
+x = [3]
+"""
+    plan = read_plan(write(parts))
+    specs = plan.specs(folder / "runs")
+    for spec in specs:
+        pretend(spec)
+    specs[2].run.path("results/powers.csv").rename(specs[2].run.path("results/other.csv"))
+    assert sorted(set(collect_tables(plan, specs, "powers")["x"])) == [1, 2]
+    assert "1 finished runs have no table 'powers', they have other: left out" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(UserError, match="3 finished runs have no table 'none', they have other, "):
+        collect_tables(plan, specs, "none")
+
+
 def test_estimates_come_from_the_runs_most_alike(specs):
     runs = specs("[grid]\nscale = [1.0, 2.0]\nx = [1, 2, 3]")
     assert estimate(runs) is None and estimate([]) == 0
@@ -178,6 +202,9 @@ def test_one_part_of_a_plan_is_run_alone(specs, write, folder, monkeypatch, caps
     path, runs = folder / "plan.toml", ("--runs-dir", folder / "runs")
     assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "one") == 0
     assert "1 runs: 1 done" in capsys.readouterr().out
+    for command in "retry", "status", "collect":
+        assert kdnb(monkeypatch, "sweep", command, path, *runs, "--part", "one") == 0
+        assert waiting.run.id not in capsys.readouterr().out
     assert not waiting.run.folder.exists()
     assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "three") == 2
     assert "--part must be one of one, two, got 'three'" in capsys.readouterr().err

@@ -232,6 +232,7 @@ def test_kills_of_kernels_workers_and_driver_lose_nothing(write, folder):
         done = len(list(root.glob("sweep/*/done.json")))
         return kernels(root) and len(started(folder)) > done
 
+    killed = set()
     driver = sweep(path, root, "--workers", "2")
     for victim in rng.sample(["kernel", "worker"] * 2 + ["driver"], k=5):
         wait_for(one_is_in_the_middle)
@@ -244,12 +245,14 @@ def test_kills_of_kernels_workers_and_driver_lose_nothing(write, folder):
         }
         if alive[victim]:
             rng.choice(alive[victim]).kill()
+            killed.add(victim)
         if victim == "driver":
             driver.communicate()
             driver = sweep(path, root, "--workers", "2")
     out = driver.communicate(timeout=120)[0]
     assert driver.returncode == 0, out
     specs = read_plan(path).specs(root)
+    assert killed == {"kernel", "worker", "driver"}
     assert len(started(folder)) > len(specs)  # some were killed in the middle
     for spec in specs:
         done, x = spec.run.path("done.json"), spec.parameters["x"]

@@ -209,6 +209,7 @@ def test_a_killed_process_loses_nothing(spec, folder):
     command = [sys.executable, "-m", "kdnb.cli", "sweep", "run-one", str(folder / "spec.json")]
     process = subprocess.Popen(command)
     while not executions(folder):
+        assert process.poll() is None
         time.sleep(0.05)
     process.kill()
     process.wait()
