@@ -18,7 +18,7 @@ from kdnb.core.results_folder import Results
 from kdnb.core.settings import project_root
 from kdnb.data.dataset import ImageSet
 from kdnb.efficiency.timing import ratio_interval
-from kdnb.training.precision import autocast
+from kdnb.training.fit import train_step
 
 
 def ratio(first: np.ndarray, second: np.ndarray) -> str:
@@ -47,14 +47,12 @@ def publish_tables(place: str, files: Iterable[str], dataset: str) -> None:
 def training_step(model: nn.Module, images: Tensor, precision: str) -> Callable[[], None]:
     """One training step of a model of 4 classes, on images (N, 3, S, S), in a number format."""
     targets = torch.arange(len(images), device=images.device) % 4
-    optimizer = torch.optim.AdamW(model.parameters())
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
     def step() -> None:
-        with autocast(precision, images.device):
-            logits = model(images)
-        optimizer.zero_grad(set_to_none=True)
-        cross_entropy(logits.float(), targets).backward()
-        optimizer.step()
+        train_step(
+            model, optimizer, images, lambda logits: cross_entropy(logits, targets), precision
+        )
 
     return step
 

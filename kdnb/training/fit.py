@@ -148,8 +148,8 @@ def fit(
         )
         validated = _validate(model, image_set, schedule.batch_size, device)
         row = {"epoch": epoch, **trained, **validated}
-        best = min((earlier["val_loss"] for earlier in history), default=math.inf)
-        if row["val_loss"] <= best:
+        finite = [earlier["val_loss"] for earlier in history if math.isfinite(earlier["val_loss"])]
+        if row["val_loss"] <= min(finite, default=math.inf):
             with atomic_path(run.path("model.safetensors")) as path:
                 save_weights(model, path)
         history.append(row)

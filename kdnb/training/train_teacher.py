@@ -46,8 +46,13 @@ def schedule_of(settings: Settings, epochs: int, device: torch.device) -> Schedu
 def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The teacher's run: trained now, or found.
 
-    ImageNet weights by the rule of ``settings.weights``.
+    ImageNet weights by the rule of ``settings.weights``. They are looked for where a teacher has to
+    be trained; with "auto" also where the one that is there had none.
     """
+    found = find_teacher(settings, image_set, device)
+    offline = resolve_weights_offline(settings.weights, settings.teacher)
+    if found is not None and (settings.weights != "auto" or offline == "imagenet"):
+        return found
     weights = resolve_weights(settings.weights, settings.teacher)
     schedule = _schedule(settings, settings.teacher_epochs, weights, device)
     seed = settings.seed + settings.teacher_seed

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from math import nan
 
 import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from kdnb.core.errors import UserError
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
-from kdnb.data.transforms import Batch
-from kdnb.training.fit import Schedule, fit, label_loss, labels, predict, saved_logits
+from kdnb.data.transforms import Batch, batches
+from kdnb.training.fit import Schedule, finish, fit, label_loss, labels, predict, saved_logits
 from kdnb.training.students import make_student
 from kdnb.training.train_teacher import train_teacher
 
+# the package gives two functions the names of their modules
+fit_module = import_module("kdnb.training.fit")
+train_teacher_module = import_module("kdnb.training.train_teacher")
 CPU = torch.device("cpu")
 PLAN = Schedule(epochs=3, batch_size=16, learning_rate=2e-3, views=2, seed=0)
 
@@ -36,12 +42,38 @@ def train(study, folder, stop_after=None):
     return model, fit(model, study.image_set, loss, PLAN, Run("student", "x", folder), CPU)
 
 
-def test_learns_and_leaves_history_and_best_weights(study, tmp_path, capsys):
+def test_learns_and_leaves_a_history(study, tmp_path, capsys):
     model, history = train(study, tmp_path / "a")
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     assert len(pd.read_csv(tmp_path / "a" / "history.csv")) == 3
     assert not model.training
     assert capsys.readouterr().out.count("student epoch") == 3  # one line per epoch in a log
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"), [((0.5, 0.2, 0.9), 1), ((nan, 0.7, 0.8), 1), ((0.4, nan, 0.4), 2)]
+)
+def test_the_weights_of_the_best_validation_loss_are_kept(
+    study, tmp_path, monkeypatch, losses, best
+):
+    weights = []
+
+    def validate(model, *_):
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"val_loss": losses[len(weights) - 1], "val_accuracy": 0.5}
+
+    monkeypatch.setattr(fit_module, "_validate", validate)
+    model, _ = train(study, tmp_path / "a")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[best][name]), f"epoch {best + 1} was the best"
+    assert not torch.equal(weights[0]["classifier.weight"], weights[1]["classifier.weight"])
+
+
+def test_a_training_without_a_finite_loss_is_refused(study, tmp_path, monkeypatch):
+    found = {"val_loss": nan, "val_accuracy": 0.25}
+    monkeypatch.setattr(fit_module, "_validate", lambda *_: found)
+    with pytest.raises(UserError, match="student training diverged .* lower learning_rate, got"):
+        train(study, tmp_path / "a")
 
 
 def test_a_mixed_image_has_both_labels_by_their_shares():
@@ -121,15 +153,48 @@ def test_predict_does_not_depend_on_the_batch_size_and_restores_the_mode(study):
     assert model.training and abs(a - b).max() < 1e-5
 
 
-def test_teacher_run_opens_the_test_part_once(study):
-    run = study.teacher
-    assert saved_logits(run).shape == (len(study.image_set.rows("test")), 4)
-    assert run.json("metrics.json")["test_opened"] == 1
+def test_the_test_part_is_opened_once_and_after_training(study, tmp_path, monkeypatch):
+    test_rows = set(study.image_set.rows("test"))
+    opened = []
+
+    def seen(image_set, rows, *given, **named):
+        opened.append(bool(test_rows & set(rows)))
+        return batches(image_set, rows, *given, **named)
+
+    monkeypatch.setattr(fit_module, "batches", seen)
+    model, _ = train(study, tmp_path / "a")
+    assert opened and not any(opened), "training sees no test image"
+    run = Run("student", "x", tmp_path / "a")
+    finish(model, study.image_set, PLAN, run, CPU)
+    assert sum(opened) == 1 and opened[-1]
+    assert saved_logits(run).shape == (len(test_rows), 4)
+
+
+def test_a_kill_after_the_last_epoch_repeats_no_training(study, tmp_path, monkeypatch):
+    model, history = train(study, tmp_path / "a")
+    run = Run("student", "x", tmp_path / "a")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fit_module, "predict", interrupted)
+        finish(model, study.image_set, PLAN, run, CPU)
+    monkeypatch.setattr(fit_module, "_train_epoch", interrupted)
+    again, same = train(study, tmp_path / "a")
+    pd.testing.assert_frame_equal(same, history)
+    finish(again, study.image_set, PLAN, run, CPU)
+    assert not list(run.folder.glob("*.pt"))
+    for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_teacher_that_is_there_is_found_without_a_look_at_weights(study, monkeypatch):
+    monkeypatch.setattr(train_teacher_module, "resolve_weights", interrupted)
     assert train_teacher(study.settings, study.image_set, CPU).reused
 
 
 def test_offline_imagenet_falls_back_and_says_so(monkeypatch, capsys):
-    from kdnb.core.errors import UserError
     from kdnb.training import imagenet_weights
 
     def gone(name):
