@@ -25,6 +25,7 @@ __all__ = [
     "grade_interval",
     "group_bootstrap",
     "group_sums",
+    "interval_of_seeds",
     "interval_table",
     "seed_interval",
     "share_interval",
@@ -217,8 +218,8 @@ def seed_interval(
 
     The groups' part is their bootstrap, times their widening, the seeds' part Student's t on the
     means of the seeds (3 seeds: t = 4.3); the two half-widths are added as squares. With one seed
-    the seeds' part is unknown and left out. Fewer than ``FEW`` groups give no interval (NaN),
-    unless there is one number per seed (N = 1): then the seeds' part stands alone.
+    the seeds' part is unknown and left out. Fewer than ``FEW`` groups give no interval (NaN). For
+    numbers of seeds that stand for no images, see `interval_of_seeds`.
 
     Args:
         values: (S, N), for example a gain per seed and image; images that are NaN for a seed are
@@ -227,8 +228,6 @@ def seed_interval(
         bounds: Between which the mean can lie, and so its interval.
         seed: Of the bootstrap draws: 20,000, fewer for more than 500 groups, 2,000 at least.
     """
-    seeds = len(values)
-    one_number_per_seed = values.shape[1] == 1 and seeds > 1
     known = ~np.isnan(values).any(axis=0)
     if not known.any():
         return Interval((np.nan, np.nan, np.nan))
@@ -236,15 +235,28 @@ def seed_interval(
     value = float(np.mean(values))
     groups = Groups.of(groups)[known]
     sums, sizes = group_sums(values, groups.names)
-    if len(sizes) < FEW and not one_number_per_seed:
+    if len(sizes) < FEW:
         return Interval((value, np.nan, np.nan))
     weights = _weights(len(sizes), seed).astype(float)
     draws = weights @ sums.mean(0) / (weights @ sizes)
-    tail = 0.0 if one_number_per_seed else _tail(len(sizes))
+    tail = _tail(len(sizes))
     of_groups = groups.widening * (value - np.quantile(draws, [tail, 1 - tail]))
     below, above = np.hypot(of_groups, _seeds_part(values.mean(1)))
     low, high = np.clip([value - below, value + above], *bounds).tolist()
     return Interval((value, low, high))
+
+
+def interval_of_seeds(numbers: np.ndarray) -> Interval:
+    """Mean of one number per seed (S,) with Student's t interval; one seed has none (NaN).
+
+    >>> print(interval_of_seeds(np.array([0.1, 0.2, 0.3])))
+    0.200 [-0.048, 0.448]
+    """
+    value = float(np.mean(numbers))
+    if len(numbers) < 2:
+        return Interval((value, np.nan, np.nan))
+    half = _seeds_part(numbers)
+    return Interval((value, value - half, value + half))
 
 
 def with_seeds(interval: Interval, means: np.ndarray, bounds: tuple[float, float]) -> Interval:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from kdnb.core.model_names import MODELS
-from kdnb.core.statistics import Interval, seed_interval
+from kdnb.core.statistics import Interval, interval_of_seeds
 
 __all__ = ["DRAWN_AFTER", "draws_lines"]
 
@@ -46,8 +45,7 @@ def draws_lines(table: pd.DataFrame) -> str:
 
 def _over_draws(gains: pd.Series) -> str:
     """Mean of a difference over draws, in points of a hundred, with its 95 % interval."""
-    of_draws = gains.to_numpy()[:, None]  # one number per draw
-    interval = seed_interval(of_draws, np.zeros(1))
+    interval = interval_of_seeds(gains.to_numpy())
     return f"{Interval(100 * value for value in interval):+z.1f}"
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, get_or_make
-from kdnb.core.statistics import Groups, seed_interval
+from kdnb.core.statistics import Groups, interval_of_seeds, seed_interval
 from kdnb.feature_maps.cka import gram_cka, grams
 from kdnb.feature_maps.layer_analysis import COMPARED
 from kdnb.training.fit import saved_logits
@@ -171,7 +171,7 @@ def kd_question(
                 found[distilled, name, measure], found[alone, name, measure], groups
             )
     for name, (of_distilled, of_alone) in (more or {}).items():
-        rows[name] = _difference(of_distilled[:, None], of_alone[:, None], np.zeros(1))
+        rows[name] = _difference(of_distilled[:, None], of_alone[:, None], None)
     return pd.DataFrame(rows).T.astype({"seeds": int}).rename_axis("measure")
 
 
@@ -181,11 +181,17 @@ def _right(study: TrainedStudy, runs: Sequence[Run]) -> np.ndarray:
 
 
 def _difference(
-    distilled: np.ndarray, alone: np.ndarray, groups: Groups | np.ndarray
+    distilled: np.ndarray, alone: np.ndarray, groups: Groups | np.ndarray | None
 ) -> dict[str, float]:
-    """A measure (S, N) of the KD students and the label-only ones, and what lies between them."""
+    """A measure (S, N) of the KD students and the label-only ones, and what lies between them.
+
+    Without ``groups`` it is one number per seed (S, 1).
+    """
     difference = distilled - alone
-    value, low, high = seed_interval(difference, groups)
+    if groups is None:
+        value, low, high = interval_of_seeds(difference[:, 0])
+    else:
+        value, low, high = seed_interval(difference, groups)
     known = ~np.isnan(difference).any(axis=0)
     means = dict.fromkeys(STUDENTS, np.nan)
     if known.any():

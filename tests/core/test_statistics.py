@@ -18,6 +18,7 @@ from kdnb.core.statistics import (
     Interval,
     _tail,
     group_bootstrap,
+    interval_of_seeds,
     seed_interval,
     share_interval,
     softmax,
@@ -168,7 +169,7 @@ def test_the_expansion_makes_a_bootstrap_as_wide_as_students_t(count):
 def test_numbers_of_seeds_alone_equal_scipys_t_interval():
     seeds = np.array([0.71, 0.74, 0.78, 0.75])
     theirs = stats.ttest_1samp(seeds, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(seed_interval(seeds[:, None], np.zeros(1))[1:], theirs, rtol=1e-12)
+    np.testing.assert_allclose(interval_of_seeds(seeds)[1:], theirs, rtol=1e-12)
 
 
 def test_ignoring_groups_would_be_too_sure():
@@ -294,18 +295,20 @@ def test_interval_leaves_out_what_a_seed_does_not_know():
     value, low, high = seed_interval(values, np.arange(8))
     assert value == pytest.approx(np.mean([0.1, 0.2, 0.4, 0.3, 0.2, 0.4])) and low < value < high
     assert seed_interval(np.ones((2, 8)), np.arange(8)) == (1, 1, 1), "by construction, not by luck"
-    assert np.isnan(seed_interval(values[:, :2], np.zeros(2))[1]), "one patient has no spread"
+    for images in 1, 2:
+        one_patient = seed_interval(values[:, :images], np.zeros(images))
+        assert np.isnan(one_patient[1:]).all(), "one patient has no spread, whatever the seeds"
     assert np.isnan(seed_interval(values, np.arange(8) // 2)[1:]).all(), "four patients are too few"
     assert np.isnan(seed_interval(np.full((2, 3), np.nan), np.arange(3))).all()
 
 
 def test_one_seed_of_one_number_has_no_interval():
-    value, low, high = seed_interval(np.array([[0.3]]), np.zeros(1))
+    value, low, high = interval_of_seeds(np.array([0.3]))
     assert value == 0.3 and np.isnan([low, high]).all(), "one network speaks for no other"
 
 
 def test_numbers_of_seeds_alone_have_students_t():
-    value, low, high = seed_interval(np.array([[0.1], [0.2], [0.3]]), np.zeros(1))
+    value, low, high = interval_of_seeds(np.array([0.1, 0.2, 0.3]))
     assert (value, low, high) == pytest.approx(
         (0.2, 0.2 - 4.303 * 0.1 / 3**0.5, 0.2 + 4.303 * 0.1 / 3**0.5), abs=1e-3
     )
