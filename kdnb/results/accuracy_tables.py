@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from kdnb.core.errors import UserError
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.statistics import Groups, Interval, group_bootstrap, share_interval, with_seeds
 from kdnb.distillation.teacher_worth import chance_of_same
@@ -83,9 +84,15 @@ def fold_accuracy(records: Records) -> pd.DataFrame:
     for one in main_runs(records):
         is_main = not one.parameters["control"] and one.parameters["teacher_seed"] == 0
         if one.parameters["split"] == PATIENTS and is_main:
-            folds.setdefault((one.parameters["dataset"], one.parameters["teacher"]), {})[
-                one.parameters["fold"]
-            ] = one
+            place = (one.parameters["dataset"], one.parameters["teacher"])
+            of_place = folds.setdefault(place, {})
+            fold = one.parameters["fold"]
+            if fold in of_place:
+                raise UserError(
+                    f"runs {of_place[fold].run} and {one.run} test fold {fold} of one place with "
+                    "the same seed: leave one out of the plan"
+                )
+            of_place[fold] = one
     rows = []
     for (dataset, teacher), by_fold in folds.items():
         if len(by_fold) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "ALL",
     "Answered",
     "answered",
+    "check_seeds",
     "counts",
     "score",
     "together",
@@ -71,10 +72,15 @@ class Answered:
 
     @property
     def kinds(self) -> dict[str, list[str]]:
-        """Its models by what they are, students by seed."""
-        named = {"teacher": self.teachers}
+        """Its models by what they are, students by seed; a UserError of a run with a grid."""
+        named = {TEACHER: self.teachers}
         for cell, students in self.cells.items():
             kind = LABEL_ONLY if cell == LABELS_ALONE else KD_STUDENT
+            if kind in named:
+                raise UserError(
+                    f"run {self.run} has distilled students of several alpha and T: they do not "
+                    "count as one; give each setting a run of its own"
+                )
             named[kind] = students
         return named
 
@@ -121,8 +127,28 @@ def answered(records: Records, *parts: str) -> list[Answered]:
     return found
 
 
+def check_seeds(seeds: Sequence[int], runs: Sequence[str]) -> None:
+    """Refuse runs that would count as several seeds, of which two have the same.
+
+    Raises:
+        UserError: It names the seed and the runs.
+    """
+    for seed in seeds:
+        same = [run for run, other in zip(runs, seeds, strict=True) if other == seed]
+        if len(same) > 1:
+            raise UserError(
+                f"runs {' and '.join(same)} stand in one place and have teacher_seed {seed}: "
+                "leave all but one out of the plan"
+            )
+
+
 def together(runs: list[Answered]) -> Answered:
-    """Runs with the same test part as one: of each its teacher and that teacher's own student."""
+    """Runs with the same test part as one: of each its teacher and that teacher's own student.
+
+    Raises:
+        UserError: If two have other test images, or the same seed.
+    """
+    check_seeds([one.parameters["teacher_seed"] for one in runs], [one.run for one in runs])
     first = runs[0]
     trainings = []
     values = dict(first.values)

@@ -177,7 +177,7 @@ def _pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
     if "differences" in tables:
         yield "differences", difference_panels(tables["differences"])
     if "map_energies" in tables:
-        yield "map_energies", energy_spread(tables["map_energies"])
+        yield "map_energies", energy_spread(_first_place(tables["map_energies"]))
     if "grid" in tables:
         yield "grid", grid_heatmap(tables["grid"])
     if "sizes" in tables and tables["sizes"]["fraction"].nunique() > 1:
@@ -186,6 +186,12 @@ def _pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
         yield "schedule", schedule_curves(tables["schedule"])
     if "worth" in tables:
         yield "worth", worth_rows(tables["worth"])
+
+
+def _first_place(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first data set, split and teacher: one chart shows one of them."""
+    place = table[["dataset", "split", "teacher"]]
+    return table[(place == place.iloc[0]).all(axis=1)]
 
 
 def published() -> dict[str, pd.DataFrame]:
@@ -237,7 +243,6 @@ def put_between(page: Path, name: str, lines: str) -> None:
     _, found_closing, after = rest.partition(closing)
     if not found_opening or not found_closing:
         raise UserError(
-            f"'{page}' has no place for the findings: "
-            f"put {opening.strip()} and {closing} on two lines"
+            f"'{page}' has no place for {name}: put {opening.strip()} and {closing} on two lines"
         )
     page.write_text(before + opening + lines + closing + after, encoding="utf-8")

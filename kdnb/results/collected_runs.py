@@ -85,9 +85,10 @@ def collect_runs(plan: Plan, root: Path, folder: Path) -> Records:
     The same runs give the same bytes. Runs of the plan that are recorded there already and not
     finished in ``root``, as those of another machine, stay; damaged ones are named.
 
-    ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished. Every
-    other table starts with the column ``run``. Answers are kept as one row per model, with the
-    numbers of all images in one text.
+    ``runs`` has one row per run: run, part, notebook, parameters (JSON), seconds, finished, kdnb
+    (the version; empty where an older record does not tell it). Every other table starts with the
+    column ``run``. Answers are kept as one row per model, with the numbers of all images in one
+    text.
 
     Raises:
         UserError: If no run is finished.
@@ -141,6 +142,7 @@ def _row(spec: SweepSpec) -> dict[str, Any]:
         "parameters": json.dumps(chosen, sort_keys=True),
         "seconds": made["seconds"],
         "finished": made["finished"],
+        "kdnb": spec.run.json("env.json")["kdnb"],
     }
 
 
@@ -197,9 +199,9 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
         partial: Accept that runs are missing.
 
     Raises:
-        UserError: Naming the runs that are missing, are not of the plan, mix versions, image sizes
-            of one part, images of one split or number formats of one seed and place, or rows of
-            which no run is known.
+        UserError: Naming the runs that are missing, are not of the plan, lack rows, mix versions,
+            image sizes of one part, images of one split or number formats of one seed and place,
+            or rows of which no run is known.
     """
     if not (folder / "runs.csv.gz").is_file():
         raise UserError(f"'{folder}' holds no collected runs: kdnb figures --collect writes them")
@@ -209,6 +211,7 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
         "are not of the plan": _unplanned(tables, plan),
         "are missing": [] if partial else missing(tables, plan),
         "have rows but no provenance": _unknown(tables),
+        "have no row in a table that their notebook always writes": _without_rows(tables),
         "mix versions of kdnb": _mixed_versions(tables),
         "mix image sizes of one part": _mixed_sizes(tables),
         "have the same parameters and other images": _mixed_images(tables),
@@ -254,10 +257,24 @@ def _unknown(records: Records) -> list[str]:
     return sorted(named - set(records["runs"]["run"]))
 
 
+def _without_rows(records: Records) -> list[str]:
+    """``run: table`` where a run has no row in a table that its notebook always writes."""
+    found = []
+    for run, notebook in records["runs"][["run", "notebook"]].itertuples(index=False):
+        for name in RECORDED.get(notebook, ()):
+            known = name in records and run in set(records[name]["run"])
+            if not known and name not in OF_MASKS:
+                found.append(f"{run}: {name}")
+    return found
+
+
 def _mixed_versions(records: Records) -> list[str]:
-    if "03_trainings" not in records:
-        return []
-    return _mixed(records["03_trainings"], "kdnb")
+    """Runs of several versions: their own, and those of the networks that they trained."""
+    runs = records["runs"]
+    told = [runs[["run", "kdnb"]]] if "kdnb" in runs else []
+    if "03_trainings" in records:
+        told.append(records["03_trainings"][["run", "kdnb"]])
+    return _mixed(pd.concat(told), "kdnb") if told else []
 
 
 def _mixed_sizes(records: Records) -> list[str]:

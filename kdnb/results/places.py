@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdnb.data.patient_split import TEST_FOLD
 from kdnb.results.answered_runs import Answered, answered, counts, together
 from kdnb.results.collected_runs import PLACE_OF_RUN, Records
 
@@ -32,7 +33,6 @@ __all__ = [
 
 KNOWN = "known patients"  # images of which the patient, or the fold that holds him, is known
 PATIENTS = "patients"  # the split by patient
-TEST_FOLD = 5
 # the parts of ``sweeps/results.toml`` that ask what moves a student, at a smaller image size
 EFFECT_PARTS = ("base", "more_teachers", "grid", "controls", "size", "as_coded")
 Key = tuple[Any, ...]

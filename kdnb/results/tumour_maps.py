@@ -14,10 +14,12 @@ from kdnb.core.errors import UserError
 from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.p_values import p_of_interval
 from kdnb.core.statistics import Groups, grade_interval, seed_interval
+from kdnb.results.answered_runs import check_seeds
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import by_run
 from kdnb.xai.image_grades import read_image_grades
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
+from kdnb.xai.tumour_tables import POINTING
 
 __all__ = [
     "PLANNED_MAPS",
@@ -30,7 +32,6 @@ __all__ = [
 ]
 
 TABLE = "05_image_grades"
-POINTING = "pointing game"
 ENERGY = "energy in mask"
 # what is compared with the class's mean training mask: written down before the runs
 PLANNED_MAPS = (
@@ -70,7 +71,7 @@ def _pools(records: Records) -> list[_Pool]:
     """The runs of notebook 05 by data set, split and teacher; their seeds in order.
 
     Raises:
-        UserError: If two seeds have other images.
+        UserError: If two seeds have other images, or two runs one seed.
     """
     if TABLE not in records:
         return []
@@ -83,8 +84,9 @@ def _pools(records: Records) -> list[_Pool]:
     pools = []
     for place, of_seeds in found.items():
         of_seeds.sort(key=lambda one: one[0])
+        check_seeds([seed for seed, _, _ in of_seeds], [run for _, run, _ in of_seeds])
         read = [read_image_grades(table.drop(columns="run")) for _, _, table in of_seeds]
-        _, groups, classes = read[0]
+        first, groups, classes = read[0]
         for _, other_groups, other_classes in read[1:]:
             same = np.array_equal(groups.names, other_groups.names)
             if not same or not np.array_equal(classes, other_classes):
@@ -93,7 +95,7 @@ def _pools(records: Records) -> list[_Pool]:
         pools.append(
             _Pool(
                 place=dict(zip(("dataset", "split", "teacher"), place, strict=True)),
-                grades=[grades.sort_index() for grades, _, _ in read],
+                grades=[grades.loc[first.index] for grades, _, _ in read],
                 groups=groups,
                 run=" ".join(run for _, run, _ in of_seeds),
             )

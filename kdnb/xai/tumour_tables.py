@@ -23,6 +23,7 @@ from kdnb.xai.tumour_localisation import (
 )
 
 __all__ = [
+    "POINTING",
     "SHOWN",
     "layer_summary",
     "localisation_parts",

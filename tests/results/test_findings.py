@@ -12,6 +12,7 @@ import pytest
 from kdnb.core.statistics import Difference, Interval
 from kdnb.results.answer import results_answer
 from kdnb.results.build import published
+from kdnb.results.draws import draws_lines
 from kdnb.results.findings import at_once, findings
 from kdnb.results.short_tables import accuracy_rows, gain_rows
 
@@ -284,3 +285,22 @@ def test_short_tables_hold_every_row_and_fit_a_screen():
     assert gains["difference"].iloc[0] == "+0.010 [-0.010, +0.030]"
     for table in (accuracy, gains):
         assert len(table.columns) + table.index.nlevels <= 10 and table.notna().all(axis=None)
+
+
+def test_draws_are_told_from_the_first_that_chose_nothing():
+    rows = []
+    for seed, teacher, student in ((4, 0.5, 0.5), (5, 0.10, 0.01), (6, 0.02, -0.03)):
+        row = {"seed": seed, "memory": 0.3, "teacher": 0.95}
+        row |= {"KD student": 0.9, "label-only student": 0.85}
+        for name, gain in ("teacher - labels", teacher), ("KD - labels", student):
+            row |= {name: gain, f"{name}, low": gain - 0.02, f"{name}, high": gain + 0.02}
+        rows.append(row)
+    lines = draws_lines(pd.DataFrame(rows)).splitlines()
+    assert lines[2:4] == [
+        "| 5 | 95.0% | 90.0% | 85.0% | 30.0% | **+10.0 [+8.0, +12.0]** | +1.0 [-1.0, +3.0] |",
+        "| 6 | 95.0% | 90.0% | 85.0% | 30.0% | +2.0 [+0.0, +4.0] | **-3.0 [-5.0, -1.0]** |",
+    ]
+    half = 12.706 * np.std([10, 2], ddof=1) / 2**0.5  # Student's t of two draws
+    assert f"teacher is +6.0 [{6 - half:+.1f}, {6 + half:+.1f}] points above" in lines[-1]
+    assert "the teacher is above on 1 of 2 seeds (below on 0), its student on 0 of 2" in lines[-1]
+    assert "(below on 1)" in lines[-1]

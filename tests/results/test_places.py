@@ -353,3 +353,25 @@ def test_the_picture_says_every_difference_and_fills_what_is_told(record):
     surely = (rows["difference_low"] > 0) | (rows["difference_high"] < 0)
     assert filled == surely.sum() > 0
     assert grey == (rows["seeds"] == 1).sum() > 0
+
+
+def test_two_runs_of_one_seed_are_refused_and_not_counted_as_two():
+    twice = [{"parameters": {}, "said": [said(rate, 0)] * 3} for rate in (0.9, 0.5)]
+    message = "runs run0 and run1 stand in one place and have teacher_seed 0"
+    with pytest.raises(UserError, match=message):
+        accuracy_by_place(records(twice))
+    folds = [*twice, {"parameters": {"fold": 1}, "said": [said(0.8, 1)] * 3}]
+    with pytest.raises(UserError, match="runs run0 and run1 test fold 5 of one place with the sam"):
+        fold_accuracy(records(folds))
+
+
+def test_students_of_several_settings_are_not_taken_for_one():
+    record = records([{"parameters": {}, "said": [said(0.9, 0)] * 3}])
+    trainings = record["03_trainings"]
+    other = trainings[trainings["alpha"] < 1].assign(temperature=99.0, model="another")
+    answers = record["03_answers"]
+    same = answers[answers["model"] == trainings.loc[other.index[0], "model"]]
+    record["03_trainings"] = pd.concat([trainings, other])
+    record["03_answers"] = pd.concat([answers, same.assign(model="another")])
+    with pytest.raises(UserError, match="distilled students of several alpha and T"):
+        accuracy_by_place(record)

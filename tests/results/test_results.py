@@ -118,12 +118,12 @@ def finished(tmp_path, plan):
     def make(**changed):
         read = read_plan(plan(**changed.get("plan", {})))
         for number, spec in enumerate(read.specs(tmp_path / "runs")):
+            version = changed.get("versions", ["0.2.0"] * 3)[number]
             folder = spec.run.folder / "results"
             folder.mkdir(parents=True)
-            for name, table in tables_of_a_run(
-                changed.get("versions", ["0.2.0"] * 3)[number]
-            ).items():
+            for name, table in tables_of_a_run(version).items():
                 table.to_csv(folder / f"{name}.csv", index=False)
+            write_json(spec.run.path("env.json"), {"kdnb": version})
             write_json(
                 spec.run.path("done.json"),
                 {"seconds": 5.0, "finished": "2026-01-01", "id": spec.run.id},
@@ -610,11 +610,34 @@ def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
         build_tables(figures, plan=plan())
 
 
-def test_a_record_of_other_notebooks_alone_has_no_accuracies(finished, figures, tmp_path, plan):
+def test_a_run_without_its_rows_is_refused(finished, figures, tmp_path, plan):
     collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "03_curves.csv.gz"
+    curves = pd.read_csv(path, dtype=str)
+    lost = curves["run"].iloc[-1]
+    curves[curves["run"] != lost].to_csv(path, index=False)
+    message = f"1 runs have no row in a table that their notebook always writes: {lost}: 03_curves"
+    with pytest.raises(UserError, match=message):
+        build_tables(figures, plan=plan())
+
+
+def test_a_run_of_another_version_that_trains_nothing_is_refused(finished, figures, tmp_path, plan):
+    collect_runs(finished(), tmp_path / "runs", figures / COLLECTED)
+    path = figures / COLLECTED / "runs.csv.gz"
+    runs = pd.read_csv(path, dtype=str)
+    assert set(runs["kdnb"]) == {"0.2.0"}
+    runs.loc[0, "kdnb"] = "0.1.0"
+    runs.to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"mix versions of kdnb: \w+: 0.1.0; "):
+        build_tables(figures, plan=plan())
+    runs.drop(columns="kdnb").to_csv(path, index=False)  # as older records are
+    assert len(load_collected(figures / COLLECTED, read_plan(plan()))["runs"]) == 3
+
+
+def test_a_record_of_other_notebooks_alone_has_no_accuracies(finished, figures, tmp_path, plan):
+    records = dict(collect_runs(finished(), tmp_path / "runs", figures / COLLECTED))
     for name in ("03_answers", "03_trainings", "03_curves"):
-        (figures / COLLECTED / f"{name}.csv.gz").unlink()
-    records = load_collected(figures / COLLECTED, read_plan(plan()))
+        del records[name]
     others = records["runs"].assign(notebook="06_efficiency")
     assert make_tables(records | {"runs": others}) == {}
 
@@ -648,7 +671,7 @@ def test_findings_are_put_between_their_marks(finished, figures, tmp_path):
     listed = "".join(f"- {line}\n" for line in lines)
     assert readme.read_text() == f"# A\n<!-- results -->\n{listed}<!-- /results -->\nB\n"
     readme.write_text("# A\n")
-    with pytest.raises(UserError, match="has no place for the findings"):
+    with pytest.raises(UserError, match="has no place for results"):
         write_findings(tables, readme, "README.md")
 
 
