@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tools.house import LEVELS, imports, level_of
+from tools.house import LEVELS, imports, level_of, table
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = (ROOT / "requirements.txt").read_text().splitlines()
@@ -54,6 +54,8 @@ def test_every_room_has_a_level_and_nothing_else_is_there():
     assert rooms == {room for level in LEVELS for room in level}
     assert [path.name for path in (ROOT / "kdnb").glob("*.py")] == ["__init__.py"]
     assert len(rooms) <= 14 and len(LEVELS) <= 7
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert f"<!-- house -->\n{table(ROOT / 'kdnb')}<!-- /house -->" in page, "make house"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import ends_in_one_line
 
 __all__ = ["run_command"]
 
@@ -20,15 +20,12 @@ sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def run_command(command: Callable[..., None]) -> None:
-    """Call a function as a command line; a user's mistake is one line on stderr and exit code 2.
+    """Call a function as a command line, which `ends_in_one_line`.
 
     Args:
         command: Its parameters are the command line's arguments and options, as typer reads them.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
-    try:
+    with ends_in_one_line(Path(sys.argv[0]).stem):
         app()
-    except UserError as error:
-        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -19,7 +19,14 @@ import typer
 
 from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import Notebook, code_cells, notebooks, source_of, tags_of
+from kdnb.core.notebook_files import (
+    INJECTED,
+    Notebook,
+    code_cells,
+    notebooks,
+    source_of,
+    tags_of,
+)
 from kdnb.core.runs import Run, read_json
 from kdnb.core.settings import Settings, project_root
 from tools import run_command
@@ -38,7 +45,6 @@ SOURCES = (
     "figures/teachers",
 )
 LAUNCH = re.compile(r"<!-- launch.*?<!-- /launch -->\n?", re.DOTALL)  # pictures from the network
-INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
 COMMAND = "from jupyter_book.cli.main import main; main()"
 FEATURE_MAPS = "04_feature_maps.ipynb"
 STEPPED = 4  # images of the stepper's page: each takes its place in the file
@@ -238,10 +244,15 @@ def _build(source: Path) -> Path:
 
 
 def _executed_folder(folder: Path) -> Path:
-    """A folder that the user names; it must hold an executed notebook."""
-    if not any((folder / notebook.name).is_file() for notebook in notebooks()):
-        what = f"'{folder}' holds no executed notebook"
-        raise UserError(f"{what}: give the folder of a finished study, runs/study/…")
+    """A folder that the user names; its notebooks must have been executed by a study."""
+    there = [folder / notebook.name for notebook in notebooks()]
+    copies = [path for path in there if path.is_file()]
+    by_study = [path for path in copies if "papermill" in read_json(path)["metadata"]]
+    if not copies or by_study != copies:
+        what = "notebooks that no study ran" if copies else "no executed notebook"
+        raise UserError(
+            f"'{folder}' holds {what}: give the folder of a finished study, runs/study/…"
+        )
     return folder.resolve()
 
 

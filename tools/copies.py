@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import Notebook, source_of, tags_of
+from kdnb.core.notebook_files import INJECTED, Notebook, source_of, tags_of
 from tools.exercises import exercises, solution_of, stub
 
 if find_spec("nbgrader") is None:
@@ -36,7 +36,6 @@ CODE_MINUTES = 0.5  # to read a code cell and what it shows
 THINK_MINUTES = 2  # of a question with a folded answer
 SECTION = re.compile(r"^## .*$", re.MULTILINE)
 EXECUTION = ("papermill", "widgets", "execution")  # metadata that tells of a run and its machine
-INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
 POINTS = 1  # of each exercise
 
 

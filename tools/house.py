@@ -1,4 +1,4 @@
-"""The house as a table: rooms, levels, modules and lines of the package (``make house``).
+"""The house as a table: rooms and levels of the package (``make house``).
 
 Writes it between the marks of CONTRIBUTING.md. `LEVELS` is also what the test of imports goes by.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+
+from kdnb.results.build import put_between
 
 __all__ = ["LEVELS", "imports", "level_of", "main", "table"]
 
@@ -20,7 +22,6 @@ LEVELS = (  # an import goes to a lower level, never sideways; the first is the 
     ("cli",),
 )
 ROOT = Path(__file__).resolve().parents[1]
-MARKS = ("<!-- house -->\n", "<!-- /house -->")
 
 
 def level_of(room: str) -> int:
@@ -54,24 +55,20 @@ def table(package: Path) -> str:
 
     What a room holds is the first line of its docstring.
     """
-    lines = ["| level | room | what it holds | modules | lines |", "|---|---|---|---|---|"]
+    lines = ["| level | room | what it holds |", "|---|---|---|"]
     for number in range(len(LEVELS), 0, -1):
         for room in LEVELS[number - 1]:
-            modules = sorted((package / room).rglob("*.py"))
-            length = sum(path.read_text("utf-8").count("\n") for path in modules)
             source = (package / room / "__init__.py").read_text("utf-8")
             holds = ast.get_docstring(ast.parse(source)).splitlines()[0]
-            lines.append(f"| {number} | `{room}` | {holds} | {len(modules)} | {length:,} |")
+            lines.append(f"| {number} | `{room}` | {holds} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Write the table into CONTRIBUTING.md and print it."""
     page = ROOT / "CONTRIBUTING.md"
-    before, _, rest = page.read_text("utf-8").partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
     made = table(ROOT / "kdnb")
-    page.write_text(before + MARKS[0] + made + MARKS[1] + after, "utf-8")
+    put_between(page, "house", made)
     print(made, end="")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ import typer
 from kdnb.cli.options import Data, Dataset, Label, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.cli.runs import runs_app
 from kdnb.cli.sweep import sweep_app
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, ends_in_one_line
 from kdnb.core.run_list import checked_label
 from kdnb.core.settings import Settings, project_root
 
@@ -272,20 +271,9 @@ def _parse_value(name: str, text: str) -> object:
 
 
 def main() -> None:
-    """Entry point: runs a command; a user's mistake is one line on stderr and exit code 2.
-
-    So is a file that cannot be read or written.
-    """
-    try:
+    """Entry point: runs a command."""
+    with ends_in_one_line("kdnb"):
         app()
-    except UserError as error:
-        print(f"kdnb: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if not error.filename:
-            raise
-        print(f"kdnb: '{error.filename}' cannot be used: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

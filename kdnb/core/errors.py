@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 
-__all__ = ["DamagedRun", "UserError", "did_you_mean", "first_line", "in_one_line"]
+__all__ = [
+    "DamagedRun",
+    "UserError",
+    "did_you_mean",
+    "ends_in_one_line",
+    "first_line",
+    "in_one_line",
+]
 
 # control characters, line ends of Unicode, and bytes of a file's name that are no UTF-8
 UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -82,6 +89,27 @@ def _tell_terminal(line: str) -> None:
         handle = 2
     with suppress(OSError):
         os.write(handle, f"{line}\n".encode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def ends_in_one_line(program: str) -> Iterator[None]:
+    """Where a command runs: a user's mistake is one line on stderr, and exit code 2.
+
+    So is a file that cannot be read or written.
+
+    Args:
+        program: The name with which the line starts.
+    """
+    try:
+        yield
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"{program}: '{error.filename}' cannot be used: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
 
 
 class DamagedRun(UserError):

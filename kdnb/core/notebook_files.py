@@ -11,6 +11,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.settings import project_root
 
 __all__ = [
+    "INJECTED",
     "Notebook",
     "code_cells",
     "load_json",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 Notebook = dict[str, Any]
+INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
 
 
 def notebooks() -> list[Path]:
@@ -104,10 +106,11 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
         ) from None
     found = {}
     for node in body:
-        if not isinstance(node, ast.Assign):
-            continue
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue  # words about the parameters
         try:
-            [target] = node.targets
+            # with a type or without: name: float = 0.5
+            [target] = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
             found[target.id] = ast.literal_eval(node.value)
         except (AttributeError, ValueError):
             raise UserError(

@@ -23,6 +23,20 @@ def test_a_mistake_is_one_line_and_code_2(monkeypatch, capsys):
     assert capsys.readouterr().err == "words: no such word, got 'x'\n"
 
 
+def test_a_file_that_cannot_be_used_is_one_line_too(monkeypatch, capsys, tmp_path):
+    def command() -> None:
+        (tmp_path / "gone" / "grades.csv").write_text("")
+
+    monkeypatch.setattr(sys, "argv", ["/somewhere/tools/grades.py"])
+    with pytest.raises(SystemExit) as caught:
+        run_command(command)
+    assert caught.value.code == 2
+    path = tmp_path / "gone" / "grades.csv"
+    assert (
+        capsys.readouterr().err == f"grades: '{path}' cannot be used: No such file or directory\n"
+    )
+
+
 def imported(path):
     """Top-level names of all modules that a file imports."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
