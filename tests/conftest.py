@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import hypothesis
 import pytest
 
 # the process that hands out tests reads this file too: fixtures import what loads for seconds
@@ -12,6 +13,7 @@ import pytest
 sys.modules.setdefault("rfc3987_syntax", None)  # as in tools: five seconds that nobody needs
 
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests compare what one processor computes
 os.environ["KDNB_LIVE"] = "0"
 
 LONGEST = (  # files that take longest, by their names; the first is handed out first
@@ -29,6 +31,7 @@ LONGEST = (  # files that take longest, by their names; the first is handed out 
 )
 SMALL = {
     "profile": "smoke",
+    "precision": "float32",
     "patients": 24,
     "slices": 2,
     "difficulty": 0.0,
@@ -37,6 +40,11 @@ SMALL = {
     "batch_size": 16,
     "shap_samples": 10,
 }
+
+
+# a busy machine may take longer for one example than hypothesis's fifth of a second
+hypothesis.settings.register_profile("kdnb", deadline=None)
+hypothesis.settings.load_profile("kdnb")
 
 
 def pytest_collection_modifyitems(items):

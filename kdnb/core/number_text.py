@@ -20,6 +20,8 @@ def number(value: float) -> str:
     """
     if value == 0:
         return "0"
+    if not math.isfinite(value):
+        return str(float(value))
     value *= 1 + 1e-12  # ties away from zero, as in JavaScript
     mantissa, exponent = f"{value:.2e}".split("e")
     power = int(exponent)
@@ -45,14 +47,17 @@ def probability(value: float) -> str:
 def short(value: float) -> str:
     """Three significant digits, of large numbers with k, M or G; counts below a million are whole.
 
-    >>> short(30932369408), short(1573188), short(0.98765), short(5031), short(48000.4)
-    ('30.9 G', '1.57 M', '0.988', '5,031', '48.0 k')
+    >>> short(30932369408), short(1573188), short(0.98765), short(5031), short(999_600.0)
+    ('30.9 G', '1.57 M', '0.988', '5,031', '1.00 M')
     """
     if isinstance(value, int) and abs(value) < 10**6:
         return f"{value:,}"
     size = abs(value)
     if not math.isfinite(size):
         return str(value)
+    if size >= 10_000:
+        value = float(f"{value:.3g}")  # 999,600 has the digits of a million
+        size = abs(value)
     steps = min(int(math.log10(size) // 3), len(THOUSANDS) - 1) if size >= 10_000 else 0
     scaled = value / 1000**steps
     if size < 1:
@@ -65,9 +70,15 @@ def short(value: float) -> str:
 def percent(value: float) -> str:
     """A share in percent, with one digit behind the point where it is close to none or all.
 
-    >>> percent(0.417), percent(0.994), percent(1), percent(0.004)
-    ('42%', '99.4%', '100%', '0.4%')
+    What is not quite all or none never reads so.
+
+    >>> percent(0.417), percent(0.994), percent(1), percent(0.004), percent(0.9999)
+    ('42%', '99.4%', '100%', '0.4%', 'over 99.9%')
     """
+    if 0 < value < 0.0005:
+        return "below 0.1%"
+    if 0.9995 <= value < 1:
+        return "over 99.9%"
     near_an_end = 0 < value < 0.05 or 0.95 < value < 1
     return f"{value:.1%}" if near_an_end else f"{value:.0%}"
 

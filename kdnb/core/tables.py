@@ -11,6 +11,7 @@ from functools import partial
 from numbers import Real
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
@@ -27,6 +28,7 @@ __all__ = [
     "read_text",
     "shown",
     "with_intervals",
+    "write_text_table",
 ]
 
 OPEN_ROWS = 12  # of a table that is not folded away
@@ -91,7 +93,7 @@ def _as_text(column: pd.Series) -> pd.Series:
     if not all(isinstance(value, Real) and not isinstance(value, bool) for value in known):
         return column.astype(object).where(column.notna(), "–")
     known = known.astype(float)
-    whole = (known == known.round()).all()
+    whole = np.isfinite(known).all() and (known == known.round()).all()
     texts = [short(int(value) if whole else float(value)) for value in known]
     return pd.Series(texts, index=known.index, dtype=object).reindex(column.index, fill_value="–")
 
@@ -205,3 +207,11 @@ def read_text(path: Path) -> pd.DataFrame:
         )
     except ValueError:  # of pandas' parser
         raise damaged(path.parent, f"{path.name} is no table") from None
+
+
+def write_text_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as `read_text` reads it; names of files that are no UTF-8 keep their bytes."""
+    rules = {"index": False, "lineterminator": "\n", "errors": "surrogateescape"}
+    if table.select_dtypes(["object", "string"]).map(lambda text: "\r" in text).any(axis=None):
+        rules["quoting"] = csv.QUOTE_ALL  # macOS names files "Icon\r"; a bare one ends a line
+    table.to_csv(path, **rules)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,7 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.core.runs import Run, digest, get_or_make, write_json
 from kdnb.core.settings import Settings
-from kdnb.core.tables import read_text
+from kdnb.core.tables import read_text, write_text_table
 from kdnb.data import duplicates
 from kdnb.data.class_folders import Entry
 from kdnb.data.decode import FULL
@@ -389,10 +388,7 @@ def _make_split(manifest: pd.DataFrame, drawn: dict[str, Any], run: Run) -> None
 
 
 def _write(table: pd.DataFrame, run: Run, name: str) -> None:
-    rules = {"index": False, "lineterminator": "\n", "errors": "surrogateescape"}
-    if table.select_dtypes(["object", "string"]).map(lambda text: "\r" in text).any(axis=None):
-        rules["quoting"] = csv.QUOTE_ALL  # macOS names files "Icon\r"; a bare one ends a line
-    table.to_csv(run.path(f"{name}.csv"), **rules)
+    write_text_table(table, run.path(f"{name}.csv"))
 
 
 def _read(run: Run, name: str) -> pd.DataFrame:

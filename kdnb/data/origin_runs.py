@@ -10,7 +10,7 @@ import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.runs import Run, get_or_make, write_json
-from kdnb.core.tables import read_text
+from kdnb.core.tables import read_text, write_text_table
 from kdnb.data.duplicates import thumbnails
 from kdnb.data.origins import (
     OriginTable,
@@ -117,7 +117,7 @@ def _thumbs(run: Run) -> np.ndarray:
 
 
 def _write(table: pd.DataFrame, run: Run, name: str) -> None:
-    table.to_csv(run.path(f"{name}.csv"), index=False, lineterminator="\n")
+    write_text_table(table, run.path(f"{name}.csv"))
 
 
 def _read(run: Run, name: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from kdnb.core.progress import say
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import Run, digest, get_or_make
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import Interval, share_interval, softmax
+from kdnb.core.statistics import Difference, Interval, share_interval, softmax
 from kdnb.data import leakage
 from kdnb.data.splits import uses_folds
 from kdnb.data.study_images import StudyImages
@@ -204,7 +204,7 @@ class Study(StudyImages):
         return pd.DataFrame(rows).T.rename_axis("model")
 
     @cached_property
-    def kd_gain(self) -> Interval:
+    def kd_gain(self) -> Difference:
         """Accuracy of the KD student minus the label-only student on the same test images."""
         return paired_difference(
             self.test_logits(KD_STUDENT),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
-from threading import Event
+from threading import Event, Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -129,6 +129,7 @@ class ExplorerData:
     masks: np.ndarray | None = None  #: (N, S, S) bool
     known: dict[tuple[str, str, int, int], Explained] = field(default_factory=dict)  #: by `key`
     copies: dict[str, nn.Module] = field(default_factory=dict)  #: of models, for `stoppable`
+    turn: Lock = field(default_factory=Lock)  #: held while a copy explains: its hooks are its own
 
     @cached_property
     def probabilities(self) -> dict[str, np.ndarray]:
@@ -157,8 +158,8 @@ class ExplorerData:
         if stop is None:
             found = self._computed(self.models[choice.model], image, choice)
         else:
-            with self.stoppable(choice.model, stop) as model:
-                found = self._computed(model, image, choice)
+            with self.turn, self.stoppable(choice.model, stop) as model:
+                found = self.known.get(key) or self._computed(model, image, choice)
         self.known[key] = found
         return found
 

@@ -54,7 +54,8 @@ STEPPER_SCRIPTS = ("stepper_numbers.js", "stepper_parts.js", "arithmetic.js", "s
 class LayerStepper(ViewWidget):
     """Step through the layers of a student beside its teacher, by mouse, keyboard or ear.
 
-    The traits are the fields of ``StepperState``, with its defaults. The browser asks for an
+    The traits are the fields of ``StepperState``, with its defaults, and ``smooth``, which only the
+    page uses: whether maps are drawn smoothly. The browser asks for an
     image's maps once, then draws every step by itself; ablation and occlusion are asked when they
     are wanted. Maps and pixels travel as messages, so that they are not saved with the notebook.
     """

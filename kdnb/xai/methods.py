@@ -95,7 +95,7 @@ METHODS: dict[str, Method] = {
         promise=Promise(
             absent=lambda context: context.background,
             method="Deep SHAP",
-            remedy="use shap_gradient",
+            remedy="use SHAP gradient",
         ),
     ),
     "SHAP gradient": Method(

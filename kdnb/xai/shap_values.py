@@ -114,7 +114,7 @@ def shap_deep(model: nn.Module, images: Tensor, targets: Tensor, context: Contex
         except RuntimeError as error:  # its hooks and a network that works in place
             reason = str(error).partition(".")[0]
             raise UserError(
-                f"Deep SHAP is refused on {type(model).__name__}: {reason}; use shap_gradient"
+                f"Deep SHAP is refused on {type(model).__name__}: {reason}; use SHAP gradient"
             ) from None
         values[rows] = np.asarray(part).reshape(-1, *images.shape[1:])
     return Raw(values=values)

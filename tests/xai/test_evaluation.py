@@ -16,6 +16,7 @@ from kdnb.training.trained_students import load_student
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import (
     EXPLANATIONS,
+    _evaluate,
     evaluated_rows,
     graded_explanations,
     train_students,
@@ -263,3 +264,16 @@ def test_students_of_a_control_are_graded_as_such(study):
     (taught,), (alone,) = runs["KD student"], runs["label-only student"]
     assert taught.json("spec.json")["parameters"]["control"] == "shuffled"
     assert "control" not in alone.json("spec.json")["parameters"]
+
+
+def test_an_explanation_that_is_refused_has_no_grade_and_passes_nothing(study, capsys):
+    def refuse(_model, _images, _targets):
+        raise UserError("refused on this network")
+
+    rows = study.image_set.rows("test")[:4]
+    model = study.student_model.eval()
+    found = _evaluate(study, refuse, model, rows, checked=2)
+    assert "refused on this network" in capsys.readouterr().out
+    assert set(METRICS) <= set(found)
+    for name, values in found.items():
+        assert len(values) == 4 and np.isnan(values).all(), name

@@ -182,7 +182,7 @@ def draw_head(
         name: A kind of tumour, a grade of dementia, or any other name for a healthy head.
         rngs: Generators of the patient's numbers, the patient's textures, the slice, and of what
             only difficult images have.
-        index: Number of the slice.
+        index: Number of the slice; it changes nothing, all phantoms take it.
         level: Its height in [-1, 1].
         size: Side of the image, px.
         difficulty: In [0, 1]: how far what defines the class fades.
