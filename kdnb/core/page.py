@@ -16,10 +16,10 @@ from kdnb.core.number_text import short
 from kdnb.core.plots import png_uri
 from kdnb.core.runs import atomic_path, environment
 from kdnb.core.statistics import Difference, Interval
+from kdnb.core.tables import OPEN_ROWS
 
 __all__ = ["PagePicture", "Section", "Table", "page_table", "write_page"]
 
-OPEN_ROWS = 12  # a longer table never stands open
 SHOWN_ROWS = 60  # of a longer table only the first rows are on the page
 EMBEDDED_BYTES = 2_000_000  # of pictures as PNG; the page then stays below 3 MB
 NAMES_OF_RUNS = ("seed",)  # numbers that are names: never rounded

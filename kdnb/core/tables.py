@@ -20,6 +20,7 @@ from kdnb.core.number_text import short
 from kdnb.core.run_files import damaged
 
 __all__ = [
+    "OPEN_ROWS",
     "csv_text",
     "folded",
     "harmless",
@@ -38,9 +39,19 @@ FORMULA = re.compile(r"[=@\t\r]|[+-](?!(\d+\.?\d*(e[+-]?\d+)?|inf|nan)($| [\[(])
 
 # columns that hold names of classes or images: text, also where all are named "1" or "True"
 NAMES = (
-    ("class", "label", "true", "predicted", "answer", "images of", "absent")
-    + ("test_label", "train_label", "original_label")
-    + ("image_id", "test_id", "train_id")
+    "class",
+    "label",
+    "true",
+    "predicted",
+    "answer",
+    "images of",
+    "absent",
+    "test_label",
+    "train_label",
+    "original_label",
+    "image_id",
+    "test_id",
+    "train_id",
 )
 NUMBER = r"-?(0|[1-9]\d*)(\.(0|\d*[1-9]))?(e[+-]\d+)?|-?inf"  # as pandas writes it
 

@@ -34,7 +34,11 @@ MASK_FOLDERS = (
     "gt",
     "groundtruth",
     "groundtruths",
-) + ("label", "labels", "annotation", "annotations")
+    "label",
+    "labels",
+    "annotation",
+    "annotations",
+)
 NEARLY_ALL = 0.9  # of the images lie deep enough for a level to be that of the classes
 
 

@@ -21,21 +21,51 @@ __all__ = [
     "steps_of",
 ]
 
-IMAGE_ENDINGS = (
-    (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # the usual ones first
-    + (".jfif", ".jpe")
+# the usual ones first
+IMAGE_ENDINGS = tuple(
+    [".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".jfif", ".jpe"]
 )
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z")
-DOCUMENTS = (  # what lies beside images and is none: a folder of these alone is no lost class
-    (".csv", ".tsv", ".xls", ".xlsx", ".ods", ".txt", ".md", ".rst", ".pdf", ".doc", ".docx")
-    + (".json", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".html", ".htm", ".bib")
-    + (".py", ".ipynb", ".sh", ".m", ".r", ".db")
+# what lies beside images and is none: a folder of these alone is no lost class
+DOCUMENTS = (
+    ".csv",
+    ".tsv",
+    ".xls",
+    ".xlsx",
+    ".ods",
+    ".txt",
+    ".md",
+    ".rst",
+    ".pdf",
+    ".doc",
+    ".docx",
+    ".json",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".ini",
+    ".cfg",
+    ".log",
+    ".html",
+    ".htm",
+    ".bib",
+    ".py",
+    ".ipynb",
+    ".sh",
+    ".m",
+    ".r",
+    ".db",
 )
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 OTHER_ARCHIVE_STARTS = (
-    (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
-    + (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c")
+    b"\x1f\x8b",  # gzip
+    b"BZh",  # bzip2
+    b"\xfd7zXZ\0",  # xz
+    b"\x28\xb5\x2f\xfd",  # zstd
+    b"Rar!\x1a\x07",
+    b"7z\xbc\xaf\x27\x1c",
 )
 HEAD = 262  # bytes that tell what a file is
 STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")

@@ -31,12 +31,31 @@ __all__ = ["csv_source", "doubtful_patients"]
 OPTIONAL = ("patient", "split", "fold", "mask")  # columns beside path and label
 # other names of the column patient, as `key` gives them
 PATIENT_COLUMNS = ("patient", "patientid", "subject", "subjectid", "case", "caseid")
-UNKNOWN_WORDS = (  # instead of a patient, in small letters
-    {"unknown", "unk", "not known", "not available", "missing", "unbekannt", "inconnu"}
-    | {"anonymous", "anonymised", "anonymized"}
-    | {"n/a", "#n/a", "n.a.", "na", "nan", "none", "null", "nil", "k.a."}
-    | {"-", "--", "?", "??"}
-)
+UNKNOWN_WORDS = {  # of a patient or fold, in small letters
+    "not known",
+    "not available",
+    "unknown",
+    "unk",
+    "missing",
+    "unbekannt",
+    "inconnu",
+    "anonymous",
+    "anonymised",
+    "anonymized",
+    "n/a",
+    "#n/a",
+    "n.a.",
+    "na",
+    "nan",
+    "none",
+    "null",
+    "nil",
+    "k.a.",
+    "-",
+    "--",
+    "?",
+    "??",
+}
 FEW_IMAGES = 10  # of a set in which any share of a patient is plausible
 LARGE_SHARE = 0.2  # of the images that a patient may hold without a note
 LARGE_TIMES = 5  # and how many times as many as the median of the others

@@ -261,7 +261,7 @@ def _within_wrappers(top: Folder, roots: Sequence[Root]) -> list[Root]:
         while (
             root.part
             and _is_wrapper(folder)
-            and class_key(next(iter(folder.inside))) not in (classes)
+            and class_key(next(iter(folder.inside))) not in classes
         ):
             [(name, folder)] = folder.inside.items()
             root = root._replace(steps=(*root.steps, name))

@@ -27,7 +27,10 @@ class StudyImages:
     """The images of one setting; each attribute is computed once and kept."""
 
     def __init__(self, settings: Settings) -> None:
-        """``settings`` decide everything; where they name no split, the data set does."""
+        """``settings`` decide everything; where they name no split, the data set does.
+
+        It also sets torch's threads and the seeds of all random numbers, by these settings.
+        """
         self.settings = resolve_split(settings)
         self.device = settings.activate()
 

@@ -31,8 +31,8 @@ from kdnb.xai.attribution import Context, Raw
 from kdnb.xai.methods import METHODS, explain
 
 __all__ = [
-    "Measured",
-    "Method",
+    "Unchecked",
+    "Computation",
     "SLOW",
     "both_factors",
     "end_to_end",
@@ -41,7 +41,7 @@ __all__ = [
     "explanation_work",
 ]
 
-Method = Callable[[nn.Module], object]
+Computation = Callable[[nn.Module], object]
 SIDES = ("teacher", "student")
 SLOW = ("shap_partition", "integrated_gradients", "occlusion")  # seconds per call where large
 # no map; a map from one pass; from one forward and one backward; from many
@@ -49,7 +49,7 @@ END_TO_END_METHODS = ("forward", "average_map", "gradcam", "shap_gradient")
 
 
 @dataclass(frozen=True)
-class Measured:
+class Unchecked:
     """A method whose checks are no part of what is measured; a call computes and checks nothing.
 
     Attributes:
@@ -57,8 +57,8 @@ class Measured:
         check: Called with the model once before, unmeasured; a UserError refuses the model.
     """
 
-    compute: Method
-    check: Method
+    compute: Computation
+    check: Computation
 
     def __call__(self, model: nn.Module) -> object:
         """The result for this model, unchecked."""
@@ -67,7 +67,7 @@ class Measured:
 
 def explanation_methods(
     image: Tensor, target: Tensor, background: Tensor, samples: int
-) -> dict[str, Method]:
+) -> dict[str, Computation]:
     """Every method of the study, ready to be called with a model.
 
     Average maps and the CAM family give maps of all taps. All explain the logit of class ``target``
@@ -76,34 +76,34 @@ def explanation_methods(
     """
     context = Context(background=background, samples=samples)
     given = {"images": image, "targets": target, "context": context}
-    methods: dict[str, Method] = {
+    methods: dict[str, Computation] = {
         "forward": lambda model: forward_of(model, image)(),
-        "average_map": Measured(
+        "average_map": Unchecked(
             compute=partial(average_maps, images=image),
             check=partial(explain, "average map", **given),
         ),
     }
     for name in CAMS:
-        methods[name] = Measured(
+        methods[name] = Unchecked(
             compute=partial(cams, images=image, targets=target, method=name),
             check=partial(explain, name, **given),
         )
     for key, name in ATTRIBUTIONS.items():
-        methods[key] = Measured(
+        methods[key] = Unchecked(
             compute=partial(METHODS[name].compute, **given),
             check=partial(explain, name, **given),
         )
     return methods
 
 
-def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Method]:
+def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Computation]:
     """One method of each kind, from pixels (1, S, S, 3) uint8 to maps (S, S) on the CPU.
 
     Each normalises the pixels, asks the model for its class, explains that class, and resizes the
     map of the last tap.
     """
 
-    def prepared(name: str, model: nn.Module) -> Method:
+    def prepared(name: str, model: nn.Module) -> Computation:
         image = to_tensor(pixels).to(background.device)
         target = forward_of(model, image)().argmax(dim=1)
         return explanation_methods(image, target, background, samples)[name]
@@ -116,7 +116,7 @@ def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str
         _check(prepared(name, model), model)
 
     return {
-        name: Measured(compute=partial(whole, name), check=partial(check, name))
+        name: Unchecked(compute=partial(whole, name), check=partial(check, name))
         for name in END_TO_END_METHODS
     }
 
@@ -133,7 +133,7 @@ def _finished(result: object, size: int) -> np.ndarray:
 def explanation_times(
     teacher: nn.Module,
     student: nn.Module,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Computation],
     image: Tensor,
     protocol: Protocol,
 ) -> pd.DataFrame:
@@ -156,13 +156,13 @@ def explanation_times(
     return pd.DataFrame(rows).T.rename_axis("method")
 
 
-def _check(method: Method, model: nn.Module) -> None:
+def _check(method: Computation, model: nn.Module) -> None:
     """Try a method on a model, unmeasured; a UserError refuses the model."""
-    check = method.check if isinstance(method, Measured) else method
+    check = method.check if isinstance(method, Unchecked) else method
     check(model)
 
 
-def _refuses(method: Method, model: nn.Module) -> bool:
+def _refuses(method: Computation, model: nn.Module) -> bool:
     """Whether a method refuses a model."""
     try:
         _check(method, model)  # also pays for what later calls reuse
@@ -172,7 +172,7 @@ def _refuses(method: Method, model: nn.Module) -> bool:
 
 
 def _times(
-    method: Method, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol
+    method: Computation, models: Mapping[str, nn.Module], image: Tensor, protocol: Protocol
 ) -> dict[str, float]:
     """One row of `explanation_times`, for the models (side → model) that do not refuse."""
     explanations = [partial(method, model) for model in models.values()]
@@ -192,7 +192,7 @@ def _times(
 
 
 def explanation_work(
-    teacher: nn.Module, student: nn.Module, methods: Mapping[str, Method], image: Tensor
+    teacher: nn.Module, student: nn.Module, methods: Mapping[str, Computation], image: Tensor
 ) -> pd.DataFrame:
     """FLOPs and peak memory of every method on both models: counted, not timed.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import DamagedRun, UserError
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
 from kdnb.core.progress import say, tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, atomic_path, finished_runs, write_json
@@ -42,7 +43,7 @@ COMPARED = 200  # of these, the images that CKA compares networks on
 CUT = 24  # of these, the images whose channels are ablated
 QUICK = ("smoke", "quick")  # profiles that fit and score on half as many
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
-OF_MACHINE = ("runs_dir", "threads")  # settings that tell where a run was made, not what it is
+WHERE_MADE = ("runs_dir", "threads")  # settings that tell where a run was made, not what it is
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _measure(study: TrainedStudy, run: Run) -> None:
     models = _models(study)
     seen_train = examples_of(study, models, train)
     seen_test = examples_of(study, models, test)
-    own_train = seen_train["KD student"]
+    own_train = seen_train[KD_STUDENT]
     probes = fit_probes(own_train.features, own_train.targets)
     tables = {
         "probes": probe_tables(seen_train, seen_test, study.settings.seed),
@@ -196,7 +197,7 @@ def _measure(study: TrainedStudy, run: Run) -> None:
     for name, table in tables.items():
         tell(f"reading: {name}")
         table.to_csv(run.path(f"{name}.csv"), index=False, float_format="%.6g")
-    early = early_table(study, probes, seen_test["KD student"], test)
+    early = early_table(study, probes, seen_test[KD_STUDENT], test)
     early.to_csv(run.path("early.csv"), index=False)
     arrays = folded_probes(probes, len(study.image_set.classes))
     for tap, mean in channel_means(study.student_model, study.images(train)).items():
@@ -208,7 +209,7 @@ def _measure(study: TrainedStudy, run: Run) -> None:
         "image_size": study.settings.image_size,
         "student": study.student.id,
         "teacher": study.teacher.id,
-        "settings": {name: value for name, value in study.settings if name not in OF_MACHINE},
+        "settings": {name: value for name, value in study.settings if name not in WHERE_MADE},
     }
     if study.image_set.ranges:
         facts["ranges"] = study.image_set.ranges
@@ -233,8 +234,8 @@ def _models(study: TrainedStudy) -> dict[str, nn.Module]:
         image_size=settings.image_size,
     )
     return {
-        "KD student": study.student_model,
-        "label-only student": study.label_only_model,
+        KD_STUDENT: study.student_model,
+        LABEL_ONLY: study.label_only_model,
         "teacher": study.teacher_model,
         "untrained student": untrained.to(study.device),
     }

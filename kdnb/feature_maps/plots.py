@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.plots import (
     PALETTE,
     Picture,
@@ -155,7 +156,7 @@ def cka_heatmaps(cka: pd.DataFrame) -> Picture:
             annot_kws={"size": 8},
         )
         is_first = ax is axes[0]
-        ax.set(title=name, xlabel="", ylabel="KD student" if is_first else "")
+        ax.set(title=name, xlabel="", ylabel=KD_STUDENT if is_first else "")
         ax.tick_params(axis="x", rotation=45)
         ax.tick_params(axis="y", rotation=0, labelleft=is_first)
         pairs = zip(table.index, table.columns, strict=False)  # as deep in both networks

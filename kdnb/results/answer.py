@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.number_text import percent
 from kdnb.core.statistics import Difference, Interval
 
@@ -33,7 +34,7 @@ def results_answer(
 Distillation helps here, by +0.020 [+0.010, +0.030]. The student needs 34% of the \
 FLOPs of the paper's teacher.
     """
-    student = accuracies["KD student"]
+    student = accuracies[KD_STUDENT]
     text = (
         f"The student is right on {percent(student[0])} of the test images, the teacher on "
         f"{percent(accuracies['teacher'][0])}, memory alone on {percent(memory)}. "

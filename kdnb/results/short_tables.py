@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kdnb.core.statistics import Difference, Interval
+from kdnb.results.answered_runs import ALL
 from kdnb.results.finding_words import TEACHER_NAMES
 
 __all__ = ["accuracy_rows", "gain_rows"]
@@ -16,7 +17,7 @@ def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
     Columns accuracy and above memory with their 95 % intervals, memory, the paper's accuracy (empty
     where it has none) and the number of seeds.
     """
-    rows = table[table["counted"] == "all classes"]
+    rows = table[table["counted"] == ALL]
     first = [list(table["dataset"].unique()), list(table["split"].unique())]
     place = rows["dataset"].map(first[0].index) * len(first[1]) + rows["split"].map(first[1].index)
     rows = rows.loc[place.sort_values(kind="stable").index]
