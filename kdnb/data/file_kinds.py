@@ -22,8 +22,17 @@ __all__ = [
 ]
 
 # the usual ones first
-IMAGE_ENDINGS = tuple(
-    [".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".jfif", ".jpe"]
+IMAGE_ENDINGS = (
+    ".bmp",
+    ".gif",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".jfif",
+    ".jpe",
 )
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z")
