@@ -151,6 +151,9 @@ def test_planned_comparisons_are_of_known_patients_and_corrected(record):
 def test_holm_and_p_against_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]).tolist() == [1, 1]
+    with_gap = holm([np.nan, 0.01, 0.04])  # what is not known counts as a comparison
+    assert np.isnan(with_gap[0]) and with_gap[1:] == pytest.approx([0.03, 0.08])
+    assert holm(np.full(COUNT, 0.004), COUNT)[0] == pytest.approx(0.04)
     assert p_of_interval(Interval((0.0, -0.1, 0.1))) == pytest.approx(1)
     assert np.isnan(p_of_interval(Interval((0.1, np.nan, np.nan))))
 

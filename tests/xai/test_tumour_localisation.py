@@ -65,10 +65,11 @@ def test_what_could_be_reached_is_reached_by_none_and_coarser_grids_reach_less(s
 
 
 def test_the_same_grades_are_found_again(study, found):
+    made = sorted((study.settings.runs / "localisation").glob("*/done.json"))
     again = localise(study, "KD student", study.student, count=40, costly=2)
     pd.testing.assert_frame_equal(again.grades, found.grades)
     pd.testing.assert_frame_equal(again.images, found.images)
-    assert len(list((study.settings.runs / "localisation").glob("*/done.json"))) == 6
+    assert sorted((study.settings.runs / "localisation").glob("*/done.json")) == made != []
 
 
 def test_one_orientation_of_an_origin_and_no_mask_of_the_whole_image(study):
