@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def measure_costs(study: TrainedStudy) -> Run:
             protocol,
             slow=slow,
             onnx=run.path("student.onnx"),
+            classes=study.image_set.classes,
         )
         if settings.teacher != PAPER_TEACHER:
             classes = len(study.image_set.classes)
@@ -113,6 +115,7 @@ def measure_all(
     *,
     slow: bool,
     onnx: Path,
+    classes: Sequence[str],
 ) -> dict[str, pd.DataFrame]:
     """Measure work, memory and times of answers and explanations.
 
@@ -126,6 +129,7 @@ def measure_all(
         protocol: How long each ratio of times is measured.
         slow: Whether to time the slow explanations, too.
         onnx: The file to write the student to, where the packages for it are installed.
+        classes: K names, which the file tells.
 
     Returns:
         Tables "models", "memory", "latency", "explanations", "end_to_end", and "onnx" where it
@@ -145,6 +149,6 @@ def measure_all(
     tables["explanations"] = times.join(explanation_work(teacher, student, methods, image))
     tables["end_to_end"] = explanation_times(teacher, student, whole, image, protocol)
     if onnx_available():
-        export_onnx(student, onnx, size)
+        export_onnx(student, onnx, size, classes)
         tables["onnx"] = onnx_latency(student, onnx, image, protocol)
     return tables
