@@ -57,8 +57,10 @@ def test_lanes_share_the_cores_unless_they_are_told(monkeypatch):
 
 
 SLEEPERS = """
+import signal
 import time
 from kdnb.batch.side_by_side import run_lanes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 if __name__ == "__main__":
     run_lanes([[60], [60]], time.sleep, before=lambda _: print(flush=True), after=lambda *_: None)
 """
