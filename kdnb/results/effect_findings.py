@@ -55,7 +55,7 @@ def beside_paper(tables: Tables) -> str:
             row[f"difference{end}"] = row[f"accuracy{end}"] - row["paper"]
         name = NAMES.get(row["dataset"], row["dataset"]).capitalize()
         said.append(
-            f"{name}: {percent(row['accuracy'])} here, {percent(row['paper'])} there, "
+            f"{name}: {row['accuracy']:.1%} here, {row['paper']:.1%} there, "
             f"{points(row)}{seeds(row)}."
         )
         is_below = row["difference_high"] < 0
@@ -66,9 +66,9 @@ def beside_paper(tables: Tables) -> str:
     size = joined([str(size) for size in sorted(rows["size_px"].unique())])
     epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
     if below:
-        answer = f"Not here on {below} of {len(said)} sets"
+        answer = f"No, on {below} of {len(said)} sets"
     elif below_once:
-        answer = f"With one seed each, not here on {below_once} of {len(said)} sets"
+        answer = f"No, on {below_once} of {len(said)} sets with one seed each"
     else:
         answer = f"It is not shown to lie below, on {len(said)} sets"
     return (

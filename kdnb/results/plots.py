@@ -72,9 +72,9 @@ SPREAD_SHIFT = {TEACHER: -0.22, KD_STUDENT: 0.0, LABEL_ONLY: 0.22}  # within a r
 def accuracy_by_split(table: pd.DataFrame) -> Picture:
     """Accuracy from the split that leaks most to the strictest, one panel per data set.
 
-    Splits whose parts are as large as those by patient say so. Columns: dataset, split, sizes_of,
-    teacher, model, accuracy with accuracy_low and accuracy_high, memory. Of several teachers only
-    the one of most places is shown.
+    Splits whose parts are as large as those by patient say so; a hollow mark is of one seed.
+    Columns: dataset, split, sizes_of, teacher, model, accuracy with accuracy_low and accuracy_high,
+    memory, seeds. Of several teachers only the one of most places is shown.
     """
     table = table[table["teacher"] == main_teacher(table)]
     names = list(table["dataset"].unique())
@@ -104,6 +104,7 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         axes.set_xticklabels(labels, fontsize=8)
         axes.set_xlim(-0.5, len(splits) - 0.5)
     panels[0][0].set_ylabel("accuracy on the test part, all classes")
+    figure.text(0.99, 0.02, "hollow: one seed", ha="right", fontsize=8)
     panels[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()
@@ -134,9 +135,14 @@ def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
             color=colour,
             label=model,
         )
+        one_seed = of_model[of_model["seeds"] == 1]
+        shifted = one_seed["place"] + 0.08 * (number - 1)
+        hollow = {"mfc": "white", "mec": colour, "ms": 5, "zorder": 3}
+        axes.plot(shifted, one_seed["accuracy"], shape, **hollow)
         for row in of_model.itertuples():
             interval = Interval((row.accuracy, row.accuracy_low, row.accuracy_high))
-            said.append(f"{_split_name(row)}, {model}: {interval}")
+            trained = "one seed" if row.seeds == 1 else f"{row.seeds} seeds"
+            said.append(f"{_split_name(row)}, {model}: {interval}, {trained}")
     said += [f"{_split_name(row)}, memory: {row.memory:.3f}" for row in memory.itertuples()]
     return said
 
@@ -369,7 +375,7 @@ def worth_rows(table: pd.DataFrame) -> Picture:
         ends = [[row.quality - row.low], [row.high - row.quality]]
         qualities.errorbar(row.quality, place, xerr=ends, fmt="o", capsize=3, **look)
         said.append(f"{row.Index} {row.ms:.3g} ms, {row.quality:.3f}")
-    times.set(xscale="log", xlabel="time of one explanation, ms")
+    times.set(xscale="log", xlabel="time of one explanation, ms (SHAP: extrapolated)")
     times.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     times.set(yticks=range(len(rows)), yticklabels=rows.index)
     times.set_ylim(len(rows) - 0.5, -0.5)

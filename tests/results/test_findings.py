@@ -144,7 +144,7 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     apart = "more steps on DenseNet121: Integrated Gradients 9 times at 224 px."
     assert answer.endswith(apart), "its longer way is no cost of the network"
     (brief,) = at_once({"explanation_times": times})
-    assert "Yes. The same explanation (Gradient SHAP, 224 px) takes DenseNet121" in brief
+    assert "Than DenseNet121, the paper's teacher, yes. The same explanation (Gradient SHAP, 224 px)" in brief
     assert brief.endswith("2.5 [2.4, 2.6] times as long.")
     (brief,) = at_once({"explanation_times": times.assign(rounds=3)})
     assert brief.endswith("(at 224 px 3 rounds of timing: too narrow an interval).")
@@ -207,7 +207,7 @@ def test_one_seed_below_the_paper_is_told_as_one_seed():
         "seeds": 1,
     }
     (answer,) = told(accuracy=pd.DataFrame([row])).values()
-    assert answer.startswith("With one seed each, not here on 1 of 1 sets, under")
+    assert answer.startswith("No, on 1 of 1 sets with one seed each, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
     assert answer.startswith("Not here on 1 of 1 sets, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
