@@ -664,7 +664,8 @@ def test_findings_are_put_between_their_marks(finished, figures, tmp_path):
     )
     tables = make_tables(records)
     lines = findings(tables)
-    assert "Eye: 75.0% here, 93.5% there, -18.5 [-18.5, -18.5] points (one seed)." in " ".join(lines)
+    told = "Eye: 75.0% here, 93.5% there, -18.5 [-18.5, -18.5] points (one seed)."
+    assert told in " ".join(lines)
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- results -->\nold\n<!-- /results -->\nB\n")
     write_findings(tables, readme, "docs/results.md")
