@@ -104,7 +104,8 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         axes.set_xticklabels(labels, fontsize=8)
         axes.set_xlim(-0.5, len(splits) - 0.5)
     panels[0][0].set_ylabel("accuracy on the test part, all classes")
-    figure.text(0.99, 0.02, "hollow: one seed", ha="right", fontsize=8)
+    hollow = {"mfc": "white", "mec": "#444444", "ms": 5, "label": "hollow: one seed"}
+    panels[0][-1].plot([], [], "o", **hollow)
     panels[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()
@@ -375,7 +376,7 @@ def worth_rows(table: pd.DataFrame) -> Picture:
         ends = [[row.quality - row.low], [row.high - row.quality]]
         qualities.errorbar(row.quality, place, xerr=ends, fmt="o", capsize=3, **look)
         said.append(f"{row.Index} {row.ms:.3g} ms, {row.quality:.3f}")
-    times.set(xscale="log", xlabel="time of one explanation, ms (SHAP: extrapolated)")
+    times.set(xscale="log", xlabel="time, ms (SHAP: extrapolated)")
     times.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     times.set(yticks=range(len(rows)), yticklabels=rows.index)
     times.set_ylim(len(rows) - 0.5, -0.5)

@@ -209,7 +209,7 @@ def test_one_seed_below_the_paper_is_told_as_one_seed():
     (answer,) = told(accuracy=pd.DataFrame([row])).values()
     assert answer.startswith("No, on 1 of 1 sets with one seed each, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
-    assert answer.startswith("Not here on 1 of 1 sets, under")
+    assert answer.startswith("No, on 1 of 1 sets, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
     assert answer.startswith("It is not shown to lie below, on 1 sets")
 
