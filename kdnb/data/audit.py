@@ -319,7 +319,9 @@ def _check_writable(folder: Path) -> None:
                 f"'{folder}' holds other files, such as '{min(others)}': name a new folder, or an "
                 "empty one, with --out"
             )
-        folder.joinpath(".gitignore").write_text("*\n")
+        ignored = folder / ".gitignore"
+        if not ignored.is_file():
+            ignored.write_text("*\n")
     except OSError as error:
         raise UserError(
             f"'{folder}' cannot be written ({error.strerror}): name another folder with --out"

@@ -264,13 +264,13 @@ def _known(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _whole(fold: str) -> str:
-    """A whole number as pandas writes it where some folds are empty, without its point.
+    """A whole number without a point, as pandas writes one where others are empty, or zeros.
 
-    >>> [_whole(fold) for fold in ("2.0", "2", "2.5", "b", "")]
-    ['2', '2', '2.5', 'b', '']
+    >>> [_whole(fold) for fold in ("2.0", "02", "0", "2.5", "b", "")]
+    ['2', '2', '0', '2.5', 'b', '']
     """
-    whole, point, rest = fold.partition(".")
-    return whole if point and whole.isdigit() and not rest.strip("0") else fold
+    whole, _, rest = fold.partition(".")
+    return str(int(whole)) if whole.isdecimal() and not rest.strip("0") else fold
 
 
 def doubtful_patients(table: pd.DataFrame) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -38,34 +39,39 @@ def parts_of_folds(folds: Iterable[str], test_fold: int = TEST_FOLD) -> dict[str
 
     Before the first one comes the last.
 
-    >>> parts_of_folds("54321", 1)
+    >>> parts_of_folds("12345", 1)
     {'1': 'test', '2': 'train', '3': 'train', '4': 'train', '5': 'val'}
 
     Raises:
         UserError: If a fold is no number, there is no fold of this number, or fewer than three.
     """
-    numbers = {}
-    for fold in folds:
-        try:
-            numbers[fold] = float(fold)
-        except ValueError:
-            raise UserError(
-                f"fold '{fold}' is not a number: mend the column fold, or set split to grouped"
-            ) from None
-    in_order = sorted(numbers, key=numbers.get)
-    found = ", ".join(in_order)
-    test = [fold for fold in in_order if numbers[fold] == test_fold]
-    if not test:
+    numbers = {fold: _number(fold) for fold in folds}  # "1" and "01" are one fold
+    known = sorted(set(numbers.values()))
+    found = ", ".join(f"{number:g}" for number in known)
+    if test_fold not in known:
         raise UserError(f"fold {test_fold} has no image: accepted for this set are {found}")
-    if len(in_order) < FEWEST_FOLDS:
+    if len(known) < FEWEST_FOLDS:
         raise UserError(
             f"{FEWEST_FOLDS} folds are needed, for training, validation and test; this set has "
             f"{found}: set split to grouped"
         )
-    parts = dict.fromkeys(in_order, "train")
-    parts[in_order[in_order.index(test[0]) - 1]] = "val"
-    parts[test[0]] = "test"
-    return parts
+    part_of = dict.fromkeys(known, "train")
+    part_of[known[known.index(test_fold) - 1]] = "val"
+    part_of[test_fold] = "test"
+    return {fold: part_of[number] for fold, number in numbers.items()}
+
+
+def _number(fold: str) -> float:
+    """The number of a fold; a UserError where it has none."""
+    try:
+        number = float(fold)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(
+            f"fold '{fold}' is not a number: mend the column fold, or set split to grouped"
+        )
+    return number
 
 
 def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:

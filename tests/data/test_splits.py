@@ -152,6 +152,16 @@ def test_any_number_of_folds_can_be_used(mode, folds, test, val):
     assert not (part == "unused").any()
 
 
+@pytest.mark.parametrize("mode", ["published", "patients"])
+def test_a_fold_that_is_written_in_two_ways_is_one(mode):
+    table = with_folds().assign(patient="", family="", sha256="")
+    plain = make_split(table, mode, seed=0, fold=1)
+    table["fold"] = table["fold"].where(table.index % 2 == 0, "0" + table["fold"])
+    pd.testing.assert_series_equal(make_split(table, mode, seed=0, fold=1), plain)
+    with pytest.raises(UserError, match="fold 'nan' is not a number"):
+        make_split(table.replace({"fold": {"02": "nan"}}), mode, seed=0)
+
+
 @given(st.integers(0, 10**6))
 @settings(max_examples=15, deadline=None)
 def test_no_known_patient_and_no_fold_crosses_a_split_by_patient(seed):
