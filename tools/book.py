@@ -23,6 +23,7 @@ from kdnb.core.notebook_files import (
     INJECTED,
     Notebook,
     code_cells,
+    load_json,
     notebooks,
     source_of,
     tags_of,
@@ -247,7 +248,7 @@ def _executed_folder(folder: Path) -> Path:
     """A folder that the user names; its notebooks must have been executed by a study."""
     there = [folder / notebook.name for notebook in notebooks()]
     copies = [path for path in there if path.is_file()]
-    by_study = [path for path in copies if "papermill" in read_json(path)["metadata"]]
+    by_study = [path for path in copies if "papermill" in load_json(path).get("metadata", {})]
     if not copies or by_study != copies:
         what = "notebooks that no study ran" if copies else "no executed notebook"
         raise UserError(

@@ -267,6 +267,20 @@ def test_a_folder_without_executed_notebooks_is_one_line_and_code_2(tmp_path):
     assert "holds no executed notebook" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"cells": [', "is broken JSON"),
+        ('{"cells": [], "metadata": {}}', "holds notebooks that no study ran"),
+        ('{"cells": []}', "holds notebooks that no study ran"),
+    ],
+)
+def test_a_notebook_that_makes_no_page_is_named(tmp_path, text, fault):
+    (tmp_path / notebooks()[0].name).write_text(text)
+    with pytest.raises(UserError, match=fault):
+        book.main(executed=str(tmp_path))
+
+
 def test_the_api_page_lists_every_module():
     root = Path(__file__).parents[2]
     listed = set(
