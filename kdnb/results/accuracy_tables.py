@@ -10,7 +10,14 @@ import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.statistics import Groups, Interval, group_bootstrap, share_interval, with_seeds
+from kdnb.core.statistics import (
+    Groups,
+    Interval,
+    group_bootstrap,
+    seed_interval,
+    share_interval,
+    with_seeds,
+)
 from kdnb.distillation.teacher_worth import chance_of_same
 from kdnb.results.answered_runs import Answered, score
 from kdnb.results.collected_runs import Records
@@ -78,7 +85,8 @@ def fold_accuracy(records: Records) -> pd.DataFrame:
 
     Images of unknown patients have no fold: each fold tests the same ones, so they do not count.
     Columns: dataset, teacher, counted, model, folds, accuracy with interval over groups (one seed
-    per fold), images, groups, seeds, run. Empty until more than one fold is there.
+    per fold), ``over_labels`` (accuracy minus that of the student on labels alone, on the same
+    images) with its interval, images, groups, seeds, run. Empty until more than one fold is there.
     """
     folds = {}
     for one in main_runs(records):
@@ -98,8 +106,11 @@ def fold_accuracy(records: Records) -> pd.DataFrame:
         if len(by_fold) < 2:
             continue
         runs = list(by_fold.values())
+        of_labels, _ = _over_folds(runs, LABEL_ONLY)
         for model in (TEACHER, KD_STUDENT, LABEL_ONLY):
             right, groups = _over_folds(runs, model)
+            over_labels = right.astype(float) - of_labels
+            difference = seed_interval(over_labels[None], groups, bounds=(-1, 1))
             rows.append(
                 {
                     "dataset": dataset,
@@ -108,6 +119,7 @@ def fold_accuracy(records: Records) -> pd.DataFrame:
                     "model": model,
                     "folds": len(runs),
                     **share_interval(right[None], groups).named("accuracy"),
+                    **difference.named("over_labels"),
                     "images": len(right),
                     "groups": len(np.unique(groups.names)),
                     "seeds": 1,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import percent
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
@@ -114,21 +114,24 @@ def every_patient(tables: Tables) -> str:
     """What comes out where every patient of the brain set is tested once?"""
     if "folds" not in tables:
         return ""
-    table = tables["folds"].query("counted == 'known patients'")
+    table = tables["folds"].query("counted == 'known patients'").set_index("model")
     told = []
     names = {
-        "teacher": "teacher",
+        TEACHER: "teacher",
         KD_STUDENT: "distilled student",
         LABEL_ONLY: "labels alone",
     }
     for model, name in names.items():
-        row = table[table["model"] == model].iloc[0]
+        row = table.loc[model]
         low, high = percent(row["accuracy_low"]), percent(row["accuracy_high"])
         told.append(f"{name} {percent(row['accuracy'])} [{low}, {high}]")
+    minus = []
+    for model in (TEACHER, KD_STUDENT):
+        minus.append(f"{names[model]} {points(table.loc[model], 'over_labels')}")
     folds = table["folds"].iloc[0]
     return (
         f"**And on other patients of the brain set?** Over {folds} of 5 folds, known patients, one "
-        f"seed: {', '.join(told)}."
+        f"seed: {', '.join(told)}. On the same images, minus labels alone: {', '.join(minus)}."
     )
 
 

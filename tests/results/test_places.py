@@ -10,6 +10,7 @@ import pytest
 
 from kdnb.batch.plan import read_plan
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import LABEL_ONLY
 from kdnb.core.p_values import holm, p_of_interval
 from kdnb.core.statistics import Interval
 from kdnb.results.accuracy_tables import (
@@ -177,6 +178,10 @@ def test_folds_together_test_every_known_patient_once(record):
     known = IS_KNOWN == 1
     expected = np.mean([(said(0.97, 0) == TARGET)[known], (said(0.9, 60) == TARGET)[known]])
     assert row["accuracy"] == pytest.approx(expected)
+    alone = table.loc[(KNOWN, LABEL_ONLY)]
+    assert row["over_labels"] == pytest.approx(row["accuracy"] - alone["accuracy"])
+    assert row["over_labels_low"] < row["over_labels"] < row["over_labels_high"]
+    assert alone["over_labels"] == alone["over_labels_low"] == alone["over_labels_high"] == 0
 
 
 def graded(record, peaks, tap="conv1"):
@@ -310,7 +315,10 @@ def test_errors_other_places_and_all_folds_are_told(record):
     assert "It is not shown" in said["Do the teacher's errors pass on?"]
     assert "Over 2 of 5 folds" in said["And on other patients of the brain set?"]
     teacher = said_right(record, "teacher")
-    assert f"teacher {teacher:.0%} [" in said["And on other patients of the brain set?"]
+    over_labels = 100 * (teacher - said_right(record, LABEL_ONLY))
+    line = said["And on other patients of the brain set?"]
+    assert f"teacher {teacher:.0%} [" in line
+    assert f"minus labels alone: teacher {over_labels:+.1f} [" in line
 
 
 def said_right(record, model):
