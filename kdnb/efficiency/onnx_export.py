@@ -21,7 +21,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.runs import atomic_path
 from kdnb.data.transforms import MEAN, STD
 from kdnb.efficiency.timing import BATCHES, Protocol, compared, filled, forward_of
-from kdnb.training.modules import evaluating
+from kdnb.training.modules import evaluating, network_name
 
 __all__ = [
     "PARITY",
@@ -79,7 +79,7 @@ def export_onnx(
             difference = parity(model, onnx_model(temporary), images)
             if not difference <= PARITY:
                 raise UserError(
-                    f"the ONNX file of {type(model).__name__} is refused: its logits differ by "
+                    f"the ONNX file of {network_name(model)} is refused: its logits differ by "
                     f"{difference:.2g} from PyTorch's (accepted: {PARITY:g})"
                 )
     except OSError as error:

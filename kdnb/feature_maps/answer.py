@@ -11,12 +11,15 @@ from kdnb.core.number_text import percent, probability
 __all__ = ["layers_answer", "map_answer"]
 
 
-def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STUDENT) -> str:
+def layers_answer(
+    probes: pd.DataFrame, early: pd.DataFrame, chance: float, model: str = KD_STUDENT
+) -> str:
     """From which layer on training made the class readable, and where images are decided.
 
     Args:
         probes: The table of a layer analysis: columns model, tap, accuracy, low, high, untrained.
         early: Columns image_id and layer: the first from which on all probes agree with the model.
+        chance: Accuracy of always naming the largest class, below which nothing is read.
         model: Whose layers.
     """
     of_model = probes[probes["model"] == model].reset_index(drop=True)
@@ -24,7 +27,7 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STU
     if of_model["low"].isna().all():
         said = "From which layer on the class can be read, so few patients cannot tell. "
     else:
-        said = _readable(of_model)
+        said = _readable(of_model, chance)
     decided = early["layer"].to_numpy()
     if not len(decided):
         return said.strip()
@@ -34,18 +37,19 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STU
     return said + f"Half of the {len(decided)} images are decided at layer {half} or before."
 
 
-def _readable(layers: pd.DataFrame) -> str:
-    """Where the class can be read better than in an untrained network: from which layer on."""
-    is_better = layers["low"] > layers["untrained"]
+def _readable(layers: pd.DataFrame, chance: float) -> str:
+    """From which layer on the class can be read better than by chance or without training."""
+    is_better = layers["low"] > layers["untrained"].clip(lower=chance)
     if not is_better.any():
         return (
             "At no layer is a probe of the trained network shown to read the class better than "
             "one of an untrained network: where training put it, this run cannot tell. "
         )
-    first = int(is_better.idxmax())
+    from_here_on = is_better[::-1].cummin()[::-1]  # at this layer, and at every later one
+    first = int(from_here_on.idxmax() if from_here_on.any() else is_better.idxmax())
     row = layers.iloc[first]
     where = f"layer {first + 1} of {len(layers)} ({row['tap']})"
-    told = f"From {where} on" if is_better[first:].all() else f"At {where}, not at all later ones"
+    told = f"From {where} on" if from_here_on.any() else f"At {where}, but not at the last one"
     ends = f"[{percent(row['low'])}, {percent(row['high'])}]"
     return (
         f"{told}, training has made the class readable: a probe is right on "

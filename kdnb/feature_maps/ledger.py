@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.training.modules import evaluating, modules_at
+from kdnb.training.modules import evaluating, modules_at, network_name
 from kdnb.training.renormalise import Renormalise
 from kdnb.training.taps import check_targets, logits_and_taps
 
@@ -190,7 +190,7 @@ def _check_sum(ledger: Ledger, model: nn.Module) -> None:
         worst = float(np.abs(ledger.residual(tap)).max())
         if not worst <= TOLERANCE:  # NaN is refused too
             raise UserError(
-                f"the ledger of {type(model).__name__} does not add up at tap {tap!r}: it misses "
+                f"the ledger of {network_name(model)} does not add up at tap {tap!r}: it misses "
                 f"the logit by {worst:.2g} (accepted: {TOLERANCE:g}); the tap must carry the whole "
                 "signal, and every layer between it and the logit must be a module"
             )
@@ -256,7 +256,7 @@ def _check_layer(model: nn.Module, layer: nn.Module) -> None:
         exact = False
     if not exact:
         raise UserError(
-            f"{type(model).__name__} has a layer {name}: the ledger is exact only for "
+            f"{network_name(model)} has a layer {name}: the ledger is exact only for "
             "convolutions, batch norm, ReLU, pooling and linear layers"
         )
     weight = getattr(layer, "weight", None)

@@ -214,7 +214,7 @@ def _draw_spread(axes: plt.Axes, place: int, mark: Any, name: str) -> str:
 def difference_panels(table: pd.DataFrame) -> Picture:
     """Differences of accuracy with their 95 % intervals: a panel per comparison, a row per place.
 
-    All classes counted. Full marks: the interval leaves zero out. Grey marks: one seed. Columns:
+    All classes counted. Grey marks: the interval holds zero. Hollow marks: one seed. Columns:
     dataset, split, sizes_of, teacher, counted, model, rival, difference with its ends, seeds.
     """
     table = table[table["counted"] == ALL]
@@ -237,7 +237,7 @@ def difference_panels(table: pd.DataFrame) -> Picture:
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel(
         "difference of accuracy (all classes) in points, with 95 % interval; "
-        "full: it leaves out zero; grey: one seed",
+        "grey: it holds zero; hollow: one seed",
         size=9,
     )
     figure.tight_layout()
@@ -268,9 +268,7 @@ def _place_name(row: Any) -> str:
 def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
     """Draw one difference in the row of its place; returns it in words."""
     leaves_out_zero = row.difference_low > 0 or row.difference_high < 0
-    colour = "#777777"
-    if row.seeds > 1:
-        colour = PALETTE[0]
+    colour = PALETTE[0] if leaves_out_zero else "#777777"
     ends = [[row.difference - row.difference_low], [row.difference_high - row.difference]]
     axes.errorbar(
         row.difference,
@@ -280,7 +278,7 @@ def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
         ms=7,
         capsize=4,
         color=colour,
-        mfc=colour if leaves_out_zero else "white",
+        mfc="white" if row.seeds == 1 else colour,
     )
     interval = Difference((row.difference, row.difference_low, row.difference_high))
     return f"{interval:+z.3f}{' (one seed)' if row.seeds == 1 else ''}"

@@ -13,7 +13,15 @@ from torch import nn
 
 from kdnb.core.errors import UserError
 
-__all__ = ["count_parameters", "depth", "evaluating", "load_weights", "modules_at", "save_weights"]
+__all__ = [
+    "count_parameters",
+    "depth",
+    "evaluating",
+    "load_weights",
+    "modules_at",
+    "network_name",
+    "save_weights",
+]
 
 # a ResNet's convolution beside a block; ConvNeXt's "downsample" between stages is the only way
 SKIP_CONNECTION = re.compile(r"\blayer\d+\.\d+\.downsample\b")
@@ -45,7 +53,7 @@ def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> dict[
     taps = taps or getattr(model, "taps", None)
     if not taps:
         raise UserError(
-            f"{type(model).__name__} declares no taps: give it taps = {{name: 'module.path'}}"
+            f"{network_name(model)} declares no taps: give it taps = {{name: 'module.path'}}"
         )
     found = {}
     for name, path in taps.items():
@@ -55,6 +63,15 @@ def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> dict[
             there = ", ".join(path for path, _ in model.named_modules() if path)
             raise UserError(f"tap {name!r}: no module '{path}'; the model has {there}") from None
     return found
+
+
+def network_name(model: nn.Module) -> str:
+    """The class of a network as messages name it; behind its own normalisation, the network's.
+
+    >>> network_name(nn.Linear(2, 2))
+    'Linear'
+    """
+    return type(getattr(model, "network", model)).__name__
 
 
 def depth(model: nn.Module) -> int:
@@ -89,6 +106,6 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
         load_model(model, str(path))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"the weights in '{path}' do not fit {type(model).__name__}: {error}"
+            f"the weights in '{path}' do not fit {network_name(model)}: {error}"
         ) from None
     return model.eval()

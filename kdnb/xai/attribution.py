@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.training.modules import evaluating
+from kdnb.training.modules import evaluating, network_name
 from kdnb.training.taps import check_targets
 
 __all__ = [
@@ -208,6 +208,6 @@ def require(errors: np.ndarray, method: str, model: nn.Module, broken: str, reme
     """
     if not np.nanmax(errors, initial=0) <= AXIOM or np.isnan(errors).any():
         raise UserError(
-            f"{method} is refused on {type(model).__name__}: {broken} {np.max(errors):.2%} "
+            f"{method} is refused on {network_name(model)}: {broken} {np.max(errors):.2%} "
             f"(accepted: {AXIOM:.1%}); {remedy}"
         )

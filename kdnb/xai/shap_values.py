@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import importlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -21,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from kdnb.core.errors import UserError
 from kdnb.core.progress import track
-from kdnb.training.modules import evaluating
+from kdnb.training.modules import evaluating, network_name
 from kdnb.xai.attribution import Context, Raw, TargetLogit, check_background
 
 __all__ = ["shap_deep", "shap_gradient", "shap_partition"]
@@ -110,11 +111,13 @@ def shap_deep(model: nn.Module, images: Tensor, targets: Tensor, context: Contex
         single = TargetLogit(copy.deepcopy(model).eval(), target)
         explainer = shap.DeepExplainer(single, background)
         try:  # shap's own check stops without the number; ours is made on what is returned
-            part = explainer.shap_values(images[torch.as_tensor(rows)], check_additivity=False)
+            with warnings.catch_warnings():  # of layers that shap does not know, as ReLU6
+                warnings.filterwarnings("ignore", "unrecognized nn.Module")
+                part = explainer.shap_values(images[torch.as_tensor(rows)], check_additivity=False)
         except RuntimeError as error:  # its hooks and a network that works in place
             reason = str(error).partition(".")[0]
             raise UserError(
-                f"Deep SHAP is refused on {type(model).__name__}: {reason}; use SHAP gradient"
+                f"Deep SHAP is refused on {network_name(model)}: {reason}; use SHAP gradient"
             ) from None
         values[rows] = np.asarray(part).reshape(-1, *images.shape[1:])
     return Raw(values=values)

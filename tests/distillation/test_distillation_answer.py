@@ -139,3 +139,5 @@ def test_published_tables_can_be_shown_where_a_run_has_none(tmp_path, monkeypatc
         "the teacher": "+0.020 [+0.010, +0.030]",
         "shuffled": "+0.020 [+0.010, +0.030]",
     }
+    gains.drop(index=1).to_csv(folder / "gains.csv", index=False)
+    assert published_controls().empty, "a teacher alone is no control"

@@ -348,22 +348,22 @@ def test_runs_of_two_image_sizes_are_not_pooled(record):
     assert table.groupby("size_px")["seeds"].max().to_dict() == {64: 1, 96: 2}
 
 
-def test_the_picture_says_every_difference_and_fills_what_is_told(record):
+def test_the_picture_says_every_difference_and_marks_what_is_sure(record):
     table = differences(record)
     picture = difference_panels(table)
     rows = table.query("counted == @ALL")
     assert picture.alt.count("minus") == len(rows)
     assert "teacher minus label-only student, brain, as published" in picture.alt
-    filled = 0
+    hollow = 0
     grey = 0
     for axes in picture.figure.axes:
         for line in axes.get_lines():
             if line.get_marker() == "o":
-                filled += line.get_markerfacecolor() != "white"
+                hollow += line.get_markerfacecolor() == "white"
                 grey += line.get_color() == "#777777"
     surely = (rows["difference_low"] > 0) | (rows["difference_high"] < 0)
-    assert filled == surely.sum() > 0
-    assert grey == (rows["seeds"] == 1).sum() > 0
+    assert grey == (~surely).sum() > 0
+    assert hollow == (rows["seeds"] == 1).sum() > 0
 
 
 def test_two_runs_of_one_seed_are_refused_and_not_counted_as_two():
