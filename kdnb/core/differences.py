@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdnb.core.statistics import Difference, Groups, Interval, seed_interval
+from kdnb.core.intervals import Difference, Interval
+from kdnb.core.statistics import Groups, seed_interval
 
 __all__ = ["paired_gain", "unpaired_difference"]
 

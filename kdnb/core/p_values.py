@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from kdnb.core.statistics import Groups, Interval, group_sums
+from kdnb.core.intervals import Interval
+from kdnb.core.statistics import Groups, group_sums
 
 __all__ = ["holm", "p_of_interval", "paired_test"]
 

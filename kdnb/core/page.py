@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
+from kdnb.core.intervals import Difference, Interval
 from kdnb.core.number_text import short
 from kdnb.core.plots import png_uri
 from kdnb.core.runs import atomic_path, environment
-from kdnb.core.statistics import Difference, Interval
 from kdnb.core.tables import OPEN_ROWS
 
 __all__ = ["PagePicture", "Section", "Table", "page_table", "write_page"]

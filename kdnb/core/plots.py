@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Difference, Interval
 from kdnb.core.number_text import short
-from kdnb.core.statistics import Difference, Interval
 
 __all__ = [
     "PALETTE",

@@ -8,7 +8,7 @@ answer is right, or every one wrong, a bootstrap has no width: `with_unseen` is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from kdnb.core.intervals import Interval
+
 __all__ = [
-    "Difference",
     "FEW",
     "Groups",
-    "Interval",
     "Statistic",
     "grade_interval",
     "group_bootstrap",
@@ -68,62 +68,6 @@ class Groups:
     def of(cls, groups: Groups | np.ndarray) -> Groups:
         """The same groups, or names as groups."""
         return groups if isinstance(groups, cls) else cls(np.asarray(groups))
-
-
-class Interval(tuple):
-    """A value with its 95 % interval: ``(value, low, high)``.
-
-    >>> print(Interval((0.9, 0.85, 0.94)))
-    0.900 [0.850, 0.940]
-    """
-
-    __slots__ = ()
-
-    def __format__(self, how: str) -> str:
-        value, low, high = (format(number, how or "z.3f") for number in self)
-        if np.isnan(self[1]):
-            return f"{value} (no interval)"
-        return f"{value} [{low}, {high}]"
-
-    def __str__(self) -> str:
-        return format(self)
-
-    def named(self, name: str) -> dict[str, float]:
-        """The three as columns ``name``, ``name_low``, ``name_high``."""
-        value, low, high = self
-        return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-class Difference(Interval):
-    """One model's score minus another's on the same images, with its 95 % interval.
-
-    Where no image tells the two apart, that is what it says: their difference has no interval.
-
-    Attributes:
-        groups: Number of patients or families behind it; 0 where that is not known.
-
-    >>> print(Difference((0.02, -0.01, 0.05)), "|", Difference((0.0, 0.0, 0.0), groups=12))
-    0.020 [-0.010, 0.050] | cannot be told apart on 12 patients or families
-    """
-
-    groups: int
-
-    def __new__(cls, values: Iterable[float], groups: int = 0) -> Difference:
-        """From value, low and high, and how many groups stand behind them."""
-        made = super().__new__(cls, values)
-        made.groups = groups
-        return made
-
-    @property
-    def is_tie(self) -> bool:
-        """Whether it is zero on every image, and so in every draw."""
-        return tuple(self) == (0, 0, 0)
-
-    def __format__(self, how: str) -> str:
-        if not self.is_tie:
-            return super().__format__(how)
-        seen = f" on {self.groups} patients or families" if self.groups else ""
-        return f"cannot be told apart{seen}"
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -320,7 +264,7 @@ def share_interval(
     of_known = Groups.of(groups)[known]
     if len(np.unique(of_known.names)) < least:
         return interval
-    return with_unseen(interval, trials(of_known), unlike=1 - interval[0])
+    return with_unseen(interval, trials(of_known), unlike=1 - interval.value)
 
 
 def grade_interval(grades: np.ndarray, groups: Groups | np.ndarray) -> Interval:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from kdnb.core.differences import unpaired_difference
+from kdnb.core.intervals import Interval, points
 from kdnb.core.number_text import percent
-from kdnb.core.statistics import Interval, share_interval
+from kdnb.core.statistics import share_interval
 from kdnb.data.study_images import StudyImages
 
 __all__ = ["crossing_words", "memory_answer", "memory_share"]
@@ -31,22 +31,24 @@ def memory_answer(random: Interval, grouped: Interval, chance: float) -> str:
     >>> print(memory_answer(Interval((0.80, 0.75, 0.85)), near, 0.25))
     The nearest training image alone answers 80% of the test images where images are split at \
 random, and 30% where patients and copies are kept apart; always naming the most frequent class \
-gives 25%. So 50 points [43, 57] of it come from patients and copies on both sides.
+gives 25%. The difference, +50.0 [+42.9, +57.1] points, comes from patients and copies on both \
+sides.
     """
     gap = unpaired_difference(random, grouped)
     said = (
-        f"The nearest training image alone answers {percent(random[0])} of the test images where "
-        f"images are split at random, and {percent(grouped[0])} where patients and copies are kept "
-        f"apart; always naming the most frequent class gives {percent(chance)}. "
+        f"The nearest training image alone answers {percent(random.value)} of the test images "
+        f"where images are split at random, and {percent(grouped.value)} where patients and copies "
+        f"are kept apart; always naming the most frequent class gives {percent(chance)}. "
     )
-    if np.isnan(gap[1]):
+    side = gap.side()
+    by = points(gap)
+    if side == "unknown":
         return said + "How much of it is a leak, so few patients cannot tell."
-    points = f"{100 * gap[0]:.0f} points [{100 * gap[1]:.0f}, {100 * gap[2]:.0f}]"
-    if gap[1] > 0:
-        return said + f"So {points} of it come from patients and copies on both sides."
-    if gap[2] < 0:
-        return said + f"Random is no easier for memory here: {points} between the two."
-    return said + f"Whether random leaks, these images cannot tell: a difference of {points}."
+    if side == "above":
+        return said + f"The difference, {by}, comes from patients and copies on both sides."
+    if side == "below":
+        return said + f"Random is no easier for memory here: {by} between the two."
+    return said + f"Whether random leaks, these images cannot tell: {by}."
 
 
 def crossing_words(ledger: pd.DataFrame) -> str:

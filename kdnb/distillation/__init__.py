@@ -11,7 +11,6 @@ from kdnb.distillation.fidelity import fidelity, fidelity_by
 from kdnb.distillation.grid import (
     Cell,
     compare_students,
-    grid_answer,
     grid_table,
     train_controls,
     train_grid,
@@ -59,7 +58,6 @@ __all__ = [
     "find_logits",
     "find_student",
     "find_teacher_or_control",
-    "grid_answer",
     "grid_table",
     "kd_loss",
     "ladder_widths",

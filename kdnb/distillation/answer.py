@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
+from kdnb.core.intervals import Difference, Interval, points
 from kdnb.core.settings import Settings, project_root
-from kdnb.core.statistics import Difference, Interval
 from kdnb.core.tables import read_table, with_intervals
 
 __all__ = [
@@ -82,13 +81,22 @@ def ladder_widths(settings: Settings) -> list[float]:
     return sorted({max(NARROWEST, step * settings.width) for step in STEPS})
 
 
-def distillation_answer(grid: pd.DataFrame, worth: pd.DataFrame, patients: int) -> tuple[str, str]:
+def distillation_answer(
+    grid: pd.DataFrame,
+    worth: pd.DataFrame,
+    patients: int,
+    *,
+    loss: str = "kd",
+    control: str = "",
+) -> tuple[str, str]:
     """Does the student learn from the teacher what the labels do not give, and how sure is that?
 
     Args:
         grid: Of `kdnb.distillation.grid.grid_table`.
         worth: Of `kdnb.distillation.teacher_worth.teacher_worth`.
         patients: How many the test part has.
+        loss: What the students learned with.
+        control: What stood in the teacher's place, if anything did.
     """
     cells = grid[grid["alpha"] < 1]
     if cells.empty:
@@ -97,24 +105,28 @@ def distillation_answer(grid: pd.DataFrame, worth: pd.DataFrame, patients: int) 
             "Take an alpha below 1.",
         )
     best = cells.loc[cells["val_accuracy"].idxmax()]
-    gain, low, high = 100 * best[["gain", "gain_low", "gain_high"]].to_numpy(float)
-    points = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}] of accuracy over labels alone"
-    if np.isnan(low):
-        text = f"Cannot tell: {gain:+.1f} points over labels alone, of too few patients."
-    elif gain == low == high == 0:
+    gain = Difference(best[["gain", "gain_low", "gain_high"]])
+    side = gain.side()
+    taught_by = f"the control '{control}'" if control else "the teacher"
+    of_accuracy = f"{points(gain)} of accuracy over labels alone"
+    if side == "unknown":
+        text = f"Cannot tell: {of_accuracy}, of too few patients."
+    elif side == "tie":
         text = "Cannot tell: no test image tells it from the student on labels alone."
-    elif low > 0:
-        text = f"Yes, here: the teacher adds {points}."
-    elif high < 0:
-        text = f"No, here the teacher harms: {points}."
+    elif side == "above":
+        text = f"Yes, here: {taught_by} adds {of_accuracy}."
+    elif side == "below":
+        text = f"No, here {taught_by} harms: {of_accuracy}."
     else:
-        text = f"Cannot tell: {points}, and the interval holds zero."
-    student = Interval(worth.iloc[-1][["difference", "difference_low", "difference_high"]])
-    if not student[1] > 0:
+        text = f"Cannot tell: {of_accuracy}, and the interval holds zero."
+    teacher = Interval(worth.iloc[-1][["difference", "difference_low", "difference_high"]])
+    if teacher.side() != "above":
         text += " The teacher is not shown to know more than the student finds out alone."
     seeds = int(best["seeds"])
     sure = f"{seeds} seed{'s' if seeds > 1 else ''} and {patients} patients"
     sure += f", alpha {best['alpha']:g} and T {best['temperature']:g}"
+    if loss != "kd":
+        sure += f", loss {loss}"
     if len(cells) > 1:
         sure += f", chosen among {len(cells)} on the validation part"
     if seeds < SEEDS:

@@ -14,13 +14,7 @@ from kdnb.core.p_values import paired_test
 from kdnb.core.progress import say
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import (
-    Difference,
-    Groups,
-    seed_interval,
-    share_interval,
-    softmax,
-)
+from kdnb.core.statistics import Groups, seed_interval, share_interval, softmax
 from kdnb.data.dataset import ImageSet
 from kdnb.distillation.fidelity import kl_divergence
 from kdnb.distillation.teacher_logits import train_teacher_or_control
@@ -32,7 +26,6 @@ __all__ = [
     "LABELS_ALONE",
     "Cell",
     "compare_students",
-    "grid_answer",
     "grid_table",
     "train_controls",
     "train_grid",
@@ -155,42 +148,6 @@ def grid_table(
     cells = pd.DataFrame(list(runs), columns=["alpha", "temperature"])
     table = compare_students(runs, teacher, image_set, test_groups).reset_index(drop=True)
     return pd.concat([cells, table], axis=1)
-
-
-def grid_answer(table: pd.DataFrame) -> str:
-    """Does distillation help here? The cell chosen on the validation part, and its gain on test.
-
-    >>> table = pd.DataFrame({
-    ...     "alpha": [1, 0.5], "temperature": [1, 4], "seeds": [3, 3], "val_accuracy": [0.8, 0.9],
-    ...     "gain": [0, 0.1], "gain_low": [0, 0.05], "gain_high": [0, 0.15], "p": [1, 0.01],
-    ... })
-    >>> verdict, numbers = grid_answer(table).split(": ")
-    >>> print(verdict)
-    distillation helps here
-    >>> print(numbers)
-    alpha 0.5, T 4 minus labels alone is +0.100 [+0.050, +0.150] (3 seeds, patients p = 0.01)
-    """
-    cells = table[table["alpha"] < 1]
-    if cells.empty:
-        return "alpha 1 is labels alone: there is nothing to compare"
-    best = cells.loc[cells["val_accuracy"].idxmax()]
-    if best["gain_low"] > 0:
-        verdict = "helps"
-    elif best["gain_high"] < 0:
-        verdict = "hurts"
-    else:
-        verdict = "makes no clear difference"
-    if best["seeds"] < 3:
-        verdict += " in this one draw (fewer than 3 seeds cannot speak for the method)"
-    gain = Difference(best[["gain", "gain_low", "gain_high"]])
-    seeds = f"{best['seeds']:.0f} seed{'s' if best['seeds'] > 1 else ''}"
-    cell = f"alpha {best['alpha']:g}, T {best['temperature']:g}"
-    if gain.is_tie:
-        return f"distillation {verdict} here: {cell} and labels alone {gain} ({seeds})"
-    return (
-        f"distillation {verdict} here: {cell} "
-        f"minus labels alone is {gain:+.3f} ({seeds}, patients p = {best['p']:.2g})"
-    )
 
 
 def _targets(image_set: ImageSet, part: str) -> np.ndarray:

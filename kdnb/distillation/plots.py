@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from kdnb.core.intervals import Difference, Interval
 from kdnb.core.number_text import short
 from kdnb.core.plots import PALETTE, Picture, error_bars
-from kdnb.core.statistics import Difference, Interval
 
 __all__ = ["grid_heatmap", "ladder"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.differences import paired_gain
-from kdnb.core.statistics import Difference, Groups, Interval, seed_interval
+from kdnb.core.intervals import Difference, Interval
+from kdnb.core.statistics import Groups, seed_interval
 
 __all__ = ["chance_of_same", "error_transfer", "teacher_worth", "worth_sentence"]
 
@@ -57,16 +58,16 @@ def worth_sentence(worth: pd.DataFrame) -> str:
     better = True
     columns = ["difference", "difference_low", "difference_high"]
     for rival, row in worth.iterrows():
-        value, low, high = row[columns]
-        interval = Difference((value, low, high), groups=int(row.get("groups", 0)))
-        if low > 0:
+        interval = Difference(row[columns], groups=int(row.get("groups", 0)))
+        side = interval.side()
+        if side == "above":
             parts.append(f"better than {rival} by {interval}")
             continue
         better = False
-        if interval.is_tie:
+        if side == "tie":
             parts.append(f"not shown to be better than {rival}: the two {interval}")
-        elif high < 0:
-            worse = Interval((-value, -high, -low))
+        elif side == "below":
+            worse = Interval((-interval.value, -interval.high, -interval.low))
             parts.append(f"worse than {rival} by {worse}")
         else:
             parts.append(f"not shown to be better than {rival}: {interval:+z.3f}")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from kdnb.core.intervals import Interval
 from kdnb.core.number_text import percent, times
-from kdnb.core.statistics import Interval
 
 __all__ = ["cost_answer"]
 
@@ -38,12 +36,12 @@ times.
 
 def _speed(verb: str, ratio: Interval, how: str = "") -> str:
     """One sentence about a ratio of times."""
-    value, low, high = ratio
-    if np.isnan(low):
+    side = ratio.side(border=1)
+    if side == "unknown":
         return f"How much faster it {verb}{how} was not measured well enough to tell."
-    factor = f"{times(value)} [{times(low)}, {times(high)}]"
-    if low > 1:
+    factor = f"{times(ratio.value)} [{times(ratio.low)}, {times(ratio.high)}]"
+    if side == "above":
         return f"It {verb}{how} {factor} times as fast."
-    if high < 1:
+    if side == "below":
         return f"It {verb}{how} more slowly: {factor} times as fast."
     return f"That it {verb} faster{how} is not shown: {factor} times."

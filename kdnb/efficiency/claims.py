@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdnb.core.statistics import Interval
+from kdnb.core.intervals import Interval
 
 __all__ = ["check_claims", "claims", "verdict"]
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kdnb.core.statistics import Interval
+from kdnb.core.intervals import Interval
 from kdnb.training.model_cost import Call
 from kdnb.training.modules import evaluating
 

@@ -12,7 +12,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import Groups, Interval, share_interval
+from kdnb.core.intervals import Interval
+from kdnb.core.statistics import Groups, share_interval
 
 __all__ = [
     "Examples",

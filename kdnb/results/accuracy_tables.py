@@ -9,15 +9,9 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.statistics import (
-    Groups,
-    Interval,
-    group_bootstrap,
-    seed_interval,
-    share_interval,
-    with_seeds,
-)
+from kdnb.core.statistics import Groups, group_bootstrap, seed_interval, share_interval, with_seeds
 from kdnb.distillation.teacher_worth import chance_of_same
 from kdnb.results.answered_runs import Answered, score
 from kdnb.results.collected_runs import Records

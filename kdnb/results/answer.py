@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from kdnb.core.model_names import KD_STUDENT
+from kdnb.core.intervals import Difference, Interval, points
+from kdnb.core.model_names import KD_STUDENT, TEACHER
 from kdnb.core.number_text import percent
-from kdnb.core.statistics import Difference, Interval
 
 __all__ = ["results_answer"]
 
@@ -31,20 +29,21 @@ def results_answer(
     >>> text, sure = results_answer(intervals, 0.5, Difference((0.02, 0.01, 0.03)), 0.34)
     >>> print(text)
     The student is right on 80% of the test images, the teacher on 90%, memory alone on 50%. \
-Distillation helps here, by +0.020 [+0.010, +0.030]. The student needs 34% of the \
+Distillation helps here, by +2.0 [+1.0, +3.0] points. The student needs 34% of the \
 FLOPs of the paper's teacher.
     """
     student = accuracies[KD_STUDENT]
     text = (
-        f"The student is right on {percent(student[0])} of the test images, the teacher on "
-        f"{percent(accuracies['teacher'][0])}, memory alone on {percent(memory)}. "
+        f"The student is right on {percent(student.value)} of the test images, the teacher on "
+        f"{percent(accuracies[TEACHER].value)}, memory alone on {percent(memory)}. "
         f"{_helps(gain)} The student needs {percent(share_of_flops)} of the FLOPs of the paper's "
         "teacher."
     )
-    if np.isnan(student[1]):
+    if not student.is_known:
         return text, "There are too few patients for an interval, and one seed is one draw."
     sure = (
-        f"95 % interval of the student's accuracy: {percent(student[1])} to {percent(student[2])}. "
+        "95 % interval of the student's accuracy: "
+        f"{percent(student.low)} to {percent(student.high)}. "
         "One seed is one draw: other seeds may differ by more."
     )
     return text, sure
@@ -52,10 +51,11 @@ FLOPs of the paper's teacher.
 
 def _helps(gain: Difference) -> str:
     """What a gain over labels alone says."""
-    if gain.is_tie:
+    side = gain.side()
+    if side == "tie":
         return f"With and without distillation the students {gain}."
-    if gain[1] > 0:
-        return f"Distillation helps here, by {gain:+z.3f}."
-    if gain[2] < 0:
-        return f"Distillation harms here, by {gain:+z.3f}."
-    return f"Whether distillation helps, this study cannot tell: {gain:+z.3f}."
+    if side == "above":
+        return f"Distillation helps here, by {points(gain)}."
+    if side == "below":
+        return f"Distillation harms here, by {points(gain)}."
+    return f"Whether distillation helps, this study cannot tell: {points(gain)}."

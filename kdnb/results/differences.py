@@ -10,9 +10,10 @@ import pandas as pd
 
 from kdnb.core.differences import unpaired_difference
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.p_values import p_of_interval
-from kdnb.core.statistics import Interval, seed_interval
+from kdnb.core.statistics import seed_interval
 from kdnb.results.answered_runs import ALL, Answered
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import (

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kdnb.core.intervals import Interval
 from kdnb.core.model_names import MODELS
-from kdnb.core.statistics import Interval, interval_of_seeds
+from kdnb.core.statistics import interval_of_seeds
 
 __all__ = ["DRAWN_AFTER", "draws_lines"]
 

@@ -153,7 +153,7 @@ def cost_briefly(tables: Tables) -> str:
     table = tables["explanation_times"]
     largest = table[table["size_px"] == table["size_px"].max()].set_index("method")
     ratio = interval_of(largest.loc[SHAP], "ratio")
-    answer = "Than DenseNet121, the paper's teacher, yes" if ratio[1] > 1 else "It is not shown"
+    answer = "Than DenseNet121, the paper's teacher, yes" if ratio.low > 1 else "It is not shown"
     return (
         f"**Is it cheaper to explain?** {answer}. The same explanation (Gradient SHAP, "
         f"{largest['size_px'].iloc[0]} px) takes DenseNet121 {_factor(ratio)} times as long"

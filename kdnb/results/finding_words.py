@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdnb.core.intervals import Interval
+from kdnb.core.intervals import points as in_points
 from kdnb.core.profiles import LITE0, PAPER_TEACHER
-from kdnb.core.statistics import Interval
 
 __all__ = [
     "LEVEL",
@@ -43,8 +44,7 @@ def points(row: Row, name: str = "difference") -> str:
     >>> points({"difference": 0.1, "difference_low": -0.02, "difference_high": 0.2})
     '+10.0 [-2.0, +20.0] points'
     """
-    interval = Interval(100 * value for value in interval_of(row, name))
-    return f"{interval:+z.1f} points"
+    return in_points(interval_of(row, name))
 
 
 def points_of(value: float) -> str:

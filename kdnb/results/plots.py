@@ -10,12 +10,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import PercentFormatter
 
+from kdnb.core.intervals import Difference, Interval
 from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.pareto import pareto_front
 from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.profiles import PAPER_TEACHER
-from kdnb.core.statistics import Difference, Interval
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import NAMES, TEACHER_NAMES

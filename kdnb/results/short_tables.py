@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdnb.core.statistics import Difference, Interval
+from kdnb.core.intervals import Difference, Interval
 from kdnb.results.answered_runs import ALL
 from kdnb.results.finding_words import TEACHER_NAMES
 

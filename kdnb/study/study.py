@@ -11,12 +11,13 @@ import pandas as pd
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Difference, Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, MODELS, TEACHER
 from kdnb.core.progress import say
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import Run, digest, get_or_make
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import Difference, Interval, share_interval, softmax
+from kdnb.core.statistics import share_interval, softmax
 from kdnb.data import leakage
 from kdnb.data.splits import uses_folds
 from kdnb.data.study_images import StudyImages

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from kdnb.core.intervals import Difference, Interval, points
 from kdnb.core.number_text import percent
-from kdnb.core.statistics import Interval, softmax
+from kdnb.core.statistics import softmax
 
 __all__ = ["WrongAnswer", "confusion_sentence", "teacher_answer", "wrong_answers"]
 
@@ -76,7 +77,7 @@ def confusion_sentence(matrix: pd.DataFrame) -> str:
 
 
 def teacher_answer(
-    accuracy: Interval, memory: float, above_student: Interval, split: str, *, unseen: bool
+    accuracy: Interval, memory: float, above_student: Difference, split: str, *, unseen: bool
 ) -> tuple[str, str]:
     """How good the large network is, and how sure that is.
 
@@ -87,28 +88,28 @@ def teacher_answer(
         split: Of the images.
         unseen: Whether all test images are of known patients of whom no image was learned.
     """
-    value, low, high = accuracy
     patients = "of patients that it has never seen" if unseen else "of the test part"
-    text = f"The teacher is right on {percent(value)} of the images {patients}; "
+    text = f"The teacher is right on {percent(accuracy.value)} of the images {patients}; "
     text += f"memory alone on {percent(memory)}. "
-    gap, gap_low, gap_high = 100 * np.array(above_student)
-    points = f"{gap:+.1f} points [{gap_low:+.1f}, {gap_high:+.1f}]"
-    if np.isnan(gap_low):
+    side = above_student.side()
+    by = points(above_student)
+    if side == "unknown":
         text += "Whether it beats a small student on labels alone, so few patients cannot tell."
-    elif gap == gap_low == gap_high == 0:
+    elif side == "tie":
         text += "No image tells it from a small student on labels alone."
-    elif gap_low > 0:
-        text += f"It beats a small student on labels alone, by {points}."
-    elif gap_high < 0:
-        text += f"It is worse than a small student on labels alone, by {points}."
+    elif side == "above":
+        text += f"It beats a small student on labels alone, by {by}."
+    elif side == "below":
+        text += f"It is worse than a small student on labels alone, by {by}."
     else:
-        text += f"It is not shown to be better than a small student on labels alone: {points}."
-    if np.isnan(low):
+        text += f"It is not shown to be better than a small student on labels alone: {by}."
+    if not accuracy.is_known:
         return text, "There are too few patients for an interval."
-    sure = f"95 % interval of the accuracy over patients: {percent(low)} to {percent(high)}"
+    sure = "95 % interval of the accuracy over patients: "
+    sure += f"{percent(accuracy.low)} to {percent(accuracy.high)}"
     if split not in APART:
         sure += f"; under the split {split} patients may be on both sides"
     elif not unseen:
         sure += "; patients whom nobody knows may be on both sides"
-    beaten = "above" if low > memory else "not clearly above"
+    beaten = "above" if accuracy.low > memory else "not clearly above"
     return text, f"{sure}; it is {beaten} memory."

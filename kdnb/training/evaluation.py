@@ -12,10 +12,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kdnb.core.differences import paired_gain
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Difference, Interval
 from kdnb.core.statistics import (
-    Difference,
     Groups,
-    Interval,
     Statistic,
     group_bootstrap,
     interval_table,
@@ -89,7 +88,7 @@ def scores(
     for name, statistic in statistics.items():
         intervals[name] = group_bootstrap(statistic, groups, bounds=(0, 1), repeats=REPEATS)
     intervals["brier"] = seed_interval(squared_errors[None], groups, bounds=BOUNDS["brier"])
-    if intervals["accuracy"][0] in (0.0, 1.0):
+    if intervals["accuracy"].value in (0.0, 1.0):
         intervals = _one_sided(intervals, targets, groups)
     count = len(np.unique(Groups.of(groups).names))
     table = interval_table(intervals).assign(images=len(targets), groups=count)
@@ -108,14 +107,14 @@ def _one_sided(
     and of Brier then are the largest that there are, or none; of few patients nothing is known of
     their other end.
     """
-    unlike = 1 - intervals["accuracy"][0]
+    unlike = 1 - intervals["accuracy"].value
     found = {}
     for name, interval in intervals.items():
         if name == "accuracy":
             found[name] = interval  # it is one-sided by itself
         elif name in OVER_CLASSES:
             found[name] = with_unseen(interval, trials(groups, targets), unlike)
-        elif np.isnan(interval[1]):
+        elif not interval.is_known:
             found[name] = interval
         else:
             largest = BOUNDS.get(name, (0.0, 1.0))[1]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Interval
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
-from kdnb.core.statistics import Interval, share_interval
+from kdnb.core.statistics import share_interval
 from kdnb.data.dataset import BASE
 from kdnb.data.decode import decode
 from kdnb.data.duplicates import NEAR, correlations, thumbnails
@@ -71,9 +72,9 @@ def _worth_said(accuracy: Interval, memory: float, counted: str) -> str:
         f"On {counted} this student is right in {accuracy}, and memory alone, the class of the "
         f"most similar training image, in {memory:.3f}."
     )
-    if np.isnan(accuracy[1]):
+    if not accuracy.is_known:
         return f"{said} They are too few to say more."
-    if accuracy[1] <= memory:
+    if accuracy.low <= memory:
         return f"{said} It is not shown to be more than memory."
     return said
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import pandas as pd
 from scipy import stats
 
+from kdnb.core.intervals import Interval
 from kdnb.core.method_names import graded_name
 from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.settings import project_root
-from kdnb.core.statistics import FEW, Interval
+from kdnb.core.statistics import FEW
 from kdnb.core.tables import read_table, with_intervals
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.metrics import METRICS

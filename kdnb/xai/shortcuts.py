@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from kdnb.core.intervals import Interval
 from kdnb.core.method_names import method_name
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run
-from kdnb.core.statistics import Interval, seed_interval, share_interval
+from kdnb.core.statistics import seed_interval, share_interval
 from kdnb.data.dataset import ImageSet, load
 from kdnb.data.phantoms.drawing import render
 from kdnb.data.phantoms.plan import PhantomPlan

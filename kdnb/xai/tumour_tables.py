@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Interval, grade_interval, group_bootstrap
+from kdnb.core.intervals import Interval
+from kdnb.core.statistics import grade_interval, group_bootstrap
 from kdnb.xai.localisation import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,

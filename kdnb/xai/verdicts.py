@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from kdnb.core.intervals import Interval
 from kdnb.core.method_names import ATTRIBUTIONS, graded_name
 from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run
-from kdnb.core.statistics import Groups, Interval, seed_interval, share_interval
+from kdnb.core.statistics import Groups, seed_interval, share_interval
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import (
     EXPLANATIONS,

@@ -12,10 +12,10 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Interval
 from kdnb.core.p_values import paired_test
 from kdnb.core.statistics import (
     Groups,
-    Interval,
     _tail,
     group_bootstrap,
     interval_of_seeds,

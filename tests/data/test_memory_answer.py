@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kdnb.core.statistics import Interval
+from kdnb.core.intervals import Interval
 from kdnb.data.answer import crossing_words, memory_answer
 from kdnb.data.audit import Audit, crossings
 
@@ -24,12 +24,12 @@ def test_memory_is_said_to_be_part_of_the_score_only_where_the_interval_shows_it
     high = Interval((0.8, 0.75, 0.85))
     low = Interval((0.3, 0.25, 0.35))
     assert (
-        "So 50 points [43, 57] of it come from patients and copies on both sides"
+        "The difference, +50.0 [+42.9, +57.1] points, comes from patients and copies on both sides"
         in memory_answer(high, low, 0.25)
     )
-    assert "Random is no easier for memory here: -50 points" in memory_answer(low, high, 0.25)
+    assert "Random is no easier for memory here: -50.0 [" in memory_answer(low, high, 0.25)
     wide = Interval((0.75, 0.5, 0.95))
-    assert "these images cannot tell: a difference of 5 points" in memory_answer(high, wide, 0.25)
+    assert "these images cannot tell: +5.0 [" in memory_answer(high, wide, 0.25)
     unknown = memory_answer(high, Interval((0.3, np.nan, np.nan)), 0.25)
     assert unknown.endswith("so few patients cannot tell.") and "nan" not in unknown
 

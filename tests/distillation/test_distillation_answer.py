@@ -45,9 +45,9 @@ def grid(gain, low, high, seeds=3):
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
-        ((0.03, 0.01, 0.05), "Yes, here: the teacher adds +3.0 points [+1.0, +5.0]"),
+        ((0.03, 0.01, 0.05), "Yes, here: the teacher adds +3.0 [+1.0, +5.0] points"),
         ((-0.03, -0.05, -0.01), "No, here the teacher harms"),
-        ((0.01, -0.02, 0.04), "Cannot tell: +1.0 points [-2.0, +4.0]"),
+        ((0.01, -0.02, 0.04), "Cannot tell: +1.0 [-2.0, +4.0] points"),
         ((0.01, np.nan, np.nan), "of too few patients"),
         ((0.0, 0.0, 0.0), "no test image tells it from the student on labels alone"),
     ],
@@ -64,6 +64,24 @@ def test_a_choice_among_cells_is_said():
     one = grid(0.03, 0.01, 0.05)
     several = pd.concat([one, one[1:].assign(temperature=4.0)], ignore_index=True)
     assert "chosen among 2 on the validation part" in distillation_answer(several, WORTH, 40)[1]
+
+
+def test_the_cell_is_chosen_on_validation_not_on_test():
+    one = grid(0.03, 0.01, 0.05)
+    better_on_test = one[1:].assign(
+        temperature=4.0, val_accuracy=0.5, gain=0.3, gain_low=0.2, gain_high=0.4
+    )
+    both = pd.concat([one, better_on_test], ignore_index=True)
+    text, sure = distillation_answer(both, WORTH, 40)
+    assert "+3.0 [+1.0, +5.0] points" in text and "T 10, chosen" in sure
+
+
+def test_a_control_and_another_loss_are_named():
+    text, sure = distillation_answer(
+        grid(0.03, 0.01, 0.05), WORTH, 40, loss="attention", control="shuffled"
+    )
+    assert text.startswith("Yes, here: the control 'shuffled' adds")
+    assert "alpha 0.7 and T 10, loss attention" in sure
 
 
 def test_one_seed_and_a_weak_teacher_are_said():

@@ -7,7 +7,6 @@ from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings
 from kdnb.distillation.grid import (
     compare_students,
-    grid_answer,
     grid_table,
     train_controls,
     train_grid,
@@ -65,19 +64,6 @@ def test_a_student_seed_changes_weights_and_order_but_not_the_teacher(study, mad
         for run in of
     }
     assert len(upstream) == 1
-
-
-def test_the_answer_is_chosen_on_validation_not_on_test(made):
-    table = made[2].assign(
-        val_accuracy=[0.5, 0.9, 0.6],
-        gain=[0, -0.2, 0.3],
-        gain_low=[0, -0.3, 0.2],
-        gain_high=[0, -0.1, 0.4],
-    )
-    assert grid_answer(table.assign(seeds=3)).startswith("distillation hurts here: alpha 0.4, T 1 ")
-    assert "cannot speak for the method" in grid_answer(table)
-    assert grid_answer(table.head(1)) == "alpha 1 is labels alone: there is nothing to compare"
-    assert "makes no clear difference" in grid_answer(table.assign(gain_high=0.1))
 
 
 def test_alpha_one_leaves_labels_alone_and_attention_has_no_temperature(study):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdnb.core.statistics import Interval
+from kdnb.core.intervals import Interval
 from kdnb.efficiency.answer import cost_answer
 from kdnb.efficiency.plots import headline_steps
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.core.statistics import Difference, Interval
+from kdnb.core.intervals import Difference, Interval
 from kdnb.results.answer import results_answer
 from kdnb.results.build import published
 from kdnb.results.draws import draws_lines
@@ -257,9 +257,9 @@ def test_published_findings_are_questions_with_short_answers():
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
-        ((0.02, 0.01, 0.03), "Distillation helps here, by +0.020"),
-        ((-0.02, -0.03, -0.01), "Distillation harms here, by -0.020"),
-        ((0.02, -0.01, 0.05), "Whether distillation helps, this study cannot tell: +0.020"),
+        ((0.02, 0.01, 0.03), "Distillation helps here, by +2.0 ["),
+        ((-0.02, -0.03, -0.01), "Distillation harms here, by -2.0 ["),
+        ((0.02, -0.01, 0.05), "Whether distillation helps, this study cannot tell: +2.0 ["),
         ((0.0, 0.0, 0.0), "the students cannot be told apart on 12 patients or families."),
     ],
 )

@@ -10,9 +10,9 @@ import pytest
 
 from kdnb.batch.plan import read_plan
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Interval
 from kdnb.core.model_names import LABEL_ONLY
 from kdnb.core.p_values import holm, p_of_interval
-from kdnb.core.statistics import Interval
 from kdnb.results.accuracy_tables import (
     accuracy_by_place,
     error_transfer_by_place,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from kdnb.core.statistics import Interval
+from kdnb.core.intervals import Difference, Interval
 from kdnb.training.answer import confusion_sentence, teacher_answer, wrong_answers
 from kdnb.training.fit import train_step
 from kdnb.training.plots import error_pairs, why_no_reliability
@@ -38,7 +38,10 @@ def test_the_pair_that_is_mixed_up_most_is_named_and_no_error_is_said():
 @pytest.mark.parametrize(
     ("above", "said"),
     [
-        ((0.05, 0.01, 0.09), "It beats a small student on labels alone, by +5.0 points"),
+        (
+            (0.05, 0.01, 0.09),
+            "It beats a small student on labels alone, by +5.0 [+1.0, +9.0]",
+        ),
         ((-0.05, -0.09, -0.01), "It is worse than a small student"),
         ((0.01, -0.03, 0.05), "It is not shown to be better"),
         ((0.01, np.nan, np.nan), "so few patients cannot tell"),
@@ -46,13 +49,13 @@ def test_the_pair_that_is_mixed_up_most_is_named_and_no_error_is_said():
     ],
 )
 def test_the_answer_says_what_the_interval_shows(above, said):
-    text, sure = teacher_answer(ACCURACY, 0.6, Interval(above), "grouped", unseen=True)
+    text, sure = teacher_answer(ACCURACY, 0.6, Difference(above), "grouped", unseen=True)
     assert said in text and "90%" in text and "nan" not in text + sure
     assert "above memory" in sure and "not clearly" not in sure
 
 
 def test_a_split_by_image_is_not_said_to_be_of_unseen_patients():
-    no_gain = Interval((0.0, -0.1, 0.1))
+    no_gain = Difference((0.0, -0.1, 0.1))
     text, sure = teacher_answer(ACCURACY, 0.9, no_gain, "random", unseen=False)
     assert "never seen" not in text and "patients may be on both sides" in sure
     assert "not clearly above memory" in sure
