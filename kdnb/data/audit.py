@@ -18,7 +18,7 @@ from kdnb.core.settings import SPLITS, Settings, project_root
 from kdnb.core.settings_table import settings_html
 from kdnb.core.tables import csv_text
 from kdnb.data import duplicates, leakage
-from kdnb.data.dataset import BASE, ImageSet, find_origins, load
+from kdnb.data.dataset import BASE, ImageSet, load, match_with_originals
 from kdnb.data.origins import add_origins
 from kdnb.data.plots import leak_dots
 from kdnb.data.registry import registered
@@ -72,7 +72,7 @@ def audit_splits(settings: Settings) -> Audit:
     splits_of: dict[str, list[str]] = {}  # note → the splits under which it was made
     hashes = []
     thumbs = None
-    origins = find_origins(settings)
+    origins = match_with_originals(settings)
     for split in SPLITS:
         try:
             found = load(settings.model_copy(update={"split": split, "image_size": BASE}))

@@ -26,12 +26,12 @@ from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
 from kdnb.data.patients import UNKNOWN, link_copies, name_patients
 from kdnb.data.pixel_files import create_pixels, keep_rows, open_pixels
-from kdnb.data.reading import Ranges, check_broken, read_images
+from kdnb.data.reading import Ranges, Reading, check_broken, read_images
 from kdnb.data.registry import at_hand, open_source, registered
 from kdnb.data.sources import Source, file_hash
 from kdnb.data.splits import TEST_SHARE, make_split, sizes_of, subset, uses_folds
 
-__all__ = ["ImageSet", "find_origins", "load"]
+__all__ = ["ImageSet", "match_with_originals", "load"]
 
 BASE = 64  # px at which every image is read once, checked, and compared with the others
 OPTIONAL = ("fold", "mask")  # columns that a manifest has only where its source tells them
@@ -101,26 +101,27 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
     keep = partial(get_or_make, root=settings.runs)
     made = _read_once(settings, source)
     facts = made.json("summary.json")
-    manifest = _read(made, "manifest").astype({"width": int, "height": int})
+    manifest = read_text(made.path("manifest.csv")).astype({"width": int, "height": int})
     content = {"manifest": facts["hash"]}
     for name in ("masks", "ranges"):
         if name in facts:
             content[name] = facts[name]
     make_pixels = partial(_make_pixels, source, manifest, size, made)
     pixels = keep("pixels", content | {"size": size}, make_pixels)
-    if _ahead(made, size).is_file():  # these pixels were there before this manifest was made
-        _ahead(made, size).unlink(missing_ok=True)
+    _ahead(made, size).unlink(missing_ok=True)  # left where the pixels were there before
     known, origins, drawn = _what_decides(settings, source, manifest)
     parted = keep("split", content | drawn, partial(_make_split, known, drawn))
     with_masks = pixels
     if settings.split == "patients":
-        with_masks = _with_origin_masks(settings, manifest, origins, pixels) or pixels
-        content |= {} if with_masks is pixels else {"origin_masks": with_masks.id}
+        from_originals = _with_origin_masks(settings, manifest, origins, pixels)
+        if from_originals is not None:
+            with_masks = from_originals
+            content["origin_masks"] = from_originals.id
         manifest, widening, notes = add_number_runs(settings.dataset, known, origins)
     else:
         manifest, widening, notes = add_number_runs(settings.dataset, manifest, None)
     classes = tuple(facts["classes"])
-    table = _table(manifest, classes, _read(parted, "split")["part"], settings)
+    table = _table(manifest, classes, read_text(parted.path("split.csv"))["part"], settings)
     masks, mask_notes = kept_masks(with_masks, size)
     return ImageSet(
         name=settings.dataset,
@@ -131,7 +132,7 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         size=size,
         split=settings.split,
         hash=digest([content, size, table["part"].tolist()]),
-        broken=_read(made, "broken"),
+        broken=read_text(made.path("broken.csv")),
         notes=(*_kept_notes(settings, made, parted), *mask_notes, *notes),
         ranges=facts.get("ranges", {}),
         group_widening=widening,
@@ -173,9 +174,9 @@ def _what_decides(
         drawn["test_share"] = settings.test_share
     if uses_folds(manifest, settings.split):
         drawn["fold"] = settings.fold
-    if "patients" not in drawn.values():
+    if "patients" not in (settings.split, settings.sizes_of):
         return manifest, None, drawn
-    origins = find_origins(settings, source)
+    origins = match_with_originals(settings, source)
     drawn["fold"] = settings.fold
     drawn["origins"] = "" if origins is None else origins.id
     if origins is None:
@@ -183,7 +184,7 @@ def _what_decides(
     return add_origins(manifest, origins), origins, drawn
 
 
-def find_origins(
+def match_with_originals(
     settings: Settings, source: Source | None = None, name: str = ""
 ) -> OriginTable | None:
     """What the images of a data set were made from, matched once and kept.
@@ -259,7 +260,6 @@ def _make_manifest(source: Source, settings: Settings, run: Run) -> None:
     entries = pd.DataFrame(source.entries, columns=Entry._fields)
     if (entries[list(OPTIONAL)] == "").all(axis=None):
         entries = entries.drop(columns=list(OPTIONAL))
-    size = settings.image_size
     entries, notes = name_patients(settings.dataset, entries)
     notes += source.notes
     classes = sorted(set(entries["label"]))
@@ -267,19 +267,8 @@ def _make_manifest(source: Source, settings: Settings, run: Run) -> None:
         raise UserError(
             f"'{source.name}' has {len(classes)} classes, accepted are 2 to 20: choose other data"
         )
-    pixels = np.zeros((len(entries), BASE, BASE, 3), np.uint8)
-    arrays = [pixels]
-    if source.draw is None and size != BASE:
-        arrays.append(create_pixels(_ahead(run, size), len(entries), size))
-    reading = read_images(source.read, source.name, entries["path"], arrays, settings.window)
-    facts = entries.join(reading.facts)
-    fine = facts["reason"] == ""
-    broken = facts.loc[~fine, ["path", "reason"]]
-    table = facts[fine].drop(columns="reason").reset_index(drop=True)
-    notes += reading.notes + check_broken(broken, facts["label"], source.name, settings.max_broken)
-    pixels = pixels[fine]
-    if len(arrays) > 1 and len(broken):
-        keep_rows(_ahead(run, size), np.flatnonzero(fine))
+    table, pixels, reading = _read_pixels(source, settings, entries, run)
+    notes += reading.notes
     if source.draw is None:  # the truth about phantoms needs no search
         table, family_notes = _with_families(table, pixels)
         notes += family_notes
@@ -294,8 +283,7 @@ def _make_manifest(source: Source, settings: Settings, run: Run) -> None:
         table["mask"], masks, mask_notes = check_masks(source.read_mask, table)
         notes += mask_notes
     np.save(run.path("pixels.npy"), pixels)
-    _write(broken, run, "broken")
-    _write(table, run, "manifest")
+    write_text_table(table, run.path("manifest.csv"))
     summary = {"classes": classes, "notes": notes, "contradictory": twofold}
     summary["hash"] = file_hash(run.path("manifest.csv"))[:16]
     if masks is not None:
@@ -305,13 +293,37 @@ def _make_manifest(source: Source, settings: Settings, run: Run) -> None:
     write_json(run.path("summary.json"), summary)
 
 
+def _read_pixels(
+    source: Source, settings: Settings, entries: pd.DataFrame, run: Run
+) -> tuple[pd.DataFrame, np.ndarray, Reading]:
+    """The images that can be read: their rows, and their pixels (N, `BASE`, `BASE`, 3).
+
+    Those that cannot are written down, and their pixels at `size` are taken out again.
+    """
+    size = settings.image_size
+    pixels = np.zeros((len(entries), BASE, BASE, 3), np.uint8)
+    arrays = [pixels]
+    reads_ahead = source.draw is None and size != BASE
+    if reads_ahead:
+        arrays.append(create_pixels(_ahead(run, size), len(entries), size))
+    reading = read_images(source.read, source.name, entries["path"], arrays, settings.window)
+    facts = entries.join(reading.facts)
+    fine = facts["reason"] == ""
+    broken = facts.loc[~fine, ["path", "reason"]]
+    write_text_table(broken, run.path("broken.csv"))
+    told = check_broken(broken, facts["label"], source.name, settings.max_broken)
+    if reads_ahead and len(broken):
+        keep_rows(_ahead(run, size), np.flatnonzero(fine))
+    table = facts[fine].drop(columns="reason").reset_index(drop=True)
+    return table, pixels[fine], reading._replace(notes=[*reading.notes, *told])
+
+
 def _with_families(table: pd.DataFrame, pixels: np.ndarray) -> tuple[pd.DataFrame, list[str]]:
     """The table with what the pixels (N, `BASE`, `BASE`, 3) tell of copies, and notes."""
     thumbs = duplicates.thumbnails(pixels)
     table = link_copies(table, thumbs)
-    family = duplicates.find_families(table, thumbs)
-    table["family"] = family
-    return table, family.attrs["notes"]
+    table["family"], notes = duplicates.find_families(table, thumbs)
+    return table, notes
 
 
 def _contradictory(table: pd.DataFrame) -> list[str]:
@@ -381,15 +393,8 @@ def _make_split(manifest: pd.DataFrame, drawn: dict[str, Any], run: Run) -> None
     )
     sizes = None
     if "sizes_of" in drawn:
-        sizes = sizes_of(manifest, draw(drawn["sizes_of"]))
-    part = draw(drawn["mode"], sizes=sizes)
-    _write(manifest[["image_id", "family"]].assign(part=part), run, "split")
-    write_json(run.path("notes.json"), part.attrs.get("notes", []))
-
-
-def _write(table: pd.DataFrame, run: Run, name: str) -> None:
-    write_text_table(table, run.path(f"{name}.csv"))
-
-
-def _read(run: Run, name: str) -> pd.DataFrame:
-    return read_text(run.path(f"{name}.csv"))
+        sizes = sizes_of(manifest, draw(drawn["sizes_of"]).part)
+    split = draw(drawn["mode"], sizes=sizes)
+    table = manifest[["image_id", "family"]].assign(part=split.part)
+    write_text_table(table, run.path("split.csv"))
+    write_json(run.path("notes.json"), split.notes)

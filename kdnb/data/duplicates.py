@@ -156,23 +156,24 @@ def _views(thumbs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield _mirror(variant), _mirror(fine)
 
 
-def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> pd.Series:
+def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> tuple[pd.Series, list[str]]:
     """Family id per row: components over same bytes, same given family and what looks the same.
 
     Images look the same if they are near duplicates, mirrored or not, or rescaled `find_copies`.
     The latter are believed only where the set itself does not speak against them: if more than 1
     in 20 pairs join two classes or two known patients, as among hazy fundus images, none is used,
-    and ``attrs["notes"]`` says so. Where images look like more than ``CROWD`` others on average,
-    the same is found without a list of every pair, and those pairs are counted that join something.
+    and a note says so. Where images look like more than ``CROWD`` others on average, the same is
+    found without a list of every pair, and those pairs are counted that join something.
+
+    Returns:
+        The families, on the manifest's index, and notes.
     """
     if is_crowded(thumbs):
         pairs, notes = _crowd_pairs(manifest, thumbs)
     else:
         believed, notes = _believed(find_copies(thumbs), manifest)
         pairs = np.concatenate([near_duplicates(thumbs, flip_invariant=True), believed])
-    family = components(manifest, ["family", "sha256"], pairs)
-    family.attrs["notes"] = notes
-    return family
+    return components(manifest, ["family", "sha256"], pairs), notes
 
 
 def _believed(rescaled: np.ndarray, manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:

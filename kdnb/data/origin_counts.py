@@ -11,7 +11,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.results_folder import Results
 from kdnb.core.settings import Settings
 from kdnb.data import duplicates
-from kdnb.data.dataset import BASE, find_origins, load
+from kdnb.data.dataset import BASE, load, match_with_originals
 from kdnb.data.origins import OriginTable, add_origins
 
 __all__ = [
@@ -104,7 +104,7 @@ def write_origins(settings: Settings, name: str, folder: Path) -> tuple[Results,
     if name == settings.dataset:
         raise UserError(f"origins are those of another data set: got {name!r} twice")
     found = load(settings.model_copy(update={"split": "random", "image_size": BASE}))
-    origins = find_origins(settings, name=name)
+    origins = match_with_originals(settings, name=name)
     results = Results(folder, {"dataset": settings.dataset, "origins": name}, origins.id)
     columns = ["image_id", "origin", "orientation", "similarity"]
     matches = origins.table.loc[origins.known, columns].reset_index(drop=True)

@@ -46,8 +46,8 @@ def keep_origins(images: Run, originals: Run, root: Path, source: str) -> Origin
         raise UserError(summary["refused"])
     low, high = summary["gap"]
     return OriginTable(
-        table=_read(run, "origins").astype({"similarity": float}),
-        originals=_read(run, "originals"),
+        table=read_text(run.path("origins.csv")).astype({"similarity": float}),
+        originals=read_text(run.path("originals.csv")),
         threshold=summary["threshold"],
         gap=(low, high),
         source=source,
@@ -58,16 +58,16 @@ def keep_origins(images: Run, originals: Run, root: Path, source: str) -> Origin
 def _make_origins(images: Run, originals: Run, run: Run) -> None:
     try:
         found = origin_table(
-            _read(images, "manifest"),
+            read_text(images.path("manifest.csv")),
             _thumbs(images),
-            _read(originals, "manifest"),
+            read_text(originals.path("manifest.csv")),
             _thumbs(originals),
         )
     except UserError as error:
         write_json(run.path("summary.json"), {"refused": str(error)})
         return
-    _write(found.table, run, "origins")
-    _write(found.originals, run, "originals")
+    write_text_table(found.table, run.path("origins.csv"))
+    write_text_table(found.originals, run.path("originals.csv"))
     summary = {"refused": "", "threshold": found.threshold, "gap": list(found.gap)}
     write_json(run.path("summary.json"), summary)
 
@@ -114,11 +114,3 @@ def add_number_runs(
 
 def _thumbs(run: Run) -> np.ndarray:
     return thumbnails(np.load(run.path("pixels.npy"), mmap_mode="r"))
-
-
-def _write(table: pd.DataFrame, run: Run, name: str) -> None:
-    write_text_table(table, run.path(f"{name}.csv"))
-
-
-def _read(run: Run, name: str) -> pd.DataFrame:
-    return read_text(run.path(f"{name}.csv"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,19 @@ from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
 from kdnb.data.patient_split import TEST_FOLD, decide, parts_of_folds
 
-__all__ = ["TEST_SHARE", "image_keys", "make_split", "sizes_of", "subset", "uses_folds"]
+__all__ = ["TEST_SHARE", "Parted", "image_keys", "make_split", "sizes_of", "subset", "uses_folds"]
 
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
 VAL_OF_TRAIN = np.array([7 / 8, 0, 1 / 8])  # of PARTS, where a published split has no val
+
+
+class Parted(NamedTuple):
+    """A split: the part of every image, and what there is to say about it."""
+
+    part: pd.Series  #: of str, on the manifest's index
+    notes: list[str]
 
 
 def image_keys(ids: Iterable[str], *salts: int) -> np.ndarray:
@@ -41,7 +49,7 @@ def make_split(
     fold: int = TEST_FOLD,
     sizes: pd.DataFrame | None = None,
     test_share: float = TEST_SHARE,
-) -> pd.Series:
+) -> Parted:
     """The part of every row: "train" (70 %), "val" (10 %), "test" (20 %), "unused".
 
     It is the same for any order of the rows.
@@ -71,8 +79,7 @@ def make_split(
             folds stay as they are.
 
     Returns:
-        Series of str on the manifest's index; ``attrs["notes"]`` names each class that a part
-        lacks, and the folds.
+        The parts, on the manifest's index, and notes: each class that a part lacks, and the folds.
 
     Raises:
         UserError: unknown mode, sizes for another mode, ``published`` on a set without train and
@@ -109,10 +116,10 @@ def make_split(
             part.update(_deal(rest, decided.group[rest.index], shares, seed))
     else:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {mode!r}")
-    part.attrs["notes"] = notes + _notes(manifest["label"], part)
+    notes = notes + _notes(manifest["label"], part)
     if uses_folds(manifest, mode):
-        part.attrs["notes"] += _notes_on_folds(manifest["fold"], part)
-    return part.astype("str")
+        notes = notes + _notes_on_folds(manifest["fold"], part)
+    return Parted(part.astype("str"), notes)
 
 
 def sizes_of(manifest: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
@@ -120,7 +127,7 @@ def sizes_of(manifest: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
     return pd.crosstab(manifest["label"], part).reindex(columns=PARTS, fill_value=0)
 
 
-def _of_sizes(manifest: pd.DataFrame, mode: str, sizes: pd.DataFrame, seed: int) -> pd.Series:
+def _of_sizes(manifest: pd.DataFrame, mode: str, sizes: pd.DataFrame, seed: int) -> Parted:
     """A ``random`` or ``grouped`` split whose parts have as many images per class as another's."""
     of_mode = {"random": manifest["image_id"], "grouped": groups(manifest)}
     if mode not in of_mode:
@@ -133,8 +140,7 @@ def _of_sizes(manifest: pd.DataFrame, mode: str, sizes: pd.DataFrame, seed: int)
     for label, short in (sizes - sizes_of(manifest, part)).iterrows():
         for name in short[short > 0].index:
             notes.append(f"class {label}: {name} lacks {short[name]} images of the size asked for")
-    part.attrs["notes"] = notes + _notes(manifest["label"], part)
-    return part.astype("str")
+    return Parted(part.astype("str"), notes + _notes(manifest["label"], part))
 
 
 def uses_folds(manifest: pd.DataFrame, mode: str) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdnb.core.settings import Settings
-from kdnb.data.dataset import find_origins, load
+from kdnb.data.dataset import load, match_with_originals
 from kdnb.data.decode import decode
 from kdnb.data.origins import turned_back
 from kdnb.data.registry import open_source, registered
@@ -56,7 +56,7 @@ def test_an_image_lies_on_its_original_to_a_pixel(brain):
     source = open_source(settings)
     older = open_source(settings.model_copy(update={"dataset": SETS[1]}))
     place_of = {entry.image_id.lstrip("0"): entry.path for entry in older.entries}
-    assert find_origins(settings).source == SETS[1]
+    assert match_with_originals(settings).source == SETS[1]
     shifts = []
     for row in rows:
         about = found.table.iloc[row]

@@ -92,7 +92,7 @@ def matched():
     truth, pixels = copies_of(older, older_pixels)
     thumbs = duplicates.thumbnails(pixels)
     manifest = truth.drop(columns=["origin", "orientation", "fold"])
-    manifest["family"] = duplicates.find_families(manifest, thumbs)
+    manifest["family"], _ = duplicates.find_families(manifest, thumbs)
     found = origin_table(manifest, thumbs, older, duplicates.thumbnails(older_pixels))
     return truth, manifest, thumbs, found
 
@@ -169,7 +169,7 @@ def test_nothing_crosses_the_split_by_patients(matched):
     truth, manifest, thumbs, found = matched
     table = add_origins(manifest, found)
     for fold in (5, 1):
-        table["part"] = make_split(table, "patients", seed=0, fold=fold)
+        table["part"] = make_split(table, "patients", seed=0, fold=fold).part
         assert set(table["part"]) == {"train", "val", "test"}
         known = table[table["origin"] != ""]
         for column in ("fold", "origin"):
@@ -179,9 +179,9 @@ def test_nothing_crosses_the_split_by_patients(matched):
         assert set(known.loc[known["fold"] == before, "part"]) == {"val"}
         kinds = set(leakage.leak_ledger(table, thumbs)["kind"])
         assert not kinds & {"mirrored copy", "same origin", "patient"}
-    one, other = (make_split(table, "patients", seed=seed) for seed in (0, 1))
+    one, [note, *_] = make_split(table, "patients", seed=0)
+    other = make_split(table, "patients", seed=1).part
     assert (one == other)[table["fold"] != ""].all() and (one != other).any()
-    [note, *_] = one.attrs["notes"]
     assert note.startswith(f"{found.known.sum()} of {len(table)} images stay with the fold of")
 
 
@@ -332,7 +332,7 @@ def test_without_the_older_set_all_is_as_before_and_a_note_says_so(two_sets):
     with_it = dataset.load(of_copies(two_sets))
     (two_sets / "data" / "older").rename(two_sets / "elsewhere")
     found = dataset.load(of_copies(two_sets))
-    assert dataset.find_origins(of_copies(two_sets)) is None
+    assert dataset.match_with_originals(of_copies(two_sets)) is None
     assert found.hash == with_it.hash
     assert any("'older' is not at hand" in note for note in found.notes)
     assert not any("not at hand" in note for note in with_it.notes)
@@ -438,14 +438,14 @@ def test_origins_of_the_brain_set(brain):
 def test_nothing_crosses_the_brain_set_by_patients(brain):
     manifest, thumbs, origins, _ = brain
     table = add_origins(manifest, origins)
-    table["part"] = make_split(table, "patients", seed=0)
+    table["part"] = make_split(table, "patients", seed=0).part
     known = table[table["origin"] != ""]
     for column in ("fold", "origin", "family"):
         assert known.groupby(column)["part"].nunique().max() == 1
     assert leakage.leak_ledger(table, thumbs).empty
     assert (table["part"] != "unused").all()
     for mode in ("random", "grouped"):
-        part = make_split(table, mode, seed=0, sizes=sizes_of(table, table["part"]))
+        part = make_split(table, mode, seed=0, sizes=sizes_of(table, table["part"])).part
         pd.testing.assert_frame_equal(sizes_of(table, part), sizes_of(table, table["part"]))
     published = leakage.leak_ledger(table.assign(part=table["published_split"]), thumbs)
     assert published[published["kind"] == "same origin"]["id_b"].nunique() == 481

@@ -61,7 +61,7 @@ def one_nn(table, thumbs, mode, flip_invariant=False, seeds=3):
     table = table.reset_index(drop=True)
     names = table.groupby("target")["label"].first()
     for seed in range(seeds):
-        parted = table.assign(part=make_split(table, mode, seed=seed))
+        parted = table.assign(part=make_split(table, mode, seed=seed).part)
         meter = leakage.leak_meter(parted, thumbs, flip_invariant=flip_invariant)
         recall = {names[k]: v for k, v in meter["recall"].items()}
         rows.append(
