@@ -52,8 +52,8 @@ from kdnb.xai.tumour_tables import (
 from kdnb.xai.verdicts import (
     TESTS,
     explanation_quality,
-    explanation_scores,
     explanation_verdicts,
+    grade_explanations,
     margins,
 )
 
@@ -84,7 +84,7 @@ __all__ = [
     "energy_in_mask",
     "explain",
     "explanation_quality",
-    "explanation_scores",
+    "grade_explanations",
     "explanation_verdicts",
     "image_grades",
     "is_quick_look",

@@ -37,7 +37,7 @@ def score_overview(scores: pd.DataFrame, model: str = KD_STUDENT) -> pd.DataFram
     """Every metric of the four explanations that figures show large, beside the best baseline.
 
     Args:
-        scores: Of `kdnb.xai.verdicts.explanation_scores`.
+        scores: Of `kdnb.xai.verdicts.grade_explanations`.
         model: Whose explanations.
 
     Returns:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from torch import Tensor, nn
 
@@ -25,13 +23,12 @@ from kdnb.xai.sanity_checks import Explainer
 
 __all__ = [
     "EXPLANATIONS",
-    "STUDENTS",
-    "TEACHER",
-    "evaluated",
+    "STUDENT_KINDS",
+    "grade_explanation",
     "evaluated_rows",
     "explainer",
     "explanations",
-    "graded_explanations",
+    "explanations_to_grade",
     "is_quick_look",
     "model_of",
     "train_students",
@@ -53,7 +50,7 @@ EXPLANATIONS: dict[str, tuple[str, int]] = {  # name -> method, number of the ta
     "SHAP partition": ("SHAP partition", -1),
     "occlusion": ("occlusion", -1),
 }
-STUDENTS = (KD_STUDENT, LABEL_ONLY)
+STUDENT_KINDS = (KD_STUDENT, LABEL_ONLY)
 ALPHAS = {KD_STUDENT: None, LABEL_ONLY: 1.0}  # None is the alpha of the settings
 STEPS = 8  # of deletion and insertion
 CHECKED = 24  # images at most for the class switch, random weights and noise, which explain anew
@@ -116,13 +113,13 @@ def is_quick_look(settings: Settings) -> bool:
     return settings.profile in QUICK_LOOK and settings.graded_images == own
 
 
-def graded_explanations(study: TrainedStudy, kind: str) -> list[str]:
+def explanations_to_grade(study: TrainedStudy, kind: str) -> list[str]:
     """Those of `explanations` that a kind of model is graded by.
 
     In a quick look (see `is_quick_look`) others than the KD student go without the costly ones.
     """
     names = explanations(kind)
-    if kind == STUDENTS[0] or not is_quick_look(study.settings):
+    if kind == KD_STUDENT or not is_quick_look(study.settings):
         return names
     return [name for name in names if name not in COSTLY]
 
@@ -154,7 +151,7 @@ def model_of(study: TrainedStudy, kind: str, run: Run) -> nn.Module:
 
 
 def evaluated_rows(
-    study: TrainedStudy, kind: str = STUDENTS[0], explanation: str = ""
+    study: TrainedStudy, kind: str = KD_STUDENT, explanation: str = ""
 ) -> np.ndarray:
     """Rows of the test images that an explanation of a kind of model is graded on.
 
@@ -162,14 +159,14 @@ def evaluated_rows(
     models other than the KD student, which are there to be compared with it.
     """
     count = study.settings.graded_images
-    compared = kind != STUDENTS[0]
+    compared = kind != KD_STUDENT
     if is_quick_look(study.settings) and (compared or explanation in COSTLY):
         count = max(2, count // 4)
     return study.sample(count)
 
 
-def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[str, np.ndarray]:
-    """Maps and all metrics of one explanation of one model, computed now or found.
+def grade_explanation(study: TrainedStudy, kind: str, run: Run, name: str) -> dict[str, np.ndarray]:
+    """Maps and all metrics of one explanation of one model: made now, or found.
 
     See `kdnb.xai.metrics.explanation_metrics`. All are NaN where the explanation is refused,
     because it breaks its own axiom.
@@ -205,7 +202,8 @@ def evaluated(study: TrainedStudy, kind: str, run: Run, name: str) -> Mapping[st
         root=study.settings.runs,
         upstream=[study.image_set.hash, run.id],
     )
-    return np.load(done.path("grades.npz"))
+    with np.load(done.path("grades.npz")) as file:
+        return dict(file)
 
 
 def _evaluate(

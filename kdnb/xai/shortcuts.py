@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kdnb.core.intervals import Interval
 from kdnb.core.method_names import method_name
+from kdnb.core.model_names import LABEL_ONLY
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run
 from kdnb.core.statistics import seed_interval, share_interval
@@ -26,7 +27,7 @@ from kdnb.distillation.train_student import train_student
 from kdnb.training.fit import predict
 from kdnb.training.trained_students import load_student
 from kdnb.xai.attribution import Context
-from kdnb.xai.evaluation import STUDENTS, explainer, explanations
+from kdnb.xai.evaluation import explainer, explanations
 from kdnb.xai.localisation import distractor_shares, energy_in_mask
 from kdnb.xai.methods import explain
 
@@ -247,7 +248,7 @@ def _energies(
     images = to_tensor(fair.pixels[rows]).to(small.device)
     groups = small.groups(rows)
     energy = {}
-    for name in explanations(STUDENTS[1]):
+    for name in explanations(LABEL_ONLY):
         inside = {}  # student → (S, N)
         for student, of in models.items():
             energies = [_energy(small, name, model, images, masks) for model in of]

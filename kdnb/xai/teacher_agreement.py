@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from kdnb.core.model_names import TEACHER
 from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, get_or_make
@@ -16,11 +17,10 @@ from kdnb.feature_maps.layer_analysis import COMPARED
 from kdnb.training.fit import saved_logits
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import (
-    STUDENTS,
-    TEACHER,
-    evaluated,
+    STUDENT_KINDS,
     evaluated_rows,
-    graded_explanations,
+    explanations_to_grade,
+    grade_explanation,
     model_of,
     trained_runs,
 )
@@ -60,7 +60,7 @@ def cka_with_teacher(study: TrainedStudy) -> dict[str, tuple[np.ndarray, np.ndar
     found = {}
     for taps in table:
         found[f"CKA with the teacher: {taps}"] = tuple(
-            table.loc[kind, taps].to_numpy() for kind in STUDENTS
+            table.loc[kind, taps].to_numpy() for kind in STUDENT_KINDS
         )
     return found
 
@@ -73,7 +73,7 @@ def _compare_taps(
     batch = max(64, 2**20 // study.settings.image_size**2)  # small images go all at once
     of_teacher = grams(study.teacher_model, images, batch=batch)
     found = {}
-    for kind in STUDENTS:
+    for kind in STUDENT_KINDS:
         for run in runs[kind]:
             tell(f"comparing layers: {kind}")
             of_student = grams(model_of(study, kind, run), images, batch=batch)
@@ -95,14 +95,15 @@ def agreement_with_teacher(study: TrainedStudy) -> dict[Key, np.ndarray]:
     """
     runs = trained_runs(study)
     found = {}
-    for name in graded_explanations(study, TEACHER):
+    for name in explanations_to_grade(study, TEACHER):
         if name in BASELINES:
             continue
-        of_teacher = evaluated(study, TEACHER, study.teacher, name)["maps"]
-        for kind in STUDENTS:
-            of_students = [
-                evaluated(study, kind, run, name)["maps"][: len(of_teacher)] for run in runs[kind]
-            ]
+        of_teacher = grade_explanation(study, TEACHER, study.teacher, name)["maps"]
+        for kind in STUDENT_KINDS:
+            of_students = []
+            for run in runs[kind]:
+                maps = grade_explanation(study, kind, run, name)["maps"]
+                of_students.append(maps[: len(of_teacher)])
             for measure, alike in AGREEMENTS.items():
                 values = [alike(of_teacher, of_student) for of_student in of_students]
                 found[kind, name, measure] = np.stack(values)
@@ -155,7 +156,7 @@ def kd_question(
         Index ``measure``; columns KD student, label-only student, difference with its 95 %
         interval, paired over images and seeds (low, high), seeds.
     """
-    distilled, alone = STUDENTS
+    distilled, alone = STUDENT_KINDS
     runs = trained_runs(study)
     rows = {
         "accuracy": _difference(
@@ -193,8 +194,8 @@ def _difference(
     else:
         value, low, high = seed_interval(difference, groups)
     known = ~np.isnan(difference).any(axis=0)
-    means = dict.fromkeys(STUDENTS, np.nan)
+    means = dict.fromkeys(STUDENT_KINDS, np.nan)
     if known.any():
-        for kind, values in zip(STUDENTS, (distilled, alone), strict=True):
+        for kind, values in zip(STUDENT_KINDS, (distilled, alone), strict=True):
             means[kind] = float(values[:, known].mean())
     return {**means, "difference": value, "low": low, "high": high, "seeds": len(difference)}

@@ -19,6 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from kdnb.core.errors import UserError
 from kdnb.core.method_names import method_name
+from kdnb.core.model_names import TEACHER
 from kdnb.core.progress import tell
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run, atomic_path, get_or_make
@@ -28,7 +29,7 @@ from kdnb.feature_maps.maps import average_map, to_size
 from kdnb.training.taps import gradients_at_taps
 from kdnb.xai.attribution import Context
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import COSTLY, TEACHER, is_quick_look, model_of
+from kdnb.xai.evaluation import COSTLY, is_quick_look, model_of
 from kdnb.xai.localisation import LOCALISATION, energy_in_mask
 from kdnb.xai.methods import explain
 

@@ -1,6 +1,7 @@
 """What the grades say: scores with intervals, margins over baselines, verdicts (notebook 05).
 
-Every grade is of a run of its own, see `kdnb.xai.evaluation`; what is here reads these runs.
+Every grade is of a run of its own, see `kdnb.xai.evaluation`. `grade_explanations` makes the runs
+that are not there yet, which may take an hour; all else reads them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pandas as pd
 
 from kdnb.core.intervals import Interval
 from kdnb.core.method_names import ATTRIBUTIONS, graded_name
+from kdnb.core.model_names import KD_STUDENT, TEACHER
 from kdnb.core.progress import tell
 from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run
@@ -19,11 +21,9 @@ from kdnb.core.statistics import Groups, seed_interval, share_interval
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import (
     EXPLANATIONS,
-    STUDENTS,
-    TEACHER,
-    evaluated,
     evaluated_rows,
-    graded_explanations,
+    explanations_to_grade,
+    grade_explanation,
     trained_runs,
 )
 from kdnb.xai.metrics import METRICS
@@ -31,7 +31,7 @@ from kdnb.xai.metrics import METRICS
 __all__ = [
     "TESTS",
     "explanation_quality",
-    "explanation_scores",
+    "grade_explanations",
     "explanation_verdicts",
     "margins",
 ]
@@ -59,8 +59,8 @@ FAITHFULNESS = ("insertion, mean colour", "insertion, blur", "ROAD")
 AGAINST = ("energy in mask", *FAITHFULNESS)
 
 
-def explanation_scores(study: TrainedStudy) -> pd.DataFrame:
-    """Every metric of every explanation of every model.
+def grade_explanations(study: TrainedStudy) -> pd.DataFrame:
+    """Grade every explanation of every model by every metric, or find it graded.
 
     Returns:
         Index (model, explanation, metric); ``value`` with its 95 % interval over seeds and groups
@@ -68,7 +68,7 @@ def explanation_scores(study: TrainedStudy) -> pd.DataFrame:
     """
     rows = {}
     for kind, runs in trained_runs(study).items():
-        names = graded_explanations(study, kind)
+        names = explanations_to_grade(study, kind)
         for number, name in enumerate(names, start=1):
             tell(f"grading the {kind}, {number} of {len(names)}: {graded_name(name)}")
             groups = study.groups(evaluated_rows(study, kind, name))
@@ -90,7 +90,7 @@ def _by_seed(
     study: TrainedStudy, kind: str, runs: Sequence[Run], name: str, metrics: Iterable[str]
 ) -> dict[str, np.ndarray]:
     """Metric → (S, N): the grades of one explanation of the models of every seed, by image."""
-    seeds = [evaluated(study, kind, run, name) for run in runs]
+    seeds = [grade_explanation(study, kind, run, name) for run in runs]
     values = {}
     for metric in metrics:
         values[metric] = np.stack([seed[metric] for seed in seeds])
@@ -118,7 +118,7 @@ def margins(study: TrainedStudy) -> pd.DataFrame:
     found = {}
     for kind, runs in trained_runs(study).items():
         values = {}  # explanation or baseline → metric → (S, N)
-        for name in graded_explanations(study, kind):
+        for name in explanations_to_grade(study, kind):
             values[name] = _by_seed(study, kind, runs, name, AGAINST)
         for name in [name for name in values if name in EXPLANATIONS]:
             groups = study.groups(evaluated_rows(study, kind, name))
@@ -146,7 +146,7 @@ def explanation_verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFra
     - stable: it does not change with invisible noise (above 0.5).
 
     Args:
-        table: Of `explanation_scores`.
+        table: Of `grade_explanations`.
         above: Of `margins`.
 
     Returns:
@@ -182,7 +182,7 @@ def explanation_quality(table: pd.DataFrame) -> pd.DataFrame:
     the middle one, Grad-CAM that of the last, as it is defined.
 
     Args:
-        table: Of `explanation_scores`.
+        table: Of `grade_explanations`.
 
     Returns:
         Index (method, model: "teacher" or "student") as in notebook 06; the quality, named after
@@ -194,7 +194,7 @@ def explanation_quality(table: pd.DataFrame) -> pd.DataFrame:
     scores = scores.rename(columns={"value": metric})
     found = {}
     for method, name in TIMED.items():
-        for model, kind in {"teacher": TEACHER, "student": STUDENTS[0]}.items():
+        for model, kind in {"teacher": TEACHER, "student": KD_STUDENT}.items():
             if (kind, name) in scores.index:
                 found[method, model] = scores.loc[(kind, name)]
     return pd.DataFrame(found).T.dropna(subset=[metric]).rename_axis(["method", "model"])

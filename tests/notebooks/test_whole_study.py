@@ -16,11 +16,11 @@ from kdnb.core.settings import Settings
 from kdnb.core.tables import OPEN_ROWS
 from kdnb.study.study import Study
 from kdnb.xai.baselines import BASELINES
-from kdnb.xai.evaluation import graded_explanations
+from kdnb.xai.evaluation import explanations_to_grade
 from kdnb.xai.metrics import METRICS
 from kdnb.xai.shortcuts import distractor_test, shortcut_test, train_cheating, train_lured
 from kdnb.xai.teacher_agreement import agreement_table, agreement_with_teacher, kd_question
-from kdnb.xai.verdicts import AGAINST, explanation_scores, explanation_verdicts, margins
+from kdnb.xai.verdicts import AGAINST, explanation_verdicts, grade_explanations, margins
 from tools.course import build
 from tools.exercises import exercises, solution_of
 from tools.grading import grade
@@ -146,13 +146,13 @@ def finished(sequence):
 
 def test_every_explanation_of_every_model_is_graded_once(finished):
     made = sorted((finished.settings.runs / "grades").glob("*/done.json"))
-    grades = explanation_scores(finished)
+    grades = grade_explanations(finished)
     assert sorted((finished.settings.runs / "grades").glob("*/done.json")) == made and made
     models = {"teacher": 8, "KD student": 13, "label-only student": 8}  # smoke: no costly ones
-    expected = {(m, n) for m in models for n in graded_explanations(finished, m)}
+    expected = {(m, n) for m in models for n in explanations_to_grade(finished, m)}
     assert set(grades.index.droplevel("metric")) == expected
     for model, count in models.items():
-        assert len(graded_explanations(finished, model)) == count + len(BASELINES)
+        assert len(explanations_to_grade(finished, model)) == count + len(BASELINES)
     assert set(grades.index.unique("metric")) == set(METRICS)
     known = grades.dropna()
     assert (

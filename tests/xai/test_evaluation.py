@@ -18,7 +18,7 @@ from kdnb.xai.evaluation import (
     EXPLANATIONS,
     _evaluate,
     evaluated_rows,
-    graded_explanations,
+    explanations_to_grade,
     train_students,
     trained_runs,
 )
@@ -129,12 +129,12 @@ def test_margins_are_paired_and_count_the_hardest_baseline(monkeypatch):
     images = np.random.default_rng(0).normal(size=100)  # some are easy for every map
     lead = dict.fromkeys(BASELINES, 0.0) | {"centre": 0.3}
 
-    def evaluated(_study, _kind, run, name):
+    def grade_explanation(_study, _kind, run, name):
         noise = 0.01 * np.random.default_rng(len(name) + run).normal(size=100)
         return dict.fromkeys(AGAINST, images + lead.get(name, 0.5) + noise)
 
     runs = {"teacher": [0], "KD student": [0, 1]}
-    monkeypatch.setattr("kdnb.xai.verdicts.evaluated", evaluated)
+    monkeypatch.setattr("kdnb.xai.verdicts.grade_explanation", grade_explanation)
     monkeypatch.setattr("kdnb.xai.verdicts.trained_runs", lambda _study: runs)
     study = SimpleNamespace(
         settings=SimpleNamespace(graded_images=100, profile="standard"),
@@ -153,8 +153,8 @@ def test_a_quick_look_grades_the_distilled_student_on_all_images_and_others_on_t
         study = SimpleNamespace(settings=settings, sample=np.arange)
         asked = [("KD student", "Grad-CAM"), ("KD student", "occlusion"), ("teacher", "Grad-CAM")]
         rows[count] = [len(evaluated_rows(study, *one)) for one in asked]
-        costly = "occlusion" in graded_explanations(study, "teacher")
-        assert costly == (count == 20) and "occlusion" in graded_explanations(study, "KD student")
+        costly = "occlusion" in explanations_to_grade(study, "teacher")
+        assert costly == (count == 20) and "occlusion" in explanations_to_grade(study, "KD student")
     assert rows == {2: [2, 2, 2], 24: [24, 6, 6], 20: [20, 20, 20]}
 
 
