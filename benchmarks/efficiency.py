@@ -24,6 +24,7 @@ from kdnb.efficiency.timing import Protocol, latency
 from kdnb.training.model_cost import cost_table
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher
+from kdnb.xai.attribution import Context
 
 
 def report(name: str, table: pd.DataFrame, protocol: Protocol) -> None:
@@ -52,7 +53,7 @@ def main() -> None:
     for size in options.sizes:
         pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
         image = torch.randn(1, 3, size, size)
-        background = torch.randn(16, 3, size, size)
+        context = Context(torch.randn(16, 3, size, size), samples=options.samples)
         work = cost_table({"teacher": teacher, "student": student}, size)
         apart = (work["macs"] / work["macs_by_hand"] - 1).abs().max()
         flops = work["flops"]
@@ -62,10 +63,10 @@ def main() -> None:
         )
         times = latency(teacher, student, image, protocol)
         report("forward, teacher / student, batch", times, protocol)
-        methods = explanation_methods(image, torch.tensor([0]), background, options.samples)
+        methods = explanation_methods(image, torch.tensor([0]), context)
         times = explanation_times(teacher, student, methods, image, protocol)
         report("explanation, teacher / student", times, protocol)
-        whole = end_to_end(pixels, background, options.samples)
+        whole = end_to_end(pixels, context)
         times = explanation_times(teacher, student, whole, image, protocol)
         report("end to end, teacher / student", times, protocol)
         with tempfile.TemporaryDirectory() as folder:

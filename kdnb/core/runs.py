@@ -27,6 +27,7 @@ from kdnb.core.run_files import (
     DONE,
     check_file,
     check_files,
+    damaged,
     digest,
     done_content,
     lock_of,
@@ -122,10 +123,7 @@ class Run:
         try:
             return read_json(path)
         except (ValueError, RecursionError):
-            raise DamagedRun(
-                f"run {self.kind}/{self.id} is damaged: {name} is no JSON. "
-                f"Delete the folder '{self.folder}', and it is made again"
-            ) from None
+            raise damaged(self.folder, f"{name} is no JSON") from None
 
     def __str__(self) -> str:
         origin = "reused" if self.reused else f"made in {self.seconds:.1f} s"

@@ -63,7 +63,7 @@ def decode(
     Raises:
         ValueError: If the file cannot be read, or its kind of pixels has no range; it says why.
     """
-    with _opened(data) as image:
+    with opened(data) as image:
         width, height = _upright_size(image)
         tags = dict(getattr(image, "tag_v2", {}))  # loading takes some of them away
         kind = _kind(image)
@@ -85,7 +85,7 @@ def describe(data: bytes) -> Sample:
     """
     if data.startswith(JPEG_START):
         return Sample()
-    with _opened(data) as image:
+    with opened(data) as image:
         tags = dict(getattr(image, "tag_v2", {}))
         kind = _kind(image)
         pages = _pages(data) if image.format in PAGED else 1
@@ -110,7 +110,7 @@ def describe(data: bytes) -> Sample:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
+def opened(data: bytes) -> Iterator[Image.Image]:
     """An image with its header read; what goes wrong with it is a ValueError that says why."""
     if not data:
         raise ValueError("empty file")

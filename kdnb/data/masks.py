@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -11,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from kdnb.core.runs import Run, digest
-from kdnb.data.decode import FORMATS, MAX_PIXELS
+from kdnb.data.decode import FORMATS, opened
 
 __all__ = [
     "Masks",
@@ -112,25 +110,15 @@ def decode_mask(data: bytes, size: int) -> tuple[np.ndarray, int, int]:
 
 def _read(data: bytes) -> np.ndarray:
     """What is inside, (H, W) bool, of a mask's file."""
-    if not data:
-        raise ValueError("empty file")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"{width} x {height} pixels, accepted are {MAX_PIXELS:,}")
-            if image.format not in LOSSLESS:
-                raise ValueError("a JPEG changes what is inside: save masks as PNG")
-            if image.mode == "P":
-                inside = np.asarray(image.convert("RGB")).any(axis=2)
-            elif len(image.getbands()) == 1 and image.mode != "F":
-                inside = np.asarray(image) != 0
-            else:
-                raise ValueError(f"pixels are {image.mode}, accepted is one channel of integers")
-    except Image.UnidentifiedImageError:
-        raise ValueError("not an image") from None
-    except Exception as error:  # Pillow's readers raise a dozen unrelated types on damaged files
-        raise ValueError(str(error)) from None
+    with opened(data) as image:
+        if image.format not in LOSSLESS:
+            raise ValueError("a JPEG changes what is inside: save masks as PNG")
+        if image.mode == "P":
+            inside = np.asarray(image.convert("RGB")).any(axis=2)
+        elif len(image.getbands()) == 1 and image.mode != "F":
+            inside = np.asarray(image) != 0
+        else:
+            raise ValueError(f"pixels are {image.mode}, accepted is one channel of integers")
     if not inside.any():
         raise ValueError("nothing is inside")
     return inside

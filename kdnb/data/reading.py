@@ -12,7 +12,7 @@ import pandas as pd
 
 from kdnb.core.errors import UserError
 from kdnb.core.progress import track
-from kdnb.data.decode import COLOUR, FLOAT, SIGNED, WIDE, Sample, decode, describe
+from kdnb.data.decode import COLOUR, FLOAT, FULL, SIGNED, WIDE, Sample, decode, describe
 
 __all__ = ["Ranges", "Reading", "check_broken", "decide_ranges", "read_images"]
 
@@ -64,8 +64,7 @@ def read_images(
                 sample = describe(data)
             if sample.kind:
                 return "", 0, 0, "", sample
-            more = () if known is None else (known,)
-            squares, width, height = decode(data, sizes, *more)
+            squares, width, height = decode(data, sizes, FULL if known is None else known)
         except (ValueError, OSError) as error:
             return str(error) or type(error).__name__, 0, 0, "", Sample()
         for pixels, square in zip(arrays, squares, strict=True):

@@ -25,6 +25,7 @@ from kdnb.efficiency.onnx_export import export_onnx, onnx_available, onnx_latenc
 from kdnb.efficiency.paper_teacher import PAPER_TEACHER, measure_paper_teacher
 from kdnb.efficiency.timing import WARM_UP, Protocol, latency
 from kdnb.training.model_cost import cost_table
+from kdnb.xai.attribution import Context
 
 __all__ = ["cost_tables", "measure_all", "measure_costs", "timing_protocol"]
 
@@ -47,14 +48,14 @@ def measure_costs(study: TrainedStudy) -> Run:
         rows = study.sample(1)
         image = study.images(rows)
         target = study.targets(rows)
-        against = (study.background, settings.timed_samples)
+        context = Context(study.background, samples=settings.timed_samples)
         tables = measure_all(
             study.teacher_model,
             study.student_model,
             study.image_set.pixels[rows],
             image,
             target,
-            against,
+            context,
             protocol,
             slow=slow,
             onnx=run.path("student.onnx"),
@@ -63,7 +64,7 @@ def measure_costs(study: TrainedStudy) -> Run:
         if settings.teacher != PAPER_TEACHER:
             classes = len(study.image_set.classes)
             tables |= measure_paper_teacher(
-                classes, study.student_model, image, target, against, protocol
+                classes, study.student_model, image, target, context, protocol
             )
         for name, table in tables.items():
             table.to_csv(run.path(f"{name}.csv"))
@@ -110,7 +111,7 @@ def measure_all(
     pixels: np.ndarray,
     image: Tensor,
     target: Tensor,
-    against: tuple[Tensor, int],
+    context: Context,
     protocol: Protocol,
     *,
     slow: bool,
@@ -125,7 +126,7 @@ def measure_all(
         pixels: (1, S, S, 3) uint8, the image that is explained.
         image: (1, 3, S, S) float32, the same image, normalised.
         target: (1,) int64, the class that is explained.
-        against: Background images of SHAP (M, 3, S, S), and samples or evaluations of a SHAP call.
+        context: Background images of SHAP (M, 3, S, S), and samples of a SHAP call.
         protocol: How long each ratio of times is measured.
         slow: Whether to time the slow explanations, too.
         onnx: The file to write the student to, where the packages for it are installed.
@@ -136,10 +137,10 @@ def measure_all(
         could be written.
     """
     size = image.shape[-1]
-    methods = explanation_methods(image, target, *against)
+    methods = explanation_methods(image, target, context)
     if not slow:
         methods = {name: method for name, method in methods.items() if name not in SLOW}
-    whole = end_to_end(pixels, *against)
+    whole = end_to_end(pixels, context)
     tables = {
         "models": cost_table({"teacher": teacher, "student": student}, size),
         "memory": memory_table({"teacher": teacher, "student": student}, image),

@@ -65,16 +65,13 @@ class Unchecked:
         return self.compute(model)
 
 
-def explanation_methods(
-    image: Tensor, target: Tensor, background: Tensor, samples: int
-) -> dict[str, Computation]:
+def explanation_methods(image: Tensor, target: Tensor, context: Context) -> dict[str, Computation]:
     """Every method of the study, ready to be called with a model.
 
     Average maps and the CAM family give maps of all taps. All explain the logit of class ``target``
-    (1,) for ``image`` (1, 3, S, S); what compares takes ``background`` (M, 3, S, S) or its mean;
-    those of `kdnb.core.method_names.SAMPLED` take ``samples`` gradient samples or evaluations.
+    (1,) for ``image`` (1, 3, S, S), with the background images (M, 3, S, S) and the samples of
+    ``context`` where they need them.
     """
-    context = Context(background=background, samples=samples)
     given = {"images": image, "targets": target, "context": context}
     methods: dict[str, Computation] = {
         "forward": lambda model: forward_of(model, image)(),
@@ -96,7 +93,7 @@ def explanation_methods(
     return methods
 
 
-def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str, Computation]:
+def end_to_end(pixels: np.ndarray, context: Context) -> dict[str, Computation]:
     """One method of each kind, from pixels (1, S, S, 3) uint8 to maps (S, S) on the CPU.
 
     Each normalises the pixels, asks the model for its class, explains that class, and resizes the
@@ -104,9 +101,9 @@ def end_to_end(pixels: np.ndarray, background: Tensor, samples: int) -> dict[str
     """
 
     def prepared(name: str, model: nn.Module) -> Computation:
-        image = to_tensor(pixels).to(background.device)
+        image = to_tensor(pixels).to(context.background.device)
         target = forward_of(model, image)().argmax(dim=1)
-        return explanation_methods(image, target, background, samples)[name]
+        return explanation_methods(image, target, context)[name]
 
     def whole(name: str, model: nn.Module) -> np.ndarray:
         method = prepared(name, model)

@@ -16,6 +16,7 @@ from kdnb.efficiency.explanation_cost import (
 from kdnb.efficiency.timing import Protocol, latency
 from kdnb.training.model_cost import cost_table
 from kdnb.training.teachers import make_teacher
+from kdnb.xai.attribution import Context
 
 __all__ = ["PAPER_TEACHER", "beside_paper", "measure_paper_teacher", "of_paper", "work_sentence"]
 
@@ -28,7 +29,7 @@ def measure_paper_teacher(
     student: nn.Module,
     image: Tensor,
     target: Tensor,
-    against: tuple[Tensor, int],
+    context: Context,
     protocol: Protocol,
 ) -> dict[str, pd.DataFrame]:
     """Work and times of the paper's teacher against the student, as `measure_all` has them.
@@ -41,14 +42,14 @@ def measure_paper_teacher(
         student: In eval mode.
         image: (1, 3, S, S) float32, the image that is explained.
         target: (1,) int64, the class that is explained.
-        against: Background images of SHAP (M, 3, S, S), and samples of a SHAP call.
+        context: Background images of SHAP (M, 3, S, S), and samples of a SHAP call.
         protocol: How long each ratio of times is measured.
 
     Returns:
         Tables "paper_models", "paper_latency" and "paper_explanations".
     """
     teacher = make_teacher(classes, name=PAPER_TEACHER).to(image.device).eval()
-    methods = explanation_methods(image, target, *against)
+    methods = explanation_methods(image, target, context)
     of_each_kind = {name: methods[name] for name in END_TO_END_METHODS}
     models = {"teacher": teacher, "student": student}
     return {

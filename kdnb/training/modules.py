@@ -17,6 +17,7 @@ __all__ = [
     "count_parameters",
     "depth",
     "evaluating",
+    "leave_nothing_in_place",
     "load_weights",
     "modules_at",
     "network_name",
@@ -38,6 +39,13 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module in training:
             module.training = True
+
+
+def leave_nothing_in_place(model: nn.Module) -> None:
+    """Let no layer write over its input: taps and explainers need it as it was."""
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
 
 
 def modules_at(model: nn.Module, taps: Mapping[str, str] | None = None) -> dict[str, nn.Module]:

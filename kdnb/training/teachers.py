@@ -11,6 +11,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.profiles import LITE0
 from kdnb.core.settings import TEACHERS, TIMM
 from kdnb.training.imagenet_weights import load_imagenet
+from kdnb.training.modules import leave_nothing_in_place
 from kdnb.training.renormalise import with_own_normalisation
 from kdnb.training.timm_models import make_timm, own_normalisation
 
@@ -69,7 +70,7 @@ class TappedDenseNet121(DenseNet):
             num_init_features=64,
             num_classes=num_classes,
         )
-        _leave_nothing_in_place(self)
+        leave_nothing_in_place(self)
         self.relu = nn.ReLU()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
@@ -78,12 +79,6 @@ class TappedDenseNet121(DenseNet):
         """Logits (N, classes)."""
         x = self.relu(self.features(x))  # (N, 1024, H/32, W/32)
         return self.classifier(self.flatten(self.pool(x)))
-
-
-def _leave_nothing_in_place(model: nn.Module) -> None:
-    for module in model.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False
 
 
 def make_teacher(
@@ -120,7 +115,7 @@ def make_teacher(
     elif name in TEACHERS:
         network = get_model(name, num_classes=num_classes)
         network.taps = dict(OTHER_TAPS[name])
-        _leave_nothing_in_place(network)
+        leave_nothing_in_place(network)
     else:
         raise UserError(
             f"teacher must be one of {', '.join(TEACHERS)}, or {TIMM}NAME, such as {LITE0}, "

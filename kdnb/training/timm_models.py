@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from kdnb.core.errors import UserError, first_line
 from kdnb.core.profiles import LITE0
 from kdnb.core.settings import TIMM
-from kdnb.training.modules import evaluating
+from kdnb.training.modules import evaluating, leave_nothing_in_place
 from kdnb.training.taps import capture
 
 __all__ = ["check_name", "make_timm", "own_normalisation", "timm_cache", "timm_state"]
@@ -81,9 +81,7 @@ def make_timm(name: str, classes: int, image_size: int | None = None) -> nn.Modu
             f"timm can't make '{name}' for {classes} classes ({first_line(error)}): "
             f"take one {WORKING}"
         ) from None
-    for module in network.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False
+    leave_nothing_in_place(network)
     head = network.get_classifier()
     if isinstance(head, nn.Linear):
         head.reset_parameters()  # timm's start, made for 1000 classes, gives 4 logits of ± 10

@@ -118,10 +118,11 @@ def _schedule(settings: Settings, epochs: int, weights: str, device: torch.devic
     """That of the settings; with the share of the rate for layers with ImageNet weights."""
     wanted = settings.teacher_precision or settings.precision
     own = settings.model_copy(update={"precision": wanted})
-    decided = resolve_precision(own, device, settings.teacher)
-    own = settings.model_copy(update={"precision": decided})
-    rate = PRETRAINED_RATE if weights == "imagenet" else 1.0
-    return replace(schedule_of(own, epochs, device), pretrained_rate=rate)
+    return replace(
+        schedule_of(settings, epochs, device),
+        precision=resolve_precision(own, device, settings.teacher),
+        pretrained_rate=PRETRAINED_RATE if weights == "imagenet" else 1.0,
+    )
 
 
 def _teacher_spec(

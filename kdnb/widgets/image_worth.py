@@ -17,7 +17,7 @@ from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import share_interval
 from kdnb.data.dataset import BASE
-from kdnb.data.decode import decode
+from kdnb.data.decode import FULL, decode
 from kdnb.data.duplicates import NEAR, correlations, thumbnails
 from kdnb.data.study_images import StudyImages
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
@@ -93,7 +93,7 @@ def seen_before(images: StudyImages | None, data: bytes, ranges: Mapping[str, An
     same = np.flatnonzero(table["sha256"] == hashlib.sha256(data).hexdigest())
     if len(same):
         return _told(table.iloc[_first_learned(table, same)], "This image is in the data set")
-    [small], _, _ = decode(data, [BASE], ranges) if ranges else decode(data, [BASE])
+    [small], _, _ = decode(data, [BASE], ranges or FULL)
     thumb = thumbnails(small[None])
     alike = correlations(thumb, images.thumbs, flip_invariant=True)[0]  # (N,)
     twins = np.flatnonzero(alike > NEAR)

@@ -11,7 +11,7 @@ from kdnb.xai.verdicts import TIMED
 
 def test_costs_and_maps_and_grades_name_a_method_alike():
     of_maps = {method_name(key) for key in METHODS}
-    of_costs = {method_name(key) for key in explanation_methods(None, None, None, 10)}
+    of_costs = {method_name(key) for key in explanation_methods(None, None, None)}
     assert of_costs - {"forward"} == of_maps
     for key, (method, _) in EXPLANATIONS.items():
         assert graded_name(key).partition(" (")[0] == method_name(method)

@@ -27,19 +27,21 @@ from kdnb.training.students import FiveConv
 from kdnb.training.teachers import TappedDenseNet121
 from kdnb.xai import attribution
 from kdnb.xai import methods as explanation_checks
+from kdnb.xai.attribution import Context
 
 pytestmark = pytest.mark.slow
 
 SHORT = Protocol(repeats=3, seconds=0.1, warm_up=1)
 IMAGE, *BACKGROUND = torch.randn(4, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BACKGROUND = torch.cat(BACKGROUND)
+CONTEXT = Context(BACKGROUND, samples=10)
 
 
 @pytest.fixture(scope="module")
 def costs():
     torch.manual_seed(0)
     teacher, student = FiveConv(4, 0.5), FiveConv(4, 0.25)
-    methods = explanation_methods(IMAGE, torch.tensor([1]), BACKGROUND, samples=10)
+    methods = explanation_methods(IMAGE, torch.tensor([1]), CONTEXT)
     times = explanation_times(teacher, student, methods, IMAGE, SHORT)
     return teacher, student, times.join(explanation_work(teacher, student, methods, IMAGE))
 
@@ -82,7 +84,7 @@ def test_forward_equivalents_in_flops_are_exact(costs):
 def test_what_an_explainer_refuses_has_no_number_and_no_ratio():
     torch.manual_seed(1)  # Deep SHAP misses the logit by 0.1 to 3 % on these random networks
     teacher, student = TappedDenseNet121(4), FiveConv(4, 0.25)
-    deep = {"shap_deep": explanation_methods(IMAGE, torch.tensor([1]), BACKGROUND, 10)["shap_deep"]}
+    deep = {"shap_deep": explanation_methods(IMAGE, torch.tensor([1]), CONTEXT)["shap_deep"]}
     row = explanation_times(teacher, student, deep, IMAGE, SHORT).loc["shap_deep"]
     assert row["student_ms"] > 0 and not {"teacher_ms", "ratio"} & set(row.index)
     assert teacher.training and student.training  # mode as before
@@ -90,7 +92,9 @@ def test_what_an_explainer_refuses_has_no_number_and_no_ratio():
 
 def test_a_model_in_half_precision_has_no_number_for_any_map():
     student = FiveConv(4, 0.25).bfloat16()
-    methods = explanation_methods(IMAGE.bfloat16(), torch.tensor([1]), BACKGROUND.bfloat16(), 10)
+    methods = explanation_methods(
+        IMAGE.bfloat16(), torch.tensor([1]), Context(BACKGROUND.bfloat16(), samples=10)
+    )
     maps = {name: methods[name] for name in ("average_map", "gradcam", "shap_gradient")}
     assert explanation_times(student, student, maps, IMAGE.bfloat16(), SHORT).empty
     assert explanation_work(student, student, maps, IMAGE.bfloat16()).empty
@@ -121,9 +125,9 @@ def test_nothing_is_checked_while_it_is_measured(monkeypatch, measured):
     monkeypatch.setattr(explaining, measured, strict)
     torch.manual_seed(0)
     models = FiveConv(4, 0.25), FiveConv(4, 0.125)
-    ready = explanation_methods(IMAGE, torch.tensor([1]), BACKGROUND, samples=10)
+    ready = explanation_methods(IMAGE, torch.tensor([1]), CONTEXT)
     pixels = np.random.default_rng(0).integers(0, 255, (1, 32, 32, 3), dtype=np.uint8)
-    whole = end_to_end(pixels, BACKGROUND, 10)
+    whole = end_to_end(pixels, CONTEXT)
     if measured == "timed":
         tables = [explanation_times(*models, part, IMAGE, SHORT) for part in (ready, whole)]
     else:
@@ -176,7 +180,7 @@ def test_end_to_end_gives_the_map_of_the_predicted_class():
 
     image = to_tensor(pixels)
     wanted = to_size(cams(model, image, model(image).argmax(1))["conv5"], 32)
-    methods = end_to_end(pixels, BACKGROUND, 10)
+    methods = end_to_end(pixels, CONTEXT)
     np.testing.assert_allclose(methods["gradcam"](model), wanted.numpy(), atol=1e-6)
     assert methods["forward"](model).shape == (1, 4) and "shap_gradient" in methods
     assert all(methods[name](model).shape == (1, 32, 32) for name in methods if name != "forward")

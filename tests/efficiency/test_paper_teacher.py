@@ -11,6 +11,7 @@ from kdnb.efficiency.paper_teacher import beside_paper, measure_paper_teacher, o
 from kdnb.efficiency.timing import Protocol
 from kdnb.training.modules import count_parameters
 from kdnb.training.students import make_student
+from kdnb.xai.attribution import Context
 
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 QUICK = Protocol(repeats=3, seconds=0.01, warm_up=0)
@@ -34,8 +35,8 @@ def test_densenet121_is_measured_against_the_student(monkeypatch):
 
     monkeypatch.setattr(paper_teacher, "make_teacher", make_teacher)
     student = make_student(3, width=0.25).eval()
-    against = (torch.randn(4, 3, 32, 32), 10)
-    tables = measure_paper_teacher(3, student, IMAGE, torch.tensor([1]), against, QUICK)
+    context = Context(torch.randn(4, 3, 32, 32), samples=10)
+    tables = measure_paper_teacher(3, student, IMAGE, torch.tensor([1]), context, QUICK)
     assert list(tables) == ["paper_models", "paper_latency", "paper_explanations"]
     assert asked == ["densenet121"]
     parameters = tables["paper_models"]["parameters"]
