@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["ATTRIBUTIONS", "LARGE", "SAMPLED", "as_graded", "graded_name", "method_name"]
+__all__ = ["ATTRIBUTIONS", "LARGE", "SAMPLED", "with_more_samples", "graded_name", "method_name"]
 
 ATTRIBUTIONS = {  # in tables of cost -> in `kdnb.xai.methods.METHODS`
     "shap_gradient": "SHAP gradient",
@@ -66,7 +66,7 @@ def graded_name(key: str) -> str:
     return method_name(key, LAYERS["last"] if key == LAST else "")
 
 
-def as_graded(ms: pd.Series, factor: float) -> pd.Series:
+def with_more_samples(ms: pd.Series, factor: float) -> pd.Series:
     """Times of methods (index level ``method``) with ``factor`` times as many samples.
 
     Only those of ``SAMPLED`` take longer then.

@@ -6,6 +6,7 @@ The widgets' browser side writes `number` and `probability` in the same way.
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 __all__ = ["number", "percent", "plus", "probability", "short", "times"]
 
@@ -50,7 +51,7 @@ def short(value: float) -> str:
     >>> short(30932369408), short(1573188), short(0.98765), short(5031), short(999_600.0)
     ('30.9 G', '1.57 M', '0.988', '5,031', '1.00 M')
     """
-    if isinstance(value, int) and abs(value) < 10**6:
+    if isinstance(value, Integral) and abs(value) < 10**6:
         return f"{value:,}"
     size = abs(value)
     if not math.isfinite(size):

@@ -140,8 +140,8 @@ def _runs(names: Sequence[str], listed: Mapping[str, Any]) -> list[str]:
 def publish(results: Results, folder: Path, name: str = "", *, replace: bool = True) -> list[Path]:
     """Copy tables and pictures to ``folder/name/`` and list them in ``folder/manifest.json``.
 
-    Pictures that show
-    pixels are published for phantoms only: nobody's images leave the runs folder.
+    Pictures that show pixels are published for phantoms only: nobody's images leave the runs
+    folder.
 
     Args:
         results: What to publish.

@@ -19,7 +19,7 @@ from kdnb.data.dataset import ImageSet
 from kdnb.data.transforms import Batch
 from kdnb.distillation.losses import LOSSES, attention_loss
 from kdnb.distillation.teacher_logits import cache_logits, controlled_logits, logits_spec
-from kdnb.training.fit import Loss, Schedule, finish, fit, label_loss, labels
+from kdnb.training.fit import Loss, Schedule, fit, label_loss, labels, save_logits
 from kdnb.training.students import make_student
 from kdnb.training.taps import capture
 from kdnb.training.train_teacher import load_teacher, schedule_of
@@ -73,7 +73,7 @@ def train_student(
             context = nullcontext(_cached_loss(settings, image_set, cached))
         with context as loss:
             fit(model, image_set, loss, schedule, run, device, order=settings.student_seed)
-        finish(model, image_set, schedule, run, device)
+        save_logits(model, image_set, schedule, run, device)
 
     return get_or_make(spec.kind, spec.parameters, make, root=settings.runs, upstream=spec.upstream)
 

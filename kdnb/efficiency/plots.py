@@ -102,7 +102,7 @@ def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
 
 
 def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
-    """The same chart for a person at the notebook: point at a dot to see the numbers."""
+    """`kdnb.core.pareto.pareto` for a person at the notebook: point at a dot to see its numbers."""
     rows, quality = pareto_points(rows, quality)
     dots = []
     for model, part in rows.groupby("model", sort=False):

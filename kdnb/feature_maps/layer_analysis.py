@@ -113,13 +113,17 @@ class LayerAnalysis:
         Raises:
             UserError: If their runs are gone or damaged.
         """
-        student = self._trained("student")
-        teacher = self._trained("teacher")
+        student = self.trained("student")
+        teacher = self.trained("teacher")
         classes = len(self.facts["classes"])
         return load_student(student, classes, device), load_teacher(teacher, classes, device)
 
-    def _trained(self, kind: str) -> Run:
-        """The run of the student or of the teacher, which lies beside this one."""
+    def trained(self, kind: str) -> Run:
+        """The run of the "student" or of the "teacher", which lies beside this one.
+
+        Raises:
+            UserError: If it is gone.
+        """
         root = self.run.folder.parents[1]
         name = self.facts[kind]
         run = Run(kind, name, root / kind / name)

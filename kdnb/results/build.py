@@ -19,6 +19,7 @@ from kdnb.core.report import publish
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import digest, environment, read_json, write_json
 from kdnb.core.settings import project_root
+from kdnb.core.tables import read_table
 from kdnb.distillation.plots import grid_heatmap
 from kdnb.results.accuracy_tables import (
     accuracy_by_place,
@@ -204,7 +205,14 @@ def published() -> dict[str, pd.DataFrame]:
     paths = [path for path in sorted(folder.glob("*.csv")) if path.stem != "missing"]
     if not paths:
         raise UserError(f"'{folder}' holds no tables: make figures writes them")
-    return {path.stem: pd.read_csv(path) for path in paths}
+    return {path.stem: _published(path) for path in paths}
+
+
+def _published(path: Path) -> pd.DataFrame:
+    """A published table; what is no split's sizes, and no absent class, is an empty text."""
+    table = read_table(path)
+    texts = [name for name in ("sizes_of", "absent") if name in table]
+    return table.fillna(dict.fromkeys(texts, ""))
 
 
 def write_findings(tables: Tables, page: Path, told: str) -> str:

@@ -45,7 +45,7 @@ def beside_paper(tables: Tables) -> str:
     if "accuracy" not in tables:
         return ""
     table = tables["accuracy"]
-    rows = table[(table["model"] == KD_STUDENT) & (table["sizes_of"].fillna("") == "")]
+    rows = table[(table["model"] == KD_STUDENT) & (table["sizes_of"] == "")]
     rows = rows.dropna(subset=["paper"])
     said = []
     below = 0  # sets, over several seeds
@@ -87,7 +87,7 @@ def left_where_apart(tables: Tables) -> str:
         (table["counted"] == ALL)
         & (table["model"] == KD_STUDENT)
         & (table["teacher"] == main_teacher(table))
-        & (table["sizes_of"].fillna("") == "")
+        & (table["sizes_of"] == "")
     ]
     said = []
     for dataset, of_set in rows.groupby("dataset", sort=False):

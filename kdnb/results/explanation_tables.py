@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 
-from kdnb.core.method_names import as_graded
+from kdnb.core.method_names import with_more_samples
 from kdnb.core.settings import Settings
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import by_run
@@ -104,7 +104,7 @@ def worth(records: Records) -> pd.DataFrame:
             value_name="quality",
         ).dropna(subset=["quality"])
         ms = same.set_index("method")["student_ms"].rename("ms")
-        graded_ms = as_graded(ms, graded.shap_samples / timed.timed_samples)
+        graded_ms = with_more_samples(ms, graded.shap_samples / timed.timed_samples)
         joined = long.join(graded_ms, on="method", how="inner")
         joined["run"] = f"{run} {same['run'].iloc[0]}"
         place = {"dataset": graded.dataset, "split": graded.split, "size_px": graded.image_size}

@@ -235,7 +235,7 @@ def _place(row: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """Set and split of a row, and its teacher where it is not the one of most places."""
     split = (TOLD_SPLITS | TOLD_HONEST).get(row["split"], row["split"])
     place = f"{NAMES.get(row['dataset'], row['dataset'])} {split}"
-    if isinstance(row["sizes_of"], str) and row["sizes_of"]:
+    if row["sizes_of"]:
         place += ", parts of equal size"
     if row["teacher"] != main_teacher(tables["differences"]):
         place += f", {TEACHER_NAMES.get(row['teacher'], row['teacher'])}"
@@ -347,7 +347,7 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
     """What do splits hide that do not keep patients or copies apart?"""
     if "leaks" not in tables:
         return ""
-    table = tables["leaks"].assign(sizes_of=tables["leaks"]["sizes_of"].fillna(""))
+    table = tables["leaks"]
     said = []
     for place, rows in table.groupby(["dataset", "split", "sizes_of", "honest"], sort=False):
         dataset, split, sizes_of, honest = place

@@ -33,17 +33,16 @@ def planned(records: Records) -> pd.DataFrame:
         teacher = main_teacher(of_accuracy)
         main = _main(main, teacher)
         for model, rival in PLANNED:
-            rows.append(main[(main["model"] == model) & (main["rival"] == rival)])
-        rows.append(_main(map_margins(records), teacher))
+            of_pair = main[(main["model"] == model) & (main["rival"] == rival)]
+            rows.append(of_pair.assign(measure="accuracy"))
+        rows.append(_main(map_margins(records), teacher).assign(measure="peak inside"))
     found = pd.concat([table for table in rows if len(table)] or [pd.DataFrame()])
     if not len(found):
         return found
-    measure = found["rival"].map(lambda rival: "accuracy" if "student" in rival else "peak inside")
-    columns = ["dataset", "split", "teacher", "model", "rival"]
+    columns = ["dataset", "split", "teacher", "model", "rival", "measure"]
     values = ["difference", "difference_low", "difference_high", "p"]
     counts = ["seeds", "images", "groups", "run"]
     found = found[[*columns, *values, *counts]].reset_index(drop=True)
-    found.insert(len(columns), "measure", measure.to_numpy())
     place = found.columns.get_loc("p") + 1
     found.insert(place, "p_holm", holm(found["p"], COUNT))
     place = found.columns.get_loc("seeds") + 1

@@ -79,7 +79,6 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
     table = table[table["teacher"] == main_teacher(table)]
     names = list(table["dataset"].unique())
     size = (2.2 + 3.1 * len(names), 3.9)
-    table = table.assign(sizes_of=table["sizes_of"].fillna(""))
     columns = ["dataset", "split", "sizes_of"]
     widths = [1 + len(table[table["dataset"] == name].drop_duplicates(columns)) for name in names]
     figure, panels = plt.subplots(
@@ -260,7 +259,7 @@ def _place_name(row: Any) -> str:
     """Data set and split as a reader says them, and the teacher where it is the paper's."""
     split = STRICTER[row.split].replace("\n", " ")
     place = f"{NAMES.get(row.dataset, row.dataset)}, {split}"
-    if isinstance(row.sizes_of, str) and row.sizes_of:
+    if row.sizes_of:
         place += ", equal sizes"
     return place if row.teacher != PAPER_TEACHER else f"{place}, {TEACHER_NAMES[row.teacher]}"
 

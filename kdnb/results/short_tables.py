@@ -18,13 +18,16 @@ def accuracy_rows(table: pd.DataFrame) -> pd.DataFrame:
     where it has none) and the number of seeds.
     """
     rows = table[table["counted"] == ALL]
-    first = [list(table["dataset"].unique()), list(table["split"].unique())]
-    place = rows["dataset"].map(first[0].index) * len(first[1]) + rows["split"].map(first[1].index)
-    rows = rows.loc[place.sort_values(kind="stable").index]
+
+    def in_order(names: pd.Series) -> pd.Series:
+        """Their places among those of the whole table."""
+        return names.map(list(table[names.name].unique()).index)
+
+    rows = rows.sort_values(["dataset", "split"], key=in_order, kind="stable")
     short = pd.DataFrame(
         {
             "data set": rows["dataset"],
-            "split": rows["split"] + rows["sizes_of"].map(_sizes, na_action="ignore").fillna(""),
+            "split": rows["split"] + rows["sizes_of"].map(_sizes),
             "teacher": rows["teacher"].map(lambda name: TEACHER_NAMES.get(name, name)),
             "model": rows["model"],
             "accuracy": _with_ends(rows, "accuracy", Interval),

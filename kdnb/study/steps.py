@@ -124,13 +124,14 @@ def estimate(step: Step, waves: Sequence[Wave], side_by_side: bool) -> str:
 
 def _following(step: Step, waves: Sequence[Wave]) -> Step | None:
     """The next step of the lane, else the first one of the next wave."""
-    for wave, next_wave in zip(waves, [*waves[1:], []], strict=True):
+    for number, wave in enumerate(waves):
         for lane in wave:
-            if step in lane:
-                later = lane[lane.index(step) + 1 :] or [
-                    first for lane in next_wave for first in lane[:1]
-                ]
-                return later[0] if later else None
+            if step not in lane:
+                continue
+            later = lane[lane.index(step) + 1 :]
+            if not later and number + 1 < len(waves):
+                later = [other for lane_after in waves[number + 1] for other in lane_after]
+            return later[0] if later else None
     return None
 
 

@@ -13,10 +13,10 @@ from kdnb.training.evaluation import (
 from kdnb.training.fit import (
     Loss,
     Schedule,
-    finish,
     fit,
     label_loss,
     predict,
+    save_logits,
     saved_logits,
     train_step,
 )
@@ -70,7 +70,7 @@ __all__ = [
     "features",
     "find_teacher",
     "find_untrained_teacher",
-    "finish",
+    "save_logits",
     "fit",
     "flops_of",
     "gradients_at_taps",

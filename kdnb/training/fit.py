@@ -30,7 +30,7 @@ from kdnb.training.precision import autocast, emulation_warning
 __all__ = [
     "Loss",
     "Schedule",
-    "finish",
+    "save_logits",
     "fit",
     "label_loss",
     "labels",
@@ -342,7 +342,7 @@ def predict(
     return torch.cat(logits).numpy()
 
 
-def finish(
+def save_logits(
     model: nn.Module, image_set: ImageSet, schedule: Schedule, run: Run, device: torch.device
 ) -> None:
     """Write the logits of the validation and the test part, and that the test part was opened."""

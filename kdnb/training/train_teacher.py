@@ -10,7 +10,7 @@ from torch import nn
 from kdnb.core.runs import Run, Spec, atomic_path, find_run, get_or_make
 from kdnb.core.settings import Settings
 from kdnb.data.dataset import ImageSet
-from kdnb.training.fit import Schedule, finish, fit, label_loss
+from kdnb.training.fit import Schedule, fit, label_loss, save_logits
 from kdnb.training.imagenet_weights import resolve_weights, resolve_weights_offline
 from kdnb.training.modules import load_weights, save_weights
 from kdnb.training.precision import resolve_precision
@@ -76,7 +76,7 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
             order=settings.teacher_seed,
             pretrained=model.pretrained,
         )
-        finish(model.to(device), image_set, schedule, run, device)
+        save_logits(model.to(device), image_set, schedule, run, device)
 
     spec = _teacher_spec(settings, image_set, schedule, weights)
     return get_or_make(spec.kind, spec.parameters, make, root=settings.runs, upstream=spec.upstream)
@@ -99,7 +99,7 @@ def make_untrained_teacher(settings: Settings, image_set: ImageSet, device: torc
         model = make_teacher(len(image_set.classes), name=settings.teacher, seed=seed)
         with atomic_path(run.path("model.safetensors")) as path:
             save_weights(model, path)
-        finish(model.to(device), image_set, schedule, run, device)
+        save_logits(model.to(device), image_set, schedule, run, device)
 
     spec = _teacher_spec(settings, image_set, schedule, "untrained")
     return get_or_make(spec.kind, spec.parameters, make, root=settings.runs, upstream=spec.upstream)

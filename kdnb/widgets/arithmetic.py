@@ -261,13 +261,15 @@ def _window(
     beyond: float = 0.0,
 ) -> Tensor:
     """What a layer sees of maps (C, h, w) at a cell of its output: (C, kh, kw)."""
-    kernel, stride, dilation = (
-        _pair(getattr(layer, name, 1)) for name in ("kernel_size", "stride", "dilation")
-    )
+    kernel = _pair(layer.kernel_size)
+    stride = _pair(layer.stride)
+    dilation = _pair(getattr(layer, "dilation", 1))
+    height = dilation[0] * (kernel[0] - 1)  # from the first row that it sees to the last
+    width = dilation[1] * (kernel[1] - 1)
     if layer.padding == "same":
-        edges = [(d * (k - 1) // 2, d * (k - 1)) for d, k in zip(dilation, kernel, strict=True)]
-        (top, both), (left, across) = edges
-        sides = (left, across - left, top, both - top)
+        top = height // 2
+        left = width // 2
+        sides = (left, width - left, top, height - top)
     else:
         down, right = (0, 0) if layer.padding == "valid" else _pair(layer.padding)
         sides = (right, right, down, down)
@@ -276,12 +278,12 @@ def _window(
         padded = pad(inputs[None], sides, value=beyond)[0]
     else:
         padded = pad(inputs[None], sides, mode=mode)[0]
-    rows, columns = (
-        torch.arange(k) * d + at * s
-        for k, d, at, s in zip(kernel, dilation, cell, stride, strict=True)
-    )
-    inside = rows[rows < padded.shape[1]]  # a pooling that rounds up sees less at the border
-    return padded[:, inside][:, :, columns[columns < padded.shape[2]]]
+    row = cell[0] * stride[0]
+    column = cell[1] * stride[1]
+    # beyond the border a slice is shorter: a pooling that rounds up sees less there
+    rows = slice(row, row + height + 1, dilation[0])
+    columns = slice(column, column + width + 1, dilation[1])
+    return padded[:, rows, columns]
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from kdnb.core.errors import UserError
 from kdnb.core.intervals import Interval
-from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import share_interval
 from kdnb.data.dataset import BASE
@@ -49,8 +48,7 @@ def find_images(analysis: LayerAnalysis, settings: Settings) -> StudyImages | No
 
 def student_worth(analysis: LayerAnalysis, images: StudyImages | None) -> str:
     """The student's test accuracy with its interval, beside what memory alone reaches."""
-    name = analysis.facts["student"]
-    run = Run("student", name, analysis.run.folder.parents[1] / "student" / name)
+    run = analysis.trained("student")
     if images is None:
         accuracy = run.json("metrics.json")["test_accuracy"]
         return (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pandas as pd
-from scipy import stats
 
 from kdnb.core.intervals import Interval
 from kdnb.core.method_names import graded_name
 from kdnb.core.model_names import KD_STUDENT
+from kdnb.core.p_values import holm, p_of_interval
 from kdnb.core.settings import project_root
-from kdnb.core.statistics import FEW
+from kdnb.core.statistics import FEW, LEVEL
 from kdnb.core.tables import read_table, with_intervals
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.metrics import METRICS
@@ -181,7 +181,7 @@ def cheat_sentence(marked: pd.DataFrame) -> str:
 def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
     """Whether distillation brings the student's maps nearer to the teacher's.
 
-    It is said only if all changes go one way, and more of them than chance gives.
+    It is said only if all changes that remain after Holm's correction go one way.
 
     Args:
         question: Of `kdnb.xai.teacher_agreement.kd_question`.
@@ -191,20 +191,23 @@ def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
     known = rows.dropna(subset=["low", "high"])
     if known.empty:
         return "Whether distillation changes the reasons, this run cannot tell: too few patients."
-    nearer = int((known["low"] > 0).sum())
-    farther = int((known["high"] < 0).sum())
+    changes = known[["difference", "low", "high"]].itertuples(index=False)
+    p_values = [p_of_interval(Interval(change)) for change in changes]
+    is_found = holm(p_values) < 1 - LEVEL
+    nearer = int((is_found & (known["difference"] > 0)).sum())
+    farther = int((is_found & (known["difference"] < 0)).sum())
     widest = known.loc[known["difference"].abs().idxmax()]
     largest = Interval(widest[["difference", "low", "high"]])
     name = graded_name(str(widest.name).partition(": ")[2])
-    by_chance = stats.binom.isf(0.05, len(known), 0.025)  # so many of them, where nothing changes
     verdict = "is not shown to change the reasons"
-    if nearer > by_chance and not farther:
+    if nearer and not farther:
         verdict = "brings the student's maps nearer to the teacher's"
-    elif farther > by_chance and not nearer:
+    elif farther and not nearer:
         verdict = "takes the student's maps farther from the teacher's"
     return (
         f"Distillation {verdict}: {nearer} of {len(known)} kinds of map are nearer, {farther} "
-        f"farther; the largest change is {largest:+z.2f} in rank correlation ({name})."
+        f"farther (corrected for {len(known)} comparisons); the largest change is {largest:+z.2f} "
+        f"in rank correlation ({name})."
     )
 
 

@@ -53,6 +53,7 @@ TIMED = {  # method in notebook 06's table of costs -> the explanation whose gra
     "evidence": "class evidence, middle",
     **ATTRIBUTIONS,
 }
+ALIKE = 0.5  # rank correlation from which on two maps count as alike; a convention of this study
 # metrics that tell whether a map names what matters to the model
 FAITHFULNESS = ("insertion, mean colour", "insertion, blur", "ROAD")
 # metrics in which an explanation is held against the maps that explain nothing; large is good
@@ -162,9 +163,9 @@ def explanation_verdicts(table: pd.DataFrame, above: pd.DataFrame) -> pd.DataFra
     room = {  # between the interval and the line; negative where the interval crosses it
         "points at the lesion": above["energy in mask"],
         "names what matters": above[list(FAITHFULNESS)].min(axis=1, skipna=False),
-        "knows the class": 0.5 - high["class switch"],
-        "knows the weights": 0.5 - farthest_from_0,
-        "stable": low["stability"] - 0.5,
+        "knows the class": ALIKE - high["class switch"],
+        "knows the weights": ALIKE - farthest_from_0,
+        "stable": low["stability"] - ALIKE,
     }
     passed = pd.DataFrame()
     for name in TESTS:

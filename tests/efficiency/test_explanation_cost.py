@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdnb.core.errors import UserError
-from kdnb.core.method_names import as_graded
+from kdnb.core.method_names import with_more_samples
 from kdnb.core.pareto import pareto_front
 from kdnb.efficiency import explanation_cost as explaining
 from kdnb.efficiency.explanation_cost import (
@@ -63,7 +63,7 @@ def test_every_method_has_both_factors_with_intervals(costs):
 
 def test_only_what_is_sampled_takes_longer_with_more_samples(costs):
     both = both_factors(costs[2])["ms"]
-    grown = as_graded(both, 10.0) / both
+    grown = with_more_samples(both, 10.0) / both
     assert grown.groupby(level="method").mean().round(6).to_dict() == {
         name: 10.0 if name in ("shap_gradient", "shap_partition") else 1.0
         for name in costs[2].index

@@ -13,7 +13,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
 from kdnb.data.transforms import Batch, batches
-from kdnb.training.fit import Schedule, finish, fit, label_loss, labels, predict, saved_logits
+from kdnb.training.fit import Schedule, fit, label_loss, labels, predict, save_logits, saved_logits
 from kdnb.training.students import make_student
 from kdnb.training.train_teacher import train_teacher
 
@@ -165,7 +165,7 @@ def test_the_test_part_is_opened_once_and_after_training(study, tmp_path, monkey
     model, _ = train(study, tmp_path / "a")
     assert opened and not any(opened), "training sees no test image"
     run = Run("student", "x", tmp_path / "a")
-    finish(model, study.image_set, PLAN, run, CPU)
+    save_logits(model, study.image_set, PLAN, run, CPU)
     assert sum(opened) == 1 and opened[-1]
     assert saved_logits(run).shape == (len(test_rows), 4)
 
@@ -175,11 +175,11 @@ def test_a_kill_after_the_last_epoch_repeats_no_training(study, tmp_path, monkey
     run = Run("student", "x", tmp_path / "a")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fit_module, "predict", interrupted)
-        finish(model, study.image_set, PLAN, run, CPU)
+        save_logits(model, study.image_set, PLAN, run, CPU)
     monkeypatch.setattr(fit_module, "_train_epoch", interrupted)
     again, same = train(study, tmp_path / "a")
     pd.testing.assert_frame_equal(same, history)
-    finish(again, study.image_set, PLAN, run, CPU)
+    save_logits(again, study.image_set, PLAN, run, CPU)
     assert not list(run.folder.glob("*.pt"))
     for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b)
