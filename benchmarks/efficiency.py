@@ -1,8 +1,8 @@
 """What the student saves, at several image sizes: forward, every explanation, the ONNX file.
 
 All sides are interleaved. Untrained networks: time does not depend on the weights. A ratio is
-repeated until its 95 % interval reaches no further than 10 % to each side, or for --seconds; "wide"
-marks those that did not get there.
+repeated until its 95 % interval reaches no further than 10 % to either side, for --seconds, or for
+ten times --repeats; "wide" marks those that did not get there.
 
 Run: python benchmarks/efficiency.py [--sizes 64 128 224] [--repeats 30] [--seconds 60]
          [--samples 20] [--threads 0]
@@ -20,7 +20,7 @@ import torch
 
 from kdnb.efficiency.explanation_cost import end_to_end, explanation_methods, explanation_times
 from kdnb.efficiency.onnx_export import export_onnx, onnx_latency
-from kdnb.efficiency.timing import Protocol, latency
+from kdnb.efficiency.timing import Protocol, latency, reach
 from kdnb.training.model_cost import cost_table
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher
@@ -28,10 +28,11 @@ from kdnb.training.teachers import make_teacher
 
 def report(name: str, table: pd.DataFrame, protocol: Protocol) -> None:
     for row in table.dropna(subset=["ratio"]).itertuples():
-        half = (row.ratio_high - row.ratio_low) / 2 / row.ratio
+        further = reach(row.ratio, row.ratio_low, row.ratio_high)
+        wide = " wide" if further > protocol.half_width else ""
         print(
             f"  {name}, {row.Index}: {row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}], "
-            f"±{half:.0%}{' wide' if half > protocol.half_width else ''}, {row.rounds:.0f} rounds"
+            f"±{further:.0%} at most{wide}, {row.rounds:.0f} rounds"
         )
 
 
