@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -40,7 +41,7 @@ import psutil
 from common import ratio
 
 from kdnb.batch.plan import Plan, read_plan
-from kdnb.batch.progress_table import collect_tables, state_of
+from kdnb.batch.progress_table import collect_tables
 from kdnb.batch.run_one import run_one
 
 PARAMETERS = 'x = 1  # what is worked on\ndelay = 0.0  # s\nlog = ""  # a line from each execution'
@@ -110,13 +111,22 @@ def finished(root: Path) -> int:
     return len(list(root.glob("sweep/*/done.json")))
 
 
-def again(plan: Plan, root: Path, log: Path) -> int:
-    """Executions that began after the run's done.json."""
-    done = {
-        s.parameters["x"]: s.run.path("done.json").stat().st_mtime
-        for s in plan.specs(root)
-        if state_of(s.run) == "done"
-    }
+def note_done(root: Path, first_done: dict[str, float]) -> None:
+    """Note when runs were done that are seen done for the first time, by their ids.
+
+    A run that is repeated writes its done.json anew, so that the file alone tells no repetition.
+    """
+    for file in root.glob("sweep/*/done.json"):
+        with suppress(FileNotFoundError):  # it was removed meanwhile
+            first_done.setdefault(file.parent.name, file.stat().st_mtime)
+
+
+def again(plan: Plan, root: Path, log: Path, first_done: dict[str, float]) -> int:
+    """Executions that began after their run was done for the first time."""
+    done = {}
+    for spec in plan.specs(root):
+        if spec.run.id in first_done:
+            done[spec.parameters["x"]] = first_done[spec.run.id]
     lines = [line.split() for line in log.read_text().splitlines()]
     return sum(float(at) > done.get(int(x), np.inf) for x, at in lines)
 
@@ -157,6 +167,7 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
     plan = read_plan(path)
     root = folder / "runs"
     kills = Counter()
+    first_done: dict[str, float] = {}
     starts = 0
     begin = time.perf_counter()
     while finished(root) < runs and starts < runs:
@@ -167,6 +178,8 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
                 running.wait(rng.uniform(0.2, 1.8) * every)
             except subprocess.TimeoutExpired:
                 kills[kill_one(running, root, rng)] += 1
+                note_done(root, first_done)
+        note_done(root, first_done)
     del kills[""]
     executed = len((folder / "log.txt").read_text().splitlines())
     facts = {
@@ -178,7 +191,7 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
         "drivers started": starts,
         "executions": executed,
         "lost": runs - finished(root),
-        "done again after done.json": again(plan, root, folder / "log.txt"),
+        "done again after done.json": again(plan, root, folder / "log.txt", first_done),
         "wrong": wrong(plan, root, folder / "unbroken"),
         "seconds": round(time.perf_counter() - begin),
         "seconds unbroken": round(calm),
@@ -267,6 +280,7 @@ def bench_cluster(folder: Path, runs: int) -> None:
     root = folder / "cluster"
     log = folder / "log.txt"
     file = folder / "scheduler.json"
+    first_done: dict[str, float] = {}
     started = []
 
     def dask(command: str) -> None:
@@ -288,6 +302,7 @@ def bench_cluster(folder: Path, runs: int) -> None:
     running = driver(path, root, "--scheduler", address)
     try:
         while running.poll() is None:
+            note_done(root, first_done)
             if workers == 1 and finished(root) >= runs // 4:
                 dask(worker)  # late
                 workers = 2
@@ -295,13 +310,14 @@ def bench_cluster(folder: Path, runs: int) -> None:
                 os.killpg(started[1].pid, signal.SIGKILL)  # the first one, while it works
                 workers = 3
             time.sleep(0.1)
+        note_done(root, first_done)
     finally:
         for process in started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     late = "was used" if workers == 3 else "was NOT used"
-    twice = again(plan, root, log)
+    twice = again(plan, root, log, first_done)
     driver(path, folder / "serial").wait()
     unlike = wrong(plan, root, folder / "serial")
     print(
