@@ -43,6 +43,7 @@ from common import ratio
 from kdnb.batch.plan import Plan, read_plan
 from kdnb.batch.progress_table import collect_tables
 from kdnb.batch.run_one import run_one
+from kdnb.core.errors import UserError, ends_in_one_line
 
 PARAMETERS = 'x = 1  # what is worked on\ndelay = 0.0  # s\nlog = ""  # a line from each execution'
 WORK = """\
@@ -274,41 +275,55 @@ def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> Non
     )
 
 
-def bench_cluster(folder: Path, runs: int) -> None:
-    path = tiny(folder, runs)
-    plan = read_plan(path)
-    root = folder / "cluster"
-    log = folder / "log.txt"
-    file = folder / "scheduler.json"
-    first_done: dict[str, float] = {}
-    started = []
+def dask(command: str) -> subprocess.Popen:
+    """A scheduler or a worker, in a group of processes of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dask", *command.split()],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
-    def dask(command: str) -> None:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *command.split()],
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        started.append(process)
 
-    dask(f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}")
+def address_of(scheduler: subprocess.Popen, file: Path) -> str:
+    """Where a scheduler can be reached, once it has written its file.
+
+    Raises:
+        UserError: If it ends before.
+    """
     while not file.is_file():
+        if scheduler.poll() is not None:
+            raise UserError(
+                f"the scheduler ended with exit code {scheduler.returncode} and no address; "
+                "it must start: `python -m dask scheduler` says what is wrong"
+            )
         time.sleep(0.1)
-    address = json.loads(file.read_text())["address"]
-    worker = f"worker {address} --nthreads 1 --no-dashboard --memory-limit 0"
-    dask(worker)
-    workers = 1
-    running = driver(path, root, "--scheduler", address)
+    return json.loads(file.read_text())["address"]
+
+
+def one_dies(path: Path, root: Path, runs: int, first_done: dict[str, float]) -> bool:
+    """Make the runs of a plan on two workers: one joins late, the first is killed as both work.
+
+    Returns:
+        Whether the first one was killed; it is not where the two never worked at one time.
+    """
+    file = path.parent / "scheduler.json"
+    started = [dask(f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}")]
+    killed = False
     try:
+        address = address_of(started[0], file)
+        worker = f"worker {address} --nthreads 1 --no-dashboard --memory-limit 0"
+        started.append(dask(worker))
+        running = driver(path, root, "--scheduler", address)
         while running.poll() is None:
             note_done(root, first_done)
-            if workers == 1 and finished(root) >= runs // 4:
-                dask(worker)  # late
-                workers = 2
-            if workers == 2 and finished(root) >= runs // 2 and len(kernels(root)) == 2:
-                os.killpg(started[1].pid, signal.SIGKILL)  # the first one, while it works
-                workers = 3
+            done = finished(root)
+            is_late_there = len(started) == 3
+            if not is_late_there and done >= runs // 4:
+                started.append(dask(worker))
+            if is_late_there and not killed and done >= runs // 2 and len(kernels(root)) == 2:
+                os.killpg(started[1].pid, signal.SIGKILL)
+                killed = True
             time.sleep(0.1)
         note_done(root, first_done)
     finally:
@@ -316,14 +331,24 @@ def bench_cluster(folder: Path, runs: int) -> None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    late = "was used" if workers == 3 else "was NOT used"
-    twice = again(plan, root, log, first_done)
+    return killed
+
+
+def bench_cluster(folder: Path, runs: int) -> None:
+    path = tiny(folder, runs)
+    plan = read_plan(path)
+    root = folder / "cluster"
+    first_done: dict[str, float] = {}
+    killed = one_dies(path, root, runs, first_done)
+    twice = again(plan, root, folder / "log.txt", first_done)
     driver(path, folder / "serial").wait()
     unlike = wrong(plan, root, folder / "serial")
+    shown = "nothing was killed: this shows nothing"
+    if killed:
+        shown = "the late worker was used, the first one died in the middle of a run"
     print(
         f"{runs} runs: {runs - finished(root)} lost, {twice} done again, "
-        f"{unlike} runs unlike serial; "
-        f"the late worker {late}, the first one died in the middle of a run"
+        f"{unlike} runs unlike serial; {shown}"
     )
 
 
@@ -358,4 +383,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line("sweep.py"):
+        main()
