@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from torchvision.transforms import v2
 from kdnb.data import duplicates, leakage, phantoms
 from kdnb.data.transforms import MEAN, STD, augment, batches
 from kdnb.efficiency.timing import interleaved
+from kdnb.training.fit import label_loss, train_step
 from kdnb.training.students import make_student
 
 BATCH = 32
@@ -77,9 +79,8 @@ def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
 
         def epoch(found=found, rows=rows, model=model, optimizer=optimizer) -> None:
             for batch in batches(found, rows, BATCH, seed=0, epoch=0, view=0):
-                optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(model(batch.images), batch.targets).backward()
-                optimizer.step()
+                loss = partial(label_loss, batch=batch)
+                train_step(model, optimizer, batch.images, loss)
 
         data, whole = interleaved(
             lambda found=found, rows=rows: drain(
