@@ -10,7 +10,7 @@
             "standard" trains it, in batches of 32.
 
 Run: python benchmarks/distillation.py [epoch|sweep|port]
-         [--size 64] [--images 320] [--repeats 5]
+         [--size 64] [--images 320] [--repeats 5] [--teacher densenet121]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from kdnb.core.errors import ends_in_one_line
 from kdnb.core.settings import PROFILES
 from kdnb.data.transforms import Batch, batches
 from kdnb.distillation.losses import kd_loss
@@ -42,13 +43,15 @@ BATCH = 16
 class Trainer:
     """One student's epochs over random images, with whatever teaches it."""
 
-    def __init__(self, images: int, size: int, teaching: str, batch_size: int = BATCH) -> None:
+    def __init__(
+        self, images: int, size: int, teaching: str, teacher: str, batch_size: int = BATCH
+    ) -> None:
         self.found = image_set(images, size)
         self.rows = np.arange(images)
         self.teaching = teaching
         self.batch_size = batch_size
         self.student = make_student(4).train()
-        self.teacher = make_teacher(4).eval()
+        self.teacher = make_teacher(4, name=teacher, image_size=size).eval()
         self.optimizer = torch.optim.AdamW(self.student.parameters(), fused=True)
         self.cache = torch.randn(images, 4)
 
@@ -77,8 +80,8 @@ class Trainer:
             )
 
 
-def bench_epoch(size: int, images: int, repeats: int) -> None:
-    sides = [Trainer(images, size, teaching).epoch for teaching in ("cache", "labels")]
+def bench_epoch(size: int, images: int, repeats: int, teacher: str) -> None:
+    sides = [Trainer(images, size, teaching, teacher).epoch for teaching in ("cache", "labels")]
     times = interleaved(*sides, repeats=repeats, warm_up=1)
     print(
         f"{size} px: KD epoch from the cache / label-only epoch = {ratio(*times)}; "
@@ -86,10 +89,10 @@ def bench_epoch(size: int, images: int, repeats: int) -> None:
     )
 
 
-def bench_sweep(size: int, images: int, repeats: int) -> None:
+def bench_sweep(size: int, images: int, repeats: int, teacher: str) -> None:
     cells, epochs, views = 12, 8, 4
-    cached = Trainer(images, size, "cache")
-    online = Trainer(images, size, "online")
+    cached = Trainer(images, size, "cache", teacher)
+    online = Trainer(images, size, "online", teacher)
     slow, fast = interleaved(online.epoch, cached.epoch, repeats=repeats, warm_up=1)
     fill, _ = interleaved(cached.fill, lambda: None, repeats=repeats, warm_up=1)
     for runs, name in ((cells, f"{cells} cells"), (1, "a first single run")):
@@ -105,13 +108,13 @@ def bench_sweep(size: int, images: int, repeats: int) -> None:
     )
 
 
-def bench_port(size: int, images: int, repeats: int) -> None:
+def bench_port(size: int, images: int, repeats: int, teacher: str) -> None:
     """The port: float32, contiguous, no cache of any kind, decoded in the training process."""
-    ours = Trainer(images, size, "cache", PROFILES["standard"]["batch_size"])
+    ours = Trainer(images, size, "cache", teacher, PROFILES["standard"]["batch_size"])
     contiguous = torch.contiguous_format
     student = make_student(4, name="as_coded", image_size=size).train()
     student = student.to(memory_format=contiguous)
-    asked = make_teacher(4).eval().to(memory_format=contiguous)
+    asked = make_teacher(4, name=teacher, image_size=size).eval().to(memory_format=contiguous)
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-4)
     transform = v2.Compose(
         [
@@ -153,12 +156,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs="+", default=[64])
     parser.add_argument("--images", type=int, default=320)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--teacher", default="densenet121")
     options = parser.parse_args()
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(
+        f"teacher {options.teacher}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
     for what in options.what or choices:
         for size in options.size:
-            choices[what](size, options.images, options.repeats)
+            choices[what](size, options.images, options.repeats, options.teacher)
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line("distillation.py"):
+        main()

@@ -5,7 +5,7 @@ repeated until its 95 % interval reaches no further than 10 % to either side, fo
 ten times --repeats; "wide" marks those that did not get there.
 
 Run: python benchmarks/efficiency.py [--sizes 64 128 224] [--repeats 30] [--seconds 60]
-         [--samples 20] [--threads 0]
+         [--samples 20] [--threads 0] [--teacher densenet121]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from kdnb.core.errors import ends_in_one_line
 from kdnb.efficiency.explanation_cost import end_to_end, explanation_methods, explanation_times
 from kdnb.efficiency.onnx_export import export_onnx, onnx_latency
 from kdnb.efficiency.timing import Protocol, latency, reach
@@ -45,12 +46,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--teacher", default="densenet121")
     options = parser.parse_args()
     torch.set_num_threads(options.threads or torch.get_num_threads())
     protocol = Protocol(options.repeats, options.seconds)
-    teacher = make_teacher(4).eval()
     student = make_student(4).eval()
     for size in options.sizes:
+        teacher = make_teacher(4, name=options.teacher, image_size=size).eval()
         pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
         image = torch.randn(1, 3, size, size)
         background = torch.randn(16, 3, size, size)
@@ -58,7 +60,8 @@ def main() -> None:
         apart = (work["macs"] / work["macs_by_hand"] - 1).abs().max()
         flops = work["flops"]
         print(
-            f"{size} px, {torch.get_num_threads()} threads: student's share of FLOPs "
+            f"{size} px, teacher {options.teacher}, {torch.get_num_threads()} threads: "
+            "student's share of FLOPs "
             f"{flops['student'] / flops['teacher']:.3f}, counters differ by {apart:.2%}"
         )
         times = latency(teacher, student, image, protocol)
@@ -78,4 +81,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line("efficiency.py"):
+        main()
