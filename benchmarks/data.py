@@ -1,8 +1,8 @@
 """What data and augmentation cost: every claim with both sides in one run.
 
 - batches:  an epoch's augmented batches from the decoded cache against torchvision ImageFolder +
-            DataLoader with the same augmentations and two workers (written as JPEG files of twice
-            the side first).
+            DataLoader with two workers (written as JPEG files of twice the side first). Both turn,
+            shift, zoom and mirror alike, read between pixels bilinearly, and change the light.
 - share:    data and augmentation as a share of a student's training epoch.
 - search:   near-duplicate search over 1x, 4x and 16x as many thumbnails, and the exponent of its
             growth.
@@ -32,6 +32,7 @@ from kdnb.training.fit import label_loss, train_step
 from kdnb.training.students import make_student
 
 BATCH = 32
+BILINEAR = v2.InterpolationMode.BILINEAR
 
 
 def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
@@ -42,7 +43,7 @@ def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
             [
                 v2.RGB(),
                 v2.Resize((size, size)),
-                v2.RandomAffine(10, (0.05, 0.05), (0.9, 1.1)),
+                v2.RandomAffine(10, (0.05, 0.05), (0.9, 1.1), interpolation=BILINEAR),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(0.1, 0.1),
                 v2.ToImage(),
