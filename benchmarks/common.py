@@ -27,17 +27,20 @@ def ratio(first: np.ndarray, second: np.ndarray) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def publish_tables(place: str, files: Iterable[str], dataset: str) -> None:
-    """Put tables of a benchmark, one below the other, into ``figures/<place>.csv``.
+def read_tables(files: Iterable[str]) -> pd.DataFrame:
+    """Tables of a benchmark, CSV, one below the other."""
+    return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+
+
+def publish_table(place: str, table: pd.DataFrame) -> None:
+    """Put a table of a benchmark into ``figures/<place>.csv``.
 
     Args:
         place: Folder and name, such as "teachers/recipes".
-        files: Paths of the tables, CSV.
-        dataset: What they were measured on.
+        table: Its column dataset says what each row was measured on.
     """
-    table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
     folder_name, _, name = place.partition("/")
-    facts = {"dataset": dataset, "benchmark": name}
+    facts = {"dataset": ", ".join(table["dataset"].unique()), "benchmark": name}
     with TemporaryDirectory() as folder:
         results = Results(folder=Path(folder), parameters=facts, data="")
         results.table(name, table.set_index(table.columns[0]))

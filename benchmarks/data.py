@@ -1,14 +1,16 @@
 """What data and augmentation cost: every claim with both sides in one run.
 
 - batches:  an epoch's augmented batches from the decoded cache against torchvision ImageFolder +
-            DataLoader with the same augmentations and two workers (written as JPEG files of twice
-            the side first).
+            DataLoader with two workers (written as JPEG files of twice the side first). Both turn,
+            shift, zoom and mirror alike, read between pixels bilinearly, and change the light.
 - share:    data and augmentation as a share of a student's training epoch.
-- search:   near-duplicate search over 1x, 4x and 16x as many thumbnails, and the exponent of its
-            growth.
+- search:   near-duplicate search over 1x, 4x and 16x as many thumbnails of phantoms, and the
+            exponent of its growth.
 
 Run: python benchmarks/data.py [batches|share|search]
          [--images 2000] [--repeats 5] [--sizes 64 128 224]
+
+Without --images, search starts from 7000; without --sizes, share leaves 224 px out.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +30,12 @@ from torchvision.transforms import v2
 from kdnb.data import duplicates, leakage, phantoms
 from kdnb.data.transforms import MEAN, STD, augment, batches
 from kdnb.efficiency.timing import interleaved
+from kdnb.training.fit import label_loss, train_step
 from kdnb.training.students import make_student
 
 BATCH = 32
+LEAST_SEARCHED = 64  # images: 8 phantom patients with 8 slices each
+BILINEAR = v2.InterpolationMode.BILINEAR
 
 
 def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
@@ -40,7 +46,7 @@ def bench_batches(images: int, repeats: int, sizes: list[int]) -> None:
             [
                 v2.RGB(),
                 v2.Resize((size, size)),
-                v2.RandomAffine(10, (0.05, 0.05), (0.9, 1.1)),
+                v2.RandomAffine(10, (0.05, 0.05), (0.9, 1.1), interpolation=BILINEAR),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(0.1, 0.1),
                 v2.ToImage(),
@@ -77,9 +83,8 @@ def bench_share(images: int, repeats: int, sizes: list[int]) -> None:
 
         def epoch(found=found, rows=rows, model=model, optimizer=optimizer) -> None:
             for batch in batches(found, rows, BATCH, seed=0, epoch=0, view=0):
-                optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(model(batch.images), batch.targets).backward()
-                optimizer.step()
+                loss = partial(label_loss, batch=batch)
+                train_step(model, optimizer, batch.images, loss)
 
         data, whole = interleaved(
             lambda found=found, rows=rows: drain(
@@ -136,17 +141,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="*", choices=["batches", "share", "search", []], default=[])
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
+    parser.add_argument("--sizes", type=int, nargs="+", help="px, of batches and share")
     options = parser.parse_args()
     what = options.what or ["batches", "share", "search"]
+    if "search" in what and options.images is not None and options.images < LEAST_SEARCHED:
+        parser.error(
+            f"--images must be at least {LEAST_SEARCHED} for search, got {options.images}; "
+            "name more, or what to run without it: batches share"
+        )
     if "batches" in what:
-        bench_batches(options.images, options.repeats, options.sizes)
+        bench_batches(options.images or 2000, options.repeats, options.sizes or [64, 128, 224])
     if "share" in what:
-        bench_share(options.images, options.repeats, [s for s in options.sizes if s <= 128])
+        bench_share(options.images or 2000, options.repeats, options.sizes or [64, 128])
     if "search" in what:
-        bench_search(7000, options.repeats)
+        bench_search(options.images or 7000, options.repeats)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/difficulty.py --difficulty 0.4 0.5 --seeds 0 1 2 3 4 --out seeds.csv
     python benchmarks/difficulty.py --publish CSV ...
 
-The second command puts such tables into ``figures/difficulty/seeds.csv`` and docs/results.md.
+The second command puts such tables into ``figures/difficulty/seeds.csv`` and docs/results.md, which
+tell of the default study: rows of another data set, profile, difficulty or --set are refused.
 One row per difficulty and seed of the data. Trainings are kept in the folder of the runs, so a
 second call is quick. On two cores a row takes about three minutes.
 """
@@ -13,12 +14,15 @@ from __future__ import annotations
 import argparse
 
 import pandas as pd
-from common import publish_tables
+from common import publish_table, read_tables
 
+from kdnb.core.errors import UserError, ends_in_one_line
 from kdnb.core.settings import DIFFICULTY, Settings, project_root
 from kdnb.results.build import put_between
 from kdnb.results.draws import draws_lines
 from kdnb.study import MODELS, Study
+
+PUBLISHED = {"dataset": "phantom_brain", "profile": "quick", "difficulty": DIFFICULTY, "set": ""}
 
 
 def main() -> None:
@@ -38,9 +42,7 @@ def main() -> None:
     parser.add_argument("--publish", nargs="+", metavar="CSV", help="only publish such tables")
     given = parser.parse_args()
     if given.publish:
-        publish_tables("difficulty/seeds", given.publish, given.dataset)
-        table = pd.read_csv(project_root() / "figures" / "difficulty" / "seeds.csv")
-        put_between(project_root() / "docs" / "results.md", "difficulty", draws_lines(table))
+        publish_draws(read_tables(given.publish))
         return
     rows = []
     for difficulty in given.difficulty:
@@ -55,7 +57,7 @@ def main() -> None:
             for chosen in given.set:
                 name, _, number = chosen.partition("=")
                 values[name] = int(number) if number.isdigit() else float(number)
-            rows.append(row_of(Study(Settings.checked(values))))
+            rows.append(row_of(Study(Settings.checked(values)), " ".join(given.set)))
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     print(table.round(3).T.to_string())
@@ -63,10 +65,33 @@ def main() -> None:
         table.to_csv(given.out, index=False)
 
 
-def row_of(study: Study) -> dict[str, object]:
-    """What came out for one seed."""
+def publish_draws(table: pd.DataFrame) -> None:
+    """Put rows of the default study into the published table and on the page.
+
+    Raises:
+        UserError: If a row is of another study.
+    """
+    chosen = table.reindex(columns=list(PUBLISHED)).astype(object)
+    chosen = chosen.where(chosen.notna(), "")
+    for name, wanted in PUBLISHED.items():
+        others = [str(value) for value in chosen[name].unique() if value != wanted]
+        if others:
+            raise UserError(
+                f"{name} must be '{wanted}' in every row that is published, the default study's, "
+                f"got '{', '.join(others)}': leave those rows out"
+            )
+    publish_table("difficulty/seeds", table)
+    published = pd.read_csv(project_root() / "figures" / "difficulty" / "seeds.csv")
+    put_between(project_root() / "docs" / "results.md", "difficulty", draws_lines(published))
+
+
+def row_of(study: Study, chosen: str) -> dict[str, object]:
+    """What came out for one seed; ``chosen`` are the values of --set."""
     trained = study.train()
     row: dict[str, object] = {
+        "dataset": study.settings.dataset,
+        "profile": study.settings.profile,
+        "set": chosen,
         "difficulty": study.settings.difficulty,
         "seed": study.settings.seed,
     }
@@ -91,4 +116,5 @@ def teacher_lead(study: Study) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line("difficulty.py"):
+        main()

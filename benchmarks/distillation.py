@@ -7,32 +7,34 @@
 - port:     images/s against a plain training loop that works as the authors' earlier public code
             does: images decoded in every epoch, teacher asked for every batch of 16, the
             eight-convolution student. Written for this. Ours is the five-layer student as profile
-            "standard" trains it, in batches of 32.
-- precision: float32 against bfloat16 autocast, channels-last against contiguous, eager against
-            compiled.
+            "standard" trains it, in batches of 32, from a cache that is there before. What making
+            the cache takes, once per view, is told beside and not counted.
 
-Run: python benchmarks/distillation.py [epoch|sweep|port|precision]
-         [--size 64] [--images 320] [--repeats 5]
+Run: python benchmarks/distillation.py [epoch|sweep|port]
+         [--size 64] [--images 320] [--repeats 5] [--teacher densenet121]
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from common import drain, image_set, ratio, write_files
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from kdnb.core.errors import ends_in_one_line
 from kdnb.core.settings import PROFILES
-from kdnb.data.transforms import batches
+from kdnb.data.transforms import Batch, batches
 from kdnb.distillation.losses import kd_loss
 from kdnb.efficiency.timing import interleaved
+from kdnb.training.fit import train_step
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher
 
@@ -42,28 +44,29 @@ BATCH = 16
 class Trainer:
     """One student's epochs over random images, with whatever teaches it."""
 
-    def __init__(self, images: int, size: int, teaching: str, batch: int = BATCH) -> None:
+    def __init__(
+        self, images: int, size: int, teaching: str, teacher: str, batch_size: int = BATCH
+    ) -> None:
         self.found = image_set(images, size)
         self.rows = np.arange(images)
         self.teaching = teaching
-        self.batch = batch
+        self.batch_size = batch_size
         self.student = make_student(4).train()
-        self.teacher = make_teacher(4).eval()
-        self.optimizer = torch.optim.AdamW(self.student.parameters())
+        self.teacher = make_teacher(4, name=teacher, image_size=size).eval()
+        self.optimizer = torch.optim.AdamW(self.student.parameters(), fused=True)
         self.cache = torch.randn(images, 4)
 
     def epoch(self) -> None:
-        for batch in batches(self.found, self.rows, self.batch, seed=0, epoch=0, view=0):
-            logits = self.student(batch.images)
-            if self.teaching == "labels":
-                loss = cross_entropy(logits, batch.targets)
-            else:
-                loss = kd_loss(logits, self.answers(batch), batch.targets, 0.7, 10.0)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
+        for batch in batches(self.found, self.rows, self.batch_size, seed=0, epoch=0, view=0):
+            loss = partial(self.loss, batch=batch)
+            train_step(self.student, self.optimizer, batch.images, loss)
 
-    def answers(self, batch) -> torch.Tensor:
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        if self.teaching == "labels":
+            return cross_entropy(logits, batch.targets)
+        return kd_loss(logits, self.answers(batch), batch.targets, 0.7, 10.0)
+
+    def answers(self, batch: Batch) -> Tensor:
         if self.teaching == "cache":
             return self.cache[batch.rows]
         with torch.inference_mode():
@@ -78,8 +81,8 @@ class Trainer:
             )
 
 
-def bench_epoch(size: int, images: int, repeats: int) -> None:
-    sides = [Trainer(images, size, teaching).epoch for teaching in ("cache", "labels")]
+def bench_epoch(size: int, images: int, repeats: int, teacher: str) -> None:
+    sides = [Trainer(images, size, teaching, teacher).epoch for teaching in ("cache", "labels")]
     times = interleaved(*sides, repeats=repeats, warm_up=1)
     print(
         f"{size} px: KD epoch from the cache / label-only epoch = {ratio(*times)}; "
@@ -87,10 +90,10 @@ def bench_epoch(size: int, images: int, repeats: int) -> None:
     )
 
 
-def bench_sweep(
-    size: int, images: int, repeats: int, cells: int = 12, epochs: int = 8, views: int = 4
-) -> None:
-    cached, online = (Trainer(images, size, teaching) for teaching in ("cache", "online"))
+def bench_sweep(size: int, images: int, repeats: int, teacher: str) -> None:
+    cells, epochs, views = 12, 8, 4
+    cached = Trainer(images, size, "cache", teacher)
+    online = Trainer(images, size, "online", teacher)
     slow, fast = interleaved(online.epoch, cached.epoch, repeats=repeats, warm_up=1)
     fill, _ = interleaved(cached.fill, lambda: None, repeats=repeats, warm_up=1)
     for runs, name in ((cells, f"{cells} cells"), (1, "a first single run")):
@@ -106,13 +109,13 @@ def bench_sweep(
     )
 
 
-def bench_port(size: int, images: int, repeats: int) -> None:
+def bench_port(size: int, images: int, repeats: int, teacher: str) -> None:
     """The port: float32, contiguous, no cache of any kind, decoded in the training process."""
-    ours = Trainer(images, size, "cache", PROFILES["standard"]["batch_size"])
+    ours = Trainer(images, size, "cache", teacher, PROFILES["standard"]["batch_size"])
     contiguous = torch.contiguous_format
     student = make_student(4, name="as_coded", image_size=size).train()
     student = student.to(memory_format=contiguous)
-    teacher = make_teacher(4).eval().to(memory_format=contiguous)
+    asked = make_teacher(4, name=teacher, image_size=size).eval().to(memory_format=contiguous)
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-4)
     transform = v2.Compose(
         [
@@ -132,78 +135,42 @@ def bench_port(size: int, images: int, repeats: int) -> None:
         def port() -> None:
             for pixels, targets in loader:
                 with torch.no_grad():
-                    answers = teacher(pixels)
-                optimizer.zero_grad()
-                kd_loss(student(pixels), answers, targets, 0.7, 10.0).backward()
-                optimizer.step()
+                    answers = asked(pixels)
+                loss = partial(
+                    kd_loss, teacher=answers, targets=targets, alpha=0.7, temperature=10.0
+                )
+                train_step(student, optimizer, pixels, loss)
 
-        times = interleaved(port, ours.epoch, repeats=repeats, warm_up=1)
+        theirs, replayed, filling = interleaved(
+            port, ours.epoch, ours.fill, repeats=repeats, warm_up=1
+        )
     print(
-        f"{size} px: plain port of the earlier training loop / ours = {ratio(*times)}; "
-        f"{images / np.median(times[0]):.0f} against {images / np.median(times[1]):.0f} images/s"
+        f"{size} px: plain port of the earlier training loop / ours = {ratio(theirs, replayed)}; "
+        f"{images / np.median(theirs):.0f} against {images / np.median(replayed):.0f} images/s; "
+        "not counted: making the cache, which takes "
+        f"{np.median(filling) / np.median(replayed):.2f} of an epoch of ours, once per view"
     )
-
-
-def bench_precision(size: int, images: int, repeats: int) -> None:
-    batch = torch.randn(BATCH, 3, size, size)
-
-    def stepper(make, layout=torch.channels_last, autocast=False, compiled=False):
-        model = make(4).train().to(memory_format=layout)
-        run = torch.compile(model) if compiled else model
-        optimizer = torch.optim.AdamW(model.parameters())
-        shown = batch.contiguous(memory_format=layout)
-
-        def step() -> None:
-            with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
-                loss = cross_entropy(run(shown).float(), torch.arange(BATCH) % 4)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
-        return step
-
-    for name, make in (("student", make_student), ("teacher", make_teacher)):
-        for what, change in (
-            ("contiguous", {"layout": torch.contiguous_format}),
-            ("bfloat16", {"autocast": True}),
-            ("compiled", {"compiled": True}),
-        ):
-            if name == "teacher" and what == "compiled":
-                continue  # minutes of compilation
-            try:
-                times = interleaved(
-                    stepper(make, **change), stepper(make), repeats=4 * repeats, warm_up=3
-                )
-                print(
-                    f"{size} px, {name}: step {what} / "
-                    f"step float32 channels-last eager = {ratio(*times)}",
-                    flush=True,
-                )
-            except Exception as error:  # torch.compile needs a C++ compiler
-                reason = str(error).splitlines()[0][:90]
-                print(f"{size} px, {name}: {what} does not run here: {reason}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    choices = {
-        "epoch": bench_epoch,
-        "sweep": bench_sweep,
-        "port": bench_port,
-        "precision": bench_precision,
-    }
+    choices = {"epoch": bench_epoch, "sweep": bench_sweep, "port": bench_port}
     parser.add_argument("what", nargs="*", choices=[*choices, []], default=[])
     parser.add_argument("--size", type=int, nargs="+", default=[64])
     parser.add_argument("--images", type=int, default=320)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--teacher", default="densenet121")
     options = parser.parse_args()
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(
+        f"teacher {options.teacher}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
     for what in options.what or choices:
         for size in options.size:
-            choices[what](size, options.images, options.repeats)
+            choices[what](size, options.images, options.repeats, options.teacher)
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line("distillation.py"):
+        main()

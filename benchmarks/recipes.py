@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from common import publish_tables
+from common import publish_table, read_tables
 
 from kdnb.core.profiles import LITE0
 from kdnb.core.runs import Run
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--publish", nargs="+", metavar="CSV", help="only publish such tables")
     options = parser.parse_args()
     if options.publish:
-        publish_tables("teachers/recipes", options.publish, "brain_tumor, eye_disease")
+        publish_table("teachers/recipes", read_tables(options.publish))
         return
     settings = Settings.checked(
         {

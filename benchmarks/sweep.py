@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -40,8 +41,9 @@ import psutil
 from common import ratio
 
 from kdnb.batch.plan import Plan, read_plan
-from kdnb.batch.progress_table import collect_tables, state_of
+from kdnb.batch.progress_table import collect_tables
 from kdnb.batch.run_one import run_one
+from kdnb.core.errors import UserError, ends_in_one_line
 
 PARAMETERS = 'x = 1  # what is worked on\ndelay = 0.0  # s\nlog = ""  # a line from each execution'
 WORK = """\
@@ -110,13 +112,22 @@ def finished(root: Path) -> int:
     return len(list(root.glob("sweep/*/done.json")))
 
 
-def again(plan: Plan, root: Path, log: Path) -> int:
-    """Executions that began after the run's done.json."""
-    done = {
-        s.parameters["x"]: s.run.path("done.json").stat().st_mtime
-        for s in plan.specs(root)
-        if state_of(s.run) == "done"
-    }
+def note_done(root: Path, first_done: dict[str, float]) -> None:
+    """Note when runs were done that are seen done for the first time, by their ids.
+
+    A run that is repeated writes its done.json anew, so that the file alone tells no repetition.
+    """
+    for file in root.glob("sweep/*/done.json"):
+        with suppress(FileNotFoundError):  # it was removed meanwhile
+            first_done.setdefault(file.parent.name, file.stat().st_mtime)
+
+
+def again(plan: Plan, root: Path, log: Path, first_done: dict[str, float]) -> int:
+    """Executions that began after their run was done for the first time."""
+    done = {}
+    for spec in plan.specs(root):
+        if spec.run.id in first_done:
+            done[spec.parameters["x"]] = first_done[spec.run.id]
     lines = [line.split() for line in log.read_text().splitlines()]
     return sum(float(at) > done.get(int(x), np.inf) for x, at in lines)
 
@@ -157,6 +168,7 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
     plan = read_plan(path)
     root = folder / "runs"
     kills = Counter()
+    first_done: dict[str, float] = {}
     starts = 0
     begin = time.perf_counter()
     while finished(root) < runs and starts < runs:
@@ -167,6 +179,8 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
                 running.wait(rng.uniform(0.2, 1.8) * every)
             except subprocess.TimeoutExpired:
                 kills[kill_one(running, root, rng)] += 1
+                note_done(root, first_done)
+        note_done(root, first_done)
     del kills[""]
     executed = len((folder / "log.txt").read_text().splitlines())
     facts = {
@@ -178,7 +192,7 @@ def bench_chaos(folder: Path, runs: int, workers: int, every: float, seed: int) 
         "drivers started": starts,
         "executions": executed,
         "lost": runs - finished(root),
-        "done again after done.json": again(plan, root, folder / "log.txt"),
+        "done again after done.json": again(plan, root, folder / "log.txt", first_done),
         "wrong": wrong(plan, root, folder / "unbroken"),
         "seconds": round(time.perf_counter() - begin),
         "seconds unbroken": round(calm),
@@ -261,53 +275,80 @@ def bench_speedup(folder: Path, workers: int, repeats: int, profile: str) -> Non
     )
 
 
-def bench_cluster(folder: Path, runs: int) -> None:
-    path = tiny(folder, runs)
-    plan = read_plan(path)
-    root = folder / "cluster"
-    log = folder / "log.txt"
-    file = folder / "scheduler.json"
-    started = []
+def dask(command: str) -> subprocess.Popen:
+    """A scheduler or a worker, in a group of processes of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dask", *command.split()],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
-    def dask(command: str) -> None:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *command.split()],
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        started.append(process)
 
-    dask(f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}")
+def address_of(scheduler: subprocess.Popen, file: Path) -> str:
+    """Where a scheduler can be reached, once it has written its file.
+
+    Raises:
+        UserError: If it ends before.
+    """
     while not file.is_file():
+        if scheduler.poll() is not None:
+            raise UserError(
+                f"the scheduler ended with exit code {scheduler.returncode} and no address; "
+                "it must start: `python -m dask scheduler` says what is wrong"
+            )
         time.sleep(0.1)
-    address = json.loads(file.read_text())["address"]
-    worker = f"worker {address} --nthreads 1 --no-dashboard --memory-limit 0"
-    dask(worker)
-    workers = 1
-    running = driver(path, root, "--scheduler", address)
+    return json.loads(file.read_text())["address"]
+
+
+def one_dies(path: Path, root: Path, runs: int, first_done: dict[str, float]) -> bool:
+    """Make the runs of a plan on two workers: one joins late, the first is killed as both work.
+
+    Returns:
+        Whether the first one was killed; it is not where the two never worked at one time.
+    """
+    file = path.parent / "scheduler.json"
+    started = [dask(f"scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file {file}")]
+    killed = False
     try:
+        address = address_of(started[0], file)
+        worker = f"worker {address} --nthreads 1 --no-dashboard --memory-limit 0"
+        started.append(dask(worker))
+        running = driver(path, root, "--scheduler", address)
         while running.poll() is None:
-            if workers == 1 and finished(root) >= runs // 4:
-                dask(worker)  # late
-                workers = 2
-            if workers == 2 and finished(root) >= runs // 2 and len(kernels(root)) == 2:
-                os.killpg(started[1].pid, signal.SIGKILL)  # the first one, while it works
-                workers = 3
+            note_done(root, first_done)
+            done = finished(root)
+            is_late_there = len(started) == 3
+            if not is_late_there and done >= runs // 4:
+                started.append(dask(worker))
+            if is_late_there and not killed and done >= runs // 2 and len(kernels(root)) == 2:
+                os.killpg(started[1].pid, signal.SIGKILL)
+                killed = True
             time.sleep(0.1)
+        note_done(root, first_done)
     finally:
         for process in started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    late = "was used" if workers == 3 else "was NOT used"
-    twice = again(plan, root, log)
+    return killed
+
+
+def bench_cluster(folder: Path, runs: int) -> None:
+    path = tiny(folder, runs)
+    plan = read_plan(path)
+    root = folder / "cluster"
+    first_done: dict[str, float] = {}
+    killed = one_dies(path, root, runs, first_done)
+    twice = again(plan, root, folder / "log.txt", first_done)
     driver(path, folder / "serial").wait()
     unlike = wrong(plan, root, folder / "serial")
+    shown = "nothing was killed: this shows nothing"
+    if killed:
+        shown = "the late worker was used, the first one died in the middle of a run"
     print(
         f"{runs} runs: {runs - finished(root)} lost, {twice} done again, "
-        f"{unlike} runs unlike serial; "
-        f"the late worker {late}, the first one died in the middle of a run"
+        f"{unlike} runs unlike serial; {shown}"
     )
 
 
@@ -342,4 +383,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line("sweep.py"):
+        main()

@@ -7,6 +7,7 @@ from kdnb.efficiency.explanation_cost import both_factors
 from kdnb.efficiency.onnx_export import export_onnx
 from kdnb.efficiency.paper_teacher import PAPER_TEACHER, beside_paper, of_paper, work_sentence
 from kdnb.efficiency.plots import cost_ratios_live, headline_steps, pareto_live
+from kdnb.efficiency.timing import reach
 
 __all__ = [
     "PAPER_TEACHER",
@@ -21,6 +22,7 @@ __all__ = [
     "measure_costs",
     "of_paper",
     "pareto_live",
+    "reach",
     "timing_protocol",
     "work_sentence",
 ]

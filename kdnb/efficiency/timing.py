@@ -31,6 +31,7 @@ __all__ = [
     "latency",
     "quartiles_ms",
     "ratio_interval",
+    "reach",
     "timed",
 ]
 
@@ -45,12 +46,13 @@ class Protocol:
     """How long a ratio is measured.
 
     Attributes:
-        repeats: Rounds to time at least; as many again and again until the ratio is known.
+        repeats: Rounds to time at least; as many again and again until the ratio is known, ten
+            times as many at most.
         seconds: What a measurement may take: then it ends with the interval it has (after 3 rounds
             at least).
         warm_up: Untimed rounds before, or fewer where they take a tenth of ``seconds``.
         half_width: The ratio is known once its 95 % interval reaches no further than this share of
-            it to both sides.
+            it to either side.
     """
 
     repeats: int = 30
@@ -67,7 +69,17 @@ def interleaved(*calls: Call, repeats: int, warm_up: int = WARM_UP) -> np.ndarra
 
 
 def timed(*calls: Call, protocol: Protocol) -> np.ndarray:
-    """Seconds (calls, rounds), likewise, until the ratio of the first two calls is known."""
+    """Seconds of each call, in the same order, until the ratio of the first two is known.
+
+    It also ends where the time of the protocol is used up, and after ten times its rounds.
+
+    Args:
+        calls: At least two.
+        protocol: When the ratio is known, and how long it is measured.
+
+    Returns:
+        Seconds (calls, rounds).
+    """
     start = time.perf_counter()
     for _ in range(protocol.warm_up):
         _round(calls, 0)
@@ -80,8 +92,7 @@ def timed(*calls: Call, protocol: Protocol) -> np.ndarray:
             break
         if len(rounds) % protocol.repeats == 0:
             first, second = np.array(rounds).T[:2]
-            middle, low, high = ratio_interval(first, second)
-            if (high - low) / 2 <= protocol.half_width * middle:
+            if reach(*ratio_interval(first, second)) <= protocol.half_width:
                 break
     return np.array(rounds).T
 
@@ -120,6 +131,25 @@ def ratio_interval(first: np.ndarray, second: np.ndarray) -> Interval:
     low, high = np.quantile(ratios, [0.025, 0.975])
     ratio = np.median(first) / np.median(second)
     return Interval((float(ratio), float(low), float(high)))
+
+
+def reach(
+    value: float | pd.Series, low: float | pd.Series, high: float | pd.Series
+) -> float | pd.Series:
+    """How far an interval reaches to its further side, as a share of its value.
+
+    Args:
+        value: A positive number, or many.
+        low: The interval's lower end.
+        high: Its upper end.
+
+    Returns:
+        A share, of each value where there are many; NaN where there is no interval.
+
+    >>> print(f"{reach(1.0, 1.0, 1.198):.3f}")
+    0.198
+    """
+    return np.maximum(high - value, value - low) / value
 
 
 def quartiles_ms(seconds: np.ndarray) -> dict[str, float]:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from kdnb.efficiency import timing as module
-from kdnb.efficiency.timing import Protocol, interleaved, latency, ratio_interval, timed
+from kdnb.efficiency.timing import Protocol, interleaved, latency, ratio_interval, reach, timed
 from kdnb.training.students import FiveConv
 
 
@@ -58,8 +59,27 @@ def test_a_noisy_ratio_goes_on_until_it_is_known(monkeypatch):
     clock = Clock(monkeypatch)
     noisy = clock.call("A", *np.random.default_rng(0).lognormal(0, 0.5, 997))
     times = timed(noisy, clock.call("B", 0.1), protocol=Protocol(repeats=30, seconds=1e9))
-    value, low, high = ratio_interval(*times)
-    assert 30 < times.shape[1] < 300 and (high - low) / 2 <= 0.1 * value
+    assert 30 < times.shape[1] < 300 and reach(*ratio_interval(*times)) <= 0.1
+
+
+def test_a_ratio_is_known_once_both_sides_are(monkeypatch):
+    """Of 30 rounds the interval is 1 [1, 1.198]: less than 0.2 wide, and 0.198 to one side."""
+    clock = Clock(monkeypatch)
+    skewed = clock.call("A", 1.0, 1.198, 1.0, 1.198, 1.0)
+    times = timed(
+        skewed, clock.call("B", 1.0), protocol=Protocol(repeats=30, seconds=1e9, warm_up=0)
+    )
+    value, low, high = ratio_interval(*times[:, :30])
+    assert (value, low, high) == pytest.approx((1, 1, 1.198)) and (high - low) / 2 <= 0.1
+    assert 30 < times.shape[1] < 300 and reach(*ratio_interval(*times)) <= 0.1
+
+
+def test_reach_is_to_the_further_side():
+    table = pd.DataFrame(
+        {"value": [2.0, 2.0, 2.0], "low": [1.0, 1.9, np.nan], "high": [2.1, 2.5, np.nan]}
+    )
+    reached = reach(table["value"], table["low"], table["high"])
+    assert reached.tolist()[:2] == pytest.approx([0.5, 0.25]) and np.isnan(reached[2])
 
 
 def test_slow_calls_end_at_the_time_limit(monkeypatch):
