@@ -30,6 +30,8 @@ from tools.exercises import NAMED, exercises
 __all__ = ["COLUMNS", "PRACTICE", "grade", "totals"]
 
 OUTCOMES = ("passed", "not passed", "not tried", "doubtful", "not graded")
+# the best first: an untouched copy must not hide one that was worked on
+RANK = ("passed", "doubtful", "not passed", "not tried", "not graded")
 COLUMNS = ("file", "notebook", "exercise", "outcome", "said", "note")
 MAX_BYTES = 32 * 2**20  # of a submission; an executed notebook of the study has one at most
 PRACTICE = (
@@ -83,13 +85,13 @@ def totals(rows: pd.DataFrame) -> pd.DataFrame:
 
     A learner is the first folder of a submission's path, or the file's name where there is none. Of
     an exercise that a learner gives several times, as in copies of a notebook, the best outcome
-    counts; ``repeated`` says how many others there are.
+    counts, in the order of ``RANK``; ``repeated`` says how many others there are.
 
     Args:
         rows: From `grade`.
     """
     learners = [Path(file).parts[0] if "/" in file else Path(file).stem for file in rows["file"]]
-    by_outcome = rows["outcome"].map(OUTCOMES.index)
+    by_outcome = rows["outcome"].map(RANK.index)
     of_learners = rows.assign(learner=learners, rank=by_outcome).sort_values("rank", kind="stable")
     is_exercise = of_learners["exercise"] != ""
     repeated = is_exercise & of_learners.duplicated(["learner", "exercise"])

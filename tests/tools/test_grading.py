@@ -170,6 +170,17 @@ def test_copies_of_a_notebook_count_once(given, tmp_path):
     assert total["total"] == "4 of 4" and total["repeated"] == 4 and total["not passed"] == 0
 
 
+def test_an_untouched_copy_hides_no_doubtful_one(given, tmp_path):
+    (tmp_path / "ann").mkdir()
+    run_again = solved(given, **EVERY)
+    for answer, check in exercises(run_again).values():
+        answer["execution_count"] = check["execution_count"] + 1
+    for name, notebook in (("a", given), ("b", run_again)):
+        (tmp_path / "ann" / f"{name}.ipynb").write_text(json.dumps(notebook))
+    (total,) = totals(grade(tmp_path, notebooks())).to_dict("records")
+    assert (total["doubtful"], total["not tried"], total["repeated"]) == (4, 0, 4)
+
+
 def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
     """What submissions look like.
 
