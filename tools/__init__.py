@@ -1,7 +1,7 @@
 """What serves the project and no notebook: course copies, grades, the book, the doctor, badges.
 
-Each command is a module, called in the project's folder as ``python -m tools.<name>``; the Makefile
-wraps them. Nothing in ``kdnb`` imports from here.
+A command is a module, called in the project's folder as ``python -m tools.<name>``; the Makefile
+wraps most of them. Nothing in ``kdnb`` imports from here.
 """
 
 import sys
