@@ -133,9 +133,13 @@ def test_slides_open_without_a_network_and_hold_no_answers(executed_source, tmp_
     of_table = next(c for c in code if "crossings(leaks)" in source_of(c))
     of_table["outputs"] = [table]
     code[2]["outputs"] = [{**table, "data": {"text/html": "<table>not explained</table>"}}]
+    formula = {"cell_type": "markdown", "id": "formula", "metadata": {}}
+    formula["source"] = "Loss: $\\alpha^2$, then $$\\frac{1}{T}$$"
+    executed_source["cells"].append(formula)
     (tmp_path / TAUGHT[0].name).write_text(json.dumps(executed_source))
     [page] = build_slides([tmp_path / TAUGHT[0].name], tmp_path / "out", tmp_path)
     text = page.read_text("utf-8")
+    assert text.count("<math") >= 2 and r"\alpha" not in text and r"\frac" not in text
     for link in re.findall(r'<(?:script|link)[^>]*(?:src|href)="([^"]+)"', text):
         assert (page.parent / link).is_file(), link
     css = "".join(file.read_text("utf-8") for file in (page.parent / "reveal").rglob("*.css"))
