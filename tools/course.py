@@ -12,7 +12,7 @@ from kdnb.core.notebook_files import Notebook, load_json, notebooks
 from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings, project_root
 from tools import run_command
-from tools.exercises import exercises
+from tools.exercises import exercises, naming
 from tools.studies import changed_cells, finished_study, is_finished
 
 __all__ = ["build", "build_slides", "newest_study"]
@@ -58,7 +58,8 @@ def build(
         Paths of the notebooks that were written.
 
     Raises:
-        UserError: If a notebook cannot be read, or marks do not fit; nothing is written then.
+        UserError: If a notebook cannot be read, or an exercise has a fault; nothing is written
+            then.
     """
     from tools.copies import instructor_copy, nbgrader_copy, student_copy  # loads for seconds
 
@@ -92,6 +93,9 @@ def build_slides(
 
     Returns:
         Paths of the pages.
+
+    Raises:
+        UserError: If a notebook cannot be read, or an exercise has a fault.
     """
     from tools.copies import instructor_copy  # loads for seconds
     from tools.slides import copy_reveal, slides_of
@@ -101,7 +105,9 @@ def build_slides(
     written = []
     for path in committed:
         notebook = load_json(path)
-        if not exercises(notebook):
+        with naming(path.stem):
+            has_exercises = bool(exercises(notebook))
+        if not has_exercises:
             continue
         ran = executed[path.name] if executed else {"cells": []}
         whole = instructor_copy(notebook, path.stem, {}, ran)
