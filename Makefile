@@ -27,7 +27,7 @@ STUDY = $(BIN)/kdnb study --dataset "$(DATASET)" --data "$(DATA)" --profile "$(P
 PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile \
 	--no-loadscope-reorder
 
-.PHONY: install study sweep lab book house doctor badges test test-fast lint figures publish course grade times clean
+.PHONY: install study sweep lab book house doctor badges test test-fast lint figures publish course grade times clean clean-runs
 
 install: $(VENV)/installed
 
@@ -100,5 +100,9 @@ times: install
 	@$(BIN)/python -m tools.times "$(FOLDER)"
 
 clean:
-	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +
+
+# every trained network goes, without a question; `kdnb runs remove` asks, and takes away single runs
+clean-runs:
+	rm -rf runs

@@ -45,6 +45,15 @@ def test_pins_satisfy_the_package():
         assert pinned[requirement.name] in requirement.specifier, text
 
 
+def test_slides_have_what_writes_their_formulas():
+    """`make course` alone installs it, in the version that the book has."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    pins = {line for name in ("book", "course") for line in extras[name] if "latex2mathml" in line}
+    assert len(pins) == 1
+    assert pins <= set(extras["book"]) & set(extras["course"])
+
+
 def test_every_room_has_a_level_and_nothing_else_is_there():
     rooms = {
         path.name

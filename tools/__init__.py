@@ -1,14 +1,12 @@
 """What serves the project and no notebook: course copies, grades, the book, the doctor, badges.
 
-Each command is a module, called in the project's folder as ``python -m tools.<name>``; the Makefile
-wraps them. Nothing in ``kdnb`` imports from here.
+A command is a module, called in the project's folder as ``python -m tools.<name>``; the Makefile
+wraps most of them. Nothing in ``kdnb`` imports from here.
 """
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import typer
 
 from kdnb.core.errors import ends_in_one_line
 
@@ -25,6 +23,8 @@ def run_command(command: Callable[..., None]) -> None:
     Args:
         command: Its parameters are the command line's arguments and options, as typer reads them.
     """
+    import typer  # where it is missing, the doctor must still be able to say so
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     with ends_in_one_line(Path(sys.argv[0]).stem):

@@ -19,18 +19,11 @@ import typer
 
 from kdnb.cli.options import Data, Dataset, ProfileName, RunsDir, Seed, Split, study_values
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import (
-    INJECTED,
-    Notebook,
-    code_cells,
-    load_json,
-    notebooks,
-    source_of,
-    tags_of,
-)
-from kdnb.core.runs import Run, read_json
+from kdnb.core.notebook_files import INJECTED, Notebook, code_cells, notebooks, source_of, tags_of
+from kdnb.core.runs import read_json
 from kdnb.core.settings import Settings, project_root
 from tools import run_command
+from tools.studies import environment_of, finished_study, is_finished
 
 __all__ = ["build_book", "executed_study"]
 
@@ -78,12 +71,12 @@ a later run takes fewer seconds.
 
 
 def executed_study(settings: Settings) -> Path:
-    """The folder of these settings' executed notebooks; where one is missing, the study runs."""
+    """The folder of these settings' executed notebooks; the study runs where it is not finished."""
     from kdnb.study.study import Study  # torch loads for seconds
     from kdnb.study.whole_study import run_notebooks
 
     folder = Study(settings).results.folder
-    if all((folder / notebook.name).is_file() for notebook in notebooks()):
+    if is_finished(folder, [notebook.name for notebook in notebooks()]):
         return folder
     report, _ = run_notebooks(settings, {})
     return report.parent
@@ -197,9 +190,7 @@ def _status(copies: list[Path], executed: Path) -> str:
         notebook = read_json(copy)
         original = read_json(project_root() / "notebooks" / copy.name)
         ran = notebook["metadata"]["papermill"]
-        run_id = Path(ran["output_path"]).parent.name
-        folder = executed.parents[1] / "notebook" / run_id
-        env = Run(kind="notebook", id=run_id, folder=folder).json("env.json")
+        env = environment_of(executed, copy.name, notebook)
         row = (
             f"[{copy.stem}](../../notebooks/{copy.name})",
             ran["end_time"][:16].replace("T", " "),
@@ -245,16 +236,17 @@ def _build(source: Path) -> Path:
 
 
 def _executed_folder(folder: Path) -> Path:
-    """A folder that the user names; its notebooks must have been executed by a study."""
-    there = [folder / notebook.name for notebook in notebooks()]
-    copies = [path for path in there if path.is_file()]
-    by_study = [path for path in copies if "papermill" in load_json(path).get("metadata", {})]
-    if not copies or by_study != copies:
-        what = "notebooks that no study ran" if copies else "no executed notebook"
+    """A folder that the user names; its notebooks, all or some, must be those of a study."""
+    folder = folder.resolve()
+    names = [notebook.name for notebook in notebooks() if (folder / notebook.name).is_file()]
+    if not names:
         raise UserError(
-            f"'{folder}' holds {what}: give the folder of a finished study, runs/study/…"
+            f"'{folder}' holds no executed notebook: "
+            "give the folder of a finished study, runs/study/…"
         )
-    return folder.resolve()
+    for name, copy in finished_study(folder, names).items():
+        environment_of(folder, name, copy)  # the page of status shows it
+    return folder
 
 
 def main(

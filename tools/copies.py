@@ -14,7 +14,7 @@ import nbformat
 
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import INJECTED, Notebook, source_of, tags_of
-from tools.exercises import exercises, solution_of, stub
+from tools.exercises import exercises, naming, solution_of, stub
 
 if find_spec("nbgrader") is None:
     raise UserError("course copies need nbgrader: pip install -e '.[course]' (make course does it)")
@@ -51,7 +51,7 @@ class Stubs(ClearSolutions):
     ) -> tuple[nbformat.NotebookNode, Any]:
         """Choose the stub of this cell; nbgrader puts it in the solution's place."""
         solution = solution_of(cell.source)
-        if solution:
+        if solution is not None:
             self.code_stub = {resources["language"]: stub(solution)}
         return super().preprocess_cell(cell, resources, cell_index)
 
@@ -65,7 +65,11 @@ def release_steps() -> list[type]:
 
 
 def nbgrader_copy(notebook: Notebook, stem: str, times: Mapping[str, Any]) -> Notebook:
-    """What nbgrader releases from: solutions and marked cells, no notes and no outputs."""
+    """What nbgrader releases from: solutions and marked cells, no notes and no outputs.
+
+    Raises:
+        UserError: If an exercise has a fault; says which one, and in which notebook.
+    """
     copy = _course_copy(notebook, stem, times, "nbgrader")
     copy.cells = [cell for cell in copy.cells if "instructor" not in tags_of(cell)]
     copy, _ = ClearOutput().preprocess(copy, {})
@@ -76,7 +80,8 @@ def student_copy(notebook: Notebook, stem: str, times: Mapping[str, Any]) -> Not
     """Without solutions, notes and outputs; the checks are folded and cannot be edited.
 
     Raises:
-        UserError: If the marks of a solution do not fit; says in which notebook.
+        UserError: If an exercise has a fault, or the marks of a solution do not fit; says in which
+            notebook.
     """
     copy = nbgrader_copy(notebook, stem, times)
     copy.metadata.kdnb["copy"] = "student"
@@ -91,7 +96,11 @@ def student_copy(notebook: Notebook, stem: str, times: Mapping[str, Any]) -> Not
 def instructor_copy(
     notebook: Notebook, stem: str, times: Mapping[str, Any], executed: Notebook
 ) -> Notebook:
-    """With solutions, notes, and the outputs that an executed copy has for the same cells."""
+    """With solutions, notes, and the outputs that an executed copy has for the same cells.
+
+    Raises:
+        UserError: If an exercise has a fault; says which one, and in which notebook.
+    """
     known = {}
     for cell in executed["cells"]:
         known[(cell.get("id"), source_of(cell))] = cell.get("outputs", [])
@@ -119,7 +128,11 @@ def _course_copy(
     for cell in copy.cells:
         cell.source = source_of(cell)
         cell.metadata.pop("jupyter", None)  # what is folded in the notebook that has the solutions
-    for number, (answer, check) in exercises(copy).items():
+    with naming(stem):
+        found = exercises(copy)
+    for number, (answer, check) in found.items():
+        with naming(f"{stem}, exercise {number}"):
+            _require_solution(answer.source)
         name = number.replace(".", "-")  # nbgrader allows no dot
         answer.metadata.nbgrader = _mark(f"answer-{name}", solution=True)
         check.metadata.nbgrader = _mark(f"check-{name}", grade=True, locked=True, points=POINTS)
@@ -129,6 +142,15 @@ def _course_copy(
     _write_minutes(copy)
     copy.metadata.kdnb = {"copy": kind, "notebook": stem}
     return copy
+
+
+def _require_solution(source: str) -> None:
+    """A UserError where an answer cell has no solution that a stub can stand in for."""
+    solution = solution_of(source)
+    if solution is None:
+        wanted = "the cell before a check must hold a solution, from '# BEGIN SOLUTION' on"
+        raise UserError(f"{wanted}, got {source[:80]!r}")
+    stub(solution)
 
 
 def _forget_execution(copy: nbformat.NotebookNode) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from kdnb.core.notebook_files import Notebook, load_json, notebooks
 from kdnb.core.runs import atomic_path
 from kdnb.core.settings import Settings, project_root
 from tools import run_command
-from tools.exercises import exercises
+from tools.exercises import exercises, naming
+from tools.studies import changed_cells, finished_study, is_finished
 
 __all__ = ["build", "build_slides", "newest_study"]
 
@@ -38,7 +40,9 @@ c.Execute.iopub_timeout = 60  # seconds that a cell's last output may take on a 
 '''
 
 
-def build(committed: list[Path], out: Path, executed: Path | None = None) -> list[Path]:
+def build(
+    committed: list[Path], out: Path, executed: Mapping[str, Notebook] | None = None
+) -> list[Path]:
     """Write ``out/student``, ``out/instructor`` and ``out/nbgrader`` from the committed notebooks.
 
     The same input gives the same bytes. ``out/nbgrader`` is a course directory with one assignment
@@ -47,14 +51,15 @@ def build(committed: list[Path], out: Path, executed: Path | None = None) -> lis
     Args:
         committed: The study's notebooks; run times come from ``times.toml`` beside them.
         out: The folder to write to.
-        executed: Folder of executed copies, for the output that the instructor expects.
+        executed: The executed notebooks by their names, from `finished_study`, for the output that
+            the instructor expects.
 
     Returns:
         Paths of the notebooks that were written.
 
     Raises:
-        UserError: If a notebook or an executed copy cannot be read, or marks do not fit; nothing is
-            written then.
+        UserError: If a notebook cannot be read, or an exercise has a fault; nothing is written
+            then.
     """
     from tools.copies import instructor_copy, nbgrader_copy, student_copy  # loads for seconds
 
@@ -64,7 +69,7 @@ def build(committed: list[Path], out: Path, executed: Path | None = None) -> lis
     for path in committed:
         stem = path.stem
         notebook = load_json(path)
-        ran = load_json(executed / path.name) if executed else {"cells": []}
+        ran = executed[path.name] if executed else {"cells": []}
         copies[out / "student" / path.name] = student_copy(notebook, stem, times)
         copies[out / "instructor" / path.name] = instructor_copy(notebook, stem, times, ran)
         if exercises(notebook):
@@ -76,16 +81,21 @@ def build(committed: list[Path], out: Path, executed: Path | None = None) -> lis
     return list(copies)
 
 
-def build_slides(committed: list[Path], out: Path, executed: Path | None = None) -> list[Path]:
+def build_slides(
+    committed: list[Path], out: Path, executed: Mapping[str, Notebook] | None = None
+) -> list[Path]:
     """Write ``out/slides``: one page for each session, with pictures where it was executed.
 
     Args:
         committed: The study's notebooks; a session is one with exercises.
         out: The folder to write to.
-        executed: Folder of executed copies, for the pictures.
+        executed: The executed notebooks by their names, from `finished_study`, for the pictures.
 
     Returns:
         Paths of the pages.
+
+    Raises:
+        UserError: If a notebook cannot be read, or an exercise has a fault.
     """
     from tools.copies import instructor_copy  # loads for seconds
     from tools.slides import copy_reveal, slides_of
@@ -95,9 +105,11 @@ def build_slides(committed: list[Path], out: Path, executed: Path | None = None)
     written = []
     for path in committed:
         notebook = load_json(path)
-        if not exercises(notebook):
+        with naming(path.stem):
+            has_exercises = bool(exercises(notebook))
+        if not has_exercises:
             continue
-        ran = load_json(executed / path.name) if executed else {"cells": []}
+        ran = executed[path.name] if executed else {"cells": []}
         whole = instructor_copy(notebook, path.stem, {}, ran)
         _write(folder / f"{path.stem}.html", slides_of(whole, path.stem))
         written.append(folder / f"{path.stem}.html")
@@ -105,13 +117,11 @@ def build_slides(committed: list[Path], out: Path, executed: Path | None = None)
 
 
 def newest_study(runs: Path) -> Path | None:
-    """The folder of the newest study that holds an executed copy of each notebook, or None."""
+    """The folder of the newest finished study with all notebooks, or None."""
     names = [path.name for path in notebooks()]
-    finished = []
-    for folder in (runs / "study").glob("*/"):
-        if all((folder / name).is_file() for name in names):
-            finished.append(folder)
-    return max(finished, key=lambda folder: (folder / names[-1]).stat().st_mtime, default=None)
+    folders = [folder for folder in (runs / "study").glob("*/") if (folder / names[-1]).is_file()]
+    folders.sort(key=lambda folder: (folder / names[-1]).stat().st_mtime, reverse=True)
+    return next((folder for folder in folders if is_finished(folder, names)), None)
 
 
 def _text(notebook: Notebook) -> str:
@@ -143,16 +153,21 @@ def main(
     ran = Path(executed) if executed else newest_study(Settings.checked({}).runs)
     if executed == "none":
         ran = None
-    written = build(notebooks(), folder, ran)
-    slides = build_slides(notebooks(), folder, ran)
+    committed = notebooks()
+    copies = finished_study(ran, [path.name for path in committed]) if ran else {}
+    written = build(committed, folder, copies)
+    slides = build_slides(committed, folder, copies)
     assignments = [path for path in written if path.parents[1].name == "source"]
     print(f"{len(written)} notebooks in {folder}/student, {folder}/instructor and nbgrader/source")
     print(f"{folder}/nbgrader: a course directory of nbgrader with {len(assignments)} assignments")
     print(f"{folder}/slides: {len(slides)} pages, which open without a network")
     if ran is None:
         print("no output and no pictures: run `make study` first, or EXECUTED=runs/study/<a study>")
-    else:
-        print(f"output and pictures are those of {ran}")
+        return
+    print(f"output and pictures are those of {ran}")
+    changed = sum(len(changed_cells(load_json(path), copies[path.name])) for path in committed)
+    if changed:
+        print(f"no output: {changed} code cells, whose code has changed since; run `make study`")
 
 
 if __name__ == "__main__":

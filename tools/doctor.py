@@ -1,4 +1,8 @@
-"""A check-up of this computer: what was found, and how to mend what is wrong (``make doctor``)."""
+"""A check-up of this computer: what was found, and how to mend what is wrong (``make doctor``).
+
+At its head only Python itself is imported, and what needs nothing else: a check imports what it
+needs, so that a missing package is a finding.
+"""
 
 import os
 import platform
@@ -10,15 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
-
-import typer
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 from kdnb.core.errors import UserError
-from kdnb.core.runs import environment
-from kdnb.core.settings import Settings, project_root
 from tools import run_command
 
 __all__ = ["SUBJECTS", "Finding", "examine"]
@@ -38,6 +35,7 @@ SUBJECTS = (
 TESTED = ("3.11", "3.12", "3.13", "3.14")  # what all pins say that they run on
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 GB = 1e9
+MISSING = "missing"  # in place of a version
 INSTALL = "make install, or pip install -r requirements.txt"
 
 
@@ -83,12 +81,21 @@ def examine(runs: Path) -> list[Finding]:
         try:
             found += list(check())
         except Exception as error:  # a broken installation has many faces
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            found.append(Finding("error", subject, told, INSTALL))
+            found.append(_broken(subject, error))
     return found
 
 
+def _broken(subject: str, error: Exception) -> Finding:
+    """The finding that a check, or what it imports, has broken."""
+    told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        told = f"{error.name} is missing"
+    return Finding("error", subject, told, INSTALL)
+
+
 def _python() -> Iterator[Finding]:
+    from packaging.specifiers import SpecifierSet
+
     accepted = metadata.metadata("kdnb")["Requires-Python"]
     here = platform.python_version()
     fitting = f"{TESTED[0]} to {TESTED[-1]} fit"
@@ -104,33 +111,53 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    here = {}
-    for package in metadata.distributions():
-        here[package.name.lower().replace("_", "-")] = package.version.partition("+")[0]
+    from packaging.requirements import Requirement
+
     fitting = 0
     for requirement in map(Requirement, metadata.requires("kdnb") or []):
         if requirement.marker and not requirement.marker.evaluate():
             continue
-        if here.get(requirement.name, "") in requirement.specifier:
+        version = _version(requirement.name)
+        if version != MISSING and version in requirement.specifier:
             fitting += 1
             continue
-        version = here.get(requirement.name, "missing")
         told = f"{requirement.name} is {version}, accepted is {requirement.specifier}"
         yield Finding("error", "packages", told, INSTALL)
-    listed = project_root() / "requirements.txt"
-    lines = listed.read_text("utf-8").splitlines() if listed.is_file() else []
-    pins = dict(line.split("==") for line in lines if "==" in line)
     other = []
-    for name, pin in pins.items():
-        if here.get(name, pin) != pin:
-            other.append(f"{name} {here[name]} (pinned {pin})")
+    for name, pin in _pins().items():
+        version = _version(name)
+        if version not in (pin, MISSING):
+            other.append(f"{name} {version} (pinned {pin})")
     if other:
         yield Finding("warning", "packages", ", ".join(other), INSTALL)
     else:
         yield Finding("ok", "packages", f"{fitting} fit")
 
 
+def _version(package: str) -> str:
+    """The version that Python imports, without what names a build; `MISSING` where there is none.
+
+    A folder of metadata may be left over from a package that is gone, and tell no version.
+    """
+    try:
+        version = metadata.version(package)
+    except (metadata.PackageNotFoundError, KeyError):
+        return MISSING
+    return version.partition("+")[0] if version else MISSING
+
+
+def _pins() -> dict[str, str]:
+    """Package → version, from the requirements."""
+    from kdnb.core.settings import project_root
+
+    listed = project_root() / "requirements.txt"
+    lines = listed.read_text("utf-8").splitlines() if listed.is_file() else []
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
 def _torch() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
     requirements = map(Requirement, metadata.requires("torchvision") or [])
     needed = next(requirement for requirement in requirements if requirement.name == "torch")
     here = metadata.version("torch")
@@ -221,6 +248,8 @@ def _browser() -> Iterator[Finding]:
 
 
 def _git() -> Iterator[Finding]:
+    from kdnb.core.runs import environment
+
     commit = environment()["commit"]
     if commit == "unknown":
         told = "no commit: results will not name their code"
@@ -241,10 +270,13 @@ def _kernel() -> Iterator[Finding]:
         yield Finding("warning", "kernel", f"{starts}, not {sys.executable}", mend)
 
 
-def main(
-    runs_dir: Annotated[str, typer.Option(help="folder for everything computed")] = "",
-) -> None:
-    """Check this computer: one line per finding; exit code 1 if something cannot work."""
+def main(runs_dir: str = "") -> None:
+    """Check this computer: one line per finding; exit code 1 if something cannot work.
+
+    RUNS_DIR is the folder for everything computed.
+    """
+    from kdnb.core.settings import Settings
+
     findings = examine(Settings.checked({"runs_dir": runs_dir}).runs)
     print(*findings, sep="\n")
     if any(finding.state == "error" for finding in findings):
@@ -252,4 +284,8 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    try:
+        run_command(main)
+    except ImportError as missing:  # without it, no check can begin
+        print(_broken("packages", missing))
+        sys.exit(1)

@@ -8,12 +8,24 @@ import ast
 import json
 import re
 import textwrap
-from itertools import pairwise
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import Notebook, code_cells, load_json, notebooks, source_of, tags_of
+from kdnb.core.runs import atomic_path
+from tools import run_command
 
-__all__ = ["NAMED", "exercises", "fold", "is_folded", "is_to_fold", "solution_of", "stub"]
+__all__ = [
+    "NAMED",
+    "exercises",
+    "fold",
+    "is_folded",
+    "is_to_fold",
+    "naming",
+    "solution_of",
+    "stub",
+]
 
 NAMED = re.compile(r"""\bexercise=["']([^"']+)["']""")
 MARK = re.compile("# (BEGIN|END) SOLUTION")
@@ -23,13 +35,42 @@ SOLUTION = re.compile(
 
 
 def exercises(notebook: Notebook) -> dict[str, tuple[Notebook, Notebook]]:
-    """Number of each exercise → its answer cell and its check cell."""
+    """Number of each exercise → its answer cell and its check cell.
+
+    Raises:
+        UserError: If a check names no exercise, has no answer cell before it, or is the second one
+            of its exercise.
+    """
     found = {}
-    for before, cell in pairwise(code_cells(notebook)):
+    before = None
+    for cell in code_cells(notebook):
         if "check" in tags_of(cell):
-            number = NAMED.search(source_of(cell))[1]
+            number = _number(cell)
+            if before is None:
+                raise UserError(f"exercise {number}: no code cell stands before its check")
+            if number in found:
+                raise UserError(f"exercise {number} has two checks: give each a number of its own")
             found[number] = (before, cell)
+        before = cell
     return found
+
+
+def _number(check: Notebook) -> str:
+    """The exercise that a check cell names."""
+    source = source_of(check)
+    named = NAMED.search(source)
+    if named is None:
+        raise UserError(f'a check must name its exercise, exercise="01.1", got {source[:80]!r}')
+    return named[1]
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Where a fault is a UserError, its message begins with the place, such as a notebook."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
 
 
 def is_to_fold(cell: Notebook) -> bool:
@@ -57,8 +98,8 @@ def fold(notebook: Notebook) -> int:
     return changed
 
 
-def solution_of(source: str) -> str:
-    """The solution between the marks of a cell; empty where it has no marks.
+def solution_of(source: str) -> str | None:
+    """The solution between the marks of a cell; None where it has no marks.
 
     Raises:
         UserError: If a mark has no partner, or the cell has two solutions.
@@ -72,25 +113,50 @@ def solution_of(source: str) -> str:
         raise UserError(f"{lone}: {source.strip().splitlines()[0]!r} …")
     if len(found) > 1:
         raise UserError(f"a cell holds one solution, got {len(found)}: {found[0].strip()!r}, …")
-    return found[0] if found else ""
+    return found[0] if found else None
 
 
 def stub(solution: str) -> str:
     """What stands in for a solution: its last statement, with None for the value.
 
     Raises:
-        UserError: If the last statement neither assigns nor returns.
+        UserError: If the solution is no Python, has no statement, or its last one neither assigns
+            nor returns.
 
     >>> stub("    n = 3 * 4\\n    total = n + 1\\n"), stub("return x + 1")
     ('total = None  # your turn', 'return None  # your turn')
+    >>> stub("low, high = 1, 2")
+    'low = high = None  # your turn'
     """
-    last = ast.parse(textwrap.dedent(solution)).body[-1]
+    try:
+        statements = ast.parse(textwrap.dedent(solution)).body
+    except SyntaxError as error:
+        place = f"line {error.lineno}: {error.msg}"
+        raise UserError(f"a solution must be Python, got an error in its {place}") from None
+    if not statements:
+        raise UserError(f"a solution must hold a statement, got {solution.strip()!r}")
+    last = statements[-1]
     if isinstance(last, ast.Return):
         return "return None  # your turn"
     if isinstance(last, ast.Assign):
-        return f"{ast.unparse(last.targets[0])} = None  # your turn"
+        names = []
+        for target in last.targets:
+            names += _names(target)
+        return f"{' = '.join(names)} = None  # your turn"
     wanted = "a solution must end in 'name = …' or 'return …'"
     raise UserError(f"{wanted}, got '{ast.unparse(last)}'")
+
+
+def _names(target: ast.expr) -> list[str]:
+    """Each name that an assignment gives a value; one None cannot be taken apart for several."""
+    if isinstance(target, ast.Starred):
+        return _names(target.value)
+    if not isinstance(target, ast.Tuple | ast.List):
+        return [ast.unparse(target)]
+    names = []
+    for part in target.elts:
+        names += _names(part)
+    return names
 
 
 def main() -> None:
@@ -99,9 +165,10 @@ def main() -> None:
         notebook = load_json(path)
         if fold(notebook):
             text = json.dumps(notebook, indent=1, ensure_ascii=False)
-            path.write_text(f"{text}\n", "utf-8")
+            with atomic_path(path) as temporary:
+                temporary.write_text(f"{text}\n", "utf-8")
             print(f"folded: {path.name}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

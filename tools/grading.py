@@ -10,6 +10,7 @@ import ast
 import csv
 import os
 import re
+import shutil
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -27,10 +28,13 @@ from kdnb.course.checks import COLOURS, MIME
 from tools import run_command
 from tools.exercises import NAMED, exercises
 
-__all__ = ["COLUMNS", "PRACTICE", "grade", "totals"]
+__all__ = ["COLUMNS", "PRACTICE", "TOTALS_COLUMNS", "grade", "totals"]
 
 OUTCOMES = ("passed", "not passed", "not tried", "doubtful", "not graded")
+# the best first: an untouched copy must not hide one that was worked on
+RANK = ("passed", "doubtful", "not passed", "not tried", "not graded")
 COLUMNS = ("file", "notebook", "exercise", "outcome", "said", "note")
+TOTALS_COLUMNS = ("learner", *OUTCOMES, "total", "repeated")
 MAX_BYTES = 32 * 2**20  # of a submission; an executed notebook of the study has one at most
 PRACTICE = (
     "These checks are for practice and no exam: outcomes are read from saved files, which can be "
@@ -83,13 +87,13 @@ def totals(rows: pd.DataFrame) -> pd.DataFrame:
 
     A learner is the first folder of a submission's path, or the file's name where there is none. Of
     an exercise that a learner gives several times, as in copies of a notebook, the best outcome
-    counts; ``repeated`` says how many others there are.
+    counts, in the order of ``RANK``; ``repeated`` says how many others there are.
 
     Args:
         rows: From `grade`.
     """
     learners = [Path(file).parts[0] if "/" in file else Path(file).stem for file in rows["file"]]
-    by_outcome = rows["outcome"].map(OUTCOMES.index)
+    by_outcome = rows["outcome"].map(RANK.index)
     of_learners = rows.assign(learner=learners, rank=by_outcome).sort_values("rank", kind="stable")
     is_exercise = of_learners["exercise"] != ""
     repeated = is_exercise & of_learners.duplicated(["learner", "exercise"])
@@ -282,6 +286,45 @@ def _error(outputs: list[dict[str, Any]]) -> str:
     return ""
 
 
+def _checked_target(out: str) -> Path:
+    """The path of a CSV of grades that may be written.
+
+    Raises:
+        UserError: If it is empty, a folder, no CSV, or a file that holds no grades.
+    """
+    path = Path(out)
+    if not out or path.is_dir() or path.suffix != ".csv":
+        raise UserError(f"grades go into a CSV, got '{out}': name a file that ends in .csv")
+    for target, columns in ((path, COLUMNS), (_totals_path(path), TOTALS_COLUMNS)):
+        if target.exists() and _header(target) != list(columns):
+            raise UserError(
+                f"'{target}' holds something else than grades and is kept: choose another name"
+            )
+    return path
+
+
+def _totals_path(path: Path) -> Path:
+    """Where the totals go that belong to a CSV of grades."""
+    return path.with_name(f"{path.stem}_totals{path.suffix}")
+
+
+def _header(path: Path) -> list[str]:
+    """The first row of a CSV; empty where it has none."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return next(csv.reader([file.readline(1000)]), [])
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV; one that is there is kept under another name, which is said."""
+    if path.exists():
+        kept = path.with_name(f"{path.name}.bak")
+        shutil.copyfile(path, kept)
+        print(f"the older {path} is kept as {kept}")
+    with atomic_path(path) as temporary:
+        # quoted, lest a spreadsheet that splits at semicolons finds a formula behind one
+        table.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+
 def _text(cell: Any) -> str:
     """A cell's text without what an editor adds or takes at the ends of lines."""
     return "\n".join(line.rstrip() for line in source_of(cell).strip().splitlines())
@@ -294,19 +337,15 @@ def main(
     """Write one row per submitted notebook and exercise: passed or not, and what is doubtful."""
     if not folder:
         raise UserError("no folder of submissions: make grade FOLDER=path")
+    path = _checked_target(out)
     rows = grade(Path(folder), notebooks())
-    with atomic_path(out) as temporary:
-        # quoted, lest a spreadsheet that splits at semicolons finds a formula behind one
-        rows.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
     of_learners = totals(rows)
-    path = Path(out)
-    totals_path = path.with_name(f"{path.stem}_totals{path.suffix}")
-    with atomic_path(totals_path) as temporary:
-        of_learners.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    _write(rows, path)
+    _write(of_learners, _totals_path(path))
     counts = rows["outcome"].value_counts()
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     print(of_learners[["learner", "total"]].to_string(index=False))
-    print(f"{rows['file'].nunique()} notebooks: {told}; {out}, {totals_path}")
+    print(f"{rows['file'].nunique()} notebooks: {told}; {path}, {_totals_path(path)}")
     print(PRACTICE)
 
 

@@ -25,11 +25,18 @@ def make_copies(committed: list[Path], folder: Path) -> list[str]:
         folder: For the copies; made if need be.
 
     Returns:
-        What a person must know, in lines: which of the edited copies are of an older notebook.
+        What a person must know, in lines: which of the edited copies are of an older notebook, and
+        whether the record of what was copied is lost.
     """
     record = folder / GIVEN
-    given = read_json(record) if record.is_file() else {}
+    given = _given(record)
     lines = []
+    if given is None:
+        lines.append(
+            f"{GIVEN} cannot be read, so all copies that are there count as edited and are kept: "
+            "rename one to get the notebook as it is now"
+        )
+        given = {}
     for path in committed:
         copy = folder / path.name
         current = _hash(path)
@@ -45,6 +52,17 @@ def make_copies(committed: list[Path], folder: Path) -> list[str]:
         given[path.name] = current
     write_json(record, given)
     return lines
+
+
+def _given(record: Path) -> dict[str, str] | None:
+    """Hash of each notebook as it was copied; None where the record is no such thing."""
+    if not record.is_file():
+        return {}
+    try:
+        given = read_json(record)
+    except (ValueError, RecursionError):
+        return None
+    return given if isinstance(given, dict) else None
 
 
 def _hash(path: Path) -> str:

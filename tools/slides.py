@@ -7,7 +7,6 @@ is copied beside them. Pictures are there where the notebook was executed.
 import re
 import shutil
 from copy import deepcopy
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,9 +111,7 @@ def _shown(cell: Notebook, wanted: tuple[str, ...]) -> list[Notebook]:
 
 
 def _mathml(found: re.Match) -> str:
-    """A formula as MathML, which needs no script; as it stands where latex2mathml is missing."""
-    if find_spec("latex2mathml") is None:
-        return found[0]
+    """A formula as MathML, which needs no script."""
     from latex2mathml.converter import convert
 
     block, inline = found.groups()

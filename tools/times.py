@@ -1,17 +1,20 @@
 """Run times of the notebooks, taken from a study that this machine has made (``make times``)."""
 
-import csv
+import json
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import load_json, notebooks
+from kdnb.core.notebook_files import notebooks
 from tools import run_command
+from tools.studies import finished_study
 
 __all__ = ["write_times"]
 
+MACHINE = "06_machine.csv"  # of a study's folder
 HEAD = """\
 # Seconds of each notebook in a study from nothing, where some share the cores with another one.
 # Written by `make times FOLDER=…` from papermill's record in the executed copies; not by hand.
@@ -21,33 +24,43 @@ HEAD = """\
 def write_times(folder: Path, committed: list[Path]) -> Path:
     """Write ``times.toml`` beside the notebooks, from papermill's record in their executed copies.
 
+    Returns:
+        The path of the file.
+
     Raises:
-        UserError: If a copy is missing, or holds no finished papermill run.
+        UserError: If the folder holds no finished study.
     """
-    try:
-        records = {}
-        for path in committed:
-            records[path.stem] = load_json(folder / path.name)["metadata"]["papermill"]
-        seconds = {stem: float(r["duration"]) for stem, r in records.items() if not r["exception"]}
-        profile = records[committed[-1].stem]["parameters"].get("profile", "quick")
-        lines = (folder / "06_machine.csv").read_text("utf-8").splitlines()
-        machine = dict(csv.reader(lines))
-        processor = machine["processor"]
-        threads = machine["threads"]
-    except (AttributeError, KeyError, OSError, TypeError, UserError):
-        seconds = {}
-    if len(seconds) < len(committed):
-        what = f"'{folder}' holds no finished study"
-        raise UserError(f"{what}: run `make study` first, and give its folder")
+    copies = finished_study(folder, [path.name for path in committed])
+    records = {path.stem: copies[path.name]["metadata"]["papermill"] for path in committed}
+    processor, threads = _machine(folder / MACHINE)
+    profile = records[committed[-1].stem]["parameters"].get("profile", "quick")
     text = HEAD
-    text += f'profile = "{profile}"\n'
-    text += f'processor = "{processor}"\n'
+    text += f"profile = {_quoted(profile)}\n"
+    text += f"processor = {_quoted(processor)}\n"
     text += f"threads = {threads}\n\n[seconds]\n"
-    for stem, value in seconds.items():
-        text += f'"{stem}" = {value:.1f}\n'
+    for stem, record in records.items():
+        text += f"{_quoted(stem)} = {record['duration']:.1f}\n"
     target = committed[0].parent / "times.toml"
     target.write_text(text, "utf-8")
     return target
+
+
+def _machine(path: Path) -> tuple[str, int]:
+    """Processor and number of threads, from the table that notebook 06 has saved."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col="measured on")
+        machine = table["value"]
+        return str(machine["processor"]), int(machine["threads"])
+    except (KeyError, OSError, TypeError, ValueError):
+        raise UserError(
+            f"'{path.parent}' does not tell its machine in '{path.name}': "
+            "run `make study` again, and give its folder, runs/study/…"
+        ) from None
+
+
+def _quoted(text: str) -> str:
+    """A string as TOML writes it, which is here as JSON does."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def main(

@@ -355,7 +355,7 @@ def schedule_curves(table: pd.DataFrame) -> Picture:
 def worth_rows(table: pd.DataFrame) -> Picture:
     """Time and quality of every explanation, side by side, the fastest first.
 
-    The quality is the mean over seeds, its bar spans all their intervals. Full marks: no other
+    The quality is the mean over seeds, its bar spans all their intervals. Grey marks: another
     explanation is both faster and better. Columns: method, metric, quality with low and high, ms.
     """
     metric = table["metric"].iloc[0]
@@ -368,7 +368,7 @@ def worth_rows(table: pd.DataFrame) -> Picture:
     )
     said = []
     for place, row in enumerate(rows.itertuples()):
-        look = {"color": PALETTE[0], "mfc": PALETTE[0] if row.front else "white", "ms": 7}
+        look = {"color": PALETTE[0] if row.front else "#777777", "ms": 7}
         times.plot(row.ms, place, "o", **look)
         ends = [[row.quality - row.low], [row.high - row.quality]]
         qualities.errorbar(row.quality, place, xerr=ends, fmt="o", capsize=3, **look)
@@ -380,8 +380,8 @@ def worth_rows(table: pd.DataFrame) -> Picture:
     qualities.set_xlabel(f"{metric}, mean over images")
     if rows["low"].min() >= 0 and rows["high"].max() <= 1:
         qualities.set_xlim(0, None)
-        qualities.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    times.set_title("full marks: none is both faster and better", loc="left", fontsize=9)
+        qualities.xaxis.set_major_formatter(PercentFormatter(1))
+    times.set_title("grey: another one is both faster and better", loc="left", fontsize=9)
     not_beaten = ", ".join(rows.index[rows["front"]])
     return Picture(
         figure,

@@ -48,6 +48,14 @@ def test_binder_installs_the_same_pins_with_torch_for_cpus():
     assert (ROOT / ".binder/runtime.txt").read_text().strip() == "python-3.11"
 
 
+def test_conda_needs_one_more_command_which_is_written_down():
+    """The file of an environment cannot install the project that it lies in."""
+    packages = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
+    assert not [line for line in packages if line.startswith("-e")]
+    for file in ("environment.yml", "docs/launch.md"):
+        assert "pip install --no-deps -e ." in (ROOT / file).read_text(), file
+
+
 def test_binder_turns_every_notebook_to_smoke(tmp_path):
     post = ROOT / ".binder/postBuild"
     assert os.access(post, os.X_OK) and subprocess.run(["bash", "-n", str(post)]).returncode == 0

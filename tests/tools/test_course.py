@@ -7,15 +7,15 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
+from executed import finished, write_study
 
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import load_json, notebooks, source_of, tags_of
-from tools.course import build, build_slides, newest_study
+from kdnb.core.notebook_files import code_cells, load_json, notebooks, source_of, tags_of
+from tools.course import build, build_slides, main, newest_study
 from tools.exercises import exercises, fold, is_folded, solution_of
 from tools.times import write_times
 
@@ -133,9 +133,15 @@ def test_slides_open_without_a_network_and_hold_no_answers(executed_source, tmp_
     of_table = next(c for c in code if "crossings(leaks)" in source_of(c))
     of_table["outputs"] = [table]
     code[2]["outputs"] = [{**table, "data": {"text/html": "<table>not explained</table>"}}]
-    (tmp_path / TAUGHT[0].name).write_text(json.dumps(executed_source))
-    [page] = build_slides([tmp_path / TAUGHT[0].name], tmp_path / "out", tmp_path)
+    formula = {"cell_type": "markdown", "id": "formula", "metadata": {}}
+    executed_source["cells"].append(
+        formula | {"source": "Loss: $\\alpha^2$, then $$\\frac{1}{T}$$"}
+    )
+    source = tmp_path / TAUGHT[0].name
+    source.write_text(json.dumps(executed_source))
+    [page] = build_slides([source], tmp_path / "out", {source.name: executed_source})
     text = page.read_text("utf-8")
+    assert text.count("<math") >= 2 and r"\alpha" not in text and r"\frac" not in text
     for link in re.findall(r'<(?:script|link)[^>]*(?:src|href)="([^"]+)"', text):
         assert (page.parent / link).is_file(), link
     css = "".join(file.read_text("utf-8") for file in (page.parent / "reveal").rglob("*.css"))
@@ -147,12 +153,14 @@ def test_slides_open_without_a_network_and_hold_no_answers(executed_source, tmp_
 
 def test_the_newest_finished_study_gives_the_output(tmp_path):
     assert newest_study(tmp_path) is None
-    for number, name in enumerate(("old", "new", "half")):
+    for number, name in enumerate(("old", "new", "half", "stopped")):
         folder = tmp_path / "study" / name
-        folder.mkdir(parents=True)
-        for path in notebooks()[: 3 if name == "half" else None]:
-            (folder / path.name).write_text("{}")
-            os.utime(folder / path.name, (number, number))
+        write_study(folder, notebooks()[: 3 if name == "half" else None])
+        if name == "stopped":
+            stopped = finished(load_json(TAUGHT[3]), exception=True)
+            (folder / TAUGHT[3].name).write_text(json.dumps(stopped))
+        for path in folder.glob("*.ipynb"):
+            os.utime(path, (number, number))
     assert newest_study(tmp_path).name == "new"
 
 
@@ -207,14 +215,14 @@ def test_instructor_copies_hold_solutions_notes_and_the_expected_output(built, t
         "metadata": {},
         "output_type": "execute_result",
     }
+    copies = {}
     for path in notebooks():
-        executed = load_json(path)
+        executed = copies[path.name] = load_json(path)
         for _, check in exercises(executed).values():
             check["outputs"] = [dict(output)]
-        (tmp_path / path.name).write_text(json.dumps(executed))
         text = (built / "instructor" / path.name).read_text("utf-8")
         assert path not in TAUGHT or ("# BEGIN SOLUTION" in text and "For the instructor" in text)
-    build(notebooks(), tmp_path / "out", tmp_path)
+    build(notebooks(), tmp_path / "out", copies)
     for path in TAUGHT:
         executed = load_json(path)
         copy = nbformat.read(tmp_path / "out" / "instructor" / path.name, as_version=4)
@@ -242,38 +250,30 @@ def test_marks_that_do_not_fit_are_refused(source, word):
         student_copy({"cells": cells, "metadata": {}}, "01_data", {})
 
 
-def test_a_missing_executed_copy_is_named_and_nothing_is_written(tmp_path):
-    with pytest.raises(UserError, match="'00_start_here.ipynb' cannot be read"):
-        build(notebooks(), tmp_path / "out", tmp_path)
-    assert not (tmp_path / "out").exists()
-
-
-def executed_copies(folder, **record):
-    record = {"duration": 12.34, "exception": None, "parameters": {"profile": "smoke"}} | record
-    for path in notebooks():
-        (folder / path.name).write_text(
-            json.dumps(load_json(path) | {"metadata": {"papermill": record}})
-        )
-    (folder / "06_machine.csv").write_text(
-        "measured on,value\nprocessor,Abacus 1\ncores,2\nthreads,1\n"
-    )
-    project = folder / "notebooks"
+def test_run_times_reach_the_builds(tmp_path):
+    write_study(tmp_path)
+    (tmp_path / "06_machine.csv").write_text("measured on,value\nprocessor,Abacus 1\nthreads,1\n")
+    project = tmp_path / "notebooks"
     project.mkdir()
     for path in notebooks():
         (project / path.name).write_bytes(path.read_bytes())
-    return sorted(project.glob("*.ipynb"))
-
-
-def test_run_times_come_from_executed_copies_and_reach_the_builds(tmp_path):
-    project = executed_copies(tmp_path)
-    times = tomllib.loads(write_times(tmp_path, project).read_text())
-    assert times["profile"] == "smoke" and times["seconds"] == {p.stem: 12.3 for p in project}
-    build(project, tmp_path / "out")
+    committed = sorted(project.glob("*.ipynb"))
+    write_times(tmp_path, committed)
+    build(committed, tmp_path / "out")
     first = source_of(load_json(tmp_path / "out" / "student" / "04_feature_maps.ipynb")["cells"][0])
     assert "A run at profile smoke took 12 s on Abacus 1, threads: 1." in first
     assert "Exercises: about 37 minutes." in first and "Reading: about" in first
 
 
-def test_run_times_of_a_stopped_study_are_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no finished study"):
-        write_times(tmp_path, executed_copies(tmp_path, exception=True))
+def test_the_command_says_whose_output_it_is_and_how_much_of_it_is_missing(tmp_path, capsys):
+    study = tmp_path / "study"
+    write_study(study)
+    main(str(study), str(tmp_path / "out"))
+    told = capsys.readouterr().out
+    assert f"output and pictures are those of {study}" in told and "no output" not in told
+    executed = load_json(study / TAUGHT[0].name)
+    for cell in code_cells(executed)[-3:]:
+        cell["source"] = "1 + 1"
+    (study / TAUGHT[0].name).write_text(json.dumps(executed))
+    main(str(study), str(tmp_path / "out"))
+    assert "no output: 3 code cells, whose code has changed since" in capsys.readouterr().out

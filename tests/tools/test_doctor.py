@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,34 @@ def test_other_versions_than_the_pinned_ones(found, monkeypatch, tmp_path):
     shutil.copytree(ROOT / "data", tmp_path / "data")
     (finding,) = [f for f in found()["packages"] if f.state == "warning"]
     assert finding.told == f"numpy {metadata.version('numpy')} (pinned 1.0)"
+
+
+@pytest.fixture
+def leftover(tmp_path, monkeypatch):
+    """Adds metadata of a package to the last folder in which Python looks."""
+    folder = tmp_path / "site"
+
+    def add(name, text):
+        about = folder / f"{name}-0.1.dist-info"
+        about.mkdir(parents=True)
+        if text:
+            (about / "METADATA").write_text(text)
+        monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+
+    return add
+
+
+def test_of_two_versions_the_one_that_python_imports_is_named(found, leftover):
+    leftover("numpy", "Name: numpy\nVersion: 0.1\n")
+    assert [f.told for f in found()["packages"] if "numpy" in f.told] == []
+
+
+def test_metadata_of_a_package_that_is_gone_is_no_version(found, leftover, monkeypatch):
+    real = metadata.requires
+    monkeypatch.setattr(metadata, "requires", lambda name: [*real(name), "long-gone>=2"])
+    leftover("long_gone", "")
+    told = [f.told for f in found()["packages"] if f.state == "error"]
+    assert told == ["long-gone is missing, accepted is >=2"]
 
 
 def test_torch_and_torchvision_that_do_not_belong_together(found, monkeypatch):
@@ -169,7 +198,7 @@ def test_gpu_that_torch_cannot_use(found, monkeypatch):
 
 def test_without_browser_and_git(found, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr("tools.doctor.environment", lambda: {"commit": "unknown"})
+    monkeypatch.setattr("kdnb.core.runs.environment", lambda: {"commit": "unknown"})
     assert [found()[subject][0].state for subject in ("browser", "git")] == ["warning", "warning"]
 
 
@@ -183,6 +212,21 @@ def test_command_line(tmp_path):
     assert bad.returncode == 1
     assert "error    runs" in bad.stdout
     assert "to mend: choose another one" in bad.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["numpy", "pydantic", "filelock", "packaging", "typer"])
+def test_a_package_without_which_no_check_can_begin_is_named(name):
+    start = (
+        "import runpy, sys; sys.argv = ['doctor']; "
+        f"sys.modules[{name!r}] = None; "
+        "runpy.run_module('tools.doctor', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", start]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    # of a package that is only blocked, Python names the module in it
+    assert re.search(rf"{name}[.\w]* is missing; to mend: make install", done.stdout)
 
 
 def test_command_without_an_error(tmp_path, capsys):

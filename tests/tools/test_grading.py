@@ -15,7 +15,7 @@ from kdnb.core.notebook_files import load_json, notebooks, source_of
 from kdnb.course.checks import Outcome
 from tools.course import build
 from tools.exercises import exercises
-from tools.grading import COLUMNS, grade, totals
+from tools.grading import COLUMNS, TOTALS_COLUMNS, grade, main, totals
 
 pytest.importorskip("nbgrader", reason="not installed: nbgrader (make course)")
 ROOT = Path(__file__).parents[2]
@@ -170,6 +170,17 @@ def test_copies_of_a_notebook_count_once(given, tmp_path):
     assert total["total"] == "4 of 4" and total["repeated"] == 4 and total["not passed"] == 0
 
 
+def test_an_untouched_copy_hides_no_doubtful_one(given, tmp_path):
+    (tmp_path / "ann").mkdir()
+    run_again = solved(given, **EVERY)
+    for answer, check in exercises(run_again).values():
+        answer["execution_count"] = check["execution_count"] + 1
+    for name, notebook in (("a", given), ("b", run_again)):
+        (tmp_path / "ann" / f"{name}.ipynb").write_text(json.dumps(notebook))
+    (total,) = totals(grade(tmp_path, notebooks())).to_dict("records")
+    assert (total["doubtful"], total["not tried"], total["repeated"]) == (4, 0, 4)
+
+
 def test_what_other_editors_do_to_a_file_does_no_harm(given, tmp_path):
     """What submissions look like.
 
@@ -227,6 +238,39 @@ def test_the_real_cause_of_a_failure_is_named(given, tmp_path):
     assert only(rows, "magic") == ("passed", "")
     by_learner = totals(rows).set_index("learner")
     assert by_learner.loc["magic", "passed"] == 1 and by_learner.loc["broken", "not passed"] == 1
+
+
+@pytest.mark.parametrize("out", ["", ".", "grades.txt", "grades", "others.csv", "mine.csv"])
+def test_where_no_grades_can_go_nothing_is_graded_and_nothing_replaced(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("others.csv").write_text("name,mark\nann,1\n")
+    Path("mine_totals.csv").write_bytes(b"\xff\xfe")
+    monkeypatch.setattr("tools.grading.grade", None)
+    with pytest.raises(UserError, match=f"'{out}'|'mine_totals.csv' holds something else"):
+        main(str(tmp_path), out)
+    assert Path("others.csv").read_text() == "name,mark\nann,1\n"
+    assert Path("mine_totals.csv").read_bytes() == b"\xff\xfe"
+
+
+def test_older_grades_are_kept_and_that_is_said(tmp_path, monkeypatch, capsys):
+    rows = [pd.DataFrame([("ann.ipynb", "01_data", "01.1", "passed", "", "")], columns=COLUMNS)]
+    rows.append(rows[0].replace({"passed": "not passed"}))
+    monkeypatch.setattr("tools.grading.grade", lambda folder, committed: rows.pop(0))
+    out = tmp_path / "g.csv"
+    main(str(tmp_path), str(out))
+    assert "is kept" not in capsys.readouterr().out and not list(tmp_path.glob("*.bak"))
+    main(str(tmp_path), str(out))
+    told = capsys.readouterr().out
+    for path in (out, tmp_path / "g_totals.csv"):
+        assert f"the older {path} is kept as {path}.bak" in told
+    assert list(pd.read_csv(f"{out}.bak")["outcome"]) == ["passed"]
+    assert list(pd.read_csv(out)["outcome"]) == ["not passed"]
+    assert tuple(pd.read_csv(tmp_path / "g_totals.csv")) == TOTALS_COLUMNS
+
+
+def test_git_ignores_grades():
+    for name in ("grades.csv", "grades_totals.csv", "grades.csv.bak"):
+        assert subprocess.run(["git", "check-ignore", "-q", name], cwd=ROOT).returncode == 0, name
 
 
 @pytest.mark.slow

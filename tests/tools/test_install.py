@@ -1,4 +1,4 @@
-"""How the environment is made: the assembled commands, and the line of progress."""
+"""How the environment is made, the line of progress, and what `make clean` removes."""
 
 from __future__ import annotations
 
@@ -53,3 +53,13 @@ def test_progress_ends_with_the_status_of_pip(status, shown, monkeypatch, capfd)
     assert pip_progress.main(["packages", "-r", "requirements.txt"]) == status
     told = capfd.readouterr()
     assert "1: numpy" in told.out and shown in told.out + told.err
+
+
+def test_only_a_target_of_its_own_removes_what_was_trained():
+    removed = {}
+    for target in ("clean", "clean-runs"):
+        make = ["make", "-n", target]
+        told = subprocess.run(make, cwd=ROOT, capture_output=True, text=True).stdout
+        removed[target] = re.search(r"^rm -rf (.*)$", told, re.MULTILINE).group(1).split()
+    assert "build" in removed["clean"] and "runs" not in removed["clean"]
+    assert removed["clean-runs"] == ["runs"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from kdnb.core.notebook_files import notebooks
 from tools.lab import FOLDER, make_copies
 
@@ -37,6 +39,20 @@ def test_a_copy_without_a_record_is_taken_for_edited(tmp_path):
     (tmp_path / FOLDER / path.name).write_text("mine")
     make_copies([path], tmp_path / FOLDER)
     assert (tmp_path / FOLDER / path.name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("record", [b"", b'{"01_data.ipynb": "4', b"[]", b"\xff"])
+def test_a_record_that_cannot_be_read_loses_no_copy_and_is_said_once(record, tmp_path):
+    path = tmp_path / "01_data.ipynb"
+    path.write_text("given")
+    mine = tmp_path / FOLDER
+    make_copies([path], mine)
+    (mine / path.name).write_text("mine")
+    (mine / ".given.json").write_bytes(record)
+    [line] = make_copies([path], mine)
+    assert line.startswith(".given.json cannot be read") and "rename" in line
+    assert make_copies([path], mine) == []
+    assert (mine / path.name).read_text() == "mine"
 
 
 def test_git_ignores_the_copies_and_make_lab_opens_them_at_the_first():
