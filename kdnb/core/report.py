@@ -11,12 +11,12 @@ from typing import Any
 from kdnb.core.answers import QUESTIONS, answer_in
 from kdnb.core.errors import UserError
 from kdnb.core.page import PagePicture, Section, Table, page_table, write_page
+from kdnb.core.pipeline_picture import pipeline_html
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import read_json, write_json
 from kdnb.core.settings import Settings
 from kdnb.core.settings_table import settings_html
 from kdnb.core.tables import read_table
-from kdnb.core.way import way_html
 
 __all__ = ["CHAPTERS", "publish", "write_report"]
 
@@ -62,7 +62,7 @@ def write_report(results: Results) -> Path:
         lead=_lead(results, listed),
         sections=[_section(chapter, results.folder, listed) for chapter in CHAPTERS],
         settings=settings_html(settings, of_profile),
-        way=way_html(),
+        way=pipeline_html(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The way of the study in one picture: from the data to the cost (notebook 00, the report)."""
+"""The pipeline of the study in one picture, from the data to the cost (notebook 00, the report)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from IPython.display import HTML
 
-__all__ = ["STATIONS", "Station", "show_way", "way_html"]
+__all__ = ["STATIONS", "Station", "show_pipeline", "pipeline_html"]
 
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
@@ -117,7 +117,7 @@ STATIONS = (
 )
 
 
-def way_html() -> str:
+def pipeline_html() -> str:
     """The stations as HTML: a list of drawings and words that breaks into rows on a narrow page.
 
     It takes colours from the page around it, light or dark, and loads nothing.
@@ -135,10 +135,10 @@ def way_html() -> str:
             f'<div style="font-size:.85em;opacity:.75">notebook {station.notebook}</div></li>'
         )
     style = "display:flex;flex-wrap:wrap;gap:.5em;margin:.8em 0;padding:0"
-    label = "The way of the study, from the data to the cost"
+    label = "The pipeline of the study, from the data to the cost"
     return f'<ol aria-label="{label}" style="{style}">{"".join(cards)}</ol>'
 
 
-def show_way() -> HTML:
-    """`way_html` for the end of a notebook cell."""
-    return HTML(way_html())
+def show_pipeline() -> HTML:
+    """`pipeline_html` for the end of a notebook cell."""
+    return HTML(pipeline_html())
