@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.method_names import method_name
 from kdnb.training.modules import evaluating, network_name
 from kdnb.training.taps import check_targets
 
@@ -98,17 +99,16 @@ class Promise:
     Attributes:
         absent: Context → images (M, 3, H, W) that are "absent": the baseline alone, or the whole
             background.
-        method: The method's name in a refusal.
         remedy: What a refusal advises; None where the promise holds on average only, so that the
             error is shown and nothing is refused.
     """
 
     absent: Callable[[Context], Tensor]
-    method: str
     remedy: str | None = None
 
     def check(
         self,
+        method: str,
         model: nn.Module,
         images: Tensor,
         targets: Tensor,
@@ -123,7 +123,7 @@ class Promise:
         delta = completeness(model, images, targets, self.absent(context), values)
         if self.remedy is not None:
             broken = "its attributions miss the logit by"
-            require(delta, self.method, model, broken, self.remedy)
+            require(delta, method, model, broken, self.remedy)
         return delta
 
 
@@ -203,11 +203,18 @@ def completeness(
 def require(errors: np.ndarray, method: str, model: nn.Module, broken: str, remedy: str) -> None:
     """Refuse what breaks its own axiom.
 
+    Args:
+        errors: (N,) relative errors.
+        method: One of `kdnb.xai.methods.METHODS`.
+        model: That was explained.
+        broken: What misses what, before the largest error.
+        remedy: What to do.
+
     Raises:
         UserError: If an error exceeds ``AXIOM`` or is no number; the message holds the largest.
     """
     if not np.nanmax(errors, initial=0) <= AXIOM or np.isnan(errors).any():
         raise UserError(
-            f"{method} is refused on {network_name(model)}: {broken} {np.max(errors):.2%} "
-            f"(accepted: {AXIOM:.1%}); {remedy}"
+            f"{method_name(method)} is refused on {network_name(model)}: {broken} "
+            f"{np.max(errors):.2%} (accepted: {AXIOM:.1%}); {remedy}"
         )

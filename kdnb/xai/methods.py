@@ -86,7 +86,6 @@ METHODS: dict[str, Method] = {
         compute=integrated_gradients,
         promise=Promise(
             absent=lambda context: context.baseline,
-            method="integrated gradients",
             remedy="take another baseline",
         ),
     ),
@@ -94,19 +93,17 @@ METHODS: dict[str, Method] = {
         compute=shap_deep,
         promise=Promise(
             absent=lambda context: context.background,
-            method="Deep SHAP",
             remedy="use SHAP gradient",
         ),
     ),
     "SHAP gradient": Method(
         compute=shap_gradient,
-        promise=Promise(absent=lambda context: context.background, method="SHAP gradient"),
+        promise=Promise(absent=lambda context: context.background),
     ),
     "SHAP partition": Method(
         compute=shap_partition,
         promise=Promise(
             absent=lambda context: context.baseline,
-            method="Partition SHAP",
             remedy="use more samples",
         ),
     ),
@@ -148,7 +145,7 @@ def explain(
     parts = []
     for some, of_some in zip(images.split(AT_ONCE), targets.split(AT_ONCE), strict=True):
         raw = chosen.compute(model, some, of_some, context)
-        parts.append(_checked(chosen, model, some, of_some, context, raw))
+        parts.append(_checked(method, model, some, of_some, context, raw))
     if chosen.one_pass and not torch.equal(before, _generators(images.device)):
         _check_determinism(method, model, images[:1])  # its single pass has drawn random numbers
     return Attribution(
@@ -159,12 +156,13 @@ def explain(
 
 
 def _checked(
-    method: Method, model: nn.Module, images: Tensor, targets: Tensor, context: Context, raw: Raw
+    method: str, model: nn.Module, images: Tensor, targets: Tensor, context: Context, raw: Raw
 ) -> Attribution:
     """What was computed, if it keeps the method's promise."""
     delta = np.full(len(images), np.nan)
-    if method.promise is not None:
-        delta = method.promise.check(model, images, targets, context, raw.values)
+    promise = METHODS[method].promise
+    if promise is not None:
+        delta = promise.check(method, model, images, targets, context, raw.values)
     repeatability = raw.repeatability
     if repeatability is None:
         repeatability = np.ones(len(images))

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import dropout
 
 from kdnb.core.errors import UserError
+from kdnb.core.method_names import method_name
 from kdnb.feature_maps.cam import CAMS, cams
 from kdnb.training.students import FiveConv
 from kdnb.xai import attribution, methods
@@ -91,7 +92,7 @@ def test_integrated_gradients_are_refused_with_the_number_where_they_do_not_clos
 
     images = torch.full((1, 3, 32, 32), 0.01)  # logit 30.72 + 9, of which 9 are missed
     with pytest.raises(
-        UserError, match=r"integrated gradients is refused on Step: .* miss the logit by 22.66%"
+        UserError, match=r"Integrated Gradients is refused on Step: .* miss the logit by 22.66%"
     ):
         explain(
             "integrated gradients",
@@ -156,7 +157,9 @@ class Noisy(nn.Module):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_model_that_is_random_in_eval_mode_is_refused(student, method):
-    message = rf"{method} is refused on Noisy: asked again, its logits differ by [\d.]+%"
+    message = (
+        rf"{method_name(method)} is refused on Noisy: asked again, its logits differ by [\d.]+%"
+    )
     with pytest.raises(UserError, match=message):
         explain(method, Noisy(student, 0.5), IMAGES, TARGETS, CONTEXT)
 
