@@ -19,6 +19,7 @@ from kdnb.feature_maps.cam import hirescam
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
 from kdnb.feature_maps.ledger import decision_ledger
 from kdnb.feature_maps.maps import average_map, to_size
+from kdnb.feature_maps.mask_metrics import energy_in_mask
 from kdnb.feature_maps.probes import early_decisions
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import gradients_at_taps, logits_and_taps
@@ -143,15 +144,14 @@ def _peak(values: np.ndarray) -> tuple[float, float]:
 
 
 def _inside(maps: Tensor, mask: np.ndarray | None) -> float:
-    """Share of a map (1, h, w), nowhere negative, that lies inside a mask (S, S).
+    """Share of the positive part of a map (1, h, w) that lies inside a mask (S, S).
 
     NaN where there is no mask, or nothing in the map.
     """
     if mask is None:
         return float("nan")
-    values = to_size(maps, mask.shape)[0].double().cpu().numpy()
-    total = values.sum()
-    return float(values[mask].sum() / total) if total > 0 else float("nan")
+    resized = to_size(maps, mask.shape).double().cpu().numpy()
+    return float(energy_in_mask(resized, mask[None])[0])
 
 
 def _inside_said(inside: float, area: float, name: str) -> str:

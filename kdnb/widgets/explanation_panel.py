@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from kdnb.core.errors import UserError
 from kdnb.core.number_text import number, probability
 from kdnb.feature_maps.cam import CAMS
+from kdnb.feature_maps.mask_metrics import energy_in_mask
 from kdnb.widgets.base import colour_numbers, one_of, within
 from kdnb.widgets.layer_maps import MAP_KINDS, MapKind, check_images, probabilities_of
 from kdnb.xai.attribution import Attribution, Context
-from kdnb.xai.localisation import energy_in_mask
 from kdnb.xai.map_agreement import AGREEMENTS
 from kdnb.xai.methods import METHODS, explain
 from kdnb.xai.sanity_checks import runner_up

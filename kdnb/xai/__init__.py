@@ -1,5 +1,6 @@
 """Explanations and their tests: methods, metrics, verdicts, shortcuts (notebook 05)."""
 
+from kdnb.feature_maps.mask_metrics import LOCALISATION, energy_in_mask
 from kdnb.xai.answer import (
     cheat_sentence,
     likeness_table,
@@ -14,7 +15,6 @@ from kdnb.xai.attribution import Attribution, Context, Raw
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import evaluated_rows, is_quick_look, train_students
 from kdnb.xai.image_grades import image_grades
-from kdnb.xai.localisation import LOCALISATION, energy_in_mask
 from kdnb.xai.map_agreement import AGREEMENTS, rank_correlation
 from kdnb.xai.methods import METHODS, explain
 from kdnb.xai.metrics import METRICS

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from kdnb.feature_maps.mask_metrics import energy_in_mask, overlap_with_mask, peak_in_mask
 from kdnb.training.modules import evaluating
-from kdnb.xai.localisation import energy_in_mask, overlap_with_mask, peak_in_mask
 from kdnb.xai.pixel_removal import FILLS, deletion, insertion, road
 from kdnb.xai.sanity_checks import Explainer, class_switch, randomisation, runner_up, stability
 

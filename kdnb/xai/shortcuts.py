@@ -15,7 +15,7 @@ from kdnb.core.method_names import method_name
 from kdnb.core.model_names import LABEL_ONLY
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run
-from kdnb.core.statistics import seed_interval, share_interval
+from kdnb.core.statistics import Groups, seed_interval, share_interval
 from kdnb.data.dataset import ImageSet, load
 from kdnb.data.phantoms.drawing import render
 from kdnb.data.phantoms.plan import PhantomPlan
@@ -24,11 +24,11 @@ from kdnb.data.sources import phantom_source
 from kdnb.data.study_images import StudyImages
 from kdnb.data.transforms import to_tensor
 from kdnb.distillation.train_student import train_student
+from kdnb.feature_maps.mask_metrics import energy_in_mask, peak_in_mask
 from kdnb.training.fit import predict
 from kdnb.training.trained_students import load_student
 from kdnb.xai.attribution import Context
 from kdnb.xai.evaluation import explainer, explanations
-from kdnb.xai.localisation import distractor_shares, energy_in_mask
 from kdnb.xai.methods import explain
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "TrapMaps",
     "cheat_maps",
     "distractor_maps",
+    "distractor_shares",
     "distractor_test",
     "shortcut_test",
     "train_cheating",
@@ -124,6 +125,51 @@ def distractor_test(study: ImagesOfStudy, students: Sequence[Run]) -> pd.DataFra
     models = _load(small, students)
     images = small.images(rows)
     return distractor_shares(models, images, small.targets(rows), masks, small.test_groups)
+
+
+def distractor_shares(
+    models: Sequence[nn.Module],
+    images: Tensor,
+    targets: Tensor,
+    distractors: np.ndarray,
+    groups: Groups | np.ndarray,
+    *,
+    tap: int = 0,
+) -> pd.DataFrame:
+    """How often the average map and the signed class evidence peak on a distractor.
+
+    That is a bright thing that tells nothing of the class.
+
+    Args:
+        models: Students of several seeds.
+        images: (N, 3, H, W).
+        targets: (N,) class numbers.
+        distractors: (N, H, W) bool, see :class:`kdnb.data.phantoms.drawing.Phantom`.
+        groups: (N,) patient of each image.
+        tap: Number of the tap, 0 is the first.
+
+    Returns:
+        Index ``map``; ``share`` of images whose peak lies on the distractor, with its 95 % interval
+        over seeds and groups (low, high), ``chance`` (the distractor's share of the image),
+        ``seeds`` and ``images``.
+    """
+    context = Context(images, tap=tap)
+    rows = {}
+    for name, method in {"average map": "average map", "class evidence": "evidence"}.items():
+        hits = []
+        for model in models:
+            maps = explain(method, model, images, targets, context).maps
+            hits.append(peak_in_mask(maps, distractors))
+        share, low, high = share_interval(np.stack(hits), groups)
+        rows[name] = {
+            "share": share,
+            "low": low,
+            "high": high,
+            "chance": distractors.mean(),
+            "seeds": len(models),
+            "images": len(images),
+        }
+    return pd.DataFrame(rows).T.astype({"seeds": int, "images": int}).rename_axis("map")
 
 
 def distractor_maps(study: ImagesOfStudy, students: Sequence[Run], count: int = 3) -> TrapMaps:

@@ -13,7 +13,7 @@ from kdnb.core.plots import (
     say_nothing,
     silent_words,
 )
-from kdnb.xai.localisation import energy_in_mask, peak_in_mask
+from kdnb.feature_maps.mask_metrics import energy_in_mask, peak_in_mask
 from kdnb.xai.shortcuts import TrapMaps
 
 __all__ = ["trap_grid"]

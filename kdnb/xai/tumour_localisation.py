@@ -26,11 +26,11 @@ from kdnb.core.runs import Run, atomic_path, get_or_make
 from kdnb.core.statistics import Groups
 from kdnb.feature_maps.cam import eigencam, evidence, gradcam, hirescam, layercam
 from kdnb.feature_maps.maps import average_map, to_size
+from kdnb.feature_maps.mask_metrics import LOCALISATION, energy_in_mask
 from kdnb.training.taps import gradients_at_taps
 from kdnb.xai.attribution import Context
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import COSTLY, is_quick_look, model_of
-from kdnb.xai.localisation import LOCALISATION, energy_in_mask
 from kdnb.xai.methods import explain
 
 __all__ = [

@@ -10,7 +10,7 @@ import pandas as pd
 
 from kdnb.core.intervals import Interval
 from kdnb.core.statistics import grade_interval, group_bootstrap
-from kdnb.xai.localisation import LOCALISATION
+from kdnb.feature_maps.mask_metrics import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,
     BRIGHTNESS,

@@ -27,12 +27,12 @@ from kdnb.feature_maps.layer_report import class_report, image_report
 from kdnb.feature_maps.layer_tables import ledger_table
 from kdnb.feature_maps.ledger import decision_ledger
 from kdnb.feature_maps.maps import to_size
+from kdnb.feature_maps.mask_metrics import energy_in_mask
 from kdnb.feature_maps.probes import early_decisions, fit_probes
 from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.taps import features
 from kdnb.widgets.image_page import analysed_stepper_data, write_image_page
 from kdnb.widgets.stepper_numbers import StepperState, stepper_panel
-from kdnb.xai.localisation import energy_in_mask
 
 TAPS = [f"conv{i}" for i in range(1, 6)]
 

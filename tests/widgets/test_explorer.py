@@ -12,6 +12,7 @@ from kdnb.core.errors import UserError
 from kdnb.core.number_text import number
 from kdnb.core.statistics import softmax
 from kdnb.data.transforms import to_tensor
+from kdnb.feature_maps.mask_metrics import energy_in_mask
 from kdnb.training.students import FiveConv
 from kdnb.training.teachers import make_teacher
 from kdnb.widgets.explanation_panel import (
@@ -26,7 +27,6 @@ from kdnb.widgets.explanation_panel import (
 from kdnb.widgets.explorer import ExplanationExplorer, explorer_table, static_explorer
 from kdnb.widgets.stepper_numbers import palette
 from kdnb.xai.attribution import Context
-from kdnb.xai.localisation import energy_in_mask
 from kdnb.xai.map_agreement import AGREEMENTS
 from kdnb.xai.methods import METHODS, explain
 

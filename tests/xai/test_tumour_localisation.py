@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from kdnb.core.errors import UserError
+from kdnb.feature_maps.mask_metrics import LOCALISATION
 from kdnb.xai.image_grades import KEPT, image_grades, read_image_grades
-from kdnb.xai.localisation import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,
     INPUT,

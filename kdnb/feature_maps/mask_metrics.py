@@ -1,22 +1,14 @@
-"""Does a map point at what defines the class, or at a distractor? Graded by masks (04, 05)."""
+"""How much of a map lies inside a mask, and whether its peak does (notebooks 04, 05)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pandas as pd
-from torch import Tensor, nn
 
 from kdnb.core.errors import UserError
-from kdnb.core.statistics import Groups, share_interval
-from kdnb.xai.attribution import Context
-from kdnb.xai.methods import explain
 
 __all__ = [
     "LOCALISATION",
     "auc_of_mask",
-    "distractor_shares",
     "energy_in_mask",
     "overlap_with_mask",
     "peak_in_mask",
@@ -173,48 +165,3 @@ LOCALISATION = {
     "energy in mask": energy_in_mask,
     "IoU with mask": overlap_with_mask,
 }
-
-
-def distractor_shares(
-    models: Sequence[nn.Module],
-    images: Tensor,
-    targets: Tensor,
-    distractors: np.ndarray,
-    groups: Groups | np.ndarray,
-    *,
-    tap: int = 0,
-) -> pd.DataFrame:
-    """How often the average map and the signed class evidence peak on a distractor.
-
-    That is a bright thing that tells nothing of the class.
-
-    Args:
-        models: Students of several seeds.
-        images: (N, 3, H, W).
-        targets: (N,) class numbers.
-        distractors: (N, H, W) bool, see :class:`kdnb.data.phantoms.drawing.Phantom`.
-        groups: (N,) patient of each image.
-        tap: Number of the tap, 0 is the first.
-
-    Returns:
-        Index ``map``; ``share`` of images whose peak lies on the distractor, with its 95 % interval
-        over seeds and groups (low, high), ``chance`` (the distractor's share of the image),
-        ``seeds`` and ``images``.
-    """
-    context = Context(images, tap=tap)
-    rows = {}
-    for name, method in {"average map": "average map", "class evidence": "evidence"}.items():
-        hits = []
-        for model in models:
-            maps = explain(method, model, images, targets, context).maps
-            hits.append(peak_in_mask(maps, distractors))
-        share, low, high = share_interval(np.stack(hits), groups)
-        rows[name] = {
-            "share": share,
-            "low": low,
-            "high": high,
-            "chance": distractors.mean(),
-            "seeds": len(models),
-            "images": len(images),
-        }
-    return pd.DataFrame(rows).T.astype({"seeds": int, "images": int}).rename_axis("map")

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import roc_auc_score
-from torch import nn
 
 from kdnb.core.errors import UserError
 from kdnb.core.statistics import share_interval
-from kdnb.xai.localisation import (
+from kdnb.feature_maps.mask_metrics import (
     LOCALISATION,
     auc_of_mask,
-    distractor_shares,
     energy_in_mask,
     overlap_with_mask,
     peak_in_mask,
@@ -95,33 +92,6 @@ def test_share_of_hits_at_both_ends_and_with_unknown_images():
     value, low, high = share_interval(some, groups)
     assert value == 0.5 and low < 0.5 < high
     assert np.isnan(share_interval(np.full((1, 3), np.nan), np.arange(3))).all()
-
-
-def test_a_brightness_filter_peaks_on_the_distractor_and_evidence_need_not():
-    """The first layer copies brightness; the class is the mean brightness outside.
-
-    So the evidence for class 1 is minus.
-    """
-
-    class Bright(nn.Module):
-        taps = {"first": "relu"}
-
-        def __init__(self):
-            super().__init__()
-            self.relu, self.gain = nn.ReLU(), nn.Parameter(torch.ones(()))
-
-        def forward(self, x):
-            total = self.relu(self.gain * x).mean((1, 2, 3))
-            return torch.stack([total, -total], dim=1)
-
-    images, distractors = torch.zeros(6, 3, 16, 16), np.zeros((6, 16, 16), bool)
-    for i in range(6):
-        images[i, :, i : i + 2, 3:5] = 1
-        distractors[i, i : i + 2, 3:5] = True
-    table = distractor_shares([Bright()] * 3, images, torch.ones(6), distractors, np.arange(6))
-    assert table.loc["average map", "share"] == 1 and table.loc["class evidence", "share"] == 0
-    assert table.loc["average map", "low"] < 1 and table.loc["class evidence", "high"] > 0
-    assert (table["seeds"] == 3).all() and table["chance"].iloc[0] == pytest.approx(4 / 256)
 
 
 @pytest.mark.parametrize("metric", [*LOCALISATION.values(), peak_in_mask])
