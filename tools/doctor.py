@@ -137,11 +137,12 @@ def _packages() -> Iterator[Finding]:
 def _version(package: str) -> str:
     """The version that Python imports, without what names a build; `MISSING` where there is none.
 
-    A folder of metadata may be left over from a package that is gone, and tell no version.
+    A folder of metadata may be left over from a package that is gone, and tell no version: a
+    KeyError, or where a package has loaded importlib_metadata, a FileNotFoundError.
     """
     try:
         version = metadata.version(package)
-    except (metadata.PackageNotFoundError, KeyError):
+    except (metadata.PackageNotFoundError, FileNotFoundError, KeyError):
         return MISSING
     return version.partition("+")[0] if version else MISSING
 

@@ -122,6 +122,7 @@ def test_real_process_shows_no_traceback(tmp_path):
 
 
 def test_data_command_reads_a_brain_archive(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("KDNB_DATA", raising=False)  # where the set that it comes from may lie
     path = archive(tmp_path / "good.zip")
     given = [
         "--dataset",

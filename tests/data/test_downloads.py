@@ -86,7 +86,8 @@ def kaggle(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_kagglehub_fetches_with_the_users_token_and_the_set_loads(kaggle, tmp_path):
+def test_kagglehub_fetches_with_the_users_token_and_the_set_loads(kaggle, tmp_path, monkeypatch):
+    monkeypatch.delenv("KDNB_DATA", raising=False)  # where the set that it comes from may lie
     answers = {
         "/GetDataset": (200, "application/json", b'{"currentVersionNumber": 3}'),
         "/DownloadDataset": (200, "application/zip", brain_archive()),
