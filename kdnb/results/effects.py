@@ -13,14 +13,13 @@ import pandas as pd
 
 from kdnb.core.p_values import paired_test
 from kdnb.core.statistics import Groups, seed_interval, share_interval
+from kdnb.distillation.answer import TAUGHT
 from kdnb.distillation.grid import LABELS_ALONE
 from kdnb.results.answered_runs import Answered, answered, together
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import is_main, main_runs, named, place_of
 
 __all__ = ["as_coded", "gains", "grid", "schedule", "sizes"]
-
-TAUGHT = "the teacher"
 
 
 def grid(records: Records) -> pd.DataFrame:
