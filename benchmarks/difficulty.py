@@ -16,6 +16,7 @@ import argparse
 import pandas as pd
 from common import publish_table, read_tables
 
+from kdnb.cli.options import parse_sets
 from kdnb.core.errors import UserError, ends_in_one_line
 from kdnb.core.settings import DIFFICULTY, Settings, project_root
 from kdnb.results.build import put_between
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--profile", default="quick")
     parser.add_argument("--runs-dir", default="")
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="NAME=NUMBER", help="such as student_epochs=3"
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="such as student_epochs=3"
     )
     parser.add_argument("--out", default="", help="a CSV for the table")
     parser.add_argument("--publish", nargs="+", metavar="CSV", help="only publish such tables")
@@ -54,9 +55,7 @@ def main() -> None:
                 "difficulty": difficulty,
                 "runs_dir": given.runs_dir,
             }
-            for chosen in given.set:
-                name, _, number = chosen.partition("=")
-                values[name] = int(number) if number.isdigit() else float(number)
+            values |= parse_sets(given.set)
             rows.append(row_of(Study(Settings.checked(values)), " ".join(given.set)))
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)

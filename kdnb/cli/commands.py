@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kdnb.cli.options import Data, Dataset, Label, ProfileName, RunsDir, Seed, Split, study_values
+from kdnb.cli.options import (
+    Data,
+    Dataset,
+    Label,
+    ProfileName,
+    RunsDir,
+    Seed,
+    Split,
+    parse_sets,
+    study_values,
+)
 from kdnb.cli.runs import runs_app
 from kdnb.cli.sweep import sweep_app
 from kdnb.core.errors import UserError, ends_in_one_line
@@ -50,7 +59,7 @@ def study(
     """Run all notebooks and write the report; what is done already is reused."""
     start = time.perf_counter()
     values = study_values(dataset, data, profile, seed, split, runs_dir)
-    sets = _parse_sets(set_)
+    sets = parse_sets(set_)
     settings = Settings.checked({**values, **sets})
     if label:
         checked_label(label)
@@ -77,7 +86,7 @@ def show(
 ) -> None:
     """Read a data set and say what it holds, how it is split, and what leaks."""
     values = study_values(dataset, data, profile, seed, split, runs_dir)
-    settings = Settings.checked({**values, **_parse_sets(set_)})
+    settings = Settings.checked({**values, **parse_sets(set_)})
     from kdnb.data.study_images import StudyImages
 
     study_images = StudyImages(settings)
@@ -128,7 +137,7 @@ def audit(
         else:
             values = {"dataset": dataset, "data": path}
         values |= {"seed": seed, "runs_dir": runs_dir}
-        audited.append(Settings.checked({**values, **_parse_sets(set_)}))
+        audited.append(Settings.checked({**values, **parse_sets(set_)}))
     results = write_audit(audited, Path(out))
     summary = results.load("summary").round(3)
     print(unknown_marked(summary).drop(columns="index").to_string(index=False))
@@ -239,35 +248,6 @@ def export(
     )
     named = ", ".join(classes) or "not known, since the run is of an older version"
     print(f"in its metadata: mean, deviation and order of colours; classes: {named}")
-
-
-def _parse_sets(sets: list[str] | None) -> dict[str, object]:
-    """Parameters of ``--set``, name → value.
-
-    Raises:
-        UserError: If one is not name=value, or its value cannot be read.
-    """
-    values = {}
-    for pair in sets or []:
-        name, equals, text = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise UserError(f"--set takes name=value, got '{pair}'")
-        values[name] = _parse_value(name, text)
-    return values
-
-
-def _parse_value(name: str, text: str) -> object:
-    """A value as JSON, to which 1e-3 is a number, else as YAML, which needs no quotes."""
-    import yaml
-
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {name} takes a number, a text or a list, got '{text}'") from None
 
 
 def main() -> None:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Data", "Dataset", "Label", "ProfileName", "RunsDir", "Seed", "Split", "study_values"]
+from kdnb.core.errors import UserError
+
+__all__ = [
+    "Data",
+    "Dataset",
+    "Label",
+    "ProfileName",
+    "RunsDir",
+    "Seed",
+    "Split",
+    "parse_sets",
+    "study_values",
+]
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[
@@ -45,3 +58,32 @@ def study_values(
         "split": split,
         "runs_dir": runs_dir,
     }
+
+
+def parse_sets(sets: list[str] | None) -> dict[str, object]:
+    """Parameters of ``--set``, name → value.
+
+    Raises:
+        UserError: If one is not name=value, or its value cannot be read.
+    """
+    values = {}
+    for pair in sets or []:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UserError(f"--set takes name=value, got '{pair}'")
+        values[name] = _parse_value(name, text)
+    return values
+
+
+def _parse_value(name: str, text: str) -> object:
+    """A value as JSON, to which 1e-3 is a number, else as YAML, which needs no quotes."""
+    import yaml
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {name} takes a number, a text or a list, got '{text}'") from None

@@ -46,3 +46,13 @@ def test_other_rows_are_refused_and_nothing_is_written(place, name, value):
 def test_a_table_that_does_not_say_its_profile_is_refused(place):
     with pytest.raises(UserError, match="profile must be 'quick'"):
         place[0].publish_draws(pd.read_csv(SEEDS).drop(columns="profile"))
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [("student_epochs=x", "student_epochs must be"), ("student_epochs", "takes name=value")],
+)
+def test_a_set_that_cannot_be_read_is_refused_by_name(place, monkeypatch, given, said):
+    monkeypatch.setattr("sys.argv", ["difficulty.py", "--set", given])
+    with pytest.raises(UserError, match=said):
+        place[0].main()

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from kdnb.cli.commands import _parse_sets, main
+from kdnb.cli.commands import main
+from kdnb.cli.options import parse_sets
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.runs import finished_runs, get_or_make, write_json
 from kdnb.core.settings import Settings
@@ -238,7 +239,7 @@ def test_export_before_any_run_says_what_to_do(tmp_path, capsys, monkeypatch):
 
 def test_a_number_may_be_written_with_an_exponent():
     given = ["learning_rate=1e-3", "split=random", "alphas=[0.4, 0.7]", "controls=[shuffled]"]
-    assert list(_parse_sets(given).values()) == [0.001, "random", [0.4, 0.7], ["shuffled"]]
+    assert list(parse_sets(given).values()) == [0.001, "random", [0.4, 0.7], ["shuffled"]]
 
 
 def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch):
