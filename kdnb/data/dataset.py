@@ -54,8 +54,7 @@ class ImageSet:
         broken: Path and reason of each image that was skipped.
         notes: What a reader of any score should know.
         ranges: What is black and white in pixels of more than 8 bits, by their kind.
-        group_widening: What half-widths of intervals over its groups are multiplied by, see
-            `kdnb.core.statistics.Groups`.
+        group_widening: Of intervals over its groups, see `kdnb.core.statistics.Groups`.
     """
 
     name: str
@@ -117,9 +116,10 @@ def load(settings: Settings, source: Source | None = None) -> ImageSet:
         if from_originals is not None:
             with_masks = from_originals
             content["origin_masks"] = from_originals.id
-        manifest, widening, notes = add_number_runs(settings.dataset, known, origins)
-    else:
-        manifest, widening, notes = add_number_runs(settings.dataset, manifest, None)
+        manifest = known
+    else:  # intervals go by origins under every split
+        origins = origins or match_with_originals(settings, source)
+    manifest, widening, notes = add_number_runs(settings.dataset, manifest, origins)
     classes = tuple(facts["classes"])
     table = _table(manifest, classes, read_text(parted.path("split.csv"))["part"], settings)
     masks, mask_notes = kept_masks(with_masks, size)

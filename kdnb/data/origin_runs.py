@@ -16,6 +16,7 @@ from kdnb.data.origins import (
     OriginTable,
     approximate_groups,
     group_widening,
+    number_runs,
     origin_table,
     original_names,
 )
@@ -79,8 +80,8 @@ def add_number_runs(
 
     Args:
         name: The data set.
-        manifest: Its manifest, as `kdnb.data.origins.add_origins` gives it where there are origins.
-        origins: What its images were made from, if that is used.
+        manifest: Its manifest.
+        origins: What its images were made from, if that is known.
 
     Returns:
         The manifest with a column number_run where runs of numbers are needed, the factor by which
@@ -94,6 +95,7 @@ def add_number_runs(
     if origins is not None:
         patients = registered().get(origins.source, {}).get("patients", 0)
         runs = approximate_groups(origins.originals)  # of the whole set, not of the part here
+        manifest = manifest.assign(number_run=number_runs(manifest, origins))
     elif "fold" in manifest and "patients" in known:
         patients = known["patients"]
         runs = approximate_groups(manifest.assign(origin=original_names(manifest)))

@@ -17,6 +17,7 @@ __all__ = [
     "add_origins",
     "approximate_groups",
     "group_widening",
+    "number_runs",
     "match_origins",
     "origin_table",
     "original_names",
@@ -211,17 +212,26 @@ def origin_table(
 def add_origins(manifest: pd.DataFrame, origins: OriginTable) -> pd.DataFrame:
     """A manifest with origin, orientation, fold, mask, patient and number_run, "" where unknown.
 
-    ``number_run`` is the `approximate_groups` of the origin, for intervals only. What the manifest
-    itself tells of fold, mask and patient stays.
+    What the manifest itself tells of fold, mask and patient stays.
     """
     told = origins.table.set_index("image_id").loc[manifest["image_id"]].set_axis(manifest.index)
     table = manifest.assign(origin=told["origin"], orientation=told["orientation"])
     for name in TOLD:
         own = manifest.get(name, pd.Series("", index=manifest.index))
         table[name] = own.where(own != "", told[name])
+    return table.assign(number_run=number_runs(manifest, origins))
+
+
+def number_runs(manifest: pd.DataFrame, origins: OriginTable) -> pd.Series:
+    """The `approximate_groups` of what each image was made from, for intervals only; "" if unknown.
+
+    Args:
+        manifest: With image_id, in any order.
+        origins: Of the set of these images.
+    """
     run_of = approximate_groups(origins.originals).set_axis(origins.originals["origin"])
-    table["number_run"] = table["origin"].map(run_of).fillna("")
-    return table
+    origin = origins.table.set_index("image_id")["origin"].loc[manifest["image_id"]]
+    return origin.map(run_of).fillna("").set_axis(manifest.index)
 
 
 def approximate_groups(originals: pd.DataFrame) -> pd.Series:

@@ -146,7 +146,7 @@ def together(runs: list[Answered]) -> Answered:
     """Runs with the same test part as one: of each its teacher and that teacher's own student.
 
     Raises:
-        UserError: If two have other test images, or the same seed.
+        UserError: If two have other test images, other groups of them, or the same seed.
     """
     check_seeds([one.parameters["teacher_seed"] for one in runs], [one.run for one in runs])
     first = runs[0]
@@ -156,6 +156,11 @@ def together(runs: list[Answered]) -> Answered:
         if not np.array_equal(one.values["target"], first.values["target"]):
             raise UserError(
                 f"runs {first.run} and {one.run} have other test images: give them the same seed"
+            )
+        if not np.array_equal(one.values["group"], first.values["group"]):
+            raise UserError(
+                f"runs {first.run} and {one.run} have the same test images in other groups, as "
+                "where one was made without the origins: make it again where they are at hand"
             )
         teacher_seed = one.parameters["teacher_seed"]
         is_teacher = one.trainings["alpha"].isna()

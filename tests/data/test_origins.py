@@ -275,10 +275,14 @@ def of_copies(folder, **others):
     return Settings.checked(given | others)
 
 
-def test_origins_are_a_run_of_their_own_that_only_patients_depends_on(two_sets):
+def test_only_patients_is_drawn_from_origins_and_every_split_counts_by_them(two_sets, monkeypatch):
     before = {}
-    for split in SPLITS[:4]:
-        before[split] = dataset.load(of_copies(two_sets, split=split)).hash
+    with monkeypatch.context() as without:
+        without.setattr(dataset, "match_with_originals", lambda *_: None)
+        for split in SPLITS[:4]:
+            alone = dataset.load(of_copies(two_sets, split=split))
+            assert "number_run" not in alone.table and alone.group_widening == 1
+            before[split] = alone.hash
     assert not (two_sets / "runs" / "origins").exists()
     found = dataset.load(of_copies(two_sets, split="patients"))
     assert (found.table["origin"] != "").sum() == 120
@@ -294,6 +298,9 @@ def test_origins_are_a_run_of_their_own_that_only_patients_depends_on(two_sets):
     for split in SPLITS[:4]:
         again = dataset.load(of_copies(two_sets, split=split))
         assert again.hash == before[split] and "origin" not in again.table
+        assert again.table["number_run"].tolist() == found.table["number_run"].tolist()
+        assert again.group_widening == found.group_widening
+        assert any(note.startswith("intervals are approximate") for note in again.notes)
     named = []
     for path in (two_sets / "runs" / "split").glob("*/spec.json"):
         parameters = read_json(path)["parameters"]

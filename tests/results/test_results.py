@@ -236,6 +236,16 @@ def test_more_teachers_are_drawn_with_their_own_students():
         gains(several_teachers(target_of_two=TARGET[::-1]))
 
 
+def test_the_same_images_in_other_groups_are_not_one_place():
+    """So it is where the origins were at hand for one run and not for the other."""
+    records = several_teachers()
+    answers = records["03_answers"]
+    of_two = (answers["run"] == "two") & (answers["model"] == "group")
+    answers.loc[of_two, "values"] = " ".join(map(str, range(len(TARGET))))
+    with pytest.raises(UserError, match="one and two have the same test images in other groups"):
+        gains(records)
+
+
 def test_widened_groups_are_carried_by_the_record():
     """Where another run of the record has them, a run without keeps its intervals."""
     records = {name: table[table["run"] == "one"] for name, table in several_teachers().items()}
