@@ -17,6 +17,10 @@ MIME = "application/vnd.kdnb.check+json"  # how an outcome is kept in a saved no
 COLOURS = {"passed": "#1b7f4b", "not passed": "#b35900", "not tried": "#6b7280"}  # never alone
 STATE_SYMBOLS = {"passed": "✓", "not passed": "✗", "not tried": "○"}
 UNTRIED = "Not tried yet: write your answer in place of None, then run both cells again."
+NOTHING_RETURNED = (
+    "Not tried yet, or nothing is returned: end your function with return and a value."
+)
+NEARLY = 0.01  # relative difference up to which a wrong number may be a rounded right one
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def check(
     tolerance: float = 1e-4,
     *,
     given: Sequence[Any] = (),
+    parts: Sequence[str] = (),
     exercise: str = "",
 ) -> Outcome:
     """Compare a learner's answer with the expected one, and say what the mistake looks like.
@@ -62,6 +67,7 @@ def check(
         hints: Typical wrong answer → what it means; pairs where the wrong answers are arrays.
         tolerance: Accepted relative difference.
         given: What an answer that is a function is called with.
+        parts: What each number of an expected list is, for what is said of a wrong one.
         exercise: Its number, under which the outcome is recorded.
 
     Raises:
@@ -73,7 +79,7 @@ def check(
     >>> bool(check(lambda x: x + 2, expected=3, given=[1]))
     True
     """
-    outcome = _outcome(answer, expected, hints, tolerance, given, exercise)
+    outcome = _outcome(answer, expected, hints, tolerance, given, parts, exercise)
     if not outcome and "NBGRADER_EXECUTION" in os.environ:  # set by nbgrader autograde and validate
         raise AssertionError(outcome.said)
     return outcome
@@ -85,28 +91,37 @@ def _outcome(
     hints: Mapping[Any, str] | Iterable[tuple[Any, str]],
     tolerance: float,
     given: Sequence[Any],
+    parts: Sequence[str],
     exercise: str,
 ) -> Outcome:
     """What ``check`` finds, whoever runs the notebook."""
     if not given and (inspect.isbuiltin(answer) or inspect.ismethod(answer)):
         said = "Not yet: this is a method: call it, with parentheses."
         return Outcome(exercise=exercise, state="not passed", said=said)
+    untried = UNTRIED
     if callable(answer):
+        untried = NOTHING_RETURNED
         try:
             answer = answer(*given)
         except Exception as error:  # whatever it is, the learner must read it
             said = f"Not yet: your function raised {type(error).__name__}: {error}."
             return Outcome(exercise=exercise, state="not passed", said=said)
     if answer is None:
-        return Outcome(exercise=exercise, state="not tried", said=UNTRIED)
+        return Outcome(exercise=exercise, state="not tried", said=untried)
     pairs = hints.items() if isinstance(hints, Mapping) else hints
-    fault = _fault(answer, expected, pairs, tolerance)
+    fault = _fault(answer, expected, pairs, tolerance, parts)
     if fault:
         return Outcome(exercise=exercise, state="not passed", said=f"Not yet: {fault}.")
     return Outcome(exercise=exercise, state="passed", said="Right.")
 
 
-def _fault(answer: Any, expected: Any, hints: Iterable[tuple[Any, str]], tolerance: float) -> str:
+def _fault(
+    answer: Any,
+    expected: Any,
+    hints: Iterable[tuple[Any, str]],
+    tolerance: float,
+    parts: Sequence[str],
+) -> str:
     """What is wrong with an answer; empty where nothing is."""
     wanted = _numbers(expected)
     needed = f"an array of shape {wanted.shape}" if wanted.ndim else "a single number"
@@ -120,19 +135,25 @@ def _fault(answer: Any, expected: Any, hints: Iterable[tuple[Any, str]], toleran
     if fits and np.allclose(got, wanted, rtol=tolerance, atol=1e-9, equal_nan=True):
         return ""
     common_mistakes = (
-        (100 * wanted, "this looks like per cent: give a share"),
-        (-wanted, "the sign is turned round"),
+        (100 * wanted, "this looks like per cent: give a share", NEARLY),
+        (-wanted, "the sign is turned round", tolerance),
     )
-    for wrong, hint in (*hints, *common_mistakes):
+    mistakes = [(wrong, hint, tolerance) for wrong, hint in hints]
+    for wrong, hint, off in (*mistakes, *common_mistakes):
         value = _numbers(wrong)
-        if value.shape == got.shape and np.allclose(got, value, rtol=tolerance, atol=1e-9):
+        same_shape = value.shape == got.shape
+        if same_shape and np.allclose(got, value, rtol=off, atol=1e-9, equal_nan=True):
             return hint
     if not fits:
         return f"{needed} is needed, this one has shape {got.shape}"
-    return _first_wrong_place(got, wanted, tolerance)
+    if np.allclose(got, wanted, rtol=NEARLY, atol=0):
+        return "nearly, within 1 % of the right value: do not round, or count again"
+    return _first_wrong_place(got, wanted, tolerance, parts)
 
 
-def _first_wrong_place(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
+def _first_wrong_place(
+    got: np.ndarray, wanted: np.ndarray, tolerance: float, parts: Sequence[str]
+) -> str:
     """Which value is off, and in which direction; the arrays have one shape and differ."""
     wrong = ~np.isclose(got, wanted, rtol=tolerance, atol=1e-9, equal_nan=True)
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -143,6 +164,8 @@ def _first_wrong_place(got: np.ndarray, wanted: np.ndarray, tolerance: float) ->
     else:
         size = "too small"
     fault = f"{got[place]:.6g} is {size}"
+    if parts:
+        return f"{parts[place[0]]}: {fault}"
     if wanted.ndim:
         return f"{wrong.sum()} of {wrong.size} values are off; at {list(place)} {fault}"
     return fault

@@ -40,7 +40,7 @@ def test_a_right_array_passes_in_any_dress(answer):
     ("answer", "said"),
     [
         (None, "Not tried yet"),
-        (lambda: None, "Not tried yet"),
+        (lambda: None, "Not tried yet, or nothing is returned"),
         (lambda: 1 / 0, "your function raised ZeroDivisionError: division by zero"),
         (lambda x: x, "your function raised TypeError"),
         ("three", "a single number is needed, this is str"),
@@ -51,6 +51,8 @@ def test_a_right_array_passes_in_any_dress(answer):
         (2, "2 is too small"),
         (6, "these are FLOPs"),
         (300, "this looks like per cent: give a share"),
+        (301, "this looks like per cent: give a share"),
+        (3.01, "nearly, within 1 % of the right value: do not round, or count again"),
         (-3, "the sign is turned round"),
     ],
 )
@@ -113,3 +115,13 @@ def test_progress_takes_the_latest_outcome_of_each_exercise():
     tried = Outcome("01.1", "not passed", "Not yet: 3 is too large.")
     table = progress({9: Outcome("01.1", "passed", "Right."), 4: tried, 5: 42}, "01.1", "01.2")
     assert table["state"].to_dict() == {"01.1": "passed", "01.2": "not run"}
+
+
+def test_what_a_list_of_a_function_holds_is_told_by_name():
+    outcome = check([1.0, 3.0], expected=[1.0, 2.0], parts=("the loss", "its gradient"))
+    assert outcome.said == "Not yet: its gradient: 3 is too large."
+
+
+def test_a_typical_answer_without_a_number_is_known():
+    outcome = check(np.nan, expected=2.0, hints=[(np.nan, "the logarithm of a negative number")])
+    assert "the logarithm of a negative number" in outcome.said
