@@ -31,6 +31,11 @@ from kdnb.distillation.predictions import (
     training_histories,
     training_records,
 )
+from kdnb.distillation.soft_loss_mistakes import (
+    MEASURED,
+    measure_soft_loss,
+    soft_loss_mistakes,
+)
 from kdnb.distillation.teacher_logits import (
     cache_logits,
     controlled_logits,
@@ -44,6 +49,7 @@ from kdnb.distillation.train_student import find_student, train_student
 __all__ = [
     "Cell",
     "LOSSES",
+    "MEASURED",
     "as_coded_loss",
     "attention_loss",
     "brief",
@@ -61,11 +67,13 @@ __all__ = [
     "grid_table",
     "kd_loss",
     "ladder_widths",
+    "measure_soft_loss",
     "predicted_classes",
     "published_controls",
     "published_grid",
     "soft_gradient",
     "soft_loss",
+    "soft_loss_mistakes",
     "standardised_loss",
     "teacher_worth",
     "train_controls",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from kdnb.core.intervals import Difference, Interval, points
@@ -17,7 +18,10 @@ __all__ = [
 ]
 
 PUBLISHED = "brain_tumor"  # the data set whose grid is shown where a run has none
-TAUGHT = "the teacher"  # as the published table names it, beside the controls
+# as the published tables name who taught a student, and whom it is compared with
+TAUGHT = "the teacher"
+LABELS = "labels alone"
+STUDENT_OF = "student of "
 SEEDS = 3  # fewer cannot speak for the method
 STEPS = (0.25, 0.5, 1.0)  # of the ladder, as shares of the student's width
 NARROWEST = 0.125  # that a student may be
@@ -33,22 +37,31 @@ def published_grid() -> pd.DataFrame:
 
 
 def published_controls() -> pd.DataFrame:
-    """What teacher and controls gain over labels alone on the brain set, as published.
+    """By how much students of the teacher are above students of controls, as published.
+
+    On the brain set by patient, all classes, with all training patients.
 
     Returns:
-        Index ``taught by``; the ``gain`` with its 95 % interval as text, p, seeds. No rows where no
-        control is published yet.
+        Index ``in the teacher's place``; the ``gain`` with its 95 % interval as text, p, seeds, px
+        (the width of an image). No rows where no control is published yet.
     """
-    path = project_root() / "figures" / "results" / "gains.csv"
-    if not path.is_file():
+    folder = project_root() / "figures" / "results"
+    found = []
+    if (folder / "gains.csv").is_file():
+        gains = read_table(folder / "gains.csv").query("dataset == @PUBLISHED and fraction == 1")
+        controls = gains[(gains["taught_by"] == TAUGHT) & (gains["against"] != LABELS)]
+        found.append(controls.assign(control=controls["against"]))
+    if (folder / "differences.csv").is_file():
+        by_patient = "dataset == @PUBLISHED and split == 'patients' and counted == 'all classes'"
+        differences = read_table(folder / "differences.csv").query(by_patient)
+        controls = differences[differences["rival"].str.startswith(STUDENT_OF)]
+        found.append(controls.assign(control=controls["rival"].str.removeprefix(STUDENT_OF)))
+    if not found:
         return pd.DataFrame()
-    table = read_table(path)
-    rows = table.query("dataset == @PUBLISHED and fraction == 1 and against == 'labels alone'")
-    if set(rows["taught_by"]) <= {TAUGHT}:
-        return pd.DataFrame()
-    gain = _signed(rows, "difference")
-    shown = rows[["p", "seeds"]].assign(gain=gain, **{"taught by": rows["taught_by"]})
-    return shown.set_index("taught by")[["gain", "p", "seeds"]]
+    rows = pd.concat(found, ignore_index=True)
+    rows["gain"] = _signed(rows, "difference")
+    named = rows.rename(columns={"control": "in the teacher's place", "size_px": "px"})
+    return named.set_index("in the teacher's place")[["gain", "p", "seeds", "px"]]
 
 
 def brief(table: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +73,12 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
     short = table[[*cells, "seeds", "val_accuracy"]].copy()
     short["accuracy"] = with_intervals(table, "accuracy", "accuracy_low", "accuracy_high")
     short["gain over labels alone"] = _signed(table, "gain")
-    return short.join(table[["p", "agreement", "kl", "ece"]])
+    short = short.join(table[["p", "agreement", "kl", "ece"]])
+    if "alpha" in table:
+        reference = table["alpha"] == 1  # compared with itself
+        short.loc[reference, "gain over labels alone"] = "labels alone"
+        short.loc[reference, "p"] = np.nan
+    return short
 
 
 def _signed(table: pd.DataFrame, name: str) -> list[str]:

@@ -95,7 +95,7 @@ def test_a_brief_table_has_its_intervals_as_text():
     table = brief(grid(0.03, 0.01, 0.05))
     assert table["gain over labels alone"].tolist()[1] == "+0.030 [+0.010, +0.050]"
     assert table["accuracy"].tolist()[1] == "0.83 [0.70, 0.95]"
-    assert table["gain over labels alone"].tolist()[0] == "cannot be told apart"
+    assert table["gain over labels alone"].tolist()[0] == "labels alone"
 
 
 def test_the_ladder_has_three_widths_unless_the_student_has_one():
@@ -150,12 +150,19 @@ def test_published_tables_can_be_shown_where_a_run_has_none(tmp_path, monkeypatc
             "difference_high": 0.03,
             "p": 0.01,
             "seeds": 3,
+            "size_px": 64,
         }
     )
     gains.to_csv(folder / "gains.csv", index=False)
-    assert published_controls()["gain"].to_dict() == {
-        "the teacher": "+0.020 [+0.010, +0.030]",
-        "shuffled": "+0.020 [+0.010, +0.030]",
-    }
-    gains.drop(index=1).to_csv(folder / "gains.csv", index=False)
-    assert published_controls().empty, "a teacher alone is no control"
+    assert published_controls()["gain"].to_dict() == {"shuffled": "+0.020 [+0.010, +0.030]"}
+    differences = gains.iloc[:2].assign(
+        split="patients",
+        counted=["all classes", "known patients"],
+        rival="student of an untrained teacher",
+        difference=0.015,
+        size_px=96,
+    )
+    differences.to_csv(folder / "differences.csv", index=False)
+    assert published_controls()["px"].to_dict() == {"shuffled": 64, "an untrained teacher": 96}
+    gains.iloc[:1].to_csv(folder / "gains.csv", index=False)
+    assert list(published_controls().index) == ["an untrained teacher"]
