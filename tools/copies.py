@@ -13,7 +13,13 @@ from typing import Any
 import nbformat
 
 from kdnb.core.errors import UserError
-from kdnb.core.notebook_files import INJECTED, Notebook, source_of, tags_of
+from kdnb.core.notebook_files import (
+    INJECTED,
+    Notebook,
+    source_of,
+    tags_of,
+    without_page_links,
+)
 from tools.exercises import exercises, naming, solution_of, stub
 
 if find_spec("nbgrader") is None:
@@ -127,6 +133,8 @@ def _course_copy(
     _forget_execution(copy)
     for cell in copy.cells:
         cell.source = source_of(cell)
+        if cell.cell_type == "markdown":
+            cell.source = without_page_links(cell.source)
         cell.metadata.pop("jupyter", None)  # what is folded in the notebook that has the solutions
     with naming(stem):
         found = exercises(copy)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from kdnb.core.notebook_files import Notebook, source_of, tags_of
+from kdnb.core.notebook_files import Notebook, source_of, tags_of, without_page_links
 from tools.exercises import exercises
 
 __all__ = ["copy_reveal", "slides_of"]
@@ -81,7 +81,7 @@ def slides_of(notebook: Notebook, title: str) -> str:
 
 def _words(cell: Notebook) -> list[Notebook]:
     """A Markdown cell as slides, one for each heading; a cell without one goes on, or is a note."""
-    text = FORMULA.sub(_mathml, source_of(cell))
+    text = FORMULA.sub(_mathml, without_page_links(source_of(cell)))
     if "instructor" in tags_of(cell):
         return [_slide(text, "notes")]
     found = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ __all__ = [
     "parameters_of",
     "source_of",
     "tags_of",
+    "without_page_links",
 ]
 
 Notebook = dict[str, Any]
+PAGE_LINK = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")  # to a file of the project
 INJECTED = "injected-parameters"  # papermill's tag of the cell that it puts in
 
 
@@ -77,6 +80,15 @@ def source_of(cell: Any) -> str:
     """
     text = cell.get("source", "") if isinstance(cell, dict) else ""
     return text if isinstance(text, str) else "".join(map(str, text))
+
+
+def without_page_links(text: str) -> str:
+    """Markdown that names the project's pages, for copies that lie where links do not reach them.
+
+    >>> without_page_links("see [own data](../docs/own.md)")
+    'see own data (`docs/own.md` of the project)'
+    """
+    return PAGE_LINK.sub(r"\1 (`\2` of the project)", text)
 
 
 def code_cells(notebook: Notebook) -> list[Notebook]:

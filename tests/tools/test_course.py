@@ -57,6 +57,12 @@ def test_copies_are_valid_notebooks_with_the_parameters_cell(built, kind):
         assert notebook.metadata.kdnb == {"copy": kind, "notebook": path.stem}
 
 
+def test_copies_name_pages_of_the_project_and_do_not_link_to_them(built):
+    pages = [path.read_text() for path in built.rglob("*.ipynb")]
+    assert not any("](../" in page for page in pages)
+    assert any("`docs/own_network.md` of the project" in page for page in pages)
+
+
 def test_student_copies_hold_stubs_and_folded_checks_and_no_notes(built):
     for path in TAUGHT:
         text = (built / "student" / path.name).read_text("utf-8")
@@ -134,13 +140,13 @@ def test_slides_open_without_a_network_and_hold_no_answers(executed_source, tmp_
     of_table["outputs"] = [table]
     code[2]["outputs"] = [{**table, "data": {"text/html": "<table>not explained</table>"}}]
     formula = {"cell_type": "markdown", "id": "formula", "metadata": {}}
-    executed_source["cells"].append(
-        formula | {"source": "Loss: $\\alpha^2$, then $$\\frac{1}{T}$$"}
-    )
+    words = "Loss: $\\alpha^2$, then $$\\frac{1}{T}$$; [own](../docs/own_network.md)"
+    executed_source["cells"].append(formula | {"source": words})
     source = tmp_path / TAUGHT[0].name
     source.write_text(json.dumps(executed_source))
     [page] = build_slides([source], tmp_path / "out", {source.name: executed_source})
     text = page.read_text("utf-8")
+    assert "../docs" not in text and "docs/own_network.md</code> of the project" in text
     assert text.count("<math") >= 2 and r"\alpha" not in text and r"\frac" not in text
     for link in re.findall(r'<(?:script|link)[^>]*(?:src|href)="([^"]+)"', text):
         assert (page.parent / link).is_file(), link
