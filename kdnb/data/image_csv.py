@@ -28,7 +28,9 @@ from kdnb.data.sources import (
 
 __all__ = ["csv_source", "doubtful_patients"]
 
-OPTIONAL = ("patient", "split", "fold", "mask")  # columns beside path and label
+NEEDED = ("path", "label")
+OPTIONAL = ("patient", "split", "fold", "mask")  # columns beside them
+NO_LABEL = {"nan", "null", "n/a", "#n/a"}  # what programs write into an empty cell; no class
 # other names of the column patient, as `key` gives them
 PATIENT_COLUMNS = ("patient", "patientid", "subject", "subjectid", "case", "caseid")
 UNKNOWN_WORDS = {  # of a patient or fold, in small letters
@@ -72,6 +74,7 @@ def csv_source(path: Path) -> Source:
     """
     table, notes = _read_csv(path)
     check_count(len(table), path)
+    table, renamed = _whole_labels(table)
     spelling, joined = join_spellings(table["label"])
     table = table.assign(label=table["label"].map(spelling))
     entries = [
@@ -99,9 +102,9 @@ def csv_source(path: Path) -> Source:
     identity = file_hash(path) + digest_of_stats(path.parent, [*table["path"], *masks])
     if notes:  # the patients are not what stands in a column of that name
         identity += digest(table["patient"].tolist())
-    if joined:
+    if joined or renamed:
         identity += digest(table["label"].tolist())
-    notes += [*joined, *doubtful_patients(table), *_outside(table["path"], path)]
+    notes += [*renamed, *joined, *doubtful_patients(table), *_outside(table["path"], path)]
     return Source(
         name=path.name,
         identity=identity,
@@ -115,7 +118,7 @@ def csv_source(path: Path) -> Source:
 def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a CSV of images, str: path, label and the columns of ``OPTIONAL``; and notes."""
     try:
-        _check_fields(path)
+        lines = _check_fields(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of empty fields at the end
             table = pd.read_csv(
@@ -128,37 +131,96 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
             f"'{path}' is no readable CSV ({error}): accepted is UTF-8 with a header, "
             "in spreadsheets 'CSV UTF-8 (comma delimited)'"
         ) from None
-    lacking = [name for name in ("path", "label") if name not in table]
+    table, notes = _named_columns(table, path)
+    table = table.map(str.strip)
+    for column in ("path", "mask"):
+        table[column], turned = _with_slashes(table[column], path.parent)
+        notes += turned
+    for column in ("mask", "split"):
+        table, words = _known(table, column)
+        notes += words
+    _check_rows(table, path, lines)
+    table, words = _known(table, "patient")
+    notes += words
+    table, words = _known(table, "fold")
+    return table.assign(fold=table["fold"].map(_whole)), notes + words
+
+
+def _named_columns(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The columns path, label and `OPTIONAL`, "" where there is none; notes on all others.
+
+    Raises:
+        UserError: A needed column is missing, or two may be the same one.
+    """
+    notes = []
+    chosen = _patient_column(table.columns, path)
+    if chosen:
+        table = table.rename(columns={chosen: "patient"})
+        notes.append(f"the column '{chosen}' is taken as patient")
+    for name in (*NEEDED, *OPTIONAL):
+        spelt = [column for column in table.columns if key(column) == name]
+        if name in spelt or not spelt:
+            continue
+        if len(spelt) > 1:
+            raise UserError(
+                f"'{path}' names the column {name} more than once ({', '.join(spelt)}): rename all "
+                "but one"
+            )
+        table = table.rename(columns={spelt[0]: name})
+        notes.append(f"the column '{spelt[0]}' is taken as {name}")
+    lacking = [name for name in NEEDED if name not in table]
     if lacking:
         _check_separator(table.columns, path)
         raise UserError(
             f"'{path}' lacks the column {', '.join(lacking)}: found {', '.join(table.columns)}; "
             f"needed are path and label, accepted too {', '.join(OPTIONAL)}: rename the columns"
         )
-    notes = []
-    chosen = _patient_column(table.columns, path)
-    if chosen:
-        table = table.rename(columns={chosen: "patient"})
-        notes.append(f"the column '{chosen}' is taken as patient")
-    columns = ["path", "label", *OPTIONAL]
-    table = table.reindex(columns=columns, fill_value="").map(str.strip)
-    for column in ("path", "mask"):
-        table[column], turned = _with_slashes(table[column], path.parent)
-        notes += turned
+    columns = [*NEEDED, *OPTIONAL]
+    unused = [f"'{name}'" for name in table.columns if name not in columns and name.strip()]
+    if unused:
+        notes.append(
+            f"columns that are not used: {', '.join(unused)}; accepted are {', '.join(columns)}"
+        )
+    return table.reindex(columns=columns, fill_value=""), notes
+
+
+def _check_rows(table: pd.DataFrame, path: Path, lines: Sequence[int]) -> None:
+    """Refuse a row without path or label, with an image that was named, or with another split.
+
+    Args:
+        table: The rows.
+        path: Of their CSV, for messages.
+        lines: Line of the file that each row ends in.
+    """
+    places = table["path"].map(lambda name: os.path.abspath(path.parent / name))
     no_part = table["split"].map(part_of) == ""
+    no_label = table["label"].str.casefold().isin({"", *NO_LABEL})
     problems = {
-        "lacks a path or a label": (table["path"] == "") | (table["label"] == ""),
-        "names an image for the second time": table["path"].map(os.path.normpath).duplicated(),
+        "lacks a path or a label": (table["path"] == "") | no_label,
+        "names an image for the second time": places.duplicated(),
         "has a split other than train, val, test": no_part & (table["split"].map(key) != ""),
     }
     for problem, rows in problems.items():
-        if rows.any():
-            line = rows.idxmax() + 2  # lines count from 1, and the first is the header
-            raise UserError(f"line {line} of '{path}' {problem}: mend or remove it")
-    table, words = _known(table, "patient")
-    notes += words
-    table, words = _known(table, "fold")
-    return table.assign(fold=table["fold"].map(_whole)), notes + words
+        if not rows.any():
+            continue
+        place = int(np.flatnonzero(rows)[0])
+        first = table.iloc[place]
+        more = f"; so do {rows.sum() - 1:,} more rows" if rows.sum() > 1 else ""
+        raise UserError(
+            f"line {lines[place]} of '{path}' {problem} (path '{first['path']}', label "
+            f"'{first['label']}', split '{first['split']}'){more}: mend or remove it"
+        )
+
+
+def _whole_labels(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Labels that are all whole numbers, each written in one way: 1.0 is 1; a note if any was."""
+    whole = table["label"].map(_whole)
+    changed = whole != table["label"]
+    if not changed.any() or not whole.str.fullmatch(r"\d+").all():
+        return table, []
+    written = ", ".join(f"'{label}'" for label in sorted(set(table["label"][changed]))[:3])
+    note = f"{changed.sum():,} of {len(table):,} labels are whole numbers with a point: {written}"
+    return table.assign(label=whole), [f"{note}, taken as '{whole[changed].iloc[0]}' and so on"]
 
 
 def _with_slashes(names: pd.Series, home: Path) -> tuple[pd.Series, list[str]]:
@@ -198,25 +260,29 @@ def _outside(names: pd.Series, path: Path) -> list[str]:
     ]
 
 
-def _check_fields(path: Path) -> None:
-    """Whether a row has more fields than the header names: pandas would drop them.
+def _check_fields(path: Path) -> list[int]:
+    """The lines in which the rows end, if none has more fields than the header names.
 
-    Nor does it tell that a column is named twice.
+    Pandas would drop these fields. Nor does it tell that a column is named twice.
     """
+    lines = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file)
         header = next(rows, [])
-        twice = [name for name in ("path", "label", *OPTIONAL) if header.count(name) > 1]
+        twice = [name for name in (*NEEDED, *OPTIONAL) if header.count(name) > 1]
         if twice:
             raise UserError(
                 f"'{path}' names the column {', '.join(twice)} more than once: rename all but one"
             )
         for number, row in enumerate(rows, start=2):
+            if len(row) > 1 or any(map(str.strip, row)):  # pandas leaves out blank lines, too
+                lines.append(rows.line_num)
             if len(header) > 1 and any(field.strip() for field in row[len(header) :]):
                 raise UserError(
                     f"row {number} of '{path}' has {len(row)} fields, the header names "
                     f"{len(header)}: name every column, or put a name with a comma into quotes"
                 )
+    return lines
 
 
 def _check_separator(columns: Sequence[str], path: Path) -> None:

@@ -163,6 +163,8 @@ def check_masks(
         if not fits(marked.shape, (height, width)):
             rows, columns = marked.shape
             return f"{columns} x {rows} px on an image of {width} x {height}", ""
+        if marked.all():
+            return "the whole image is inside: the background must be 0", ""
         return "", hashlib.sha256(data).hexdigest()
 
     with ThreadPoolExecutor(2) as pool:

@@ -312,7 +312,58 @@ def test_another_name_of_the_column_patient(tmp_path, column):
     assert [entry.patient for entry in source.entries] == ["p1", "p2"]
     assert source.notes == (f"the column '{column}' is taken as patient",)
     named = csv_of_patients(tmp_path, ["x,p1", "x,p2"], f"{column},patient")
-    assert [entry.patient for entry in named.entries] == ["p1", "p2"] and named.notes == ()
+    assert [entry.patient for entry in named.entries] == ["p1", "p2"]
+    assert [note.split(";")[0] for note in named.notes] == [
+        f"columns that are not used: '{column}'"
+    ]
+
+
+def write_list(folder, text):
+    (folder / "list.csv").write_text(text)
+
+
+def test_columns_are_known_in_any_spelling_and_others_are_named(tmp_path):
+    rows = "Path, LABEL, Fold,Split,set\na.png,x,1,train,t\n\nb.png,y,2,test,t\n"
+    write_list(tmp_path, rows)
+    source = custom(tmp_path / "list.csv")
+    assert [entry.fold for entry in source.entries] == ["1", "2"]
+    assert [entry.published_split for entry in source.entries] == ["train", "test"]
+    told = " ".join(source.notes)
+    assert "the column ' Fold' is taken as fold" in told
+    assert "columns that are not used: 'set'; accepted are path, label, patient" in told
+    write_list(tmp_path, "path,Fold,label,fold\na.png,1,x,1\n")
+    assert custom(tmp_path / "list.csv").notes[0].startswith("columns that are not used: 'Fold'")
+    write_list(tmp_path, "path,Fold,label,FOLD\na.png,1,x,1\n")
+    with pytest.raises(UserError, match="column fold more than once .Fold, FOLD."):
+        custom(tmp_path / "list.csv")
+
+
+def test_labels_that_are_numbers_are_written_in_one_way(tmp_path):
+    write_list(tmp_path, "path,label\na.png,1\nb.png,1.0\nc.png,2\n")
+    source = custom(tmp_path / "list.csv")
+    assert [entry.label for entry in source.entries] == ["1", "1", "2"]
+    assert source.notes[0].startswith("1 of 3 labels are whole numbers with a point: '1.0'")
+    write_list(tmp_path, "path,label\na.png,1.0\nb.png,low\nc.png,2\n")
+    assert [entry.label for entry in custom(tmp_path / "list.csv").entries] == ["1.0", "low", "2"]
+
+
+def test_a_row_that_cannot_be_used_is_shown_with_its_line(tmp_path):
+    rows = f"path,label\n\na.png,x\n\n{tmp_path}/a.png,y\n"
+    write_list(tmp_path, rows)
+    with pytest.raises(UserError, match="line 5 of .*second time .path '.*a.png', label 'y'"):
+        custom(tmp_path / "list.csv")
+    write_list(tmp_path, "path,label\na.png,NaN\nb.png,null\n")
+    with pytest.raises(UserError, match="line 2 .*lacks a path or a label.* so do 1 more rows"):
+        custom(tmp_path / "list.csv")
+
+
+def test_words_for_nothing_are_no_masks(tmp_path):
+    write_list(tmp_path, "path,label,mask\na.png,x,nan\nb.png,y,None\n")
+    source = custom(tmp_path / "list.csv")
+    assert [entry.mask for entry in source.entries] == ["", ""]
+    assert (
+        "2 of 2 images name 'None', 'nan' as their mask, which is taken as unknown" in source.notes
+    )
 
 
 def test_two_columns_that_may_tell_the_patient_are_refused(tmp_path):
