@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from kdnb.data.file_kinds import (
     sort_files,
     steps_of,
 )
+from kdnb.data.mask_files import masks_beside, notes_on_masks, other_masks
 from kdnb.data.names import class_key, clean, join_spellings, key
 from kdnb.data.part_folders import Root, in_no_class_folder, in_words, part_of, sure_part
 
@@ -27,11 +27,8 @@ __all__ = [
     "Entry",
     "class_folders",
     "entries_digest",
-    "masks_beside",
     "patient_in_two_folds",
 ]
-
-MASK_ENDING = "_mask.png"  # of the file beside an image that marks what defines the class
 
 ClassFolder = Callable[[Sequence[str]], str]  # folders → the class folder among them; "" for none
 
@@ -90,7 +87,8 @@ def class_folders(
     """
     found = sort_files(listing)
     masks, alone = masks_beside(found.images)
-    no_images = {*masks.values(), *alone}
+    others = other_masks(found.images, masks)
+    no_images = {*masks.values(), *alone, *others}
     images = [name for name in found.images if name not in no_images]
     if not images:
         raise _no_images(found, origin)
@@ -102,31 +100,8 @@ def class_folders(
     filled = {class_folder(steps_of(name)[:-1]) for name in images}
     _check_lost(listing, found, class_folder, filled, origin)
     entries = [entry._replace(mask=masks.get(entry.path, "")) for entry in _unique_ids(entries)]
-    notes = [*_lone_masks(alone), *notes, *notes_on(listing, found)]
+    notes = [*notes_on_masks(alone, others), *notes, *notes_on(listing, found)]
     return sorted(entries), tuple(in_one_line(note) for note in notes)
-
-
-def masks_beside(images: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Masks ``<name>_mask.png`` beside images ``<name>.<ending>``.
-
-    Returns:
-        Image → its mask, and the masks that have no image beside them.
-
-    >>> masks_beside(["a/1.jpg", "a/1_mask.png", "a/2_mask.png", "a/3.png"])
-    ({'a/1.jpg': 'a/1_mask.png'}, ['a/2_mask.png'])
-    """
-    mask_of = {}  # an image's path without its ending → its mask
-    for name in images:
-        if name.casefold().endswith(MASK_ENDING):
-            mask_of[name[: -len(MASK_ENDING)]] = name
-    masks = set(mask_of.values())
-    found = {}
-    for name in images:
-        mask = mask_of.get(posixpath.splitext(name)[0])
-        if mask is not None and name not in masks:
-            found[name] = mask
-    alone = masks - set(found.values())
-    return found, sorted(alone)
 
 
 def _no_images(found: Sorted, origin: str) -> UserError:
@@ -372,11 +347,3 @@ def _unique_ids(entries: Sequence[Entry]) -> list[Entry]:
     if twice:
         raise UserError(f"two images are named {in_words(twice)}: rename one of them")
     return found
-
-
-def _lone_masks(alone: Sequence[str]) -> list[str]:
-    """One note that names masks without an image beside them, or none."""
-    if not alone:
-        return []
-    some = ", ".join(alone[:3])
-    return [f"masks without an image beside them, which are left out: {len(alone)} ({some})"]

@@ -87,7 +87,17 @@ def find_layout(images: Iterable[Sequence[str]], origin: str) -> Layout:
     if stray:
         raise in_no_class_folder(stray[0], origin)
     level, more = _class_level(top, roots, origin)
-    return Layout(roots=tuple(roots), level=level, notes=(*notes, *more))
+    like_masks = _named_as_masks(_names(_folders_of_images(top, roots), level))
+    return Layout(roots=tuple(roots), level=level, notes=(*notes, *more, *like_masks))
+
+
+def _named_as_masks(classes: Iterable[str]) -> list[str]:
+    """A note on classes that have the name of a folder of masks."""
+    return [
+        f"the class '{name}' has the name of a folder of masks: if it is one, move it away"
+        for name in classes
+        if key(name) in MASK_FOLDERS
+    ]
 
 
 def _check_masks_apart(folder: Folder, origin: str, path: str = "") -> None:

@@ -157,16 +157,17 @@ def test_masks_that_cannot_be_used_are_named_and_the_images_stay(tmp_path):
     (folder / "cat" / "1_mask.png").write_bytes(png(blob(30, 20)))
     (folder / "cat" / "2_mask.png").write_bytes(b"no image")
     (folder / "dog" / "0_mask.png").write_bytes(png(blob() * 0))
+    (folder / "dog" / "1_mask.png").write_bytes(png(blob() * 0 + 1))
     (folder / "dog" / "3_mask.png").unlink()
     (folder / "dog" / "9_mask.png").write_bytes(png(blob()))
     found = load(settings(tmp_path, folder))
     assert len(found.table) == 12 and len(found.broken) == 0
-    without = {"cat/1.jpg", "cat/2.jpg", "dog/0.jpg", "dog/3.jpg"}
+    without = {"cat/1.jpg", "cat/2.jpg", "dog/0.jpg", "dog/1.jpg", "dog/3.jpg"}
     assert set(found.table["path"][~found.has_mask]) == without
     assert not found.masks[~found.has_mask].any()
     assert found.notes[-2:] == (
         "masks without an image beside them, which are left out: 1 (dog/9_mask.png)",
-        "3 of 11 masks cannot be used, and their images stay without one: "
+        "4 of 11 masks cannot be used, and their images stay without one: "
         "cat/1_mask.png: 20 x 30 px on an image of 30 x 20; cat/2_mask.png: not an image; "
         "dog/0_mask.png: nothing is inside",
     )

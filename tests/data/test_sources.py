@@ -442,13 +442,26 @@ def test_masks_are_no_images_of_a_class(tmp_path, make):
     source = custom(make(tmp_path / "set", names))
     assert {entry.path: entry.mask for entry in source.entries} == {
         "a/1.jpg": "a/1_mask.png",
-        "a/1_mask.jpg": "",
         "b/2.png": "b/2_MASK.PNG",
     }
     assert source.notes == (
         "masks without an image beside them, which are left out: 1 (b/3_mask.png)",
+        "files named as masks of the image beside them, which are left out: 1 (a/1_mask.jpg); "
+        "one mask to an image counts, <name>_mask.png",
     )
     assert custom(make(tmp_path / "other", ["a/1.jpg", "b/1.jpg"])).notes == ()
+
+
+def test_second_masks_are_no_images_and_are_counted(tmp_path):
+    names = ["a/1 (0).png", "a/1 (0)_mask.png", "a/1 (0)_mask_1.png", "a/gt_1.png", "b/1_seg.png"]
+    source = custom(make_folder(tmp_path / "set", names))
+    assert [entry.path for entry in source.entries] == ["a/1 (0).png", "a/gt_1.png", "b/1_seg.png"]
+    assert "which are left out: 1 (a/1 (0)_mask_1.png)" in source.notes[0]
+
+
+def test_a_class_that_is_named_as_masks_are_is_noted(tmp_path):
+    source = custom(make_folder(tmp_path / "set", ["one/1.png", "two/1.png", "masks/1.png"]))
+    assert "the class 'masks' has the name of a folder of masks" in " ".join(source.notes)
 
 
 def test_a_class_folder_of_masks_alone_is_empty(tmp_path):
@@ -572,3 +585,9 @@ def test_threads_that_read_phantoms_draw_them_once(monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(source.read, [entry.path for entry in source.entries]))
     assert drawn == [64]
+
+
+def test_a_list_that_is_no_csv_is_told_so(tmp_path):
+    (tmp_path / "list.tsv").write_text("path\tlabel\n")
+    with pytest.raises(UserError, match="named .tsv: a list of images must be a .csv"):
+        custom(tmp_path / "list.tsv")
