@@ -20,6 +20,7 @@ Ranges = dict[str, tuple[float, float]]  # kind of pixels → the values that ar
 BITS = (8, 10, 12, 14, 16)  # that devices give, of the 16 in a file
 MAX_BROKEN = 0.01  # of the images, unless the parameter max_broken says more
 FACTS = ["reason", "width", "height", "sha256"]
+NEARLY_BLACK = 13  # of 255: images whose brightest pixel is below show next to nothing
 
 
 class Reading(NamedTuple):
@@ -88,7 +89,52 @@ def read_images(
     if len(deep):
         again = read_all(deep, decided, f"reading {name} in its range")
         facts.loc[deep, FACTS] = [row[:-1] for row in again]
+    fine = np.flatnonzero(facts["reason"] == "")
+    notes += _notes_on_dark(arrays[0], np.intersect1d(deep, fine))
+    notes += _notes_on_blank(arrays[0], fine, paths, name)
     return Reading(facts=facts, ranges=decided, notes=notes)
+
+
+def _notes_on_dark(pixels: np.ndarray, deep: np.ndarray) -> list[str]:
+    """A note where most images of more than 8 bits are nearly black in the range they are given.
+
+    Args:
+        pixels: (N, S, S, 3) uint8, as they will be used.
+        deep: Rows of the images of more than 8 bits.
+    """
+    if not len(deep):
+        return []
+    brightest = pixels[deep].max(axis=(1, 2, 3))
+    middle = int(np.median(brightest))
+    if middle >= NEARLY_BLACK:
+        return []
+    return [
+        f"half of the {len(deep):,} images with more than 8 bits come out nearly black: their "
+        f"brightest pixel is {middle} of 255 at most; set window to what is black and white in them"
+    ]
+
+
+def _notes_on_blank(
+    pixels: np.ndarray, rows: np.ndarray, paths: Sequence[str], name: str
+) -> list[str]:
+    """A note on images that are one colour from edge to edge, as they will be used.
+
+    Raises:
+        UserError: If all of them are.
+    """
+    blank = [row for row in rows if (pixels[row] == pixels[row, 0, 0]).all()]
+    if not blank:
+        return []
+    some = ", ".join(paths[row] for row in blank[:3])
+    if len(blank) == len(rows):
+        raise UserError(
+            f"all {len(rows):,} images in '{name}' are one colour from edge to edge once they are "
+            f"read ({some}): check what they show, and the parameter window"
+        )
+    return [
+        f"{len(blank):,} of {len(rows):,} images are one colour from edge to edge, and show "
+        f"nothing: {some}"
+    ]
 
 
 def check_broken(

@@ -207,6 +207,34 @@ def test_a_note_names_files_of_several_pages(tmp_path):
     assert len(notes) == 1 and notes[0].startswith("3 of 16 files hold several pages")
 
 
+def test_images_that_show_nothing_are_counted_and_a_set_of_them_is_refused(tmp_path):
+    deep_set(
+        tmp_path / "set",
+        lambda number: png(noisy(number, 200 * (number > 1), np.uint8)),
+        ending="png",
+    )
+    [note] = [note for note in loaded(tmp_path).notes if "one colour" in note]
+    assert note.startswith("2 of 16 images are one colour from edge to edge, and show nothing: ")
+    deep_set(
+        tmp_path / "blank", lambda number: png(np.full((64, 64), number, np.uint8)), ending="png"
+    )
+    with pytest.raises(UserError, match="all 16 images in .* are one colour from edge to edge"):
+        loaded(tmp_path, data=str(tmp_path / "blank"))
+
+
+def test_one_hot_pixel_that_makes_all_others_black_is_told(tmp_path):
+    def image(number):
+        values = noisy(number, 1000)
+        if number == 3:
+            values[5, 5] = 65535
+        return tiff(values)
+
+    deep_set(tmp_path / "set", image)
+    assert any("come out nearly black: their brightest" in note for note in loaded(tmp_path).notes)
+    with_window = loaded(tmp_path, window=[0, 1000]).notes
+    assert not any("nearly black" in note for note in with_window)
+
+
 def test_one_image_is_explained_in_the_range_of_the_training_images(capsys):
     facts = {"image_size": 64, "ranges": {GREY: [0, 4095]}}
     pixels, sides = _pixels(tiff(ramp(2047)), facts)
