@@ -66,6 +66,8 @@ def run_notebooks(
         f"{settings.dataset}: {len(image_set.table)} images at {settings.image_size} px, "
         f"split '{settings.split}'"
     )
+    for note in image_set.notes:
+        say(f"note: {note}")
     say(f"{study.certainty}{': too little to tell models apart' if study.has_too_few else ''}")
     source = [image_set.hash, _token(results.folder)]
     waves = study_waves(_parameters(settings, explicit), settings.runs, source, results.folder.name)
