@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from kdnb.data.file_kinds import DICOM_HELP
+
 __all__ = ["COLOUR", "FLOAT", "FULL", "GREY", "SIGNED", "WIDE", "Sample", "decode", "describe"]
 
 MAX_PIXELS = 64_000_000
@@ -114,6 +116,8 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     """An image with its header read; what goes wrong with it is a ValueError that says why."""
     if not data:
         raise ValueError("empty file")
+    if data[128:132] == b"DICM":
+        raise ValueError(DICOM_HELP)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size

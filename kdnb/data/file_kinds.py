@@ -35,6 +35,7 @@ IMAGE_ENDINGS = (
     ".jpe",
 )
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
+VOLUME_ENDINGS = (".nii", ".nii.gz", ".mha", ".nrrd")
 OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z")
 # what lies beside images and is none: a folder of these alone is no lost class
 DOCUMENTS = (
@@ -82,6 +83,7 @@ DICOM_HELP = (
     "DICOM is not read: save each image as PNG with the window that shows the finding, "
     "such as with dcmtk's dcmj2pnm or with pydicom"
 )
+VOLUME_HELP = "volumes are not read: save the slices as PNG, with the window that shows the finding"
 
 
 class Listing(NamedTuple):
@@ -190,7 +192,11 @@ def counted(files: Sequence[str], dicom: frozenset[str] = frozenset()) -> str:
     text = f"{len(files):,} file{'' if len(files) == 1 else 's'} ({told}: {', '.join(files[:3])})"
     if not dicom.isdisjoint(files):
         text += f"; {DICOM_HELP}"
-    if any(ending in (".zip", *OTHER_ARCHIVES) for ending in endings):
+    volumes = [name for name in files if name.casefold().endswith(VOLUME_ENDINGS)]
+    if volumes:
+        text += f"; {VOLUME_HELP}"
+    others = set(files) - set(volumes)
+    if any(_ending(name) in (".zip", *OTHER_ARCHIVES) for name in others):
         text += "; an archive inside is not opened: unpack it"
     return text
 

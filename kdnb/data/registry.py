@@ -27,6 +27,7 @@ __all__ = [
     "registered",
 ]
 
+LISTS = (".tsv", ".txt", ".tab")  # endings of lists that are no CSV
 PLANTED = {  # end of a phantom set's name → what is planted in it
     "": {},
     "_shortcut": {"shortcut": 1.0},
@@ -106,6 +107,11 @@ def open_source(settings: Settings) -> Source:
             return folder_source(path, known)
         if path.suffix.casefold() == ".csv":
             return csv_source(path)
+        if path.suffix.casefold() in LISTS:
+            raise UserError(
+                f"'{path}' is named {path.suffix}: a list of images must be a .csv, with commas "
+                "between its columns"
+            )
         return zip_source(path, known)
     except OSError as error:
         raise UserError(

@@ -105,6 +105,7 @@ def make_split(
         outside = (part == "unused").sum()
         if outside:
             notes = [f"{outside:,} of {len(part):,} images have no published part, and are unused"]
+        notes += _patients_seen(manifest["patient"], part)
     elif mode == "patients":
         decided = decide(manifest, fold)
         notes = decided.notes
@@ -192,6 +193,19 @@ def _published(manifest: pd.DataFrame, seed: int) -> pd.Series:
         train = manifest[part == "train"]
         part.update(_deal(train, train["image_id"], VAL_OF_TRAIN, seed))
     return part
+
+
+def _patients_seen(patient: pd.Series, part: pd.Series) -> list[str]:
+    """A note on test images whose patient is also in another part that is learned from."""
+    seen = set(patient[part.isin(["train", "val"])]) - {""}
+    is_test = part == "test"
+    crossing = (is_test & patient.isin(seen)).sum()
+    if not crossing:
+        return []
+    return [
+        f"the patients of {crossing:,} of {is_test.sum():,} test images also have images in train "
+        "or val"
+    ]
 
 
 def _folds(folds: pd.Series, test: int) -> pd.Series:

@@ -209,7 +209,7 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
     tables["runs"] = _with_parts(tables["runs"], plan)
     problems = {
         "are not of the plan": _unplanned(tables, plan),
-        "are missing": [] if partial else missing(tables, plan),
+        "are missing (--partial does without)": [] if partial else missing(tables, plan),
         "have rows but no provenance": _unknown(tables),
         "have no row in a table that their notebook always writes": _without_rows(tables),
         "mix versions of kdnb": _mixed_versions(tables),

@@ -210,6 +210,10 @@ def test_a_class_only_in_test_is_noted():
     [
         (["c/0.dcm", "c/1.dcm"], r"class folder 'c' .*2 files \(2 .dcm: .*DICOM is not read: save"),
         (["c/0.heic"], r"1 file \(1 .heic"),
+        (
+            ["c/0.nii.gz"],
+            r"1 file \(1 .gz: c/0.nii.gz\); volumes are not read: save the slices[^;]*; mend",
+        ),
         (["c/inside.zip"], "an archive inside is not opened: unpack it"),
         (["c/0", "c/1.txt"], r"class folder 'c' .*2 files"),
     ],

@@ -89,6 +89,10 @@ def test_published_keeps_the_folders_and_takes_validation_from_train():
     part = make_split(table, "published", seed=0).part
     assert ((part == "test") == (table["published_split"] == "test")).all()
     assert (part == "val").sum() == pytest.approx((part != "test").sum() / 8, abs=2)
+    test = table[part == "test"]
+    crossing = test["patient"].isin(set(table["patient"][part != "test"]) - {""}).sum()
+    notes = make_split(table, "published", seed=0).notes
+    assert crossing and f"the patients of {crossing:,} of {len(test):,} test images" in notes[0]
     with pytest.raises(UserError, match="no published train and test folders"):
         make_split(table.assign(published_split=""), "published", seed=0)
 
@@ -117,7 +121,7 @@ def test_images_without_a_published_part_are_unused_and_told():
     table.loc[:9, "published_split"] = ""
     part, notes = make_split(table, "published", seed=0)
     assert (part[:10] == "unused").all() and (part[10:] != "unused").all()
-    assert notes == ["10 of 300 images have no published part, and are unused"]
+    assert notes[0] == "10 of 300 images have no published part, and are unused"
 
 
 def test_images_without_a_fold_are_unused_and_told():
