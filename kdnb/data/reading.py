@@ -120,16 +120,17 @@ def _notes_on_blank(
     """A note on images that are one colour from edge to edge, as they will be used.
 
     Raises:
-        UserError: If all of them are.
+        UserError: If all of them are, and all in the same colour.
     """
     blank = [row for row in rows if (pixels[row] == pixels[row, 0, 0]).all()]
     if not blank:
         return []
     some = ", ".join(paths[row] for row in blank[:3])
-    if len(blank) == len(rows):
+    colours = np.unique(pixels[blank, 0, 0], axis=0)
+    if 1 < len(blank) == len(rows) and len(colours) == 1:
         raise UserError(
-            f"all {len(rows):,} images in '{name}' are one colour from edge to edge once they are "
-            f"read ({some}): check what they show, and the parameter window"
+            f"all {len(rows):,} images in '{name}' are the same one colour once they are read "
+            f"({some}): check what they show, and the parameter window"
         )
     return [
         f"{len(blank):,} of {len(rows):,} images are one colour from edge to edge, and show "

@@ -215,10 +215,8 @@ def test_images_that_show_nothing_are_counted_and_a_set_of_them_is_refused(tmp_p
     )
     [note] = [note for note in loaded(tmp_path).notes if "one colour" in note]
     assert note.startswith("2 of 16 images are one colour from edge to edge, and show nothing: ")
-    deep_set(
-        tmp_path / "blank", lambda number: png(np.full((64, 64), number, np.uint8)), ending="png"
-    )
-    with pytest.raises(UserError, match="all 16 images in .* are one colour from edge to edge"):
+    deep_set(tmp_path / "blank", lambda number: png(np.full((64, 64), 9, np.uint8)), ending="png")
+    with pytest.raises(UserError, match="all 16 images in .* are the same one colour"):
         loaded(tmp_path, data=str(tmp_path / "blank"))
 
 
