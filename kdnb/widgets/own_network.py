@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kdnb.core.errors import UserError, first_line
 from kdnb.core.progress import say
 from kdnb.data.transforms import to_tensor
-from kdnb.training.modules import evaluating, modules_at
+from kdnb.training.modules import evaluating, leave_nothing_in_place, modules_at
 
 __all__ = ["Normalisation", "checked_network", "images_for", "normalised", "proposed_taps"]
 
@@ -97,9 +97,9 @@ def _form(value: object) -> str:
 def checked_network(
     name: str, network: nn.Module, taps: Mapping[str, str] | None, images: Tensor
 ) -> nn.Module:
-    """A network that gives logits for the images, with taps, and with nothing that works in place.
+    """A copy that gives logits for the images, has taps, and does nothing in place.
 
-    The one that is given stays as it is: where something must change, a copy is returned.
+    A copy, since the stepper's hooks act beside the cell that runs, which may use the network.
 
     Args:
         name: "student" or "teacher", for messages.
@@ -109,7 +109,8 @@ def checked_network(
         images: (N, 3, S, S) normalised.
 
     Raises:
-        UserError: If it is no network, refuses the images, gives no logits, or a tap is missing.
+        UserError: If it is no network, cannot be copied, refuses the images, gives no logits, or a
+            tap is missing.
     """
     if not isinstance(network, nn.Module):
         raise UserError(f"the {name} must be a torch.nn.Module, got {type(network).__name__}")
@@ -119,7 +120,8 @@ def checked_network(
             f"taps of the {name} must map names to module paths, such as "
             f"{{'first': 'features.3'}}, got {taps!r}"
         )
-    _check_answer(name, network, images)
+    _check_answer(name, network, images)  # a network that keeps its maps can be copied after it
+    network = _copy(name, network)
     if not taps and not getattr(network, "taps", None):
         taps = proposed_taps(network, images)
         if not taps:
@@ -129,13 +131,9 @@ def checked_network(
             )
         said = ", ".join(f"{tap} = '{path}'" for tap, path in taps.items())
         say(f"note: no taps of the {name} were given; shown are {said}")
-    in_place = [module for module in network.modules() if getattr(module, "inplace", False)]
-    if taps or in_place:
-        network = _copy(name, network)
-        for module in network.modules():
-            if getattr(module, "inplace", False):
-                module.inplace = False
-        network.taps = dict(taps or network.taps)
+    leave_nothing_in_place(network)
+    if taps:
+        network.taps = dict(taps)
     modules_at(network)
     return network
 
@@ -145,8 +143,8 @@ def _copy(name: str, network: nn.Module) -> nn.Module:
         return deepcopy(network)
     except (RuntimeError, TypeError) as error:
         raise UserError(
-            f"the {name} cannot be copied ({first_line(error)}): give it an attribute taps, and "
-            "activations with inplace=False"
+            f"the {name} cannot be copied ({first_line(error)}): make it anew, and load its "
+            "weights with load_state_dict"
         ) from None
 
 

@@ -103,6 +103,37 @@ def test_proposed_taps_are_the_last_of_each_resolution():
     assert list(taps.values()) == ["relu", "layer1", "layer2", "layer3", "layer4"]
 
 
+class Keeping(nn.Module):
+    """A network as tutorials write it: it declares a tap and keeps its map as an attribute."""
+
+    taps = {"maps": "conv"}
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        self.maps = self.conv(x)
+        return self.maps.mean((2, 3))
+
+
+def test_the_stepper_acts_on_a_copy_of_every_network():
+    student = Keeping().train()
+    teacher = Keeping().train()
+    student(to_tensor(PIXELS))  # what it keeps now has a graph, which cannot be copied
+    shown = [model.network for model in stepper_data(student, teacher, pixels=PIXELS).models]
+    for given, copy in zip((student, teacher), shown, strict=True):
+        assert copy is not given and copy.conv is not given.conv
+        assert given.training and torch.equal(copy.conv.weight, given.conv.weight)
+
+
+def test_a_network_that_cannot_be_copied_is_refused():
+    model = Keeping()
+    model.scaled = model.conv.weight * 2  # part of a graph
+    with pytest.raises(UserError, match="student cannot be copied .*: make it anew, and load"):
+        stepper_data(model, pixels=PIXELS)
+
+
 def test_the_ten_lines_of_the_page_run(tmp_path, monkeypatch, capsys):
     text = (Path(__file__).parents[2] / "docs/own_network.md").read_text("utf-8")
     code = text.split("```python\n")[1].split("```")[0]
