@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,6 +111,8 @@ class StepperData:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     #: (image, model, layer) → how its map came about; only what was asked last
     traces: dict[tuple[int, int, int], Trace] = field(default_factory=dict)
+    #: held while a question is answered: the networks have one question's hooks at a time
+    turn: Lock = field(default_factory=Lock)
 
     def row(self, kind: str, target: int = 0) -> int:
         """Which of the R maps of a tap shows a kind, for a class where it depends on the class."""

@@ -125,7 +125,8 @@ class LayerStepper(ViewWidget):
         if not isinstance(content, Mapping) or "ask" not in content:
             return
         try:
-            found = answer_message(self.data, content)
+            with self.data.turn:  # messages may come in several threads
+                found = answer_message(self.data, content)
         except UserError as error:
             found = {"to": content, "refused": str(error)}, []
         if found:

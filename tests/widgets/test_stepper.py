@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from itertools import product
+from threading import Thread
+from time import sleep
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -509,6 +511,31 @@ def test_a_question_that_cannot_be_answered_is_refused_in_words(data, monkeypatc
         widget, {"ask": "ablate", "image": 0, "model": 0, "layer": 1, "channels": [99]}, []
     )
     assert "go from 0 to 7" in sent[0]["refused"]
+
+
+def test_questions_are_answered_one_at_a_time(data, monkeypatch):
+    """Two widgets share the networks of their data, and each message may have its thread."""
+    widgets = [LayerStepper(data), LayerStepper(replace(data, early=(1,) * N))]
+    at_work = []
+    most = []
+
+    def answer(_data, question):
+        at_work.append(question)
+        most.append(len(at_work))
+        sleep(0.02)
+        at_work.remove(question)
+
+    monkeypatch.setattr("kdnb.widgets.stepper.answer_message", answer)
+    asked = []
+    for number in range(4):
+        widget = widgets[number % 2]
+        question = {"ask": "image", "image": number}
+        asked.append(Thread(target=widget._answer, args=(widget, question, [])))
+    for thread in asked:
+        thread.start()
+    for thread in asked:
+        thread.join()
+    assert most == [1, 1, 1, 1]
 
 
 def test_the_arithmetic_of_a_cell_is_answered(data, monkeypatch):
