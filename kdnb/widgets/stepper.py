@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from traitlets import Bool, Float, Int, List, Unicode, validate
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import UserError, first_line
 from kdnb.core.number_text import number, plus, probability
 from kdnb.core.plots import Picture, bare, outline, plain, say_nothing
 from kdnb.widgets.base import ViewWidget, as_tuple, script
@@ -128,9 +128,18 @@ class LayerStepper(ViewWidget):
             with self.data.turn:  # messages may come in several threads
                 found = answer_message(self.data, content)
         except UserError as error:
-            found = {"to": content, "refused": str(error)}, []
+            found = _refusal(content, str(error), again=False), []
+        except Exception as error:  # whatever it is: or else the view waits for ever
+            reason = f"this cannot be computed: {type(error).__name__}: {first_line(error)}"
+            self.send(_refusal(content, reason, again=True), [])
+            raise
         if found:
             self.send(*found)
+
+
+def _refusal(question: Mapping[str, Any], reason: str, *, again: bool) -> dict[str, Any]:
+    """The message to a question without an answer; ``again``: it may get one another time."""
+    return {"to": question, "refused": reason, "again": again}
 
 
 def first_state(data: StepperData) -> StepperState:

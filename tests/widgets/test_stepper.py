@@ -510,7 +510,25 @@ def test_a_question_that_cannot_be_answered_is_refused_in_words(data, monkeypatc
     widget._answer(
         widget, {"ask": "ablate", "image": 0, "model": 0, "layer": 1, "channels": [99]}, []
     )
-    assert "go from 0 to 7" in sent[0]["refused"]
+    assert "go from 0 to 7" in sent[0]["refused"] and sent[0]["again"] is False
+
+
+def test_a_question_that_fails_is_answered_too_and_the_log_has_the_error(data, monkeypatch):
+    widget, sent = LayerStepper(data), []
+    monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append(content))
+
+    def fail(_data, _question):
+        raise RuntimeError("out of memory\nand a long story")
+
+    question = {"ask": "effects", "image": 0, "model": 0, "layer": 1}
+    with monkeypatch.context() as broken:
+        broken.setattr("kdnb.widgets.stepper.answer_message", fail)
+        with pytest.raises(RuntimeError, match="a long story"):
+            widget._answer(widget, question, [])
+    reason = "this cannot be computed: RuntimeError: out of memory"
+    assert sent == [{"to": question, "refused": reason, "again": True}]
+    widget._answer(widget, question, [])
+    assert sent[1] == {"to": question}, "it can be asked again"
 
 
 def test_questions_are_answered_one_at_a_time(data, monkeypatch):
