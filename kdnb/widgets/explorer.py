@@ -56,7 +56,7 @@ class ExplanationExplorer(ViewWidget):
         """Show ``data``; by default the first image's evidence for its class and for another."""
         self.data = data
         self.worker: Thread | None = None
-        self._stop = Event()
+        self._at_work: dict[Event, ExplorerState] = {}  # what stops a work → what is computed
         self.first = check_explorer_state(data, state or first_states(data)[0])
         spec = {
             "classes": data.classes,
@@ -95,7 +95,8 @@ class ExplanationExplorer(ViewWidget):
 
     def _answer(self, _widget: ExplanationExplorer, content: dict, _buffers: list) -> None:
         if content.get("ask") == "stop":
-            self._stop.set()
+            for stop in list(self._at_work):
+                stop.set()
         if content.get("ask") != "panel":
             return
         asked = ExplorerState(
@@ -105,8 +106,12 @@ class ExplanationExplorer(ViewWidget):
         if all(self.data.key(state.image, side) in self.data.known for side in (state.a, state.b)):
             self.send(*_message(self.data, state, content))
             return
-        self._stop = Event()
-        given = (state, content, self._stop, torch.get_num_threads())
+        at_work = list(self._at_work.items())
+        if any(other == state and not stop.is_set() for stop, other in at_work):
+            return  # another view asked the same: the answer reaches all views
+        stop = Event()
+        self._at_work[stop] = state
+        given = (state, content, stop, torch.get_num_threads())
         self.worker = Thread(target=self._compute, args=given, daemon=True)
         self.worker.start()
 
@@ -116,18 +121,28 @@ class ExplanationExplorer(ViewWidget):
         """Compute the maps of a state that are missing, and answer; in a thread of its own."""
         torch.set_num_threads(threads)  # each thread has its own number
         try:
+            answer = self._computed(state, content, stop)
+        except Stopped:
+            answer = {"to": content, "stopped": "Stopped."}, []
+        except Exception as error:  # whatever it is: or else the view waits for ever
+            self.send({"to": content, "stopped": f"This map cannot be computed: {error}"})
+            raise
+        self.send(*answer)
+
+    def _computed(
+        self, state: ExplorerState, content: dict[str, Any], stop: Event
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """The answer, after the maps that it needs."""
+        try:
             for choice in state.a, state.b:
                 if self.data.key(state.image, choice) not in self.data.known:
                     method = ABOUT[choice.method].label
                     busy = f"computing {method} of the {choice.model} …"
                     self.send({"to": content, "busy": busy})
                     self.data.explained(state.image, choice, stop)
-            self.send(*_message(self.data, state, content))
-        except Stopped:
-            self.send({"to": content, "stopped": "Stopped."})
-        except Exception as error:  # whatever it is: or else the view waits for ever
-            self.send({"to": content, "stopped": f"This map cannot be computed: {error}"})
-            raise
+            return _message(self.data, state, content)
+        finally:
+            self._at_work.pop(stop)  # before the answer: who asks after it needs another one
 
 
 def _message(

@@ -1,6 +1,7 @@
 """The explanation explorer without a browser: maps, refusals, traits, messages, the static twin."""
 
 from dataclasses import replace
+from threading import Event
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -309,6 +310,40 @@ def test_a_slow_map_can_be_stopped_and_asked_again(inputs):
         inputs["context"],
     ).maps
     np.testing.assert_allclose(fresh.known["SHAP gradient", "twin", 0, 1].values, direct)
+
+
+def test_two_views_of_one_explorer_are_stopped_together(inputs):
+    """Both ask the same question; it is computed once, and each work can be stopped."""
+    fresh = explorer_data(**inputs)
+    widget, sent = ExplanationExplorer(fresh), []
+    go_on = Event()
+
+    def send(content, buffers=None):
+        sent.append(content)
+        if "busy" in content:
+            assert go_on.wait(60)
+
+    widget.send = send
+    question = {
+        "ask": "panel",
+        "image": 0,
+        "a": ["SHAP gradient", "twin", 1],
+        "b": ["evidence", "twin", 1],
+    }
+    workers = []
+    for asked in question, question, question | {"image": 1}, question:
+        widget._answer(widget, asked, [])
+        workers.append(widget.worker)
+    assert workers[0] is workers[1] and workers[2] is workers[3] is not workers[0]
+    widget._answer(widget, {"ask": "stop"}, [])
+    widget._answer(widget, question, [])  # anew: the first one ends without an answer
+    assert widget.worker not in workers
+    widget._answer(widget, {"ask": "stop"}, [])
+    go_on.set()
+    for worker in {*workers, widget.worker}:
+        worker.join()
+    assert [content["stopped"] for content in sent if "stopped" in content] == ["Stopped."] * 3
+    assert fresh.known == {} and not any("views" in content for content in sent)
 
 
 def test_the_saved_state_holds_no_maps(data):
