@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 CHUNK = 8  # images per forward and backward pass: bounds the memory, does not change the result
+MOST_CLASSES = 50  # what the browser gets grows with their pairs: 1.5 MB per network
 UNSURE = 0.6  # a student whose largest probability is below is called unsure
 FILTERS = ("all", "wrong", "disagree", "unsure")
 
@@ -188,14 +189,19 @@ def stepper_data(
         provenance: What goes into exports besides the state.
 
     Raises:
-        UserError: If shapes or counts do not match, a tap is missing or is no map, or a map is
-            not finite.
+        UserError: If shapes or counts do not match, there are more than ``MOST_CLASSES``, a tap is
+            missing or is no map, or a map is not finite.
     """
     images = images_for(student, images, pixels, normalisation)
     _check_pixels(images, pixels)
     student = checked_network("student", student, taps, images)
     if classes is None:
         classes = _numbered("class", probabilities_of(student, images[:1]).shape[1])
+    if len(classes) > MOST_CLASSES:
+        raise UserError(
+            f"the stepper compares each class with each other, at most {MOST_CLASSES} of them, got "
+            f"{len(classes)}: keep the outputs of those that you ask about"
+        )
     targets = [-1] * len(images) if targets is None else targets
     titles = _numbered("image", len(images)) if titles is None else titles
     check_images(images, pixels, targets, classes, titles, masks, lowest=-1)

@@ -146,6 +146,17 @@ def test_the_ten_lines_of_the_page_run(tmp_path, monkeypatch, capsys):
     assert LayerStepper(scope["layers"]).panel().sentence.startswith("student, layer 1 of 5")
 
 
+def test_of_many_classes_those_that_one_asks_about_are_kept():
+    my_model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    my_model.add_module("fc", nn.Linear(4, 300))
+    for classes in None, [f"class {number}" for number in range(300)]:
+        with pytest.raises(UserError, match="at most 50 of them, got 300: keep the outputs"):
+            stepper_data(my_model, pixels=PIXELS, classes=classes)
+    text = (Path(__file__).parents[2] / "docs/own_network.md").read_text("utf-8")
+    exec(text.split("```python\n")[2].split("```")[0], {"my_model": my_model})
+    assert stepper_data(my_model, pixels=PIXELS).models[0].logits.shape == (2, 3)
+
+
 class Tuple(nn.Module):
     def __init__(self):
         super().__init__()
