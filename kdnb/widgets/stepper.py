@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -62,6 +63,7 @@ class LayerStepper(ViewWidget):
 
     _esm = script(*STEPPER_SCRIPTS)
     _has_state = False  # until the first state is set as a whole
+    _cut_together = False  # while changes are told among which channels were cut
     image = Int(0).tag(sync=True)
     layer = Int(1).tag(sync=True)
     kind = Unicode("average").tag(sync=True)
@@ -102,16 +104,29 @@ class LayerStepper(ViewWidget):
     def notify_change(self, change: Any) -> None:
         """Tell the browser and all who listen; what a change puts an end to ends before it.
 
-        Another image, layer or model has other channels. And they are cut in the whole picture, so
-        no patch is covered meanwhile. The browser has the same rules.
+        Another image, layer or model has other channels, but those that are cut in one go with it
+        are already of the new ones. And they are cut in the whole picture, so no patch is covered
+        meanwhile. The browser has the same rules.
         """
         if self._has_state:
             covers = change.name == "occluded" and change.new
-            if self.ablated and (covers or change.name in NEW_CHANNELS):
+            elsewhere = change.name in NEW_CHANNELS and not self._cut_together
+            if self.ablated and (covers or elsewhere):
                 self.ablated = []
             if self.occluded and change.name == "ablated" and change.new:
                 self.occluded = []
         super().notify_change(change)
+
+    @contextmanager
+    def hold_trait_notifications(self) -> Iterator[None]:
+        """Tell of all changes at the end; they are told with what else was set."""
+        before = self.ablated
+        try:
+            with super().hold_trait_notifications():
+                yield
+                self._cut_together = self.ablated != before
+        finally:
+            self._cut_together = False
 
     @validate(*STATE)
     def _valid(self, proposal: dict) -> Any:

@@ -304,6 +304,27 @@ def test_cut_channels_are_of_one_layer_and_of_the_whole_picture(data):
     assert widget.ablated == []
 
 
+def test_channels_that_are_cut_in_one_go_with_another_layer_stay_cut(data):
+    widget = LayerStepper(data, StepperState(layer=2, ablated=(1,)))
+    told = []
+
+    def note(change):
+        told.append((change.name, widget.layer, list(widget.ablated)))
+
+    widget.observe(note, names=["layer", "ablated"])
+    widget.set_state({"layer": 3, "ablated": [7]})
+    assert (widget.layer, widget.ablated) == (3, [7])
+    assert told == [("layer", 3, [7]), ("ablated", 3, [7])]
+    with widget.hold_trait_notifications():
+        widget.ablated = [1, 2]
+        widget.image = 1
+        with widget.hold_trait_notifications():
+            widget.layer = 4
+    assert (widget.layer, widget.image, widget.ablated) == (4, 1, [1, 2])
+    widget.set_state({"layer": 5, "kind": "gradcam"})
+    assert widget.ablated == [], "another layer alone ends the cut"
+
+
 def test_evidence_at_the_last_tap_adds_up_to_the_logit_without_its_bias(inputs, data):
     student = inputs["student"].eval()
     with torch.no_grad():
