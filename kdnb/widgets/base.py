@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,12 +11,22 @@ from uuid import uuid4
 import anywidget
 import numpy as np
 from IPython.display import HTML, display
-from traitlets import Dict
+from traitlets import Dict, TraitError
 
 from kdnb.core.errors import UserError
 from kdnb.core.plots import Picture, show
 
-__all__ = ["STYLE", "ViewWidget", "as_tuple", "colour_numbers", "one_of", "script", "within"]
+__all__ = [
+    "STYLE",
+    "RefusedState",
+    "ViewWidget",
+    "as_tuple",
+    "colour_numbers",
+    "one_of",
+    "script",
+    "taken_back",
+    "within",
+]
 
 STYLE = Path(__file__).with_name("widget.css").read_text("utf-8")
 
@@ -28,6 +39,26 @@ STILL = """<div data-kdnb-still="{name}">
 {picture}
 </div>"""
 AGAIN = "a live view: run this cell again"
+
+
+class RefusedState(UserError, TraitError):
+    """A value that a widget's trait cannot have: people read one line, the trait is as before.
+
+    traitlets takes changes that come together back where it meets an error of its own.
+    """
+
+
+@contextmanager
+def taken_back() -> Iterator[None]:
+    """For a trait's check: what it refuses is taken back.
+
+    Raises:
+        RefusedState: With the line of a UserError in the block.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise RefusedState(str(error)) from None
 
 
 def script(*names: str) -> str:

@@ -16,7 +16,7 @@ from traitlets import Float, Int, Tuple, Unicode, validate
 
 from kdnb.core.number_text import number
 from kdnb.core.plots import Picture, bare, outline, plain, say_nothing
-from kdnb.widgets.base import ViewWidget, script
+from kdnb.widgets.base import ViewWidget, script, taken_back
 from kdnb.widgets.explanation_panel import (
     ABOUT,
     Choice,
@@ -90,7 +90,8 @@ class ExplanationExplorer(ViewWidget):
         name = proposal["trait"].name
         value = proposal["value"]
         part = Choice(*value) if name in ("a", "b") else value
-        check_explorer_state(self.data, replace(self.first, **{name: part}))
+        with taken_back():
+            check_explorer_state(self.data, replace(self.first, **{name: part}))
         return value
 
     def _answer(self, _widget: ExplanationExplorer, content: dict, _buffers: list) -> None:

@@ -17,7 +17,7 @@ from kdnb.core.number_text import number
 from kdnb.core.plots import PALETTE, Picture, plain
 from kdnb.core.statistics import softmax
 from kdnb.distillation.losses import LOSSES, usable_losses
-from kdnb.widgets.base import ViewWidget, one_of, script, within
+from kdnb.widgets.base import ViewWidget, one_of, script, taken_back, within
 
 __all__ = [
     "Answers",
@@ -167,7 +167,8 @@ class SoftTargetExplorer(ViewWidget):
 
     @validate("image", "alpha", "temperature", "loss")
     def _valid(self, proposal: dict) -> Any:
-        _check(self.answers, SoftTargetState(**{proposal["trait"].name: proposal["value"]}))
+        with taken_back():
+            _check(self.answers, SoftTargetState(**{proposal["trait"].name: proposal["value"]}))
         return proposal["value"]
 
     @observe("image", "alpha", "temperature", "loss")

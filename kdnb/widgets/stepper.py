@@ -17,7 +17,7 @@ from traitlets import Bool, Float, Int, List, Unicode, validate
 from kdnb.core.errors import UserError, first_line
 from kdnb.core.number_text import number, plus, probability
 from kdnb.core.plots import Picture, bare, outline, plain, say_nothing
-from kdnb.widgets.base import ViewWidget, as_tuple, script
+from kdnb.widgets.base import ViewWidget, as_tuple, script, taken_back
 from kdnb.widgets.layer_maps import MAP_KINDS, ModelMaps, StepperData, filters
 from kdnb.widgets.stepper_messages import answer_message, tile_sizes
 from kdnb.widgets.stepper_numbers import (
@@ -133,7 +133,8 @@ class LayerStepper(ViewWidget):
         name = proposal["trait"].name
         # which channels there are depends on layer and model
         others = self.state if name == "ablated" else first_state(self.data)
-        check_state(self.data, replace(others, **{name: as_tuple(proposal["value"])}))
+        with taken_back():
+            check_state(self.data, replace(others, **{name: as_tuple(proposal["value"])}))
         return proposal["value"]
 
     def _answer(self, _widget: LayerStepper, content: dict, _buffers: list) -> None:

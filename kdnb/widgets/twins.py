@@ -15,7 +15,7 @@ from kdnb.core.live import is_live
 from kdnb.core.plots import Picture, bare, plain, show
 from kdnb.data.dataset import ImageSet
 from kdnb.data.leakage import leak_meter
-from kdnb.widgets.base import ViewWidget, one_of, script, within
+from kdnb.widgets.base import ViewWidget, one_of, script, taken_back, within
 from kdnb.widgets.stepper_numbers import palette
 
 __all__ = ["TwinBrowser", "difference", "sentence", "static_twins", "twin_browser", "twin_pairs"]
@@ -142,11 +142,12 @@ class TwinBrowser(ViewWidget):
 
     @validate("split", "place")
     def _valid(self, proposal: dict) -> str | int:
-        if proposal["trait"].name == "split":
-            one_of("split", proposal["value"], self.pairs)
-        else:
-            longest = max(len(of_split) for of_split in self.pairs.values())
-            within("place", proposal["value"], 0, longest - 1)
+        with taken_back():
+            if proposal["trait"].name == "split":
+                one_of("split", proposal["value"], self.pairs)
+            else:
+                longest = max(len(of_split) for of_split in self.pairs.values())
+                within("place", proposal["value"], 0, longest - 1)
         return proposal["value"]
 
     def _answer(self, _widget: TwinBrowser, content: dict, _buffers: list) -> None:

@@ -238,8 +238,12 @@ def test_data_that_do_not_belong_together_are_named(inputs):
 )
 def test_the_widget_refuses_what_is_not_there(data, name, value, message):
     widget = ExplanationExplorer(data)
+    before = widget.state
     with pytest.raises(UserError, match=message):
         setattr(widget, name, value)
+    with pytest.raises(UserError, match=message):
+        widget.set_state({name: value})
+    assert widget.state == before
     with pytest.raises(UserError, match=message):
         explorer_panel(
             data, replace(widget.state, **{name: Choice(*value) if name in "ab" else value})

@@ -67,6 +67,7 @@ def test_the_widget_computes_each_step_and_checks_it():
         expected = soft_target_panel(ANSWERS, widget.state)
         assert widget.panel["sentence"] == expected.sentence
         assert widget.panel["soft"] == expected.soft.tolist()
+    state = widget.state
     for name, value, message in [
         ("alpha", 1.4, "alpha must lie between 0 and 1, got 1.4"),
         ("image", 9, "image must lie between 0 and 4"),
@@ -75,6 +76,9 @@ def test_the_widget_computes_each_step_and_checks_it():
     ]:
         with pytest.raises(UserError, match=message):
             setattr(widget, name, value)
+        with pytest.raises(UserError, match=message):
+            widget.set_state({name: value})
+        assert widget.panel["sentence"] == expected.sentence and widget.state == state
     assert "dkd" not in SoftTargetExplorer(TWO).spec["losses"] and "dkd" in widget.spec["losses"]
 
 

@@ -485,6 +485,11 @@ def test_a_state_that_the_data_do_not_hold_is_refused(data, name, value):
     with pytest.raises(UserError, match=name):
         setattr(widget, name, value)
     assert widget.state == before
+    sent = {"smooth": True, name: value}  # as the browser sends what goes together
+    with pytest.raises(UserError, match=name) as caught:
+        widget.set_state(sent)
+    assert widget.state == before and not widget.smooth
+    assert "\n" not in str(caught.value)
 
 
 def test_the_widget_follows_its_traits(data):

@@ -105,7 +105,8 @@ def test_the_widget_checks_its_state_and_answers_with_pixels(found):
     with pytest.raises(UserError, match="split must be one of published, grouped, got 'other'"):
         widget.split = "other"
     with pytest.raises(UserError, match="place must lie between 0 and"):
-        widget.place = -1
+        widget.set_state({"place": -1, "split": "grouped"})
+    assert widget.split == "published" and widget.place == 0
     widget.send = lambda content, buffers: sent.append((content, buffers))
     widget._answer(widget, {"ask": "pair", "split": "grouped", "place": 1}, [])
     pair = pairs[pairs["split"] == "grouped"].iloc[1]
