@@ -125,7 +125,7 @@ def _check(answers: Answers, state: SoftTargetState) -> None:
     within("image", state.image, 0, len(answers.titles) - 1)
     within("alpha", state.alpha, 0, 1)
     within("temperature", state.temperature, 1, 50)
-    one_of("loss", state.loss, LOSSES)
+    one_of("loss", state.loss, usable_losses(len(answers.classes)))
 
 
 class SoftTargetExplorer(ViewWidget):

@@ -79,7 +79,15 @@ def test_the_widget_computes_each_step_and_checks_it():
         with pytest.raises(UserError, match=message):
             widget.set_state({name: value})
         assert widget.panel["sentence"] == expected.sentence and widget.state == state
-    assert "dkd" not in SoftTargetExplorer(TWO).spec["losses"] and "dkd" in widget.spec["losses"]
+
+
+def test_the_widget_offers_and_takes_the_losses_for_its_classes():
+    widget = SoftTargetExplorer(TWO)
+    assert "dkd" not in widget.spec["losses"]
+    assert "dkd" in SoftTargetExplorer(ANSWERS).spec["losses"]
+    with pytest.raises(UserError, match="loss must be one of kd, as_coded, got 'dkd'"):
+        widget.loss = "dkd"
+    assert widget.loss == "kd"
 
 
 def test_static_twin_shows_the_same_numbers():
