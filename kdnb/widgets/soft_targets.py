@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from traitlets import Dict, Float, Int, Unicode, observe, validate
 
+from kdnb.core.errors import UserError
 from kdnb.core.number_text import number
 from kdnb.core.plots import PALETTE, Picture, plain
 from kdnb.core.statistics import softmax
@@ -33,13 +34,26 @@ HATCHES = ("", "//")
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What teacher and student say of N images of K classes."""
+    """What teacher and student say of N images of K classes.
+
+    Raises:
+        UserError: If a logit is not finite.
+    """
 
     teacher: np.ndarray  #: logits (N, K)
     student: np.ndarray  #: logits (N, K)
     targets: tuple[int, ...]  #: (N,) true class numbers
     titles: tuple[str, ...]  #: (N,)
     classes: tuple[str, ...]  #: (K,) names
+
+    def __post_init__(self) -> None:
+        """Refuse logits of which no answer can be made."""
+        for name, logits in ("teacher", self.teacher), ("student", self.student):
+            if not np.isfinite(logits).all():
+                raise UserError(
+                    f"the {name}'s logits are not finite for these images: "
+                    "check its weights and the input range"
+                )
 
 
 @dataclass(frozen=True)

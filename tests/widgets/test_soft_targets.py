@@ -1,5 +1,7 @@
 """The soft-target explorer without a browser: answers, pushes, words, traits, the static twin."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -88,6 +90,15 @@ def test_the_widget_offers_and_takes_the_losses_for_its_classes():
     with pytest.raises(UserError, match="loss must be one of kd, as_coded, got 'dkd'"):
         widget.loss = "dkd"
     assert widget.loss == "kd"
+
+
+@pytest.mark.parametrize("name", ["teacher", "student"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_refused(name, value):
+    logits = getattr(ANSWERS, name).copy()
+    logits[1, 2] = value
+    with pytest.raises(UserError, match=f"the {name}'s logits are not finite .*: check its w"):
+        replace(ANSWERS, **{name: logits})
 
 
 def test_static_twin_shows_the_same_numbers():
