@@ -98,15 +98,15 @@ def soft_target_panel(answers: Answers, state: SoftTargetState) -> SoftTargetPan
     soft_loss = soft_loss + 0.0 * student.sum()  # so that a dead loss has a gradient, zero
     hard = _push(hard_loss, student, share=state.alpha)
     soft = _push(soft_loss, student, share=1 - state.alpha)
-    softened = softmax(teacher_logits, state.temperature)[0]
-    return SoftTargetPanel(
+    panel = SoftTargetPanel(
         sure=softmax(teacher_logits)[0],
-        teacher=softened,
+        teacher=softmax(teacher_logits, state.temperature)[0],
         student=softmax(student_logits, state.temperature)[0],
         hard=hard,
         soft=soft,
-        sentence=_sentence(answers, state, softened, hard, soft),
+        sentence="",
     )
+    return panel._replace(sentence=_sentence(answers, state, panel))
 
 
 def _push(loss: Tensor, student: Tensor, share: float) -> np.ndarray:
@@ -115,23 +115,21 @@ def _push(loss: Tensor, student: Tensor, share: float) -> np.ndarray:
     return -share * gradient[0].numpy() + 0.0  # no minus zero
 
 
-def _sentence(
-    answers: Answers,
-    state: SoftTargetState,
-    softened: np.ndarray,
-    hard: np.ndarray,
-    soft: np.ndarray,
-) -> str:
-    best_two = np.argsort(-softened)[:2]
-    said = ", then ".join(f"{answers.classes[k]} {softened[k]:.2f}" for k in best_two)
-    labels_push = float(np.linalg.norm(hard))
-    teacher_push = float(np.linalg.norm(soft))
-    dead = ": this loss is dead" if teacher_push == 0 and state.alpha < 1 else ""
+def _sentence(answers: Answers, state: SoftTargetState, panel: SoftTargetPanel) -> str:
+    best_two = np.argsort(-panel.teacher)[:2]
+    said = ", then ".join(f"{answers.classes[k]} {panel.teacher[k]:.2f}" for k in best_two)
+    labels_push = float(np.linalg.norm(panel.hard))
+    teacher_push = float(np.linalg.norm(panel.soft))
+    remark = ""
+    if len(answers.classes) == 1:
+        remark = ": with one class there is nothing to learn"
+    elif teacher_push == 0 and state.alpha < 1 and (panel.teacher != panel.student).any():
+        remark = ": this loss is dead"
     return (
         f"{answers.titles[state.image]} ({answers.classes[answers.targets[state.image]]}), "
         f"loss {state.loss}, alpha {state.alpha:.2f}, T {state.temperature:g}: "
         f"the teacher says {said}; the labels push with {number(labels_push)}, "
-        f"the teacher with {number(teacher_push)}{dead}"
+        f"the teacher with {number(teacher_push)}{remark}"
     )
 
 

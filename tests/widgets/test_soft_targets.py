@@ -61,6 +61,22 @@ def test_labels_alone_are_not_called_dead():
     assert not soft_target_panel(ANSWERS, SoftTargetState(alpha=1.0)).sentence.endswith("dead")
 
 
+@pytest.mark.parametrize("loss", ["kd", "as_coded"])
+def test_one_class_leaves_nothing_to_learn_whatever_the_loss(loss):
+    one = Answers(np.array([[2.0]]), np.array([[-1.0]]), (0,), ("x",), ("a",))
+    panel = soft_target_panel(one, SoftTargetState(loss=loss))
+    assert (panel.hard == 0).all() and (panel.soft == 0).all()
+    said = "the labels push with 0, the teacher with 0: with one class there is nothing to learn"
+    assert panel.sentence.endswith(said)
+
+
+def test_a_loss_is_not_called_dead_where_teacher_and_student_agree():
+    flat = np.zeros((1, 4))
+    agreeing = Answers(flat, flat, (0,), ("x",), tuple("abcd"))
+    panel = soft_target_panel(agreeing, SoftTargetState())
+    assert (panel.soft == 0).all() and panel.sentence.endswith("the teacher with 0")
+
+
 def test_the_widget_computes_each_step_and_checks_it():
     widget = SoftTargetExplorer(ANSWERS)
     for change in ({"temperature": 2.0}, {"alpha": 0.1}, {"image": 3}, {"loss": "standardised"}):
