@@ -37,7 +37,7 @@ function paintMap(canvas, width, height, indices, colour) {
   paint(canvas, width, height, new Uint8ClampedArray(Uint32Array.from(indices, (i) => colour[i]).buffer));
 }
 
-const FINE = 8; // pixels of an outline's canvas to one of the image
+const FINE = 512; // pixels of an outline's canvas, about: a line of two is seen in a picture of 320
 
 const drawn = new WeakMap(); // canvas → the mask that is drawn on it
 
@@ -45,13 +45,14 @@ function drawOutline(canvas, mask, side) { // white lines between what is inside
   const key = mask.join("");
   if (drawn.get(canvas) === key) return; // the same image: a line with a shadow takes time
   drawn.set(canvas, key);
-  canvas.width = canvas.height = FINE * side;
+  const fine = Math.max(1, Math.round(FINE / side)); // pixels to one of the image
+  canvas.width = canvas.height = fine * side;
   const pen = canvas.getContext("2d"), at = (y, x) => x >= 0 && x < side && mask[y * side + x] > 0;
   if (mask.every((v) => v)) return;
   [pen.fillStyle, pen.shadowColor, pen.shadowBlur] = ["#fff", "#000", 2];
   for (let y = 0; y <= side; y++) for (let x = 0; x <= side; x++) {
-    if (at(y, x) !== at(y, x - 1)) pen.fillRect(FINE * x - 1, FINE * y, 2, FINE);
-    if (at(y, x) !== at(y - 1, x)) pen.fillRect(FINE * x, FINE * y - 1, FINE, 2);
+    if (at(y, x) !== at(y, x - 1)) pen.fillRect(fine * x - 1, fine * y, 2, fine);
+    if (at(y, x) !== at(y - 1, x)) pen.fillRect(fine * x, fine * y - 1, fine, 2);
   }
 }
 

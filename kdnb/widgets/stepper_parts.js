@@ -153,11 +153,11 @@ function exportPicture(pictures, sentence) {
   const pen = sheet.getContext("2d");
   pen.fillStyle = "#fff";
   pen.fillRect(0, 0, sheet.width, sheet.height);
-  pen.imageSmoothingEnabled = false;
   pictures.forEach(({ title, range, patch, layers }, i) => {
     const left = gap + i * (side + gap);
     for (const [canvas, opacity] of layers) {
       pen.globalAlpha = opacity;
+      pen.imageSmoothingEnabled = canvas.classList.contains("smooth"); // as on the screen
       pen.drawImage(canvas, left, 32, side, side);
     }
     pen.globalAlpha = 1;

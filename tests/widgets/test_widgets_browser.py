@@ -26,6 +26,7 @@ from PIL import Image
 
 from kdnb.core.number_text import number, plus, probability
 from kdnb.core.statistics import softmax
+from kdnb.widgets.base import script
 from kdnb.widgets.explanation_panel import (
     ABOUT,
     Choice,
@@ -647,6 +648,36 @@ def test_an_export_can_be_shown_again(stepper, tmp_path):
     sheet = np.asarray(Image.open(picture).convert("RGB"))
     corners = sheet[32 + 319, [16 + 319, 2 * 16 + 320 + 319, 3 * 16 + 2 * 320 + 319]]
     assert (corners == 0x88).all(), "the patch covers a corner of the image and of both maps"
+
+
+OUTLINE = """async (side) => {
+  const inside = (v) => v >= side / 4 && v < (3 * side) / 4;
+  const mask = Array.from({ length: side ** 2 }, (_, i) => +(inside(i % side) && inside(i / side)));
+  const image = h("canvas", { width: side, height: side });
+  const edge = h("canvas", { class: "smooth" });
+  image.getContext("2d").fillRect(0, 0, side, side);
+  drawOutline(edge, mask, side);
+  const layers = [[image, 1], [edge, 1]];
+  const saved = await exportPicture([{ title: "", range: "", patch: null, layers }], "");
+  const bitmap = await createImageBitmap(saved);
+  const sheet = h("canvas", { width: bitmap.width, height: bitmap.height });
+  const pen = sheet.getContext("2d");
+  pen.drawImage(bitmap, 0, 0);
+  return [[16, 192], [176, 32]].map(([left, top]) => {
+    const [wide, high] = left === 16 ? [320, 1] : [1, 320];
+    return [...pen.getImageData(left, top, wide, high).data].filter((_, i) => i % 4 === 0);
+  });
+}"""
+
+
+def test_an_exported_picture_keeps_its_outline(chromium):
+    page = chromium.new_page()
+    page.add_script_tag(content=script("stepper_numbers.js", "stepper_parts.js"))
+    for side in 32, 64, 96, 128, 224:
+        for reds in page.evaluate(OUTLINE, side):  # of a line across and of a line down
+            bright = {round(place / 80) for place, red in enumerate(reds) if red > 100}
+            assert bright == {1, 3}, side  # at a quarter and at three quarters of 320
+    page.close()
 
 
 def test_the_saved_page_works_without_kernel_and_network(stepper, chromium, tmp_path):
