@@ -3,6 +3,7 @@
 const HELP = [["← →", "temperature"], ["↑ ↓", "alpha"], ["N P", "next, previous image"], ["L", "loss"]];
 const STEPS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50]; // temperatures of the slider
 const ANSWERS = [["sure", "teacher, T = 1"], ["teacher", "teacher"], ["student", "student"]];
+const NAMES = ["image", "alpha", "temperature", "loss"];
 const PUSHES = [["hard", "labels"], ["soft", "teacher"], ["total", "together"]];
 
 function chart(title, series, classes, signed) {
@@ -38,8 +39,10 @@ function render({ model, el }) {
     field("Loss", loss), field("Image", back, place, next)), helpOf(HELP), live);
 
   function draw() {
-    const p = model.get("panel"), truth = spec.targets[model.get("image")];
+    const p = model.get("panel");
     if (!p.sure) return;
+    const now = Object.fromEntries(NAMES.map((name) => [name, model.get(name)])); // the controls show it; bars are of the last answer
+    const truth = spec.targets[p.of.image];
     const values = { ...p, total: p.hard.map((v, k) => v + p.soft[k]) };
     const largest = Math.max(...values.hard, ...values.soft, ...values.total, ...[values.hard, values.soft, values.total].flat().map(Math.abs), 1e-9);
     spec.classes.forEach((name, k) => {
@@ -57,21 +60,21 @@ function render({ model, el }) {
         value.textContent = (v > 0 ? "+" : "") + number(v);
       }
     });
-    [alpha.value, heat.value, loss.value] = [p.of.alpha, nearest(), p.of.loss];
-    heat.setAttribute("aria-valuetext", `T ${p.of.temperature}`);
-    alphaText.textContent = p.of.alpha.toFixed(2);
-    heatText.textContent = `${p.of.temperature}`;
+    [alpha.value, heat.value, loss.value] = [now.alpha, nearest(), now.loss];
+    heat.setAttribute("aria-valuetext", `T ${now.temperature}`);
+    alphaText.textContent = now.alpha.toFixed(2);
+    heatText.textContent = `${now.temperature}`;
     answers.legend.slice(1).forEach((node, i) => (node.lastChild.textContent = `${ANSWERS[i + 1][1]}, T = ${p.of.temperature}`));
-    place.textContent = `${p.of.image + 1} of ${count}`;
-    back.setAttribute("aria-disabled", p.of.image === 0);
-    next.setAttribute("aria-disabled", p.of.image === count - 1);
+    place.textContent = `${now.image + 1} of ${count}`;
+    back.setAttribute("aria-disabled", now.image === 0);
+    next.setAttribute("aria-disabled", now.image === count - 1);
     live.textContent = p.sentence;
     ready(model, root, true);
   }
 
   el.append(root);
   draw();
-  return follow(model, ["panel"], draw);
+  return follow(model, ["panel", ...NAMES], draw);
 }
 
 export default { render };

@@ -419,6 +419,24 @@ def test_a_widget_is_used_by_keyboard_alone(use, kind):
     assert widget.opened.errors == []
 
 
+def test_no_key_on_a_slider_is_lost_while_the_kernel_is_slow(use):
+    explorer = use(SoftTargets)
+    explorer.start()
+    page = explorer.page
+    slow = "from time import sleep; w.observe(lambda _: sleep(0.4), 'panel')"
+    execute(page, slow)
+    slider = page.locator("input[aria-label='alpha: weight of the labels']")
+    slider.focus()
+    for _ in range(5):
+        explorer.press("ArrowLeft")
+        page.wait_for_timeout(200)
+    assert slider.input_value() == "0.45"
+    state = replace(explorer.first(), alpha=0.45)
+    explorer.shows(state)
+    explorer.kernel_comes_to(state)
+    execute(page, "w.unobserve_all('panel')")
+
+
 def test_a_notebook_without_its_kernel_shows_the_picture(use):
     """A copy of the saved notebook, trusted, and with no state of the widget in it."""
     from nbformat.sign import NotebookNotary
