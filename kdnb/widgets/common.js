@@ -73,6 +73,7 @@ function range(label, min, max, step, choose) {
   return node;
 }
 
+const waiting = (live) => setTimeout(() => (live.textContent = WAITING), 4000);
 const liveLine = () => h("p", { class: "live", role: "status", "aria-live": "polite" });
 const stageOf = (label, ...panes) => h("div", { class: "stage", tabindex: 0, role: "application", "aria-label": label }, ...panes);
 

@@ -69,7 +69,7 @@ function render({ model, el }) {
     if (inFlight) return;
     inFlight = id;
     model.send(question);
-    late = setTimeout(() => (live.textContent = WAITING), 4000);
+    late = waiting(live);
   }
   function receive(message, buffers) {
     const id = JSON.stringify(message.to);

@@ -18,6 +18,7 @@ function chart(title, series, classes, signed) {
 
 function render({ model, el }) {
   const spec = model.get("spec"), count = spec.titles.length, set = setter(model);
+  let late = 0;
   const nearest = () => STEPS.reduce((best, t, i) => (Math.abs(Math.log(t / model.get("temperature"))) <
     Math.abs(Math.log(STEPS[best] / model.get("temperature"))) ? i : best), 0);
   const warm = (by) => set({ temperature: STEPS[clamp(nearest() + by, 0, STEPS.length - 1)] });
@@ -68,13 +69,20 @@ function render({ model, el }) {
     place.textContent = `${now.image + 1} of ${count}`;
     back.setAttribute("aria-disabled", now.image === 0);
     next.setAttribute("aria-disabled", now.image === count - 1);
-    live.textContent = p.sentence;
-    ready(model, root, true);
+    const answered = NAMES.every((name) => p.of[name] === now[name]);
+    clearTimeout(late);
+    ready(model, root, answered);
+    if (answered) live.textContent = p.sentence;
+    else late = waiting(live);
   }
 
   el.append(root);
   draw();
-  return follow(model, ["panel", ...NAMES], draw);
+  const leave = follow(model, ["panel", ...NAMES], draw);
+  return () => {
+    clearTimeout(late);
+    leave();
+  };
 }
 
 export default { render };

@@ -279,7 +279,7 @@ function render({ model, el }) {
     clearTimeout(late);
     ready(model, root, known);
     if (!known) {
-      late = setTimeout(() => (live.textContent = WAITING), 4000);
+      late = waiting(live);
       return;
     }
     drawArithmetic(s); // first, so that the kernel computes while the rest is drawn

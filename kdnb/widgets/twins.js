@@ -59,7 +59,7 @@ function render({ model, el }) {
     ready(model, root, known);
     if (!known) {
       ask(state);
-      late = setTimeout(() => (live.textContent = WAITING), 4000);
+      late = waiting(live);
       return;
     }
     const [a, b] = known, side = spec.side, most = new Uint8Array(side * side);

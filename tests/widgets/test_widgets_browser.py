@@ -437,21 +437,28 @@ def test_no_key_on_a_slider_is_lost_while_the_kernel_is_slow(use):
     execute(page, "w.unobserve_all('panel')")
 
 
-def test_a_notebook_without_its_kernel_shows_the_picture(use):
-    """A copy of the saved notebook, trusted, and with no state of the widget in it."""
+def reopened(widget, notebook, name):
+    """A page with a copy of a widget's notebook, trusted, on a kernel that has run nothing."""
     from nbformat.sign import NotebookNotary
 
+    copy = widget.opened.path.with_name(name)
+    nbformat.write(notebook, copy)
+    NotebookNotary().sign(notebook)
+    page = widget.lab.browser.new_page(viewport=VIEWPORT)
+    page.goto(f"{widget.lab.address}/doc/tree/{name}")
+    return page
+
+
+def test_a_notebook_without_its_kernel_shows_the_picture(use):
+    """Or, where the widget's state was saved with it, says that no kernel answers."""
     explorer = use(SoftTargets)
     still = explorer.page.locator("[data-kdnb-still]")
     assert still.count() == 1 and not still.is_visible(), "a view that lives hides it"
     saved_size(explorer.page, explorer.opened.path)
     notebook = nbformat.read(explorer.opened.path, as_version=4)
-    notebook.metadata.pop("widgets", None)
-    copy = explorer.opened.path.with_name("reopened.ipynb")
-    nbformat.write(notebook, copy)
-    NotebookNotary().sign(notebook)
-    page = explorer.lab.browser.new_page(viewport=VIEWPORT)
-    page.goto(f"{explorer.lab.address}/doc/tree/{copy.name}")
+    with_state = reopened(explorer, notebook, "with_state.ipynb")
+    notebook.metadata.pop("widgets")
+    page = reopened(explorer, notebook, "reopened.ipynb")
     failed = page.get_by_text("Error displaying widget")
     failed.wait_for(state="attached", timeout=120_000)
     assert not failed.is_visible()
@@ -459,6 +466,11 @@ def test_a_notebook_without_its_kernel_shows_the_picture(use):
     assert shown.locator("img").is_visible()
     assert "run this cell again" in shown.inner_text()
     page.close()
+
+    with_state.locator(f"{explorer.root} .stage").focus(timeout=120_000)
+    with_state.keyboard.press("ArrowRight")
+    says(with_state, explorer.root, "if no kernel runs, run this cell again")
+    with_state.close()
 
 
 def test_a_slow_map_is_grey_until_it_is_there_and_can_be_stopped(use):
