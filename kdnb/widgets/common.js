@@ -2,6 +2,8 @@
 
 const WAITING = "Waiting for the kernel. The live view is not saved with the notebook: if no kernel runs, run this cell again.";
 
+const GONE = "The kernel of this view is gone: run this cell again.";
+
 function number(value) {
   value *= 1 + 1e-12;
   const [mantissa, power] = value.toExponential(2).split("e");
@@ -98,6 +100,15 @@ function ready(model, root, known) { // a view that lives hides the picture that
   root.setAttribute("aria-busy", !known);
   const stills = document.querySelectorAll(`[data-kdnb-still="${model.get("spec").still}"]`);
   for (const still of known ? stills : []) still.style.display = "none";
+}
+
+function send(model, question) { // whether anybody could hear it: after a restart of the kernel nobody can
+  try {
+    model.send(question);
+  } catch {
+    return false;
+  }
+  return true;
 }
 
 const setter = (model) => (changes) => {

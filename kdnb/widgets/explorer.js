@@ -50,7 +50,7 @@ function render({ model, el }) {
   const place = h("span", { class: "place" }), live = liveLine();
   const back = button("previous image", "‹", () => turn(-1)), next = button("next image", "›", () => turn(1));
   const opacity = range("opacity of the maps", 0, 1, 0.05, (v) => set({ opacity: v })), percent = h("output");
-  const halt = button("stop computing", "stop", () => inFlight && model.send({ ask: "stop" }));
+  const halt = button("stop computing", "stop", () => stop());
   const exchange = button("swap the sides A and B", "swap A and B", swap);
   const stage = stageOf("explanations: A and B choose the side, left and right arrows its method, up and down the image",
     h("section", { class: "pane", "aria-label": "image and agreement" },
@@ -67,9 +67,12 @@ function render({ model, el }) {
 
   function ask(question, id) { // one at a time, so that what is passed over is never computed
     if (inFlight) return;
+    if (!send(model, question)) return (live.textContent = GONE);
     inFlight = id;
-    model.send(question);
     late = waiting(live);
+  }
+  function stop() {
+    if (inFlight && !send(model, { ask: "stop" })) live.textContent = GONE;
   }
   function receive(message, buffers) {
     const id = JSON.stringify(message.to);

@@ -52,8 +52,8 @@ function render({ model, el }) {
   function need(question) {
     const key = JSON.stringify(question);
     if (!store.has(key) && !asked.has(key)) {
-      asked.add(key);
-      model.send(question);
+      if (send(model, question)) asked.add(key);
+      else notice = GONE;
     }
     return store.get(key);
   }
@@ -279,7 +279,8 @@ function render({ model, el }) {
     clearTimeout(late);
     ready(model, root, known);
     if (!known) {
-      late = waiting(live);
+      if (notice === GONE) live.textContent = GONE;
+      else late = waiting(live);
       return;
     }
     drawArithmetic(s); // first, so that the kernel computes while the rest is drawn

@@ -40,11 +40,12 @@ function render({ model, el }) {
     Home: () => go(-Infinity), End: () => go(Infinity), w: nextWrong });
   const root = frame("kdnb-twins", keys, stage, controlsOf(field("Pair", back, place, next, wrong), field("Split", group)), helpOf(HELP), live);
 
-  function ask(state) {
+  function ask(state) { // whether it was, or could be, asked
     const pair = spec.pairs[state.split][state.place];
-    if (!pair || asked.has(id(state))) return;
+    if (!pair || asked.has(id(state))) return true;
+    if (!send(model, { ask: "pair", ...state })) return false;
     asked.add(id(state));
-    model.send({ ask: "pair", ...state });
+    return true;
   }
   function receive(message, buffers) {
     if (!("place" in message)) return;
@@ -58,8 +59,8 @@ function render({ model, el }) {
     clearTimeout(late);
     ready(model, root, known);
     if (!known) {
-      ask(state);
-      late = waiting(live);
+      if (ask(state)) late = waiting(live);
+      else live.textContent = GONE;
       return;
     }
     const [a, b] = known, side = spec.side, most = new Uint8Array(side * side);

@@ -49,6 +49,9 @@ KEY_NAMES = {"←": "ArrowLeft", "→": "ArrowRight", "↑": "ArrowUp", "↓": "
 PIXELS = """(canvases) => canvases.map((c) => [c.height, c.width,
   [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]])"""
 STYLES = "(nodes, name) => nodes.map((node) => parseFloat(node.style[name]))"
+RESTART = """() => {
+  void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart();
+}"""
 PHANTOMS = """
 import torch
 torch.set_num_threads(1)
@@ -751,3 +754,23 @@ def test_the_saved_page_works_without_kernel_and_network(stepper, chromium, tmp_
     says(page, ".kdnb-stepper", "more needs a running notebook")
     assert errors == []
     context.close()
+
+
+@pytest.mark.parametrize(  # last: their kernels are gone after it
+    ("kind", "keys"),
+    [(Twins, ["End"]), (Explorer, ["ArrowDown"] * 3), (Stepper, ["End"])],
+    ids=["Twins", "Explorer", "Stepper"],
+)
+def test_a_view_says_that_its_kernel_is_gone(use, kind, keys):
+    widget = use(kind)
+    widget.start()
+    page = widget.page
+    if kind is Stepper:  # with the arithmetic of a cell each layer asks the kernel
+        page.locator("[aria-label^='map of the student']").click()
+        page.wait_for_selector(".arithmetic dd")
+    page.evaluate(RESTART)
+    page.locator(f"{widget.root} .stage").focus()
+    widget.press(*keys)
+    widget.says("The kernel of this view is gone: run this cell again.")
+    if kind is Stepper:
+        widget.says("layer 5 of 5")  # what needs no kernel is drawn still
