@@ -59,6 +59,7 @@ function render({ model, el }) {
   }
   function receive(message, buffers) {
     if (!message.to) return;
+    if (message.refused && message.again) return failed(message);
     const found = message.to.ask === "image" ? unpack(message, buffers) : message;
     if (message.refused && message.to.ask !== "arithmetic") notice = message.refused;
     else if (message.to.ask === "effects") found.values = new Float32Array(bytesOf(buffers[0]).buffer);
@@ -84,6 +85,12 @@ function render({ model, el }) {
       return tiles.subarray(from, (from += count * height * width));
     }));
     return { pixels: opaque(pixels), maps, contributions, means, mosaics, inside: message.inside };
+  }
+  function failed({ to, refused }) { // what failed is not kept: the next step asks it again
+    asked.delete(JSON.stringify(to));
+    clearTimeout(late);
+    notice = refused;
+    live.textContent = `${words}\n${notice}`.trim();
   }
   const neighbours = () => [1, -1].forEach((by) => { // so that up and down need not wait
     const list = images(), image = list[list.indexOf(model.get("image")) + by];

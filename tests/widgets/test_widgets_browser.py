@@ -49,6 +49,15 @@ KEY_NAMES = {"←": "ArrowLeft", "→": "ArrowRight", "↑": "ArrowUp", "↓": "
 PIXELS = """(canvases) => canvases.map((c) => [c.height, c.width,
   [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]])"""
 STYLES = "(nodes, name) => nodes.map((node) => parseFloat(node.style[name]))"
+FAILING = """
+import kdnb.widgets.stepper as module
+answer = module.answer_message
+def failing(data, question):
+    if question["ask"] != "ablate":
+        return answer(data, question)
+    return {"to": question, "refused": "no memory", "again": True}, []
+module.answer_message = failing
+"""
 RESTART = """() => {
   void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart();
 }"""
@@ -575,6 +584,17 @@ def test_a_channel_is_ablated_from_the_keyboard(stepper):
     page.locator(".kdnb-stepper .stage").focus()
     stepper.press("ArrowRight")  # another layer has other channels
     stepper.shows(StepperState(image=1, layer=4, target=2))
+
+
+def test_what_failed_once_is_asked_again(stepper):
+    execute(stepper.page, FAILING)
+    channel = stepper.page.locator(".channels button").first
+    channel.click()
+    stepper.says("no memory")
+    execute(stepper.page, "module.answer_message = answer")
+    channel.click()
+    channel.click()
+    stepper.says("student without channel")
 
 
 def test_a_place_is_pointed_at_and_covered_from_the_keyboard(stepper):
