@@ -21,7 +21,8 @@ function render({ model, el }) {
   const scales = Object.entries(spec.scales).filter(([name]) => both.length > 1 || name !== "models");
   const apply = setter(model);
   let timer = 0, late = 0, notice = "", words = "", // what is said of the screen, and of what was done
-    counted = { model: 0, channel: -1 }; // whose arithmetic is shown
+    counted = { model: 0, channel: -1 }, // whose arithmetic is shown
+    pending = ""; // the question for effects that is not answered yet
 
   function set(changes) { // channels are cut in the whole picture: not where a patch is covered, nor after another step
     notice = "";
@@ -59,6 +60,7 @@ function render({ model, el }) {
   }
   function receive(message, buffers) {
     if (!message.to) return;
+    if (JSON.stringify(message.to) === pending) pending = "";
     if (message.refused && message.again) return failed(message);
     const found = message.to.ask === "image" ? unpack(message, buffers) : message;
     if (message.refused && message.to.ask !== "arithmetic") notice = message.refused;
@@ -178,10 +180,7 @@ function render({ model, el }) {
   const reveal = button("reveal the answer", "reveal", () => set({ quiz: model.get("guess") < 0 ? "asking" : "revealed" }));
   const files = button("export picture and data", "export", download);
   const channels = channelGrid({ toggle: ablate, reset: () => set({ ablated: [] }), orders: Object.entries(spec.orders),
-    reorder: (v) => set({ order: v }), asked: () => {
-      effects();
-      draw();
-    } });
+    reorder: (v) => set({ order: v }), entered: () => draw() });
   const sums = arithmeticPanel((channel) => {
     counted.channel = channel;
     draw();
@@ -217,7 +216,13 @@ function render({ model, el }) {
     h("div", { class: "body" }, stage, live, accounts, h("div", { class: "beside" }, channels.node, sums.node)), more, helpOf(HELP));
 
   // ---- drawing ----
-  const effects = () => need({ ask: "effects", image: model.get("image"), model: first(), layer: model.get("layer") });
+  function effects() { // one at a time, so that what is passed over is never computed
+    const question = { ask: "effects", image: model.get("image"), model: first(), layer: model.get("layer") };
+    const key = JSON.stringify(question);
+    if (pending) return;
+    need(question);
+    if (asked.has(key) && !store.has(key)) pending = key;
+  }
 
   function answers(s) { // logits with what is covered or ablated, and every layer's evidence of a covered image
     const covered = s.occluded.length ? need({ ask: "occlude", image: s.image, place: s.occluded }) : null;
@@ -258,7 +263,7 @@ function render({ model, el }) {
     const without = (c) => softmax(found.values.subarray(c * count, (c + 1) * count))[s.target];
     const drop = found?.values && Float32Array.from(gain, (_, c) => base - without(c));
     const of = s.quiz === "asking" ? "the class" : names[s.target]; // its name may be the answer
-    if (s.order === "effect") effects();
+    if (s.order === "effect" || channels.focused()) effects();
     const by = s.order === "mean" ? known.means[m][at] : s.order === "effect" && drop ? drop : gain;
     const how = s.order !== "effect" || drop ? "" : found ? " (by contribution: their effects cannot be had here)" : " (asking for their effects)";
     const effect = (c) => !drop ? "" : `, without it p(${of}) ${drop[c] >= 0 ? "falls" : "rises"} by ${number(Math.abs(drop[c]))}`;

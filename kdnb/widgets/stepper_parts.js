@@ -61,7 +61,7 @@ function drawLedger(parts, bars, layer, refusal) {
 
 // ---- channels -------------------------------------------------------------------------------------------------------
 
-function channelGrid({ toggle, asked, reorder, orders, reset }) {
+function channelGrid({ toggle, entered, reorder, orders, reset }) {
   const cells = Array.from({ length: PAGE }, (_, i) => {
     const canvas = h("canvas", { "aria-hidden": true }), text = h("span"), value = h("span");
     const node = h("button", { type: "button", tabindex: i ? -1 : 0, onclick: () => toggle(now.order[start + i]),
@@ -69,7 +69,7 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
     return { canvas, text, value, node, place: h("div", { role: "gridcell" }, node) };
   });
   const rows = Array.from({ length: PAGE / COLUMNS }, (_, r) => h("div", { role: "row" }, ...cells.slice(COLUMNS * r, COLUMNS * (r + 1)).map((c) => c.place)));
-  const grid = h("div", { class: "channels", role: "grid", onkeydown: key, onfocusin: () => asked() }, ...rows);
+  const grid = h("div", { class: "channels", role: "grid", onkeydown: key, onfocusin: () => entered() }, ...rows);
   const title = h("strong"), place = h("span", { class: "place" });
   const order = select("order of the channels", orders, reorder);
   const back = button("previous channels", "‹", () => turn(-1)), next = button("next channels", "›", () => turn(1));
@@ -136,7 +136,7 @@ function channelGrid({ toggle, asked, reorder, orders, reset }) {
     clear.setAttribute("aria-disabled", !about.ablated.length);
     paintAll();
   }
-  return { node, draw, label: () => now.label?.(now.order[start + at]) ?? "" };
+  return { node, draw, focused: () => grid.contains(document.activeElement), label: () => now.label?.(now.order[start + at]) ?? "" };
 }
 
 // ---- export ---------------------------------------------------------------------------------------------------------

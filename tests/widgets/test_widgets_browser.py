@@ -58,6 +58,10 @@ def failing(data, question):
     return {"to": question, "refused": "no memory", "again": True}, []
 module.answer_message = failing
 """
+BUSY = """() => {
+  const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+  kernel.requestExecute({ code: "import time; time.sleep(1)", store_history: false });
+}"""
 RESTART = """() => {
   void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart();
 }"""
@@ -584,6 +588,22 @@ def test_a_channel_is_ablated_from_the_keyboard(stepper):
     page.locator(".kdnb-stepper .stage").focus()
     stepper.press("ArrowRight")  # another layer has other channels
     stepper.shows(StepperState(image=1, layer=4, target=2))
+
+
+def test_effects_of_layers_that_are_passed_over_are_not_computed(stepper):
+    page = stepper.page
+    order = page.locator("select[aria-label='order of the channels']")
+    title = page.locator(".channel-part strong")
+    execute(page, "seen = []; w.on_msg(lambda _w, asked, _b: seen.append(asked))")
+    order.select_option("effect")
+    page.locator(".kdnb-stepper .stage").focus()
+    page.evaluate(BUSY)  # so that all keys come before the first answer
+    stepper.press(*["ArrowRight"] * 4, *["ArrowLeft"] * 2)
+    stepper.says("layer 3 of 5")
+    page.wait_for_function("node => node.textContent.endsWith('conv3')", arg=title.element_handle())
+    asked = execute(page, "print([q['layer'] for q in seen if q['ask'] == 'effects'])")
+    assert len(json.loads(asked)) <= 3, "the first, the one that was next, and the last"
+    order.select_option("contribution")
 
 
 def test_what_failed_once_is_asked_again(stepper):
