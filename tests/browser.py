@@ -215,13 +215,18 @@ def laid_out(page, root, widths=(600, 860, 1024, 1280, 1600)):
 
 
 def contained(page, root):
-    """Keys inside the widget ``root`` neither edit the notebook nor move the focus."""
+    """Keys inside the widget ``root`` neither edit the notebook nor move the focus.
+
+    Ctrl+S saves it.
+    """
     page.locator(f"{root} .stage").focus()
     for key in (*"abxmyrddzcvACEG12", "Enter", "Space", "Space"):  # the second Space stops Play
         page.keyboard.press(key)
     read = "window.jupyterapp.shell.currentWidget.content.widgets.map((cell) => cell.model.type)"
     assert page.evaluate(read) == ["code", "code"]
     assert page.evaluate("document.activeElement.className") == "stage"
+    page.keyboard.press("Control+s")
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
 
 
 def saved_size(page, path):

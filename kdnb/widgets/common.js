@@ -80,14 +80,17 @@ const liveLine = () => h("p", { class: "live", role: "status", "aria-live": "pol
 const stageOf = (label, ...panes) => h("div", { class: "stage", tabindex: 0, role: "application", "aria-label": label }, ...panes);
 
 const frame = (name, onkeydown, ...parts) =>
-  h("div", { class: `kdnb-widget ${name}`, "data-lm-suppress-shortcuts": "true", onkeydown }, ...parts);
+  h("div", { class: `kdnb-widget ${name}`, onkeydown }, ...parts);
 const controlsOf = (...fields) => h("div", { class: "controls" }, ...fields.flat());
 const helpOf = (help) => h("p", { class: "help" }, ...help.map(([keys, what]) => h("span", {}, h("kbd", {}, keys), what)));
 
+const modified = (event) => event.ctrlKey || event.metaKey || event.altKey;
+
 function onKeys(acts, own = () => false, before = () => {}) { // own: the key belongs to the element that has the focus
   return (event) => {
-    event.stopPropagation(); // JupyterLab's shortcuts stay out
-    if (own(event) || event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
+    if (event.ctrlKey || event.metaKey) return; // JupyterLab's: Ctrl+S saves the notebook
+    event.stopPropagation(); // no plain key is a shortcut of JupyterLab here
+    if (own(event) || event.altKey || event.key === "Tab") return;
     const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();

@@ -139,6 +139,7 @@ function render({ model, el }) {
   }
   function pointByKey(m, event) {
     const ways = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, way = ways[event.key];
+    if (modified(event)) return;
     if (event.key === "Escape") {
       set({ point: [] });
       stage.focus();

@@ -92,7 +92,7 @@ function channelGrid({ toggle, entered, reorder, orders, reset }) {
   }
   function key(event) {
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -COLUMNS, ArrowDown: COLUMNS, Home: -PAGE, End: PAGE };
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (modified(event)) return;
     if (event.key === "PageDown" || event.key === "PageUp") turn(event.key === "PageDown" ? 1 : -1);
     else if (event.key in steps) {
       const to = at + steps[event.key];

@@ -621,6 +621,7 @@ def test_a_place_is_pointed_at_and_covered_from_the_keyboard(stepper):
     stepper.press("End")
     stepper.page.locator("[aria-label^='map of the student']").focus()
     stepper.press("ArrowUp", "ArrowUp")  # the first one puts the pointer into the middle
+    stepper.press("Control+ArrowUp")  # not the widget's
     stepper.shows(StepperState(layer=5, point=(24, 40)))
     stepper.press("o")
     (covered,) = occluded(stepper.data, 0, [(3, 5)])
