@@ -206,7 +206,7 @@ function render({ model, el }) {
     o: cover, x: clear, j: download,
   };
   for (const [key, kind] of Object.entries(KEYS)) acts[key] = () => set({ kind });
-  const keys = onKeys(acts, ({ target, key }) => target.tagName === "SELECT" || (key === " " && target !== stage)
+  const keys = onKeys(acts, ({ target, key }) => target.tagName === "SELECT" || (key === " " && target.tagName === "BUTTON")
     || (target === opacity && /^(Arrow|Home|End)/.test(key)), (act) => timer && act !== toggle && stop());
   const choose = h("div", { class: "tools" },
     item("Layer", play, h("div", { class: "layers" }, slider, h("div", { class: "ticks", "aria-hidden": true }, ...ticks))),

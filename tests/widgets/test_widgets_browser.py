@@ -553,6 +553,17 @@ def test_play_runs_to_the_last_layer_and_respects_reduced_motion(stepper):
     page.emulate_media(reduced_motion="no-preference")
 
 
+def test_space_on_a_map_plays_and_scrolls_nothing(stepper):
+    page = stepper.page
+    page.locator("[aria-label^='map of the student']").focus()
+    before = page.locator(".kdnb-stepper").bounding_box()
+    stepper.press("Space")
+    stepper.says("layer 2 of 5")
+    stepper.press("Space")
+    page.wait_for_selector("button[aria-label='play through the layers']")
+    assert page.locator(".kdnb-stepper").bounding_box() == before
+
+
 def test_a_channel_is_ablated_from_the_keyboard(stepper):
     page = stepper.page
     data = stepper.data
