@@ -532,6 +532,40 @@ def test_lists_choose_too_and_maps_that_are_passed_over_are_not_computed(use):
     assert explorer.opened.errors == []
 
 
+BARS = {
+    SoftTargets: [f".bars .bar{i} .fill" for i in range(3)],
+    Stepper: [".ledger .support", ".ledger .against", ".ledger .bias", ".chosen .fill"],
+}
+CONTRAST = """([root, bars]) => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => (v <= 0.04 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const light = (rgb) => {
+    const [red, green, blue] = rgb.map((v) => linear(v / 255));
+    return 0.05 + 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const ground = numbers(getComputedStyle(document.querySelector(root)).backgroundColor);
+  return bars.map((bar) => {
+    const style = getComputedStyle(document.querySelector(`${root} ${bar}`));
+    const stripe = style.backgroundImage.match(/rgba?\\([^)]*\\)/)?.[0]; // the first of a pattern
+    const [r, g, b, alpha = 1] = numbers(stripe ?? style.backgroundColor);
+    const seen = light([r, g, b].map((v, i) => alpha * v + (1 - alpha) * ground[i]));
+    return Math.max(seen, light(ground)) / Math.min(seen, light(ground));
+  });
+}"""
+THEME = "window.jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {}' }})"
+
+
+@pytest.mark.parametrize("kind", BARS)
+def test_bars_stand_out_from_a_dark_ground(use, kind):
+    page = use(kind).page
+    page.evaluate(THEME.format("Dark"))
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    contrasts = page.evaluate(CONTRAST, [kind.root, BARS[kind]])
+    page.evaluate(THEME.format("Light"))
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'true'")
+    assert min(contrasts) >= 3, contrasts
+
+
 @pytest.fixture
 def stepper(use):
     stepper = use(Stepper)
