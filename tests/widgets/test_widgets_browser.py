@@ -566,6 +566,16 @@ def test_bars_stand_out_from_a_dark_ground(use, kind):
     assert min(contrasts) >= 3, contrasts
 
 
+@pytest.mark.parametrize("kind", BARS)
+def test_bars_are_seen_where_the_system_forces_its_colours(use, kind):
+    page = use(kind).page
+    page.emulate_media(forced_colors="active")
+    parts = [".patch", ".key.against", "[aria-pressed=true]"] if kind is Stepper else [".key .fill"]
+    contrasts = page.evaluate(CONTRAST, [kind.root, BARS[kind] + parts])
+    page.emulate_media(forced_colors="none")
+    assert min(contrasts) >= 2, contrasts
+
+
 @pytest.fixture
 def stepper(use):
     stepper = use(Stepper)
