@@ -62,6 +62,15 @@ BUSY = """() => {
   const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
   kernel.requestExecute({ code: "import time; time.sleep(1)", store_history: false });
 }"""
+WIDE_KERNEL = """() => {
+  for (const row of document.querySelectorAll(".arithmetic tr")) {
+    const cells = Array.from({ length: 40 }, () => row.firstChild.cloneNode(true));
+    row.append(...cells);
+  }
+  const rights = (selector) =>
+    [...document.querySelectorAll(selector)].map((node) => node.getBoundingClientRect().right);
+  return [Math.max(...rights(".arithmetic figure")), rights(".kdnb-stepper")[0]];
+}"""
 RESTART = """() => {
   void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart();
 }"""
@@ -717,6 +726,8 @@ def test_the_arithmetic_of_a_cell_is_shown_and_said(stepper):
         number(found.mean),
     ]
     assert page.locator(".arithmetic td").count() == 3 * 27  # patch, kernel and products of colours
+    right, frame = page.evaluate(WIDE_KERNEL)
+    assert right <= frame, "a large kernel stays in the frame"
     page.locator("button[aria-label='channel that is next weaker here']").click()
     expect(words).to_have_text(arithmetic(stepper.data, 0, 0, 1, [32, 31], found.weaker).sentence)
     page.locator("[aria-label^='map of the teacher']").click(position={"x": 9, "y": 9})
