@@ -71,9 +71,7 @@ WIDE_KERNEL = """() => {
     [...document.querySelectorAll(selector)].map((node) => node.getBoundingClientRect().right);
   return [Math.max(...rights(".arithmetic figure")), rights(".kdnb-stepper")[0]];
 }"""
-RESTART = """() => {
-  void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart();
-}"""
+RESTART = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
 PHANTOMS = """
 import torch
 torch.set_num_threads(1)
