@@ -61,7 +61,7 @@ function render({ model, el }) {
   function receive(message, buffers) {
     if (!message.to) return;
     if (JSON.stringify(message.to) === pending) pending = "";
-    if (message.refused && message.again) return failed(message);
+    if (message.refused && (message.again || message.to.ask === "image")) return failed(message); // it has no maps
     const found = message.to.ask === "image" ? unpack(message, buffers) : message;
     if (message.refused && message.to.ask !== "arithmetic") notice = message.refused;
     else if (message.to.ask === "effects") found.values = new Float32Array(bytesOf(buffers[0]).buffer);
