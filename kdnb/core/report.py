@@ -34,6 +34,7 @@ class Chapter:
         return self.notebook[:2]
 
 
+NOTES = "01_notes.csv"  # the table of what is to be known of the images
 CHAPTERS = (
     Chapter(name="Data", notebook="01_data"),
     Chapter(name="Teacher", notebook="02_teacher"),
@@ -78,6 +79,10 @@ def _lead(results: Results, listed: Mapping[str, Any]) -> str:
             f"They are made {settings['widening']:.2f} times as wide: runs of numbers stand for "
             "the patients, and one patient may be in several."
         )
+    if NOTES in listed:
+        count = len(read_table(results.folder / NOTES))
+        told = "A note" if count == 1 else f"{count} notes"
+        said.append(f"{told} on the images: see Notes below, in the section on the data.")
     missing = [chapter.notebook for chapter in CHAPTERS if not _files(chapter, listed)]
     if missing:
         said.append(f"This study is not done: nothing is here yet of {', '.join(missing)}.")

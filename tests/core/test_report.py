@@ -147,6 +147,13 @@ def test_a_half_done_study_says_what_is_missing_and_shows_the_rest(tmp_path):
     assert 'alt="dots"' in teacher, "its first picture stands in for the one that it would name"
 
 
+def test_notes_on_the_images_are_announced_at_the_top(results):
+    assert "on the images" not in write_report(results).read_text("utf-8")
+    results.table("01_notes", pd.DataFrame({"note": ["3 images are blank", "1 mask is empty"]}))
+    page = write_report(results).read_text("utf-8")
+    assert "2 notes on the images: see Notes below" in page and "1 mask is empty" in page
+
+
 def test_pictures_beyond_the_limit_are_linked(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "EMBEDDED_BYTES", 100)
     leading = PagePicture(alt="leading", png=b"x" * 80, file="a.png")
