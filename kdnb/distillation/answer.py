@@ -141,7 +141,7 @@ def distillation_answer(
     if teacher.side() != "above":
         text += " The teacher is not shown to know more than the student finds out alone."
     seeds = int(best["seeds"])
-    sure = f"{seeds} seed{'s' if seeds > 1 else ''} and {patients} patients"
+    sure = f"{seeds} seed{'s' if seeds > 1 else ''} and {patients} patients or families"
     sure += f", alpha {best['alpha']:g} and T {best['temperature']:g}"
     if loss != "kd":
         sure += f", loss {loss}"

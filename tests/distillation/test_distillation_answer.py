@@ -56,7 +56,7 @@ def test_the_answer_says_what_the_interval_shows(gain, said):
     text, sure = distillation_answer(grid(*gain), WORTH, 40)
     assert said in text and "nan" not in text
     assert "not shown to know more" not in text
-    assert sure.startswith("3 seeds and 40 patients, alpha 0.7 and T 10")
+    assert sure.startswith("3 seeds and 40 patients or families, alpha 0.7 and T 10")
     assert "cannot speak for the method" not in sure and "chosen" not in sure
 
 
