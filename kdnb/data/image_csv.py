@@ -205,7 +205,7 @@ def _check_rows(table: pd.DataFrame, path: Path, lines: Sequence[int]) -> None:
             continue
         place = int(np.flatnonzero(rows)[0])
         first = table.iloc[place]
-        more = f"; so do {rows.sum() - 1:,} more rows" if rows.sum() > 1 else ""
+        more = f"; {rows.sum():,} rows do" if rows.sum() > 1 else ""
         raise UserError(
             f"line {lines[place]} of '{path}' {problem} (path '{first['path']}', label "
             f"'{first['label']}', split '{first['split']}'){more}: mend or remove it"
@@ -213,8 +213,8 @@ def _check_rows(table: pd.DataFrame, path: Path, lines: Sequence[int]) -> None:
 
 
 def _whole_labels(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Labels that are all whole numbers, each written in one way: 1.0 is 1; a note if any was."""
-    whole = table["label"].map(_whole)
+    """Labels that are all whole numbers, without a point: 1.0 is 1, 01 stays; a note if any was."""
+    whole = table["label"].str.replace(r"\.0+$", "", regex=True)
     changed = whole != table["label"]
     if not changed.any() or not whole.str.fullmatch(r"\d+").all():
         return table, []

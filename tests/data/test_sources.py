@@ -343,6 +343,8 @@ def test_labels_that_are_numbers_are_written_in_one_way(tmp_path):
     source = custom(tmp_path / "list.csv")
     assert [entry.label for entry in source.entries] == ["1", "1", "2"]
     assert source.notes[0].startswith("1 of 3 labels are whole numbers with a point: '1.0'")
+    write_list(tmp_path, "path,label\na.png,01\nb.png,02\n")
+    assert custom(tmp_path / "list.csv").notes == ()
     write_list(tmp_path, "path,label\na.png,1.0\nb.png,low\nc.png,2\n")
     assert [entry.label for entry in custom(tmp_path / "list.csv").entries] == ["1.0", "low", "2"]
 
@@ -353,7 +355,7 @@ def test_a_row_that_cannot_be_used_is_shown_with_its_line(tmp_path):
     with pytest.raises(UserError, match="line 5 of .*second time .path '.*a.png', label 'y'"):
         custom(tmp_path / "list.csv")
     write_list(tmp_path, "path,label\na.png,NaN\nb.png,null\n")
-    with pytest.raises(UserError, match="line 2 .*lacks a path or a label.* so do 1 more rows"):
+    with pytest.raises(UserError, match="line 2 .*lacks a path or a label.*; 2 rows do"):
         custom(tmp_path / "list.csv")
 
 

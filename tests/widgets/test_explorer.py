@@ -282,6 +282,14 @@ def test_the_widget_answers_with_what_python_computes(inputs):
     assert widget.panel().sentence == explorer_panel(fresh, widget.state).sentence
 
 
+SLOW_QUESTION = {
+    "ask": "panel",
+    "image": 0,
+    "a": ["SHAP gradient", "twin", 1],
+    "b": ["evidence", "twin", 1],
+}
+
+
 def test_a_slow_map_can_be_stopped_and_asked_again(inputs):
     fresh = explorer_data(**inputs)
     widget, sent = ExplanationExplorer(fresh), []
@@ -292,20 +300,14 @@ def test_a_slow_map_can_be_stopped_and_asked_again(inputs):
             widget._answer(widget, {"ask": "stop"}, [])  # before the first pass of the model
 
     widget.send = send
-    question = {
-        "ask": "panel",
-        "image": 0,
-        "a": ["SHAP gradient", "twin", 1],
-        "b": ["evidence", "twin", 1],
-    }
-    widget._answer(widget, question, [])
+    widget._answer(widget, SLOW_QUESTION, [])
     widget.worker.join()
     assert [set(content) - {"to"} for content in sent] == [{"busy"}, {"stopped"}]
     assert fresh.known == {}
     widget.send = lambda content, buffers=None: sent.append(content)
-    widget._answer(widget, question, [])
+    widget._answer(widget, SLOW_QUESTION, [])
     widget.worker.join()
-    assert sent[-1]["to"] == question and "views" in sent[-1]
+    assert sent[-1]["to"] == SLOW_QUESTION and "views" in sent[-1]
     (direct,) = explain(
         "SHAP gradient",
         inputs["models"]["twin"],
@@ -328,19 +330,13 @@ def test_two_views_of_one_explorer_are_stopped_together(inputs):
             assert go_on.wait(60)
 
     widget.send = send
-    question = {
-        "ask": "panel",
-        "image": 0,
-        "a": ["SHAP gradient", "twin", 1],
-        "b": ["evidence", "twin", 1],
-    }
     workers = []
-    for asked in question, question, question | {"image": 1}, question:
+    for asked in (SLOW_QUESTION, SLOW_QUESTION, SLOW_QUESTION | {"image": 1}, SLOW_QUESTION):
         widget._answer(widget, asked, [])
         workers.append(widget.worker)
     assert workers[0] is workers[1] and workers[2] is workers[3] is not workers[0]
     widget._answer(widget, {"ask": "stop"}, [])
-    widget._answer(widget, question, [])  # anew: the first one ends without an answer
+    widget._answer(widget, SLOW_QUESTION, [])  # anew: the first one ends without an answer
     assert widget.worker not in workers
     widget._answer(widget, {"ask": "stop"}, [])
     go_on.set()
