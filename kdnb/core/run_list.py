@@ -43,6 +43,7 @@ STUDY = "study"
 DATA_KINDS = ("manifest", "pixels", "split", "origins", "origin_masks")  # what models learn from
 MAIN_KINDS = ("study", "sweep", "teacher", "student")  # listed unless all are asked for
 UNKNOWN = "?"
+OWN = "custom"  # the data set of a user's own images
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
@@ -119,6 +120,9 @@ def entries(root: Path) -> list[Entry]:
                 parts.append(run.folder)
         needs = {names[one] for one in upstream if one in names}
         needs |= _runs_named_in(readable_json(run.folder / "results" / "manifest.json"))
+        facts = {**told_of.get(name, {}), **_facts(run.folder, spec)}
+        if facts.get("dataset") == OWN and name in told_of:  # the study knows whose images they are
+            facts |= told_of[name]
         entry = Entry(
             kind=run.kind,
             id=run.id,
@@ -127,7 +131,7 @@ def entries(root: Path) -> list[Entry]:
             size=folder_size(run.folder),
             label=labels.get(run.id, "") if run.kind == "sweep" else "",
             needs=frozenset(needs - {name}),
-            **{**told_of.get(name, {}), **_facts(run.folder, spec)},
+            **facts,
         )
         found.append(entry)
     for study in studies:
@@ -215,9 +219,7 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     metrics = readable_json(folder / "metrics.json")
     told = {**injected, **metrics.get("images", {})}
     facts: dict[str, Any] = {"what": run_words(spec.get("kind", folder.parent.name), parameters)}
-    for name in ("dataset", "split"):
-        if told.get(name) or parameters.get(name):
-            facts[name] = told.get(name) or parameters[name]
+    facts |= _images_of({**parameters, **told})
     schedule = parameters.get("schedule", {})
     seeds = [one["seed"] for one in (told, schedule, parameters) if "seed" in one]
     if seeds:
@@ -227,6 +229,21 @@ def _facts(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
         accuracy = _student_accuracy(folder / "results")
     if accuracy is not None:
         facts["accuracy"] = accuracy
+    return facts
+
+
+def _images_of(told: Mapping[str, Any]) -> dict[str, str]:
+    """Data set and split, as far as they are told.
+
+    A user's own images are all called "custom": the name of their file or folder tells them apart.
+
+    >>> _images_of({"dataset": "custom", "data": "sets/ward_3"})
+    {'dataset': 'custom (ward_3)'}
+    """
+    facts = {name: told[name] for name in ("dataset", "split") if told.get(name)}
+    folder = Path(told.get("data") or "").name
+    if facts.get("dataset") == OWN and folder:
+        facts["dataset"] = f"{OWN} ({folder})"
     return facts
 
 
@@ -262,8 +279,7 @@ def _study_entry(study: _Study, parts: tuple[Path, ...]) -> Entry:
         folder=study.folder,
         what=f"study, {parameters.get('profile', UNKNOWN)}",
         when=_when(study.folder / "manifest.json"),
-        dataset=parameters.get("dataset", ""),
-        split=parameters.get("split", ""),
+        **_images_of(parameters),
         seed=parameters.get("seed"),
         accuracy=_student_accuracy(study.folder),
         size=folder_size(study.folder),
@@ -294,8 +310,7 @@ def _told_by_studies(studies: list[_Study]) -> dict[str, dict[str, str]]:
     """``kind/id`` → data set and split, for models that do not say it themselves."""
     told = {}
     for study in studies:
-        known = study.parameters
-        facts = {name: known[name] for name in ("dataset", "split") if name in known}
+        facts = _images_of(study.parameters)
         for name in _runs_named_in(study.manifest):
             told[name] = facts
     return told

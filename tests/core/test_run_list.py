@@ -75,6 +75,18 @@ def test_an_older_model_takes_its_data_set_from_the_study_that_reports_it(comput
     assert by_kind(computed)["student"].dataset == "phantom_eye"
 
 
+def test_own_images_are_told_apart_by_their_folder(computed):
+    found = by_kind(computed)
+    student, study = found["student"], found["study"]
+    of_images = {"dataset": "custom", "split": "grouped", "seed": 3}
+    write_json(student.folder / "metrics.json", {"test_accuracy": 0.5, "images": of_images})
+    parameters = {"dataset": "custom", "data": "/home/me/ward_3/", "split": "random"}
+    facts = {"runs": [student.name], "parameters": parameters}
+    write_json(study.folder / "manifest.json", {"03_scores.csv": facts})
+    told = by_kind(computed)
+    assert told["student"].dataset == told["study"].dataset == "custom (ward_3)"
+
+
 def test_names_are_ids_or_their_beginnings(computed):
     known = entries(computed)
     student = by_kind(computed)["student"]
