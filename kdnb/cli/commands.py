@@ -237,17 +237,22 @@ def export(
     """
     settings = Settings.checked({"runs_dir": runs_dir})
     from kdnb.efficiency.onnx_export import export_onnx
-    from kdnb.training.trained_students import class_names, load_named_student, named_student
+    from kdnb.training.trained_students import image_facts, load_named_student, named_student
 
     model, size = load_named_student(settings.runs, run)
-    classes = class_names(named_student(settings.runs, run))
-    difference = export_onnx(model, path, size, classes)
+    facts = image_facts(named_student(settings.runs, run))
+    difference = export_onnx(model, path, size, **facts)
     print(
         f"{path}: images (N, 3, {size}, {size}) float32, ImageNet-normalised, to logits; "
         f"ONNX Runtime and PyTorch differ by {difference:.1g} at most"
     )
-    named = ", ".join(classes) or "not known, since the run is of an older version"
-    print(f"in its metadata: mean, deviation and order of colours; classes: {named}")
+    named = ", ".join(facts.get("classes", [])) or "not known, since the run is of an older version"
+    print(
+        "in its metadata: how an image is resized, scaled and normalised, order of colours; "
+        f"classes: {named}"
+    )
+    for kind, (low, high) in facts.get("ranges", {}).items():
+        print(f"in {kind}, {low:,.6g} is black and {high:,.6g} is white, as in its training images")
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,7 @@ def measure_costs(study: TrainedStudy) -> Run:
             slow=slow,
             onnx=run.path("student.onnx"),
             classes=study.image_set.classes,
+            ranges=study.image_set.ranges,
         )
         if settings.teacher != PAPER_TEACHER:
             classes = len(study.image_set.classes)
@@ -117,6 +118,7 @@ def measure_all(
     slow: bool,
     onnx: Path,
     classes: Sequence[str],
+    ranges: Mapping[str, Sequence[float]],
 ) -> dict[str, pd.DataFrame]:
     """Measure work, memory and times of answers and explanations.
 
@@ -131,6 +133,7 @@ def measure_all(
         slow: Whether to time the slow explanations, too.
         onnx: The file to write the student to, where the packages for it are installed.
         classes: K names, which the file tells.
+        ranges: What is black and white in pixels of more than 8 bits, which the file tells, too.
 
     Returns:
         Tables "models", "memory", "latency", "explanations", "end_to_end", and "onnx" where it
@@ -150,6 +153,6 @@ def measure_all(
     tables["explanations"] = times.join(explanation_work(teacher, student, methods, image))
     tables["end_to_end"] = explanation_times(teacher, student, whole, image, protocol)
     if onnx_available():
-        export_onnx(student, onnx, size, classes)
+        export_onnx(student, onnx, size, classes, ranges)
         tables["onnx"] = onnx_latency(student, onnx, image, protocol)
     return tables

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+RESIZE = "stretched to a square, bilinear with antialiasing (Image.resize of Pillow)"
 PARITY = 1e-4  # largest accepted difference of a logit between ONNX Runtime and PyTorch
 
 
@@ -43,7 +44,11 @@ def onnx_available() -> bool:
 
 
 def export_onnx(
-    model: nn.Module, path: Path | str, size: int, classes: Sequence[str] = ()
+    model: nn.Module,
+    path: Path | str,
+    size: int,
+    classes: Sequence[str] = (),
+    ranges: Mapping[str, Sequence[float]] | None = None,
 ) -> float:
     """Write a model as ONNX, for batches of any size, and check the file against the model.
 
@@ -56,6 +61,8 @@ def export_onnx(
         path: The file to write.
         size: Side of the images, px.
         classes: K names in the order of the logits; empty where they are not known.
+        ranges: Kind of pixels with more than 8 bits → the values that are black and white; None
+            where all images have 8 bits.
 
     Returns:
         The largest difference of a logit between ONNX Runtime and PyTorch on random images.
@@ -75,7 +82,7 @@ def export_onnx(
     model = copy.deepcopy(model).cpu()  # ONNX Runtime's standard package runs on the CPU
     try:
         with atomic_path(path) as temporary:
-            _write(model, images[:2], temporary, onnx_metadata(size, classes))
+            _write(model, images[:2], temporary, onnx_metadata(size, classes, ranges))
             difference = parity(model, onnx_model(temporary), images)
             if not difference <= PARITY:
                 raise UserError(
@@ -89,11 +96,14 @@ def export_onnx(
     return difference
 
 
-def onnx_metadata(size: int, classes: Sequence[str]) -> dict[str, str]:
+def onnx_metadata(
+    size: int, classes: Sequence[str], ranges: Mapping[str, Sequence[float]] | None = None
+) -> dict[str, str]:
     """What the file says of itself: names of classes, and how an image becomes its input.
 
-    Values are JSON. Divide a pixel of 8 bits by ``scale``, take off ``mean``, divide by
-    ``deviation``.
+    Values are JSON. Resize an image as ``resize`` says. Divide a pixel of 8 bits by ``scale``; of
+    a kind that ``ranges`` names, black becomes 0 and white 1, and what lies outside is clipped.
+    Then take off ``mean`` and divide by ``deviation``.
 
     >>> onnx_metadata(64, ["a", "b"])["classes"], onnx_metadata(64, [])["colour_order"]
     ('["a", "b"]', '"RGB"')
@@ -103,7 +113,9 @@ def onnx_metadata(size: int, classes: Sequence[str]) -> dict[str, str]:
         "image_size": size,
         "colour_order": "RGB",
         "layout": "NCHW",
+        "resize": RESIZE,
         "scale": 255,
+        "ranges": dict(ranges or {}),
         "mean": MEAN,
         "deviation": STD,
         "made_by": f"kdnb {kdnb.__version__}",

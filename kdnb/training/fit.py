@@ -365,6 +365,7 @@ def save_logits(
         "size": image_set.size,
         "seed": schedule.seed,
         "classes": list(image_set.classes),
+        "ranges": dict(image_set.ranges),
     }
     write_json(run.path("metrics.json"), metrics)
     for name in CHECKPOINTS:  # not before: a kill until here repeats no training

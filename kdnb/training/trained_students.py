@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,7 +15,7 @@ from kdnb.core.runs import Run, ended_runs, finished_runs
 from kdnb.training.modules import load_weights
 from kdnb.training.students import make_student
 
-__all__ = ["class_names", "load_named_student", "load_student", "named_student"]
+__all__ = ["image_facts", "load_named_student", "load_student", "named_student"]
 
 
 def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
@@ -34,19 +35,21 @@ def load_named_student(root: Path, name: str) -> tuple[nn.Module, int]:
     return model, run.json("spec.json")["parameters"]["model"]["image_size"]
 
 
-def class_names(run: Run) -> tuple[str, ...]:
-    """The names of a student's classes in the order of its logits; empty where no run tells them.
+def image_facts(run: Run) -> dict[str, Any]:
+    """What a student's run tells of its images; empty where no run does.
 
-    The run of a student of an older version does not; an analysis of its layers does.
+    ``classes``: their names in the order of the logits. ``ranges``: what is black and white in
+    pixels of more than 8 bits, by their kind; missing where there are none of these.
+
+    The run of a student of an older version does not tell it; an analysis of its layers does.
     """
-    told = run.json("metrics.json").get("images", {}).get("classes", [])
-    if told:
-        return tuple(told)
-    for analysis in finished_runs(run.folder.parents[1], "reading"):
-        facts = analysis.json("facts.json")
-        if facts["student"] == run.id:
-            return tuple(facts["classes"])
-    return ()
+    told = run.json("metrics.json").get("images", {})
+    if "ranges" not in told:
+        for analysis in finished_runs(run.folder.parents[1], "reading"):
+            facts = analysis.json("facts.json")
+            if facts["student"] == run.id:
+                told = facts
+    return {name: told[name] for name in ("classes", "ranges") if told.get(name)}
 
 
 def named_student(root: Path, name: str) -> Run:

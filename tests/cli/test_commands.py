@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ from PIL import Image
 from kdnb.cli.commands import main
 from kdnb.cli.options import parse_sets
 from kdnb.core.notebook_files import notebooks, parameters_of
-from kdnb.core.runs import finished_runs, get_or_make, write_json
+from kdnb.core.run_files import done_content
+from kdnb.core.runs import finished_runs, get_or_make, read_json, write_json
 from kdnb.core.settings import Settings
 from kdnb.efficiency.onnx_export import onnx_model
 from kdnb.feature_maps.layer_analysis import analyse_layers
@@ -203,6 +205,26 @@ def test_export_writes_a_student(study, tmp_path, capsys, monkeypatch):
     with torch.inference_mode():
         wanted = study.student_model(images).numpy()
     np.testing.assert_allclose(onnx_model(path)(images), wanted, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_export_tells_the_range_of_deep_images(study, tmp_path, capsys, monkeypatch):
+    import onnx
+
+    folder = tmp_path / "student" / study.student.id
+    shutil.copytree(study.student.folder, folder)
+    metrics = read_json(folder / "metrics.json")
+    assert metrics["images"]["ranges"] == {}, "the phantoms have 8 bits"
+    metrics["images"]["ranges"] = {"16-bit integers": [0, 4095]}
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "done.json", done_content(folder, 1.0, ""))
+    path = tmp_path / "x.onnx"
+    told = printed(
+        capsys, monkeypatch, "export", path, "--run", study.student.id, "--runs-dir", tmp_path
+    )
+    assert "in 16-bit integers, 0 is black and 4,095 is white" in told
+    saved = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    assert json.loads(saved["ranges"]) == {"16-bit integers": [0, 4095]}
 
 
 @pytest.mark.parametrize("name", ["feedfeedfeedfeed", "", "student/"])

@@ -26,7 +26,8 @@ def exported(tmp_path_factory):
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
-    return model, path, export_onnx(model, path, 32, ["ä", "b", "c", "d"])
+    ranges = {"16-bit integers": (0.0, 4095.0)}
+    return model, path, export_onnx(model, path, 32, ["ä", "b", "c", "d"], ranges)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -55,6 +56,7 @@ def test_the_file_says_how_to_use_it_and_nothing_of_this_machine(exported):
     facts = {name: json.loads(value) for name, value in told.items()}
     assert facts["classes"] == ["ä", "b", "c", "d"] and facts["colour_order"] == "RGB"
     assert facts["mean"] == [0.485, 0.456, 0.406] and facts["image_size"] == 32
+    assert facts["ranges"] == {"16-bit integers": [0, 4095]} and "bilinear" in facts["resize"]
     pixels = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8).numpy()
     share = pixels / facts["scale"]
     by_hand = (share - facts["mean"]) / facts["deviation"]
