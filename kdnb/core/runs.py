@@ -161,19 +161,33 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def _commit(root: Path) -> str:
+    """The commit of the code below ``root``, or "unknown" without git.
+
+    It ends in "-dirty" where the package or the notebooks differ from the commit. Plans and other
+    files may differ: what a run computes does not depend on them.
+    """
+    try:
+        commit = _git(root, "describe", "--always", "--abbrev=12")
+        changed = _git(root, "status", "--porcelain", "--", "kdnb", "notebooks")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What a git command prints."""
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    output = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10)
+    return output.strip()
+
+
 @functools.cache
 def environment() -> dict[str, Any]:
-    """What computed a run: versions, machine, and the code's commit or ``"unknown"``."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        output = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10)
-        commit = output.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = "unknown"
+    """What computed a run: versions, machine, and the code's commit, see `_commit`."""
     return {
         "kdnb": kdnb.__version__,
-        "commit": commit,
+        "commit": _commit(Path(__file__).resolve().parents[2]),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
