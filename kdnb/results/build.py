@@ -32,6 +32,7 @@ from kdnb.results.differences import differences, leaks
 from kdnb.results.effects import as_coded, gains, grid, schedule, sizes
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import at_once, findings
+from kdnb.results.kept_epochs import kept_epochs
 from kdnb.results.planned import planned
 from kdnb.results.plots import (
     accuracy_by_split,
@@ -73,6 +74,7 @@ MADE = {
     "errors": error_transfer_by_place,
     "teachers": teachers,
     "schedule": schedule,
+    "kept_epochs": kept_epochs,
     "grid": grid,
     "gains": gains,
     "sizes": sizes,

@@ -117,7 +117,8 @@ def leaks(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy under every other split of a set minus that of its strictest, by model and memory.
 
     The test images differ, so the difference is of two samples. Columns: dataset, split, sizes_of,
-    ``honest`` (the split it is compared with), model, difference with interval, seeds, run.
+    ``honest`` (the split it is compared with), model, difference with interval, seeds,
+    ``seeds_honest`` (those of the split it is compared with), run.
 
     Args:
         table: Of `kdnb.results.accuracy_tables.accuracy_by_place`.
@@ -151,6 +152,7 @@ def _leak(row: Mapping[str, Any], strict: pd.Series, model: str, column: str) ->
         "honest": strict["split"],
         "model": model,
         **unpaired_difference(before, after).named("difference"),
-        "seeds": min(row["seeds"], strict["seeds"]),
+        "seeds": row["seeds"],
+        "seeds_honest": strict["seeds"],
         "run": " ".join(dict.fromkeys([*row["run"].split(), *strict["run"].split()])),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -38,10 +38,13 @@ def trusted(tables: Tables) -> str:
     seeds = "in one seed" if runs == 1 else f"in each of {runs} seeds"
     count = len(always) or "none"
     listed = f": {joined(always)}" if always else ""
+    circular = ""
+    if graded_name("occlusion") in always:
+        circular = " Occlusion is itself made by covering pixels, which favours it here."
     return (
         "**Which explanations beat maps that explain nothing?** In tests that take "
         f"pixels away or put them back, {count} of {len(passed)} explanations of the distilled "
-        f"student beat all four such maps {seeds}{listed}."
+        f"student beat all of these maps ({'; '.join(BASELINES)}) {seeds}{listed}.{circular}"
     )
 
 
@@ -56,10 +59,10 @@ def average_maps_of_phantoms(tables: Tables) -> str:
     if (average["low"] > average["chance"]).all():
         answer = "Yes" if len(average) > 1 else "Yes, in one seed"
     return (
-        "**Is the average map lured by what means nothing?** "
-        f"{answer}. On phantoms with a bright blob that no class owns, it points at the blob in "
-        f"{_range(average['share'])} of the images. Class evidence does so in "
-        f"{_range(evidence['share'])}{_made_of(average)}."
+        "**Is the first layer's average map lured by what means nothing?** "
+        f"{answer}. On phantoms with a bright blob that no class owns, that of students on labels "
+        f"alone points at the blob in {_range(average['share'])} of the images. Class evidence of "
+        f"that layer does so in {_range(evidence['share'])}{_made_of(average)}."
     )
 
 
@@ -104,14 +107,35 @@ def likeness(tables: Tables) -> str:
     runs = rows["run"].nunique()
     ends = rows.groupby("measure")[["low", "high"]]
     in_every_run = ends.size() == runs
-    nearer = ((ends.min()["low"] > 0) & in_every_run).sum()
-    farther = ((ends.max()["high"] < 0) & in_every_run).sum()
+    nearer = ends.min()["low"][(ends.min()["low"] > 0) & in_every_run].index
+    farther = ends.max()["high"][(ends.max()["high"] < 0) & in_every_run].index
     seeds = "one seed" if runs == 1 else f"each of {runs} seeds"
+    change = rows.groupby("measure")["difference"].mean()
     return (
         "**Does distillation bring the student's reasons nearer to the teacher's?** Of "
-        f"{rows['measure'].nunique()} measures {nearer} say nearer and {farther} say farther in "
-        f"{seeds}; the others stay open."
+        f"{rows['measure'].nunique()} measures, each from 0 (or -1) to 1, {len(nearer)} say nearer "
+        f"and {len(farther)} say farther in {seeds}.{_moved('Nearer', nearer, change)}"
+        f"{_moved('Farther', farther, change)} The others stay open"
+        f"{_of_average_maps([*nearer, *farther])}."
     )
+
+
+def _moved(how: str, measures: Sequence[str], change: pd.Series) -> str:
+    """The explanations that some measures are of, and how far they move; a sentence."""
+    if not len(measures):
+        return ""
+    methods = dict.fromkeys(graded_name(measure.partition(": ")[2]) for measure in measures)
+    moved = change[list(measures)]
+    least, most = f"{moved.min():+.2f}", f"{moved.max():+.2f}"
+    by = least if least == most else f"{least} to {most}"
+    return f" {how}: {joined(list(methods))}, by {by}."
+
+
+def _of_average_maps(decided: Sequence[str]) -> str:
+    """That no average map is among the measures that decide, where it is so."""
+    if any("average map" in measure for measure in decided):
+        return ""
+    return ", those of every average map among them"
 
 
 def cost(tables: Tables) -> str:

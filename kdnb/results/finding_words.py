@@ -12,6 +12,7 @@ from kdnb.core.profiles import LITE0, PAPER_TEACHER
 __all__ = [
     "LEVEL",
     "NAMES",
+    "SEVERAL",
     "TEACHER_NAMES",
     "TOLD_HONEST",
     "TOLD_SPLITS",
@@ -21,6 +22,7 @@ __all__ = [
     "points",
     "points_of",
     "seeds",
+    "told_honest",
     "verdict",
 ]
 
@@ -29,7 +31,9 @@ TEACHER_NAMES = {LITE0: "EfficientNet-Lite0", PAPER_TEACHER: "DenseNet121"}
 # how the paper's kind of split is told, and how the strict ones, the strictest first
 TOLD_SPLITS = {"published": "as published", "random": "at random"}
 TOLD_HONEST = {"patients": "by patient", "grouped": "with copies apart"}
+OF_PEOPLE = ("alzheimer",)  # sets whose images that belong together are those of one person
 LEVEL = 0.05  # of all planned comparisons together
+SEVERAL = 3  # seeds that a verdict needs: two may agree by chance, and then tell of no spread
 Row = Mapping[str, Any]
 
 
@@ -67,8 +71,19 @@ def seeds(row: Row) -> str:
     return " (one seed)" if row["seeds"] == 1 else f" ({row['seeds']} seeds)"
 
 
+def told_honest(dataset: str, split: str) -> str:
+    """How a split is told that keeps together what belongs together.
+
+    >>> told_honest("eye_disease", "grouped"), told_honest("alzheimer", "grouped")
+    ('with copies apart', 'by person')
+    """
+    if dataset in OF_PEOPLE and split == "grouped":
+        return "by person"
+    return TOLD_HONEST.get(split, split)
+
+
 def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "difference") -> str:
-    """What a difference allows to say; of one seed nothing, as others may have the other sign.
+    """What a difference allows to say; of fewer than `SEVERAL` seeds nothing.
 
     A planned comparison (one with ``p_holm``) is told by its corrected p, any other by its
     interval. While planned seeds are missing, it is told as of "so far".
@@ -81,15 +96,15 @@ def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "differen
     sure = row[f"{name}_low"] > 0 or row[f"{name}_high"] < 0
     if "p_holm" in row:
         sure = row["p_holm"] < LEVEL
-    if not sure or row["seeds"] == 1:
+    if not sure or row["seeds"] < SEVERAL:
         return open_
     told = more if row[name] > 0 else less
     return f"{told}, so far" if row.get("seeds_planned", 0) > row["seeds"] else told
 
 
 def is_above(row: Row) -> bool:
-    """Whether a difference is above zero with its whole interval, over several seeds."""
-    return row["seeds"] > 1 and row["difference_low"] > 0
+    """Whether a difference is above zero with its whole interval, over `SEVERAL` seeds or more."""
+    return row["seeds"] >= SEVERAL and row["difference_low"] > 0
 
 
 def joined(words: Sequence[str]) -> str:

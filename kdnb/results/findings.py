@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import percent
 from kdnb.core.profiles import PAPER_TEACHER
@@ -31,25 +30,22 @@ from kdnb.results.explanation_findings import (
     trusted,
 )
 from kdnb.results.finding_words import (
-    LEVEL,
     NAMES,
+    SEVERAL,
     TEACHER_NAMES,
     TOLD_HONEST,
     TOLD_SPLITS,
-    joined,
     points,
     seeds,
+    told_honest,
     verdict,
 )
-from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
+from kdnb.results.kept_epochs import which_epoch
+from kdnb.results.map_findings import average_maps, average_maps_briefly, other_maps
 
 __all__ = ["at_once", "findings"]
 
 BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
-PEAKS_OF_STUDENT = "model == 'KD student' and metric == 'pointing game'"
-AVERAGE_MAP = "average map"
-LAYERS = ("conv1", "conv3", "conv5")  # whose average maps were planned to be compared
-SHAP = "SHAP gradient"
 
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -62,10 +58,11 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         _helps_also_elsewhere,
         _untrained,
         _teacher_helps,
+        which_epoch,
         errors_passed_on,
         every_patient,
-        _show_why,
-        _finds,
+        average_maps,
+        other_maps,
         cost,
         _hides,
         left_where_apart,
@@ -85,7 +82,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """What the README tells first: accuracy kept, what the teacher adds, where maps look, cost."""
-    makers = (_keeps, _helps_briefly, _show_why_briefly, cost_briefly)
+    makers = (_keeps, _helps, average_maps_briefly, cost_briefly)
     lines = [make(tables) for make in makers]
     return [line for line in lines if line]
 
@@ -127,7 +124,7 @@ def _of_paper_teacher(tables: Mapping[str, pd.DataFrame], known: pd.DataFrame) -
 
 def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does distillation add anything beyond labels?"""
-    return _compared(
+    line = _compared(
         tables,
         (KD_STUDENT, LABEL_ONLY),
         "Does the teacher help?",
@@ -136,24 +133,19 @@ def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
         less="No, it harms here",
         open_="It cannot be told here",
     )
+    of_paper = _difference(tables, KD_STUDENT, LABEL_ONLY, PAPER_TEACHER)
+    if line and of_paper is not None and main_teacher(tables["differences"]) != PAPER_TEACHER:
+        line += (
+            f" With {TEACHER_NAMES[PAPER_TEACHER]} as the teacher: "
+            f"{points(of_paper)}{seeds(of_paper)}."
+        )
+    return line
 
 
 def _helps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
     """The same, and on how many other splits and sets."""
     line = _helps(tables)
     return f"{line}{_elsewhere(tables, KD_STUDENT)}" if line else ""
-
-
-def _helps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The same, and where several seeds of another set or split tell more or less than zero."""
-    line = _helps(tables)
-    if not line:
-        return ""
-    elsewhere = _several_seeds_elsewhere(tables, KD_STUDENT)
-    surely = elsewhere[(elsewhere["difference_low"] > 0) | (elsewhere["difference_high"] < 0)]
-    for row in surely.to_dict("records"):
-        line += f" On {_place(row, tables)}, all classes: {points(row)}{seeds(row)}."
-    return line
 
 
 def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -217,130 +209,32 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str) -> str:
     told = [f" On the other splits and sets, all classes, it is ahead on {ahead} of {len(table)}."]
     several = _several_seeds_elsewhere(tables, model)
     if len(several) < len(table):
-        told.append("One seed decides nothing.")
+        told.append("One or two seeds decide nothing.")
     for row in several.to_dict("records"):
         told.append(f"Of several seeds, {_place(row, tables)}: {points(row)}{seeds(row)}.")
     return " ".join(told)
 
 
 def _several_seeds_elsewhere(tables: Mapping[str, pd.DataFrame], model: str) -> pd.DataFrame:
-    """A model minus the student on labels alone, on other splits and sets with several seeds."""
-    return tables["differences"].query(
-        "counted == 'all classes' and model == @model and rival == @LABEL_ONLY and seeds > 1 "
+    """A model minus the student on labels alone, on other splits and sets with `SEVERAL` seeds."""
+    table = tables["differences"].query(
+        "counted == 'all classes' and model == @model and rival == @LABEL_ONLY "
         f"and not ({BRAIN_BY_PATIENT})"
     )
+    return table[table["seeds"] >= SEVERAL]
 
 
 def _place(row: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """Set and split of a row, and its teacher where it is not the one of most places."""
-    split = (TOLD_SPLITS | TOLD_HONEST).get(row["split"], row["split"])
+    split = TOLD_SPLITS.get(row["split"], row["split"])
+    if row["split"] in TOLD_HONEST:
+        split = told_honest(row["dataset"], row["split"])
     place = f"{NAMES.get(row['dataset'], row['dataset'])} {split}"
     if row["sizes_of"]:
         place += ", parts of equal size"
     if row["teacher"] != main_teacher(tables["differences"]):
         place += f", {TEACHER_NAMES.get(row['teacher'], row['teacher'])}"
     return place
-
-
-def _show_why(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Do the student's average maps look at the tumour?"""
-    margins = _map_margins(tables)
-    if not margins:
-        return ""
-    peaks = [f"{_peaks(tables, AVERAGE_MAP, layer):.1%}" for layer in margins]
-    told = [f"layer {_number(layer)} {points(margin)}" for layer, margin in margins.items()]
-    return (
-        f"**Do its average maps show why?** {_maps_verdict(margins)} The map of layer "
-        f"{joined([_number(layer) for layer in margins])} is brightest inside the tumour in "
-        f"{joined(peaks)} of the images. A guess that looks at no image, and points where tumours "
-        f"of that kind usually lie, hits {_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus guess: "
-        f"{joined(told)}{seeds(next(iter(margins.values())))}. The verdict is corrected for all "
-        "planned comparisons."
-    )
-
-
-def _show_why_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The verdict of `_show_why` with the numbers of the first layer alone."""
-    margins = _map_margins(tables)
-    if LAYERS[0] not in margins:
-        return ""
-    first = margins[LAYERS[0]]
-    return (
-        f"**Do its average maps show why?** {_maps_verdict(margins)} The first layer's map is "
-        f"brightest inside the tumour in {_peaks(tables, AVERAGE_MAP, LAYERS[0]):.1%} of the "
-        "images. Pointing where tumours of that kind usually lie, without a look at the image, "
-        f"hits {_peaks(tables, MEAN_MASK, INPUT):.1%}: {points(first)}{seeds(first)}."
-    )
-
-
-def _map_margins(tables: Mapping[str, pd.DataFrame]) -> dict[str, Mapping[str, object]]:
-    """The planned comparisons of average maps with a blind guess, by layer."""
-    margins = {layer: _margin(tables, f"{AVERAGE_MAP}, {layer}") for layer in LAYERS}
-    return {layer: margin for layer, margin in margins.items() if margin is not None}
-
-
-def _number(layer: str) -> str:
-    return layer.removeprefix("conv")
-
-
-def _found(margins: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """The layers whose comparison is found, corrected by Holm, over several seeds."""
-    found = []
-    for layer, margin in margins.items():
-        if margin["p_holm"] < LEVEL and margin["seeds"] > 1:
-            found.append(layer)
-    return found
-
-
-def _maps_verdict(margins: Mapping[str, Mapping[str, object]]) -> str:
-    """In a few words what the planned comparisons of average maps find."""
-    found = _found(margins)
-    if not found:
-        return "It is not shown."
-    above = [_number(layer) for layer in found if margins[layer]["difference"] > 0]
-    below = [_number(layer) for layer in found if margins[layer]["difference"] < 0]
-    so_far = ""
-    if any(margins[layer]["seeds_planned"] > margins[layer]["seeds"] for layer in found):
-        so_far = ", so far"
-    if len(below) == len(LAYERS):
-        return f"No{so_far}."
-    told = []
-    if above:
-        told.append(f"at layer {joined(above)} more than a blind guess would")
-    if below:
-        told.append(f"at layer {joined(below)}, no")
-    if len(found) < len(LAYERS):
-        told.append("at the others it cannot be told")
-    sentence = f"{'; '.join(told)}{so_far}."
-    return sentence[0].upper() + sentence[1:]
-
-
-def _finds(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Does the field's most used attribution find the tumour?"""
-    margin = _margin(tables, SHAP)
-    if margin is None or pd.isna(margin["difference"]):
-        return ""
-    answer = verdict(margin, more="Yes", less="No", open_="It cannot be told here")
-    hits = _peaks(tables, SHAP, INPUT)
-    return (
-        f"**Does {method_name(SHAP)} find the tumour?** {answer}. It is brightest inside the "
-        f"tumour in {percent(hits)} of {margin['images']} images. On these, the same guess hits "
-        f"{percent(hits - margin['difference'])}: {points(margin)}{seeds(margin)}."
-    )
-
-
-def _peaks(tables: Mapping[str, pd.DataFrame], explanation: str, tap: str) -> float:
-    """Share of images in which an explanation of the distilled student peaks in the tumour."""
-    rows = tables["maps"].query(f"{BRAIN_BY_PATIENT} and {PEAKS_OF_STUDENT}")
-    return float(rows.set_index(["explanation", "tap"]).loc[(explanation, tap), "value"])
-
-
-def _margin(tables: Mapping[str, pd.DataFrame], name: str) -> Mapping[str, object] | None:
-    """The planned comparison of one map with the usual place of tumours; None if there is none."""
-    if "planned" not in tables:
-        return None
-    rows = tables["planned"].query(f"{BRAIN_BY_PATIENT} and rival == @MEAN_MASK and model == @name")
-    return rows.iloc[0].to_dict() if len(rows) else None
 
 
 def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -359,8 +253,8 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         equal = ", parts of equal size" if sizes_of else ""
         said.append(
             f"{NAMES.get(dataset, dataset).capitalize()}, {TOLD_SPLITS[split]} minus "
-            f"{TOLD_HONEST[honest]}{equal}: memory {points(of_model['memory'])}, distilled student "
-            f"{points(student)}{seeds(student)}."
+            f"{told_honest(dataset, honest)}{equal}: memory {points(of_model['memory'])}, "
+            f"distilled student {points(student)}{_both_seeds(student)}."
         )
     if not said:
         return ""
@@ -369,6 +263,15 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         "images are learned, all classes; memory counts mirrored images. Where sizes are not said "
         f"to be equal, the number of training images differs, too. {' '.join(said)}"
     )
+
+
+def _both_seeds(row: Mapping[str, Any]) -> str:
+    """The seeds under two splits that are compared, in brackets, where they are not as many."""
+    if row["seeds"] == row["seeds_honest"]:
+        return seeds(row)
+    first = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
+    last = "one" if row["seeds_honest"] == 1 else f"the mean of {row['seeds_honest']}"
+    return f" ({first} against {last})"
 
 
 def _difference(

@@ -18,7 +18,7 @@ from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
-from kdnb.results.finding_words import NAMES, TEACHER_NAMES
+from kdnb.results.finding_words import NAMES, TEACHER_NAMES, told_honest
 from kdnb.xai.tumour_localisation import INPUT
 
 __all__ = [
@@ -97,7 +97,8 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         drawn = zip(of_set["split"], of_set["sizes_of"], strict=True)
         said += _places(axes, of_set.assign(place=[splits.index(one) for one in drawn]))
         labels = [
-            STRICTER[one.split] + ("\n(equal size)" if one.sizes_of else "") for one in splits
+            _split_label(name, one.split) + ("\n(equal size)" if one.sizes_of else "")
+            for one in splits
         ]
         axes.set(title=NAMES.get(name, name), xticks=range(len(splits)))
         axes.set_xticklabels(labels, fontsize=8)
@@ -113,6 +114,13 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         "Accuracy on the test part with 95 % intervals, from the split that leaks most to the "
         f"strictest. {'; '.join(said)}.",
     )
+
+
+def _split_label(dataset: str, split: str) -> str:
+    """How a split is written below a chart, in two lines."""
+    if told_honest(dataset, split) == "by person":
+        return "people\napart"
+    return STRICTER[split]
 
 
 def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
@@ -257,7 +265,7 @@ def _in_order(table: pd.DataFrame) -> list[str]:
 
 def _place_name(row: Any) -> str:
     """Data set and split as a reader says them, and the teacher where it is the paper's."""
-    split = STRICTER[row.split].replace("\n", " ")
+    split = _split_label(row.dataset, row.split).replace("\n", " ")
     place = f"{NAMES.get(row.dataset, row.dataset)}, {split}"
     if row.sizes_of:
         place += ", equal sizes"

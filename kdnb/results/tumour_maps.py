@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.p_values import p_of_interval
 from kdnb.core.statistics import Groups, grade_interval, seed_interval
@@ -107,7 +108,8 @@ def tumour_maps(records: Records) -> pd.DataFrame:
     """How often each map's peak lies in the tumour, and how much of the map does.
 
     Columns: dataset, split, teacher, model, explanation, tap, metric, value with its 95 % interval
-    over seeds and groups, images (on which it is known), seeds, run.
+    over seeds and groups; of peaks also ``over_usual``, how much more often than the class's mean
+    training mask on the same images, with its interval; images (on which it is known), seeds, run.
     """
     rows = []
     for pool in _pools(records):
@@ -121,12 +123,24 @@ def tumour_maps(records: Records) -> pd.DataFrame:
                     **pool.place,
                     **dict(zip(("model", "explanation", "tap", "metric"), key, strict=True)),
                     **grade_interval(values, pool.groups).named("value"),
+                    **_over_usual(pool, key),
                     "images": int(known.sum()),
                     "seeds": len(values),
                     "run": pool.run,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _over_usual(pool: _Pool, key: tuple[str, str, str, str]) -> dict[str, float]:
+    """Peaks of a map minus those of the class's mean training mask; unknown of other metrics."""
+    model, explanation, _, metric = key
+    usual = (model, MEAN_MASK, INPUT, metric)
+    interval = Interval([np.nan, np.nan, np.nan])
+    if metric == POINTING and explanation != MEAN_MASK and usual in pool.grades[0].index:
+        margin = _of_known_seeds(pool.values(key) - pool.values(usual))
+        interval = seed_interval(margin, pool.groups, bounds=(-1, 1))
+    return interval.named("over_usual")
 
 
 def _of_known_seeds(values: np.ndarray) -> np.ndarray:

@@ -73,8 +73,14 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
 
 def test_the_grid_counts_what_lies_above_and_below_and_names_the_chosen_cell():
     (answer,) = told(grid=GRID).values()
-    assert "1 of 2 settings came out above labels alone (from -3.0 to +2.0 points)." in answer
+    assert "1 of 2 settings came out above labels alone (from -3.0 to +2.0 points), all" in answer
     assert "(α 0.4, T 5): +2.0 [+1.0, +3.0] points (one seed)" in answer
+    alone = {"model": "label-only student", "fraction": 1, "seeds": 3, "accuracy": 0.7}
+    alone |= {"size_px": 64}
+    answer, *_ = told(
+        grid=GRID.assign(accuracy=[0.8, 0.75, 0.9]), sizes=pd.DataFrame([alone])
+    ).values()
+    assert "Above the mean of 3 such students are 2." in answer
 
 
 def test_the_network_of_the_earlier_code_is_told_beside_the_other():
@@ -96,18 +102,24 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     (answer,) = told(verdicts=verdicts).values()
     assert answer == (
         "In tests that take pixels away or put them back, 1 of 2 explanations of the distilled "
-        "student beat all four such maps in each of 2 seeds: occlusion."
+        "student beat all of these maps (random; random, blurred; centre; Sobel) in each of 2 "
+        "seeds: occlusion. Occlusion is itself made by covering pixels, which favours it here."
     )
     question = pd.DataFrame(
         {
             "run": ["a", "b"] * 3,
-            "measure": np.repeat(["Grad-CAM", "CKA", "accuracy"], 2),
+            "measure": np.repeat(["SSIM with the teacher: Grad-CAM", "CKA", "accuracy"], 2),
+            "difference": [0.2, 0.25, -0.3, -0.1, 0.2, 0.2],
             "low": [0.1, 0.2, -0.4, -0.4, 0.1, 0.1],
             "high": [0.3, 0.3, -0.2, 0.1, 0.3, 0.3],
         }
     )
     (answer,) = told(kd_question=question).values()
-    assert answer.startswith("Of 2 measures 1 say nearer and 0 say farther in each of 2 seeds")
+    assert answer == (
+        "Of 2 measures, each from 0 (or -1) to 1, 1 say nearer and 0 say farther in each of 2 "
+        "seeds. Nearer: Grad-CAM (last layer), by +0.23. The others stay open, those of every "
+        "average map among them."
+    )
 
 
 def test_cost_is_told_by_size_against_the_paper_s_teacher():
@@ -183,13 +195,19 @@ def test_traps_are_told_of_every_seed():
 
 def test_a_measure_that_one_seed_lacks_is_not_said_of_each_seed():
     question = pd.DataFrame(
-        {"run": ["a", "b", "a"], "measure": ["x", "x", "y"], "low": 0.1, "high": 0.3}
+        {
+            "run": ["a", "b", "a"],
+            "measure": ["x: average map", "x: average map", "y"],
+            "difference": 0.2,
+            "low": 0.1,
+            "high": 0.3,
+        }
     )
     (answer,) = told(kd_question=question).values()
-    assert answer.startswith("Of 2 measures 1 say nearer")
+    assert "1 say nearer" in answer and answer.endswith("The others stay open.")
 
 
-def test_one_seed_below_the_paper_is_told_as_one_seed():
+def test_few_seeds_below_the_paper_are_told_as_few():
     row = {
         "dataset": "eye_disease",
         "split": "random",
@@ -207,7 +225,7 @@ def test_one_seed_below_the_paper_is_told_as_one_seed():
         "seeds": 1,
     }
     (answer,) = told(accuracy=pd.DataFrame([row])).values()
-    assert answer.startswith("No, on 1 of 1 sets with one seed each, under")
+    assert answer.startswith("No, on 1 of 1 sets with one or two seeds each, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
     assert answer.startswith("No, on 1 of 1 sets, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
@@ -231,11 +249,28 @@ def test_what_is_left_is_told_beside_the_largest_class():
     }
     at_random = row | {"split": "random", "accuracy": 0.9}
     (answer,) = told(accuracy=pd.DataFrame([at_random, row])).values()
-    place = "Alzheimer with copies apart: right in 60% [55%, 70%], where naming the largest class"
+    place = "Alzheimer by person: right in 60% [55%, 70%], where naming the largest class"
     assert f"{place} is right in 50% (2 seeds)." in answer
     no_better = pd.DataFrame([row | {"accuracy_low": 0.4}])
     (answer,) = told(accuracy=no_better).values()
     assert answer.endswith("is right in 50%: not shown to be more (2 seeds).")
+
+
+def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
+    row = {"dataset": "alzheimer", "split": "grouped", "teacher": "t", "sizes_of": ""}
+    row |= {"fraction": 1.0, "epochs": 25, "seeds": 2, "size_px": 96}
+    alone = {"model": "label-only student", "kept": "5, 3"}
+    taught = {"model": "KD student", "kept": "17, 17"}
+    alone |= {"over_labels": 0.0, "over_labels_last": 0.0}
+    taught |= {"over_labels": -0.05, "over_labels_last": 0.07}
+    table = pd.DataFrame([row | alone, row | taught])
+    (answer,) = told(kept_epochs=table).values()
+    assert answer.startswith("Yes: the sign turns on 1 of 1 sets. On the validation part")
+    assert "Alzheimer by person: -5.0 and +7.0 points (labels alone kept at epoch 3 to 5" in answer
+    assert answer.endswith("of 25, the distilled student at 17).")
+    steady = table.assign(over_labels_last=table["over_labels"])
+    (answer,) = told(kept_epochs=steady).values()
+    assert answer.startswith("The sign stays.")
 
 
 def test_what_no_table_holds_is_no_finding():

@@ -210,6 +210,10 @@ def test_maps_are_pooled_and_compared_with_the_mean_mask(record):
     row = planned(with_maps).set_index("measure").loc["peak inside"]
     assert row["model"] == "average map, conv1"
     assert row["difference"] == pytest.approx(-0.45, abs=0.1) and row["p_holm"] < 0.05
+    ends = ["", "_low", "_high"]
+    over_usual = table.loc["average map", [f"over_usual{end}" for end in ends]].tolist()
+    assert over_usual == row[[f"difference{end}" for end in ends]].tolist()
+    assert np.isnan(table.loc["mean training mask", "over_usual"])
     energies = map_energies(with_maps).set_index("explanation")
     assert energies.loc["average map", "q75"] == 0
     assert "the usual place of such tumours" in energy_spread(map_energies(with_maps)).alt
@@ -219,7 +223,7 @@ def test_a_sentence_says_where_average_maps_look(record):
     shares = {"average map": 0.05, "mean training mask": 0.5, "SHAP gradient": 0.9}
     with_maps = graded(record, shares, tap="conv5")
     tables = {"maps": tumour_maps(with_maps), "planned": planned(with_maps)}
-    average, shap = findings(tables)
+    average, others = findings(tables)
     assert "show why?** At layer 5, no; at the others it cannot be told. The map" in average
     further = tables["planned"].query("model == 'average map, conv5'")
     further = further.assign(model="average map, conv3", p_holm=0.5)
@@ -227,7 +231,8 @@ def test_a_sentence_says_where_average_maps_look(record):
     layer_3 = tables["maps"].query("tap == 'conv5'").assign(tap="conv3")
     average, _ = findings({"maps": pd.concat([tables["maps"], layer_3]), "planned": both})
     assert "show why?** At layer 5, no; at the others it cannot be told. The map" in average
-    assert "find the tumour?** Yes." in shap
+    assert "point at the tumour?** Yes: Gradient SHAP. How often each is" in others
+    assert "Not planned, so only a hint: class evidence (layer 1)" not in others
     layers = [further.assign(model=f"average map, conv{n}", p_holm=0.01) for n in (1, 3, 5)]
     every = pd.concat(
         [tables["maps"].query("tap == 'conv5'").assign(tap=f"conv{n}") for n in (1, 3)]
@@ -308,7 +313,7 @@ def test_chart_names_every_split_and_number(record):
 
 def test_errors_other_places_and_all_folds_are_told(record):
     said = {line.split("**")[1]: line for line in findings(make_tables(record))}
-    elsewhere = "it is ahead on 1 of 1. One seed decides nothing."
+    elsewhere = "it is ahead on 1 of 1. One or two seeds decide nothing."
     assert said["Has the teacher something to teach?"].endswith(elsewhere)
     assert said["Does the teacher help?"].endswith(elsewhere)
     assert "Brain by patient: right in" in said["What is left where relatives are kept apart?"]

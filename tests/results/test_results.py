@@ -89,6 +89,7 @@ def tables_of_a_run(version="0.2.0"):
             "model": name,
             "epoch": epoch,
             "train_accuracy": 0.6,
+            "val_loss": 0.5 + 0.1 * epoch * ("labels" in name) - 0.1 * epoch * ("alpha" in name),
             "val_accuracy": 0.1 * epoch + 0.2 * ("seed 1" in name),
         }
         for name in list(SAID)[2:]
@@ -167,6 +168,14 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     )
     assert went.loc["teacher"].tolist() == pytest.approx([0.1, 0.2])
     assert went.loc["KD student"].tolist() == pytest.approx([0.2, 0.3])  # the mean of two seeds
+    kept = tables["kept_epochs"].query("split == 'grouped' and fraction == 1").set_index("model")
+    assert kept["kept"].to_dict() == {
+        "teacher": "2",  # of equals the last
+        "KD student": "2, 2",
+        "label-only student": "1, 1",
+    }
+    gains = kept.loc["KD student", ["over_labels", "over_labels_last"]]
+    assert gains.tolist() == pytest.approx([0.1, 0.0])
 
 
 def several_teachers(target_of_two=TARGET):
@@ -453,7 +462,7 @@ def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
     assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
     tables = build_tables(figures, plan=plan())
     made = {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
-    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 7
+    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 8
     for path in (figures / "results").glob("*.csv"):
         path.unlink()
     build_tables(figures, plan=plan())

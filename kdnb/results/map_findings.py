@@ -1,0 +1,164 @@
+"""Whether explanations point at drawn tumours, in sentences (07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from kdnb.core.method_names import method_name
+from kdnb.core.number_text import percent
+from kdnb.results.finding_words import LEVEL, SEVERAL, joined, points, seeds
+from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
+
+__all__ = ["average_maps", "average_maps_briefly", "other_maps"]
+
+PLACE = "dataset == 'brain_tumor' and split == 'patients'"
+PEAKS_OF_STUDENT = "model == 'KD student' and metric == 'pointing game'"
+AVERAGE_MAP = "average map"
+LAYERS = ("conv1", "conv3", "conv5")  # whose average maps were planned to be compared
+OTHERS = (  # the other planned maps
+    ("Grad-CAM", "conv5"),
+    ("class evidence", "conv3"),
+    ("SHAP gradient", INPUT),
+    ("integrated gradients", INPUT),
+)
+UNPLANNED = ("class evidence", "conv1")  # as good as the best, and of the student's own layers
+Margin = Mapping[str, object]
+Tables = Mapping[str, pd.DataFrame]
+
+
+def average_maps(tables: Tables) -> str:
+    """Do the student's average maps point at the tumour?"""
+    margins = _average_margins(tables)
+    if not margins:
+        return ""
+    peaks = [f"{_peaks(tables, AVERAGE_MAP, layer):.1%}" for layer in margins]
+    told = [f"layer {_number(layer)} {points(margin)}" for layer, margin in margins.items()]
+    return (
+        f"**Do its average maps show why?** {_verdict(margins)} The map of layer "
+        f"{joined([_number(layer) for layer in margins])} is brightest inside the tumour in "
+        f"{joined(peaks)} of the images{_random_pixel(tables)}. A guess that knows the class and "
+        "not the image, and points where tumours of that class usually lie, hits "
+        f"{_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus guess: {joined(told)}"
+        f"{seeds(next(iter(margins.values())))}. The verdict is corrected for all planned "
+        "comparisons."
+    )
+
+
+def average_maps_briefly(tables: Tables) -> str:
+    """The verdict of `average_maps` with the numbers of the first layer alone."""
+    margins = _average_margins(tables)
+    if LAYERS[0] not in margins:
+        return ""
+    first = margins[LAYERS[0]]
+    return (
+        f"**Do its average maps show why?** {_verdict(margins)} The first layer's map is "
+        f"brightest inside the tumour in {_peaks(tables, AVERAGE_MAP, LAYERS[0]):.1%} of the "
+        f"images{_random_pixel(tables)}. Pointing where tumours of that class usually lie, without "
+        f"a look at the image, hits {_peaks(tables, MEAN_MASK, INPUT):.1%}: "
+        f"{points(first)}{seeds(first)}."
+    )
+
+
+def other_maps(tables: Tables) -> str:
+    """Do the other planned explanations point at it?"""
+    said = []
+    better = []
+    for explanation, layer in OTHERS:
+        name = explanation if layer == INPUT else f"{explanation}, {layer}"
+        margin = _margin(tables, name)
+        if margin is None or pd.isna(margin["difference"]):
+            continue
+        told = method_name(explanation, "" if layer == INPUT else f"layer {_number(layer)}")
+        if _is_found(margin) and margin["difference"] > 0:
+            better.append(told)
+        hits = _peaks(tables, explanation, layer)
+        said.append(
+            f"{told}: {percent(hits)} of {margin['images']} images, guess "
+            f"{percent(hits - margin['difference'])}, {points(margin)}{seeds(margin)}."
+        )
+    if not said:
+        return ""
+    answer = f"Yes: {joined(better)}" if better else "It is not shown of those that were planned"
+    return (
+        f"**Do other explanations point at the tumour?** {answer}. How often each is brightest "
+        f"inside it, and how often the same guess hits. {' '.join(said)}{_of_first_layer(tables)}"
+    )
+
+
+def _of_first_layer(tables: Tables) -> str:
+    """What was found that nobody had planned to look at; says so."""
+    explanation, layer = UNPLANNED
+    row = _student_row(tables, explanation, layer)
+    if row is None or pd.isna(row["over_usual"]):
+        return ""
+    return (
+        f" Not planned, so only a hint: {method_name(explanation, f'layer {_number(layer)}')} "
+        f"{percent(row['value'])}, map minus guess {points(row, 'over_usual')}."
+    )
+
+
+def _random_pixel(tables: Tables) -> str:
+    """How often a pixel that is drawn by lot lies in the tumour, as the end of a clause."""
+    row = _student_row(tables, "random", INPUT)
+    return "" if row is None else f" (a pixel drawn by lot: {row['value']:.1%})"
+
+
+def _average_margins(tables: Tables) -> dict[str, Margin]:
+    """The planned comparisons of average maps with a blind guess, by layer."""
+    margins = {layer: _margin(tables, f"{AVERAGE_MAP}, {layer}") for layer in LAYERS}
+    return {layer: margin for layer, margin in margins.items() if margin is not None}
+
+
+def _number(layer: str) -> str:
+    return layer.removeprefix("conv")
+
+
+def _is_found(margin: Margin) -> bool:
+    """Whether a comparison is found, corrected by Holm, over several seeds."""
+    return margin["p_holm"] < LEVEL and margin["seeds"] >= SEVERAL
+
+
+def _verdict(margins: Mapping[str, Margin]) -> str:
+    """In a few words what the planned comparisons of average maps find."""
+    found = [layer for layer, margin in margins.items() if _is_found(margin)]
+    if not found:
+        return "It is not shown."
+    above = [_number(layer) for layer in found if margins[layer]["difference"] > 0]
+    below = [_number(layer) for layer in found if margins[layer]["difference"] < 0]
+    so_far = ""
+    if any(margins[layer]["seeds_planned"] > margins[layer]["seeds"] for layer in found):
+        so_far = ", so far"
+    if len(below) == len(LAYERS):
+        return f"No{so_far}."
+    told = []
+    if above:
+        told.append(f"at layer {joined(above)} more than a blind guess would")
+    if below:
+        told.append(f"at layer {joined(below)}, no")
+    if len(found) < len(LAYERS):
+        told.append("at the others it cannot be told")
+    sentence = f"{'; '.join(told)}{so_far}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _student_row(tables: Tables, explanation: str, tap: str) -> pd.Series | None:
+    """How often an explanation of the distilled student peaks in the tumour; None if unknown."""
+    rows = tables["maps"].query(f"{PLACE} and {PEAKS_OF_STUDENT}")
+    rows = rows[(rows["explanation"] == explanation) & (rows["tap"] == tap)]
+    return rows.iloc[0] if len(rows) else None
+
+
+def _peaks(tables: Tables, explanation: str, tap: str) -> float:
+    """Share of images in which an explanation of the distilled student peaks in the tumour."""
+    row = _student_row(tables, explanation, tap)
+    return float("nan") if row is None else float(row["value"])
+
+
+def _margin(tables: Tables, name: str) -> Margin | None:
+    """The planned comparison of one map with the usual place of tumours; None if there is none."""
+    if "planned" not in tables:
+        return None
+    rows = tables["planned"].query(f"{PLACE} and rival == @MEAN_MASK and model == @name")
+    return rows.iloc[0].to_dict() if len(rows) else None
