@@ -17,6 +17,7 @@ from kdnb.results.answered_runs import Answered, answered
 from kdnb.results.collected_runs import Records
 from kdnb.results.finding_words import NAMES, TOLD_HONEST, points_of, told_honest
 from kdnb.results.places import is_main, main_runs, named, place_of
+from kdnb.training.evaluation import kept_epoch
 
 __all__ = ["kept_epochs", "which_epoch"]
 
@@ -64,7 +65,7 @@ def _rows(runs: list[Answered], curves: Mapping[str, pd.DataFrame]) -> list[dict
             of_run = curves[one.run]
             for name in one.kinds[model]:
                 curve = of_run.loc[of_run["model"] == name, COLUMNS].astype(float)
-                kept.append(_kept(curve))
+                kept.append(kept_epoch(curve))
                 last.append(curve.sort_values("epoch").iloc[-1])
         rows.append(
             {
@@ -77,12 +78,6 @@ def _rows(runs: list[Answered], curves: Mapping[str, pd.DataFrame]) -> list[dict
             }
         )
     return rows
-
-
-def _kept(curve: pd.DataFrame) -> pd.Series:
-    """The epoch of the lowest validation loss, of equals the last, as training keeps it."""
-    lowest = curve[curve["val_loss"] == curve["val_loss"].min()]
-    return lowest.sort_values("epoch").iloc[-1]
 
 
 def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "balanced_accuracy",
     "confusion",
     "ece",
+    "kept_epoch",
     "macro_f1",
     "paired_difference",
     "scores",
@@ -211,3 +212,16 @@ def confusion(logits: np.ndarray, targets: np.ndarray, classes: tuple[str, ...])
         index=pd.Index(classes, name="true"),
         columns=pd.Index(classes, name="predicted"),
     )
+
+
+def kept_epoch(history: pd.DataFrame) -> pd.Series:
+    """The row of a training's history whose network is kept, as `kdnb.training.fit.fit` does.
+
+    It has the lowest finite validation loss, of equals the last. Columns: epoch, val_loss, others.
+
+    >>> history = pd.DataFrame({"epoch": [0, 1, 2, 3], "val_loss": [0.9, 0.4, 0.4, np.inf]})
+    >>> int(kept_epoch(history)["epoch"])
+    2
+    """
+    finite = history[np.isfinite(history["val_loss"])].sort_values("epoch")
+    return finite[finite["val_loss"] == finite["val_loss"].min()].iloc[-1]

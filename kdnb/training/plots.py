@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 
 from kdnb.core.plots import PALETTE, Picture, plain
+from kdnb.training.evaluation import kept_epoch
 
 __all__ = [
     "confusion_heatmap",
@@ -21,24 +22,31 @@ __all__ = [
 
 
 def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
-    """Loss and accuracy per epoch of each training; solid is validation, dashed is training."""
+    """Loss and accuracy per epoch of each training; solid is validation, dashed is training.
+
+    A ring marks the epoch whose network is kept, see `kdnb.training.evaluation.kept_epoch`.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.2))
     said = []
     for i, (name, history) in enumerate(histories.items()):
         epochs = history["epoch"] + 1
         validation = {"color": PALETTE[i], "marker": "o", "ms": 3, "label": f"{name}, validation"}
         training = {"color": PALETTE[i], "ls": "--", "lw": 1, "label": f"{name}, training"}
+        kept = kept_epoch(history)
+        ring = {"mfc": "none", "mec": PALETTE[i], "mew": 1.5, "ms": 10, "ls": ""}
         for axes, what in zip(panels, ("loss", "accuracy"), strict=True):
             axes.plot(epochs, history[f"val_{what}"], **validation)
             axes.plot(epochs, history[f"train_{what}"], **training)
+            axes.plot(kept["epoch"] + 1, kept[f"val_{what}"], marker="o", **ring)
             axes.set(xlabel="epoch", ylabel=what)
             axes.xaxis.get_major_locator().set_params(integer=True)
         loss, accuracy = history[["val_loss", "val_accuracy"]].iloc[-1]
         said.append(
             f"{name} ends at validation loss {loss:.3f}, accuracy {accuracy:.3f} "
-            f"after {len(history)} epochs"
+            f"after {len(history)} epochs, and is kept at epoch {kept['epoch'] + 1:.0f}"
         )
     panels[0].set_yscale("log")
+    panels[1].plot([], [], "o", mfc="none", mec="#444444", ms=10, label="the epoch that is kept")
     panels[1].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     return Picture(figure, f"Two line charts, loss and accuracy by epoch: {'; '.join(said)}.")
