@@ -18,6 +18,7 @@ from kdnb.results.effect_findings import (
     errors_passed_on,
     every_patient,
     few_patients,
+    gain_over_folds,
     left_where_apart,
     other_teachers,
 )
@@ -82,7 +83,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """What the README tells first: accuracy kept, what the teacher adds, where maps look, cost."""
-    makers = (_keeps, _helps, average_maps_briefly, cost_briefly)
+    makers = (_keeps, _helps_briefly, average_maps_briefly, cost_briefly)
     lines = [make(tables) for make in makers]
     return [line for line in lines if line]
 
@@ -146,6 +147,12 @@ def _helps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
     """The same, and on how many other splits and sets."""
     line = _helps(tables)
     return f"{line}{_elsewhere(tables, KD_STUDENT)}" if line else ""
+
+
+def _helps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The same, and over all folds of the brain set."""
+    line = _helps(tables)
+    return f"{line}{gain_over_folds(tables)}" if line else ""
 
 
 def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -294,7 +294,7 @@ def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
 def size_curves(table: pd.DataFrame) -> Picture:
     """Accuracy of every model against the share of the training patients, beside memory.
 
-    Columns: fraction, model, accuracy with accuracy_low and accuracy_high, memory.
+    Columns: fraction, model, accuracy with accuracy_low and accuracy_high, memory, size_px.
     """
     table = table.sort_values("fraction", kind="stable")
     figure, axes = plt.subplots(figsize=(6.2, 3.6))
@@ -317,7 +317,9 @@ def size_curves(table: pd.DataFrame) -> Picture:
             said.append(f"{model} {row.accuracy:.3f} at {row.fraction:.0%}")
     shares = sorted(table["fraction"].unique())
     axes.set(xscale="log", xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])
-    axes.set(xlabel="share of the training patients", ylabel="accuracy on the test part")
+    size = "/".join(str(size) for size in table["size_px"].unique())
+    axes.set(ylabel=f"accuracy on the test part, {size} px")
+    axes.set(xlabel="share of the training patients")
     axes.minorticks_off()
     axes.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
     figure.tight_layout()

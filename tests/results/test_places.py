@@ -22,7 +22,7 @@ from kdnb.results.accuracy_tables import (
 from kdnb.results.answered_runs import ALL
 from kdnb.results.build import make_tables, plan_file
 from kdnb.results.differences import differences, leaks
-from kdnb.results.findings import findings
+from kdnb.results.findings import at_once, findings
 from kdnb.results.places import EFFECT_PARTS, KNOWN
 from kdnb.results.planned import COUNT, planned
 from kdnb.results.plots import accuracy_by_split, difference_panels, energy_spread
@@ -317,8 +317,14 @@ def test_errors_other_places_and_all_folds_are_told(record):
     assert said["Has the teacher something to teach?"].endswith(elsewhere)
     assert said["Does the teacher help?"].endswith(elsewhere)
     assert "Brain by patient: right in" in said["What is left where relatives are kept apart?"]
-    assert "It is not shown" in said["Do the teacher's errors pass on?"]
+    errors = said["Do the teacher's errors pass on?"]
+    assert "It is not shown" in errors and "it repeats more on " in errors
     assert "Over 2 of 5 folds" in said["And on other patients of the brain set?"]
+    tables = make_tables(record)
+    assert "tested once" not in " ".join(at_once(tables))
+    tables["folds"] = tables["folds"].assign(folds=5)
+    assert "With every known patient tested once: " in " ".join(at_once(tables))
+    assert "Over all 5 folds, so every known patient is tested once" in " ".join(findings(tables))
     teacher = said_right(record, "teacher")
     over_labels = 100 * (teacher - said_right(record, LABEL_ONLY))
     line = said["And on other patients of the brain set?"]
