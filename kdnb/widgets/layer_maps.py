@@ -308,7 +308,7 @@ def _model_maps(name: str, model: nn.Module, images: Tensor, classes: int) -> Mo
         logits=np.concatenate([chunk.logits for chunk in chunks]),
         bias=bias,
         refusal=refusal,
-        fields=_fields(model, images.shape[-1]),
+        fields=_fields(model, images.shape[-1], taps),
         readings=pd.DataFrame(index=taps),
     )
 
@@ -380,9 +380,10 @@ def _bias(model: nn.Module, images: Tensor) -> tuple[np.ndarray | None, str]:
     return np.stack(of_classes, axis=-1), ""
 
 
-def _fields(model: nn.Module, size: int) -> np.ndarray:
+def _fields(model: nn.Module, size: int, taps: Sequence[str]) -> np.ndarray:
+    """(L, 3): field, jump and start of each tap, in the order of ``taps``."""
     try:
-        found = receptive_fields(model, size).to_numpy(np.float64)
+        found = receptive_fields(model, size).loc[list(taps)].to_numpy(np.float64)
         return np.where(np.isinf(found), 1e9, found)  # JSON has no infinity
     except UserError:  # no closed form: the widget says so
         return np.full((len(model.taps), 3), np.nan)

@@ -76,13 +76,15 @@ def normalised(pixels: np.ndarray, normalisation: Normalisation | None) -> Tenso
         return to_tensor(pixels)
     try:
         mean, deviation = (np.array(part, float) for part in normalisation)
-        usable = mean.shape == deviation.shape == (3,) and (deviation > 0).all()
+        usable = mean.shape == deviation.shape == (3,)
+        usable = usable and ((mean >= 0) & (mean <= 1) & (deviation > 0) & (deviation <= 1)).all()
     except (TypeError, ValueError):
         usable = False
     if not usable:
         raise UserError(
-            "normalisation must be mean and standard deviation of three colours, such as "
-            f"((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), got {normalisation!r}"
+            "normalisation must be mean and standard deviation of three colours from 0 (black) to "
+            f"1 (white), such as ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), got {normalisation!r}: divide "
+            "numbers of 0 to 255 by 255"
         )
     scaled = (pixels / 255 - mean) / deviation  # (N, S, S, 3)
     return torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
@@ -134,8 +136,58 @@ def checked_network(
     leave_nothing_in_place(network)
     if taps:
         network.taps = dict(taps)
-    modules_at(network)
+    _check_taps(name, network, images)
     return network
+
+
+def _check_taps(name: str, network: nn.Module, images: Tensor) -> None:
+    """Whether each tap is one layer of a pass, and nothing writes into its output afterwards.
+
+    Raises:
+        UserError: If a tap's module does not exist, runs never or several times, or its output is
+            changed in place.
+    """
+    passes = _outputs(network, modules_at(network), images)
+    for tap, path in network.taps.items():
+        runs = passes.get(tap, [])
+        if len(runs) != 1:
+            often = f"{len(runs)} times" if runs else "never"
+            raise UserError(
+                f"tap {tap!r} of the {name} is no single layer: module '{path}' runs {often} in "
+                "one pass; name one that runs once, such as the convolution before it"
+            )
+        if _is_overwritten(*runs[0]):
+            raise UserError(
+                f"tap {tap!r} of the {name} is overwritten: what comes behind module '{path}' "
+                "changes its output in place (+=, relu_); name the module around it"
+            )
+
+
+def _outputs(
+    network: nn.Module, modules: Mapping[str, nn.Module], images: Tensor
+) -> dict[str, list[tuple[Tensor, int]]]:
+    """What modules give in one pass over one image, each with how often it had been written to.
+
+    Names are in the order in which the modules run last.
+    """
+    found: dict[str, list[tuple[Tensor, int]]] = {}
+
+    def note(key: str, _module: nn.Module, _inputs: tuple, output: object) -> None:
+        runs = found.pop(key, [])
+        if isinstance(output, Tensor):
+            runs.append((output, output._version))
+        found[key] = runs
+
+    with ExitStack() as hooks, evaluating(network), torch.no_grad():
+        for key, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(partial(note, key)))
+        network(images[:1])
+    return found
+
+
+def _is_overwritten(output: Tensor, written: int) -> bool:
+    """Whether a tensor was written to again, after it had been ``written`` that often."""
+    return output._version != written
 
 
 def _copy(name: str, network: nn.Module) -> nn.Module:
@@ -149,13 +201,15 @@ def _copy(name: str, network: nn.Module) -> nn.Module:
 
 
 def _check_answer(name: str, network: nn.Module, images: Tensor) -> None:
-    """Whether the network makes logits (1, K) of one image."""
+    """Whether the network makes logits (N, K) of images, and the same ones again."""
+    some = images[:4]
     try:
         with evaluating(network), torch.inference_mode():
-            answer = network(images[:1])
+            answer = network(some)
+            again = network(some)
     except Exception as error:  # a network of somebody's own may raise anything
         raise UserError(
-            f"the {name} does not take images of {tuple(images[:1].shape)}: {first_line(error)}"
+            f"the {name} does not take images of {tuple(some.shape)}: {first_line(error)}"
         ) from None
     if not isinstance(answer, Tensor) or answer.ndim != 2:
         given = _form(answer) or type(answer).__name__
@@ -163,28 +217,38 @@ def _check_answer(name: str, network: nn.Module, images: Tensor) -> None:
             f"the {name} must give logits (N, classes), one tensor, got {given}: "
             "wrap it in a module that returns its logits alone"
         )
+    if answer.shape[1] < 2:
+        raise UserError(
+            f"the {name} gives one number per image, and the stepper compares classes: wrap it in "
+            "a module that returns two logits, torch.cat([-z, z], 1) of its logit z"
+        )
+    if not torch.allclose(answer, again, atol=1e-5, equal_nan=True):
+        raise UserError(
+            f"the {name} answers the same images differently each time: give its dropout "
+            "training=self.training, so that it rests in eval mode"
+        )
+    if (answer >= 0).all() and torch.allclose(answer.sum(1), torch.ones(1).to(answer), atol=1e-4):
+        raise UserError(
+            f"the {name} gives probabilities (every row adds up to 1): return its logits, which "
+            "come before the softmax"
+        )
 
 
 def proposed_taps(network: nn.Module, images: Tensor) -> dict[str, str]:
     """The last module of each resolution, at most five of them, as ``{"stage1": "layer1", …}``.
 
-    Maps of a single cell and what is pooled to a fixed size are left out.
+    Maps of a single cell and what is pooled to a fixed size are left out, and so are modules that
+    run several times in a pass, or whose output is overwritten behind them.
     """
+    modules = {path: module for path, module in network.named_modules() if path}
     last: dict[tuple[int, int], str] = {}  # side of the map → path, in order of execution
-
-    def note(path: str, module: nn.Module, _inputs: tuple, output: object) -> None:
-        is_map = isinstance(output, Tensor) and output.ndim == 4
-        if not is_map or isinstance(module, POOLED):
-            return
-        height, width = output.shape[2:]
+    for path, runs in _outputs(network, modules, images).items():
+        if len(runs) != 1 or isinstance(modules[path], POOLED) or _is_overwritten(*runs[0]):
+            continue
+        output, _ = runs[0]
+        height, width = output.shape[2:] if output.ndim == 4 else (0, 0)
         if height == width > 1:
             last.pop((height, width), None)
             last[height, width] = path
-
-    with ExitStack() as hooks, evaluating(network), torch.inference_mode():
-        for path, module in network.named_modules():
-            if path:
-                hooks.enter_context(module.register_forward_hook(partial(note, path)))
-        network(images[:1])
     paths = list(last.values())[-TAPS:]
     return {f"stage{number}": path for number, path in enumerate(paths, start=1)}

@@ -74,8 +74,8 @@ def test_taps_classes_and_normalisation_of_ones_own():
     model = network("resnet18")
     half = (0.5, 0.5, 0.5)
     taps = {"first": "layer1.0.relu", "last": "layer4"}
-    with pytest.raises(UserError, match="'layer1.0.relu'|runs 2 times|no map"):
-        ablated(stepper_data(model, pixels=PIXELS, taps=taps), 0, 0, 1, [0])
+    with pytest.raises(UserError, match="'layer1.0.relu' runs 2 times in one pass"):
+        stepper_data(model, pixels=PIXELS, taps=taps)
     taps["first"] = "layer1"
     data = stepper_data(
         model,
@@ -167,6 +167,51 @@ class Tuple(nn.Module):
         return maps.mean((2, 3)), maps
 
 
+class Noise(nn.Module):
+    """Dropout that does not rest in eval mode."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x)
+
+
+def headed(*head):
+    """Two convolutions, pooling, and a head."""
+    body = [nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*body, *head)
+
+
+class SharedActivation(nn.Module):
+    """One ReLU for three convolutions, as many write it."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 3, stride=2)
+        self.b = nn.Conv2d(4, 4, 3, stride=2)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.relu(self.a(x))
+        x = self.relu(self.b(x))
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_module_that_runs_twice_is_no_layer():
+    data = stepper_data(SharedActivation(), pixels=PIXELS)
+    (shown,) = data.models
+    sides = [maps.shape[-1] for maps in shown.maps]
+    assert shown.taps == ("stage1", "stage2") and sides == [23, 11]
+
+
+def test_fields_of_view_belong_to_their_taps_in_whatever_order_these_are_named():
+    student = headed(nn.Linear(4, 3))
+    (early_first,) = stepper_data(student, pixels=PIXELS, taps={"e": "0", "l": "1"}).models
+    (late_first,) = stepper_data(student, pixels=PIXELS, taps={"l": "1", "e": "0"}).models
+    assert early_first.taps == late_first.taps == ("e", "l")
+    np.testing.assert_array_equal(early_first.fields, late_first.fields)
+    assert early_first.fields[0, 0] == 3
+
+
 FLAT = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 2))
 GREY = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
@@ -177,7 +222,7 @@ GREY = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         ({"student": "resnet18"}, "student must be a torch.nn.Module, got str"),
         ({"student": Tuple()}, r"must give logits \(N, classes\), one tensor, got tuple: wrap it"),
         ({"student": FLAT}, "has no layer whose output is a map"),
-        ({"student": GREY}, r"does not take images of \(1, 3, 48, 48\): .*expected input"),
+        ({"student": GREY}, r"does not take images of \(2, 3, 48, 48\): .*expected input"),
         ({"pixels": None}, "pixels must be a numpy array .* got NoneType"),
         ({"pixels": torch.from_numpy(PIXELS)}, "pixels must be a numpy array .* got Tensor"),
         ({"pixels": PIXELS / 255}, "uint8, got ndarray .* float64"),
@@ -185,6 +230,12 @@ GREY = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         ({"images": PIXELS}, "images must be a tensor .* got ndarray: leave them out"),
         ({"normalisation": 0.5}, "normalisation must be mean and standard deviation .* got 0.5"),
         ({"normalisation": ((0, 0, 0), (1, 1, 0))}, "normalisation must be mean"),
+        ({"normalisation": ((127.5,) * 3,) * 2}, "divide numbers of 0 to 255 by 255"),
+        ({"student": headed(nn.Linear(4, 1))}, "gives one number per image"),
+        ({"student": headed(nn.Linear(4, 3), nn.Softmax(1))}, "gives probabilities .* logits"),
+        ({"student": headed(Noise(), nn.Linear(4, 3))}, "answers the same images differently"),
+        ({"taps": {"a": "layer1.0.relu"}}, "'layer1.0.relu' runs 2 times in one pass"),
+        ({"taps": {"a": "layer1.0.bn2"}}, "tap 'a' of the student is overwritten"),
         ({"taps": ["layer1"]}, r"taps of the student must map names .* got \['layer1'\]"),
         ({"taps": {"a": "layer9"}}, "no module 'layer9'"),
         ({"taps": {"a": "fc"}}, "is no map"),
