@@ -17,6 +17,7 @@ from kdnb.cli.options import (
     Seed,
     Split,
     parse_sets,
+    require_file_name,
     study_values,
 )
 from kdnb.cli.runs import runs_app
@@ -214,6 +215,7 @@ def explain(
 ) -> None:
     """Read one image layer by layer; write it as one page with the layer stepper inside."""
     settings = Settings.checked({"runs_dir": runs_dir})
+    require_file_name(out, ".html")
     from kdnb.feature_maps.layer_analysis import find_layer_analysis
     from kdnb.widgets.image_page import write_image_page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ __all__ = [
     "Seed",
     "Split",
     "parse_sets",
+    "require_file_name",
     "study_values",
 ]
 
@@ -40,6 +42,16 @@ Label = Annotated[
 RunsDir = Annotated[
     str, typer.Option(help="folder for everything computed; empty: runs/ of the project")
 ]
+
+
+def require_file_name(path: str, ending: str) -> None:
+    """Refuse a file to write whose name ends in something else: it might be one to read.
+
+    Raises:
+        UserError: It says what is accepted.
+    """
+    if Path(path).suffix.lower() != ending or Path(path).is_dir():
+        raise UserError(f"--out must be a file whose name ends in {ending}, got '{path}'")
 
 
 def study_values(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -52,7 +53,7 @@ def of_nothing(context: typer.Context, all_: All = False, runs_dir: RunsDir = ""
 @runs_app.command("list")
 def list_runs(all_: All = False, runs_dir: RunsDir = "") -> None:
     """List studies, sweeps, teachers and students, the oldest first; of studies, the student."""
-    root = Settings.checked({"runs_dir": runs_dir}).runs
+    root = _folder(runs_dir)
     found = entries(root)
     shown = [entry for entry in found if all_ or entry.kind in MAIN_KINDS]
     if shown:
@@ -67,13 +68,13 @@ def list_runs(all_: All = False, runs_dir: RunsDir = "") -> None:
 @runs_app.command()
 def show(name: OneNamed, runs_dir: RunsDir = "") -> None:
     """Say what one run is, what it is built on, what builds on it, and what made it."""
-    root = Settings.checked({"runs_dir": runs_dir}).runs
+    root = _folder(runs_dir)
     found = entries(root)
     [entry] = named_entries(found, [name])
     for column, value in entries_table([entry]).iloc[0].items():
         print(f"{column + ':':10} {value}")
     print(f"{'folder:':10} {entry.folder}")
-    print(f"{'built on:':10} {', '.join(sorted(entry.needs)) or 'no other run'}")
+    print(f"{'built on:':10} {_built_on(entry)}")
     built = ", ".join(other.name for other in builders(found, entry))
     print(f"{'used by:':10} {built or 'no run builds on it'}")
     for file in ("spec.json", "env.json"):
@@ -83,10 +84,18 @@ def show(name: OneNamed, runs_dir: RunsDir = "") -> None:
             print(f"{file}: {json.dumps(content, indent=1) if content else 'damaged'}")
 
 
+def _built_on(entry: Entry) -> str:
+    """What an entry is built on, as text; of damaged ones nobody knows."""
+    told = entry.folder / ("manifest.json" if entry.kind == "study" else "spec.json")
+    if not readable_json(told):
+        return f"not known: {told.name} is missing or damaged"
+    return ", ".join(sorted(entry.needs)) or "no other run"
+
+
 @runs_app.command()
 def remove(names: Named, yes: Yes = False, anyway: Anyway = False, runs_dir: RunsDir = "") -> None:
     """Delete runs, or studies with their executed notebooks; says what is freed, and asks."""
-    root = Settings.checked({"runs_dir": runs_dir}).runs
+    root = _folder(runs_dir)
     found = entries(root)
     chosen = named_entries(found, names)
     if not anyway:
@@ -101,6 +110,18 @@ def remove(names: Named, yes: Yes = False, anyway: Anyway = False, runs_dir: Run
         raise typer.Exit(1)
     remove_folders(folders)
     print(f"{len(going)} removed, {freed} freed; what a study needs is made again")
+
+
+def _folder(runs_dir: str) -> Path:
+    """The folder of all runs.
+
+    Raises:
+        UserError: If one is named that is not there: a slip, since it would look healthy and empty.
+    """
+    root = Settings.checked({"runs_dir": runs_dir}).runs
+    if runs_dir and not root.is_dir():
+        raise UserError(f"--runs-dir '{runs_dir}' is no folder")
+    return root
 
 
 def _all_sizes(found: list[Entry]) -> str:
@@ -122,8 +143,11 @@ def _confirmed(question: str) -> bool:
 
 @runs_app.command()
 def check(runs_dir: RunsDir = "") -> None:
-    """Read every file of every finished run, and name the runs that are damaged."""
-    runs = all_runs(Settings.checked({"runs_dir": runs_dir}).runs)
+    """Read every file of every finished run, and name the runs that are damaged.
+
+    The tables of a study are copies, and are not among them.
+    """
+    runs = all_runs(_folder(runs_dir))
     unrecorded = 0
     damaged = []
     for run in track(runs, "checking runs"):

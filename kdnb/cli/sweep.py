@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kdnb.batch.run_spec import SweepSpec, read_spec
-from kdnb.cli.options import Label, RunsDir
+from kdnb.cli.options import Label, RunsDir, require_file_name
 from kdnb.core.errors import UserError
 from kdnb.core.run_list import checked_label
 from kdnb.core.runs import atomic_path, write_json
@@ -153,9 +153,14 @@ def collect(
     label: Label = "",
     part: PartName = "",
 ) -> None:
-    """Write one tidy CSV from all finished runs; with a label into its folder."""
+    """Write one tidy CSV from all finished runs; with a label into its folder.
+
+    Exit code 1 where runs are missing from it.
+    """
     from kdnb.batch.progress_table import collect_tables
 
+    if out:
+        require_file_name(out, ".csv")
     found, specs = _read(file, runs_dir, part)
     rows = collect_tables(found, specs, table)
     folder = Path(specs[0].root) / "sweep"
@@ -165,7 +170,10 @@ def collect(
     with atomic_path(path) as temporary:
         text = csv_text(rows, index=False, float_format=None)
         temporary.write_text(text, encoding="utf-8", newline="\n")
-    print(f"{rows['run'].nunique()} of {len(specs)} runs, {len(rows)} rows: {path}")
+    count = rows["run"].nunique()
+    print(f"{count} of {len(specs)} runs, {len(rows)} rows: {path}")
+    if count < len(specs):
+        raise typer.Exit(1)
 
 
 def _read(file: Path, runs_dir: str, part: str = "") -> tuple[Any, list[SweepSpec]]:

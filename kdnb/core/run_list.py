@@ -123,6 +123,8 @@ def entries(root: Path) -> list[Entry]:
         facts = {**told_of.get(name, {}), **_facts(run.folder, spec)}
         if facts.get("dataset") == OWN and name in told_of:  # the study knows whose images they are
             facts |= told_of[name]
+        if run.damage:
+            facts["what"] = f"damaged: {facts['what']}"
         entry = Entry(
             kind=run.kind,
             id=run.id,

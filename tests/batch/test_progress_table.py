@@ -166,7 +166,11 @@ def test_commands(write, folder, monkeypatch, capsys):
     assert "1/1 failed" in out
     assert kdnb(monkeypatch, "sweep", "status", path, *runs, "--watch", "0.1") == 0
     assert "ValueError: no square of 2" in capsys.readouterr().out
-    assert kdnb(monkeypatch, "sweep", "collect", path, *runs) == 0
+    plan = path.read_text()
+    assert kdnb(monkeypatch, "sweep", "collect", path, *runs, "--out", path) == 2
+    assert "must be a file whose name ends in .csv" in capsys.readouterr().err
+    assert path.read_text() == plan, "the plan is not written over"
+    assert kdnb(monkeypatch, "sweep", "collect", path, *runs) == 1, "a run is missing"
     assert (
         f"1 of 2 runs, 2 rows: {folder / 'runs' / 'sweep' / 'plan.csv'}" in capsys.readouterr().out
     )

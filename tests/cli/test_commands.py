@@ -160,6 +160,12 @@ def test_explain_names_the_students_that_are_read(study, tmp_path, capsys, monke
     analyse_layers(study)
     image, page = tmp_path / "a.png", tmp_path / "a.html"
     Image.fromarray(np.array(study.image_set.pixels[3])).save(image)
+    drawn = image.read_bytes()
+    given = ["--run", study.student.id, "--runs-dir", str(study.settings.runs)]
+    for wrong in (str(image), "."):
+        code, error = run(capsys, monkeypatch, "explain", str(image), *given, "--out", wrong)
+        assert code == 2 and "--out must be a file whose name ends in .html" in error
+    assert image.read_bytes() == drawn, "the image is not written over"
     given = ["--run", study.student.id[:8], "--out", page, "--runs-dir", study.settings.runs]
     told = printed(capsys, monkeypatch, "explain", image, *given)
     assert "The student says" in told and f"page: {page}" in told
@@ -299,6 +305,22 @@ def test_check_of_runs_names_what_is_damaged(tmp_path, capsys, monkeypatch):
     assert told == (
         "3 finished runs: 1 damaged, 1 of an older version, which keep no hashes to check"
     )
+
+
+def test_damage_is_told_in_lists_and_a_folder_that_is_not_there_is_refused(
+    tmp_path, capsys, monkeypatch
+):
+    made = get_or_make("student", {"number": 1}, write_thing, root=tmp_path, upstream=["a"])
+    made.path("thing.txt").write_text("longer")
+    (made.folder / "spec.json").write_text("{")
+    given = ["--runs-dir", tmp_path]
+    assert "damaged: student" in printed(capsys, monkeypatch, "runs", "list", *given)
+    told = printed(capsys, monkeypatch, "runs", "show", made.id, *given)
+    assert "built on:  not known: spec.json is missing or damaged" in told
+    for command in ("list", "check"):
+        nowhere = str(tmp_path / "slip")
+        code, said = run(capsys, monkeypatch, "runs", command, "--runs-dir", nowhere)
+        assert code == 2 and f"--runs-dir '{nowhere}' is no folder" in said
 
 
 def write_thing(run):
