@@ -15,7 +15,7 @@ from kdnb.cli.options import Label, RunsDir, require_file_name
 from kdnb.core.errors import UserError
 from kdnb.core.run_list import checked_label
 from kdnb.core.runs import atomic_path, write_json
-from kdnb.core.settings import Settings
+from kdnb.core.settings import TIMM, Settings
 from kdnb.core.tables import csv_text
 
 __all__ = ["sweep_app"]
@@ -63,6 +63,7 @@ def plan(
 ) -> None:
     """Check a plan; say what its runs are, which are done, and how long the rest may take."""
     _, specs = _read(file, runs_dir)
+    _require_teachers(specs)
     table, summary = _stand(specs, workers)
     print(table.drop(columns="note").to_string(index=False, na_rep=""))
     print(summary)
@@ -88,6 +89,7 @@ def run(
 ) -> None:
     """Make every run that is not done yet; failed ones wait for `retry`."""
     found, specs = _read(file, runs_dir, part)
+    _require_teachers(specs)
     if label:
         _write_label(_labelled_folder(specs, found.name, label), specs, label)
     _run(specs, workers, scheduler, threads)
@@ -183,6 +185,21 @@ def _read(file: Path, runs_dir: str, part: str = "") -> tuple[Any, list[SweepSpe
     found = read_plan(file)
     specs = found.specs(Settings.checked({"runs_dir": runs_dir}).runs)
     return found, _of_part(specs, part) if part else specs
+
+
+def _require_teachers(specs: Sequence[SweepSpec]) -> None:
+    """Refuse a teacher that timm does not have, before any run starts.
+
+    Raises:
+        UserError: It says which are near.
+    """
+    named = {str(spec.parameters.get("teacher", "")) for spec in specs}
+    of_timm = sorted(name for name in named if name.startswith(TIMM))
+    if of_timm:
+        from kdnb.training.timm_models import check_name  # torch loads for seconds
+
+        for name in of_timm:
+            check_name(name)
 
 
 def _of_part(specs: Sequence[SweepSpec], part: str) -> list[SweepSpec]:

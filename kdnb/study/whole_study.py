@@ -27,7 +27,7 @@ from kdnb.core.results_folder import Results
 from kdnb.core.run_files import lock_of
 from kdnb.core.run_list import checked_label
 from kdnb.core.runs import Run, atomic_path, write_json
-from kdnb.core.settings import Settings
+from kdnb.core.settings import TIMM, Settings
 from kdnb.study.steps import Step, Wave, estimate, study_waves
 
 if TYPE_CHECKING:
@@ -55,9 +55,13 @@ def run_notebooks(
     Raises:
         UserError: If no notebook takes a parameter, the data cannot be used, or a notebook failed.
     """
-    from kdnb.study.study import Study  # torch loads for seconds, and a sweep's workers do without
+    # torch loads for seconds, and a sweep's workers do without
+    from kdnb.study.study import Study
+    from kdnb.training.timm_models import check_name
 
     _require_taken(explicit)
+    if settings.teacher.startswith(TIMM):
+        check_name(settings.teacher)
     study = Study(settings)
     settings = study.settings  # with a split that has a name
     image_set = study.image_set  # bad data ends here, before any notebook runs

@@ -215,3 +215,15 @@ def test_one_part_of_a_plan_is_run_alone(specs, write, folder, monkeypatch, caps
     path = write("[grid]\nx = [1]")
     assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "one") == 2
     assert "the plan has no parts" in capsys.readouterr().err
+
+
+def test_a_teacher_that_timm_lacks_is_told_before_any_run(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "plan.toml"
+    lines = ["version = 1", 'notebook = "03_distillation"', "[grid]", "teacher_seed = [0]"]
+    lines += ["[fixed]", 'profile = "smoke"', 'teacher = "timm:resnet18x"']
+    path.write_text("\n".join(lines))
+    for command in ("plan", "run"):
+        given = ("sweep", command, path, "--runs-dir", tmp_path / "runs")
+        assert kdnb(monkeypatch, *given) == 2
+        said = capsys.readouterr().err
+        assert "has no model 'resnet18x'" in said and "did you mean timm:resnet18" in said
