@@ -23,7 +23,7 @@ from kdnb.data.transforms import to_tensor
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
 from kdnb.feature_maps.layer_report import ImageReport, image_report
 from kdnb.feature_maps.probes import early_decisions
-from kdnb.widgets.image_page_body import channel_pictures, page_body
+from kdnb.widgets.image_page_body import channel_pictures, image_picture, page_body
 from kdnb.widgets.image_worth import NOT_CLINICAL, find_images, seen_before, student_worth
 from kdnb.widgets.layer_maps import StepperData, stepper_data
 from kdnb.widgets.page import to_html
@@ -138,7 +138,7 @@ def write_image_page(
     )
     answer = int(data.models[0].logits[0].argmax())
     pictures = channel_pictures(student, image, report.table)
-    body = page_body(report, worth, pictures, NOT_CLINICAL)
+    body = page_body(report, worth, image_picture(pixels[0]), pictures, NOT_CLINICAL)
     state = StepperState(kind="evidence", target=answer)
     to_html(data, out, state, title=f"{title}, layer by layer", body=body)
     return replace(report, sentences=(NOT_CLINICAL, *worth, *report.sentences))

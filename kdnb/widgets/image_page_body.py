@@ -17,7 +17,7 @@ from kdnb.core.plots import png_uri
 from kdnb.feature_maps.layer_report import ImageReport
 from kdnb.training.taps import logits_and_taps
 
-__all__ = ["channel_pictures", "page_body"]
+__all__ = ["channel_pictures", "image_picture", "page_body"]
 
 COLUMNS = {  # of the report's table → heading; the others are folded away
     "tap": "layer",
@@ -27,10 +27,13 @@ COLUMNS = {  # of the report's table → heading; the others are folded away
     "probe_probability": "p",
     "supporting": "for the answer",
     "opposing": "against it",
+    "bias": "bias",
+    "logit": "together",
     "inside": "inside the mask",
     "drop": "p lost without its strongest channels",
 }
 SIDE = 96  # px of a channel's picture
+SEEN = 192  # px of the picture of the image itself
 BODY_STYLE = (
     "table { border-collapse: collapse; font-variant-numeric: tabular-nums; } "
     "th, td { padding: 4px 10px 4px 0; text-align: right; border-bottom: 1px solid #e0e0e0; } "
@@ -39,13 +42,15 @@ BODY_STYLE = (
     ".note { border-left: 4px solid #b35900; padding: 6px 12px; background: #fff7ef; } "
     "figure.channels { display: flex; flex-wrap: wrap; gap: 12px; margin: 8px 0 24px; } "
     "figure.channels figure { width: 150px; margin: 0; font-size: 12px; color: #616161; } "
-    "figure.channels img { display: block; image-rendering: pixelated; }"
+    "figure.seen { margin: 8px 0; font-size: 12px; color: #616161; } "
+    "figure.channels img, figure.seen img { display: block; image-rendering: pixelated; }"
 )
 
 
 def page_body(
     report: ImageReport,
     worth: Sequence[str],
+    seen: str,
     pictures: Mapping[str, str],
     warning: str,
 ) -> str:
@@ -54,6 +59,7 @@ def page_body(
     Args:
         report: Of the image.
         worth: What the answer is worth, in sentences.
+        seen: HTML of the image, beside the answer.
         pictures: Tap → HTML of its channels.
         warning: Stands first.
     """
@@ -62,7 +68,7 @@ def page_body(
         f"<style>{BODY_STYLE}</style>",
         f'<p class="note"><strong>{_text(warning)}</strong></p>',
     ]
-    parts.append(f"<h2>The answer</h2><p>{_text(summary)}</p>")
+    parts.append(f"<h2>The answer</h2>{seen}<p>{_text(summary)}</p>")
     parts.append("<h2>What it is worth</h2>")
     parts += [f"<p>{_text(sentence)}</p>" for sentence in worth]
     parts.append(f"<h2>Layer by layer</h2>{_tables(report.table)}")
@@ -70,6 +76,17 @@ def page_body(
         parts.append(f"<p>{_text(paragraph)}</p>{pictures.get(tap, '')}")
     parts.append("<h2>To look at closely</h2>")
     return "\n".join(parts)
+
+
+def image_picture(pixels: np.ndarray) -> str:
+    """HTML of an image (S, S, 3) uint8 as the student sees it."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    said = f"The image as the student sees it, {len(pixels)} × {len(pixels)} px"
+    return (
+        f'<figure class="seen"><img alt="{said}" width="{SEEN}" height="{SEEN}" '
+        f'src="{png_uri(file.getvalue())}">{said}</figure>'
+    )
 
 
 def channel_pictures(student: nn.Module, image: Tensor, table: pd.DataFrame) -> dict[str, str]:

@@ -64,7 +64,10 @@ def test_a_page_shows_the_channels_that_it_names_and_takes_a_mask(study, reading
             assert f'alt="Layer {tap}, channel {channel}: ' in said
     assert "not for clinical use" in report.sentences[0] and report.sentences[0] in said
     assert "lies inside the outline, which covers 9.8% of the image" in " ".join(report.sentences)
+    answer = said.partition("What it is worth")[0]
+    assert 'alt="The image as the student sees it, 32 × 32 px"' in answer
     shown, _, folded = said.partition("<details>")
+    assert "<th>bias</th>" in shown and "<th>together</th>" in shown
     assert "inside the mask" in shown and "untrained_accuracy" not in shown
     assert "untrained_accuracy" in folded
 
