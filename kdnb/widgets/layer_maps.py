@@ -23,7 +23,12 @@ from kdnb.feature_maps.receptive_field import receptive_fields
 from kdnb.training.modules import evaluating
 from kdnb.training.taps import gradients_at_taps
 from kdnb.widgets.arithmetic import Trace
-from kdnb.widgets.own_network import Normalisation, checked_network, images_for
+from kdnb.widgets.own_network import (
+    Normalisation,
+    check_names_and_numbers,
+    checked_network,
+    images_for,
+)
 
 __all__ = [
     "FILTERS",
@@ -197,14 +202,14 @@ def stepper_data(
     student = checked_network("student", student, taps, images)
     if classes is None:
         classes = _numbered("class", probabilities_of(student, images[:1]).shape[1])
+    targets = [-1] * len(images) if targets is None else targets
+    titles = _numbered("image", len(images)) if titles is None else titles
+    check_images(images, pixels, targets, classes, titles, masks, lowest=-1)
     if len(classes) > MOST_CLASSES:
         raise UserError(
             f"the stepper compares each class with each other, at most {MOST_CLASSES} of them, got "
             f"{len(classes)}: keep the outputs of those that you ask about"
         )
-    targets = [-1] * len(images) if targets is None else targets
-    titles = _numbered("image", len(images)) if titles is None else titles
-    check_images(images, pixels, targets, classes, titles, masks, lowest=-1)
     models = [_model_maps("student", student, images, len(classes))]
     if teacher is not None:
         teacher = checked_network("teacher", teacher, teacher_taps, images)
@@ -263,6 +268,7 @@ def check_images(
         UserError: If shapes or counts do not match.
     """
     _check_pixels(images, pixels)
+    check_names_and_numbers(targets, classes, masks)
     n = len(images)
     k = len(classes)
     known = all(lowest <= target < k for target in targets)

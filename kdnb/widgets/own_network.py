@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,14 @@ from kdnb.core.progress import say
 from kdnb.data.transforms import to_tensor
 from kdnb.training.modules import evaluating, leave_nothing_in_place, modules_at
 
-__all__ = ["Normalisation", "checked_network", "images_for", "normalised", "proposed_taps"]
+__all__ = [
+    "Normalisation",
+    "check_names_and_numbers",
+    "checked_network",
+    "images_for",
+    "normalised",
+    "proposed_taps",
+]
 
 TAPS = 5  # at most as many layers are proposed as the study's student has
 POOLED = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -94,6 +102,30 @@ def _form(value: object) -> str:
     """The shape and type of what may be an array, in words."""
     shape = getattr(value, "shape", None)
     return "" if shape is None else f"{tuple(shape)} of {getattr(value, 'dtype', '?')}"
+
+
+def check_names_and_numbers(targets: Any, classes: Any, masks: Any) -> None:
+    """Whether classes are names, targets whole numbers, and masks an array.
+
+    Raises:
+        UserError: It says what was given and what is accepted.
+    """
+    names = [] if isinstance(classes, str) or not hasattr(classes, "__len__") else list(classes)
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"classes must be a list of names, each another one, got {classes!r}")
+    try:
+        whole = all(int(target) == target for target in targets)
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"targets must be the number of each image's class, from 0 in the order of classes, "
+            f"got {targets!r}"
+        )
+    if masks is not None and not isinstance(masks, np.ndarray):
+        raise UserError(
+            f"masks must be a numpy array (N, S, S) of bool, got {type(masks).__name__}"
+        )
 
 
 def checked_network(

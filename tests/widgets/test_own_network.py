@@ -241,6 +241,13 @@ GREY = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         ({"taps": {"a": "fc"}}, "is no map"),
         ({"classes": ["a", "b"]}, "3 outputs, but 2 class names"),
         ({"targets": [0]}, "2 targets from 0 to 2"),
+        ({"targets": ["cat", "dog"]}, r"targets must be the number .* got \['cat', 'dog'\]"),
+        ({"targets": [0.5, 1]}, "targets must be the number"),
+        ({"targets": 0}, "targets must be the number"),
+        ({"classes": "cat"}, "classes must be a list of names, each another one, got 'cat'"),
+        ({"classes": ["a", "b", "a"]}, "each another one"),
+        ({"classes": 3}, "each another one, got 3"),
+        ({"masks": [[True]]}, "masks must be a numpy array .* got list"),
     ],
     ids=str,
 )
