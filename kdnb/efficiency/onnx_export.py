@@ -101,9 +101,10 @@ def onnx_metadata(
 ) -> dict[str, str]:
     """What the file says of itself: names of classes, and how an image becomes its input.
 
-    Values are JSON. Resize an image as ``resize`` says. Divide a pixel of 8 bits by ``scale``; of
-    a kind that ``ranges`` names, black becomes 0 and white 1, and what lies outside is clipped.
-    Then take off ``mean`` and divide by ``deviation``.
+    Values are JSON. Turn, fill and resize an image as ``orientation``, ``transparency`` and
+    ``resize`` say. Divide a pixel of 8 bits by ``scale``; of a kind that ``ranges`` names, black
+    becomes 0 and white 1, and what lies outside is clipped. Then take off ``mean`` and divide by
+    ``deviation``.
 
     >>> onnx_metadata(64, ["a", "b"])["classes"], onnx_metadata(64, [])["colour_order"]
     ('["a", "b"]', '"RGB"')
@@ -113,6 +114,8 @@ def onnx_metadata(
         "image_size": size,
         "colour_order": "RGB",
         "layout": "NCHW",
+        "orientation": "turned as the EXIF of its file says",
+        "transparency": "over black",
         "resize": RESIZE,
         "scale": 255,
         "ranges": dict(ranges or {}),
