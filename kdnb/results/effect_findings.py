@@ -13,12 +13,12 @@ from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import (
     NAMES,
     SEVERAL,
-    TOLD_HONEST,
     is_above,
     joined,
     points,
     points_of,
     seeds,
+    strictest,
     told_honest,
     verdict,
 )
@@ -95,13 +95,13 @@ def left_where_apart(tables: Tables) -> str:
     ]
     said = []
     for dataset, of_set in rows.groupby("dataset", sort=False):
-        strictest = [split for split in TOLD_HONEST if split in set(of_set["split"])]
-        if not strictest:
+        split = strictest(of_set["split"])
+        if not split:
             continue
-        row = of_set[of_set["split"] == strictest[0]].iloc[0]
+        row = of_set[of_set["split"] == split].iloc[0]
         ends = f"[{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
         shown = "" if row["accuracy_low"] > row["majority"] else ": not shown to be more"
-        place = f"{NAMES.get(dataset, dataset).capitalize()} {told_honest(dataset, strictest[0])}"
+        place = f"{NAMES.get(dataset, dataset).capitalize()} {told_honest(dataset, split)}"
         said.append(
             f"{place}: right in {percent(row['accuracy'])} {ends}, where naming the largest class "
             f"is right in {percent(row['majority'])}{shown}{seeds(row)}."

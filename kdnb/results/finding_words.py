@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdnb.core.intervals import Interval
@@ -22,6 +22,7 @@ __all__ = [
     "points",
     "points_of",
     "seeds",
+    "strictest",
     "told_honest",
     "verdict",
 ]
@@ -69,6 +70,16 @@ def seeds(row: Row) -> str:
     if row.get("seeds_planned", 0) > row["seeds"]:
         return f" ({row['seeds']} of {row['seeds_planned']} planned seeds)"
     return " (one seed)" if row["seeds"] == 1 else f" ({row['seeds']} seeds)"
+
+
+def strictest(splits: Iterable[str]) -> str:
+    """Of some splits the one that keeps most apart; empty where none keeps relatives together.
+
+    >>> strictest(["random", "grouped", "patients"]), strictest(["random"])
+    ('patients', '')
+    """
+    there = set(splits)
+    return next((split for split in TOLD_HONEST if split in there), "")
 
 
 def told_honest(dataset: str, split: str) -> str:

@@ -34,7 +34,6 @@ from kdnb.results.finding_words import (
     NAMES,
     SEVERAL,
     TEACHER_NAMES,
-    TOLD_HONEST,
     TOLD_SPLITS,
     points,
     seeds,
@@ -233,9 +232,7 @@ def _several_seeds_elsewhere(tables: Mapping[str, pd.DataFrame], model: str) -> 
 
 def _place(row: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """Set and split of a row, and its teacher where it is not the one of most places."""
-    split = TOLD_SPLITS.get(row["split"], row["split"])
-    if row["split"] in TOLD_HONEST:
-        split = told_honest(row["dataset"], row["split"])
+    split = TOLD_SPLITS.get(row["split"]) or told_honest(row["dataset"], row["split"])
     place = f"{NAMES.get(row['dataset'], row['dataset'])} {split}"
     if row["sizes_of"]:
         place += ", parts of equal size"

@@ -15,7 +15,7 @@ import pandas as pd
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
 from kdnb.results.answered_runs import Answered, answered
 from kdnb.results.collected_runs import Records
-from kdnb.results.finding_words import NAMES, TOLD_HONEST, points_of, told_honest
+from kdnb.results.finding_words import NAMES, points_of, strictest, told_honest
 from kdnb.results.places import is_main, main_runs, named, place_of
 from kdnb.training.evaluation import kept_epoch
 
@@ -94,21 +94,23 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
     said = []
     turned = 0
     for dataset, of_set in largest.groupby("dataset", sort=False):
-        strictest = [split for split in TOLD_HONEST if split in set(of_set["split"])]
-        if not strictest:
+        split = strictest(of_set["split"])
+        if not split:
             continue
-        models = of_set[of_set["split"] == strictest[0]].set_index("model")
+        models = of_set[of_set["split"] == split].set_index("model")
         row = models.loc[KD_STUDENT]
         turned += row["over_labels"] * row["over_labels_last"] < 0
         said.append(
-            f"{NAMES.get(dataset, dataset).capitalize()} {told_honest(dataset, strictest[0])}: "
+            f"{NAMES.get(dataset, dataset).capitalize()} {told_honest(dataset, split)}: "
             f"{points_of(row['over_labels'])} and {points_of(row['over_labels_last'])} points "
             f"(labels alone kept at epoch {_spread(models.loc[LABEL_ONLY, 'kept'])} of "
             f"{row['epochs']}, the distilled student at {_spread(row['kept'])})"
         )
     if not said:
         return ""
-    answer = f"Yes: the sign turns on {turned} of {len(said)} sets" if turned else "The sign stays"
+    answer = "The sign stays"
+    if turned:
+        answer = f"It may: the sign turns on {turned} of {len(said)} sets"
     return (
         f"**Does it hang on the epoch that is kept?** {answer}. On the validation part, distilled "
         f"student minus labels alone, at the epochs that are kept (lowest validation loss) and at "

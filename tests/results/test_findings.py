@@ -265,7 +265,7 @@ def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     taught |= {"over_labels": -0.05, "over_labels_last": 0.07}
     table = pd.DataFrame([row | alone, row | taught])
     (answer,) = told(kept_epochs=table).values()
-    assert answer.startswith("Yes: the sign turns on 1 of 1 sets. On the validation part")
+    assert answer.startswith("It may: the sign turns on 1 of 1 sets. On the validation part")
     assert "Alzheimer by person: -5.0 and +7.0 points (labels alone kept at epoch 3 to 5" in answer
     assert answer.endswith("of 25, the distilled student at 17).")
     steady = table.assign(over_labels_last=table["over_labels"])
