@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -205,8 +206,8 @@ def other_teachers(tables: Tables) -> str:
     said = [f"{CONTROLS[row['against']]} {points(row)}" for row in rivals]
     return (
         "**Would something else in the teacher's place do as well?** "
-        f"{answer}. The teacher's student minus that of: {'; '.join(said)}"
-        f"{seeds(rivals[0])} of one teacher. At {rivals[0]['size_px']} px."
+        f"{answer}. The teacher's student minus that of: {'; '.join(said)} "
+        f"({_taught_by(rivals[0])}). At {rivals[0]['size_px']} px."
     )
 
 
@@ -251,9 +252,7 @@ def few_patients(tables: Tables) -> str:
         return ""
     said = []
     for row in rows.sort_values("fraction").to_dict("records"):
-        teachers = "one teacher" if row["teachers"] == 1 else f"{row['teachers']} teachers"
-        students = "one student" if row["seeds"] == 1 else f"{row['seeds']} students"
-        said.append(f"{row['fraction']:.0%} {points(row)} ({teachers}, {students})")
+        said.append(f"{row['fraction']:.0%} {points(row)} ({_taught_by(row)})")
     some = [row["fraction"] for row in rows.to_dict("records") if is_above(row)]
     answer = "It is not shown at any share"
     if some:
@@ -263,6 +262,13 @@ def few_patients(tables: Tables) -> str:
         f"the share of the training patients that teacher and students saw: {'; '.join(said)}. "
         f"At {rows['size_px'].iloc[0]} px."
     )
+
+
+def _taught_by(row: Mapping[str, Any]) -> str:
+    """How many teachers and students are behind a row of the gains."""
+    teachers = "one teacher" if row["teachers"] == 1 else f"{row['teachers']} teachers"
+    students = "one student" if row["seeds"] == 1 else f"{row['seeds']} students"
+    return f"{teachers}, {students}"
 
 
 def earlier_code(tables: Tables) -> str:

@@ -64,26 +64,47 @@ def gains(records: Records) -> pd.DataFrame:
     training patients; and one per control, in which the student of the teacher stands against that
     of the control: is it the teacher, or would anything soft do?
 
-    All teachers of the whole training part are in one row, each with the student of its own seed.
+    Where there are several teachers, each counts with the student of its own seed.
     """
-    bases = answered(records, "base")
     rows = []
-    for one in [*_all_teachers(records), *answered(records, "size", "controls")]:
+    for one in [*_pooled(_taught(records)), *answered(records, "size")]:
         rows += _over_labels(one)
-        if not one.parameters["control"]:
-            continue
-        for base in bases:
-            for cell in one.cells:
-                if cell in base.cells and cell != LABELS_ALONE and _paired(base, one, cell):
-                    rows.append(_over_control(base, one, cell))
+    for runs in _by_control(records):
+        for one in _pooled(runs):
+            rows += _over_labels(one)
+        for base, control in _beside_their_teachers(records, runs):
+            for cell in control.cells:
+                if cell in base.cells and cell != LABELS_ALONE and _paired(base, control, cell):
+                    rows.append(_over_control(base, control, cell))
     return pd.DataFrame(rows)
 
 
-def _all_teachers(records: Records) -> list[Answered]:
-    """The run of the part "base" and those of "more_teachers" as one; nothing without the first."""
-    bases = answered(records, "base")
-    more = answered(records, "more_teachers")
-    return [together([*bases, *more])] if bases and more else bases
+def _taught(records: Records) -> list[Answered]:
+    """The runs of the part "base" and those of "more_teachers"."""
+    return answered(records, "base", "more_teachers")
+
+
+def _pooled(runs: list[Answered]) -> list[Answered]:
+    """Runs of one kind as one; a single run keeps all students of its teacher."""
+    return [together(runs)] if len(runs) > 1 else runs
+
+
+def _by_control(records: Records) -> list[list[Answered]]:
+    """The runs of the part "controls", those of one control together, in the record's order."""
+    of_control: dict[str, list[Answered]] = {}
+    for one in answered(records, "controls"):
+        of_control.setdefault(one.parameters["control"], []).append(one)
+    return list(of_control.values())
+
+
+def _beside_their_teachers(
+    records: Records, runs: list[Answered]
+) -> list[tuple[Answered, Answered]]:
+    """(what the teachers taught, some runs), each as one, over the seeds that both have."""
+    taught = {one.parameters["teacher_seed"]: one for one in _taught(records)}
+    runs = [one for one in runs if one.parameters["teacher_seed"] in taught]
+    rivals = [taught[one.parameters["teacher_seed"]] for one in runs]
+    return list(zip(_pooled(rivals), _pooled(runs), strict=True))
 
 
 def _over_labels(one: Answered) -> list[dict[str, Any]]:
@@ -196,24 +217,23 @@ def as_coded(records: Records) -> pd.DataFrame:
     each with its 95 % interval, their difference seed by seed, seeds, images, size_px, run.
     """
     rows = []
-    for one in answered(records, "as_coded"):
-        for base in answered(records, "base"):
-            if not _paired(base, one, LABELS_ALONE):
-                continue
-            right = one.right(*one.cells[LABELS_ALONE])
-            rival = base.right(*base.cells[LABELS_ALONE])
-            rows.append(
-                {
-                    **one.place,
-                    **share_interval(right, one.groups).named("as_coded"),
-                    **share_interval(rival, one.groups).named("five_conv"),
-                    **_difference("difference", right - rival, one.groups),
-                    "seeds": len(right),
-                    "images": right.shape[1],
-                    "size_px": one.parameters["image_size"],
-                    "run": f"{one.run} {base.run}",
-                }
-            )
+    for base, one in _beside_their_teachers(records, answered(records, "as_coded")):
+        if not _paired(base, one, LABELS_ALONE):
+            continue
+        right = one.right(*one.cells[LABELS_ALONE])
+        rival = base.right(*base.cells[LABELS_ALONE])
+        rows.append(
+            {
+                **one.place,
+                **share_interval(right, one.groups).named("as_coded"),
+                **share_interval(rival, one.groups).named("five_conv"),
+                **_difference("difference", right - rival, one.groups),
+                "seeds": len(right),
+                "images": right.shape[1],
+                "size_px": one.parameters["image_size"],
+                "run": f"{one.run} {base.run}",
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -60,6 +60,7 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     assert "10% +4.0 [+2.0, +6.0] points (one teacher, 3 students); 100% +1.0 [-1.0, +3.0]" in few
     control = answers["Would something else in the teacher's place do as well?"]
     assert control.startswith("Worse is an untrained network; the others are not shown to be.")
+    assert control.endswith("(one teacher, 3 students). At 64 px.")
     question = "Would something else in the teacher's place do as well?"
     for_sure = GAINS.assign(difference_low=0.01)
     some = "Worse is the teacher's answers to other images of the class and an untrained network."

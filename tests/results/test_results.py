@@ -341,6 +341,34 @@ def test_what_the_teacher_taught_stands_against_what_a_control_taught():
     ).index
 
 
+def test_every_student_of_a_control_stands_against_that_of_its_own_teacher():
+    taught = several_teachers()
+    controls = {name: table.copy() for name, table in taught.items()}
+    for table in controls.values():
+        table["run"] = "control of " + table["run"]
+    parameters = []
+    for text in controls["runs"]["parameters"]:
+        parameters.append(json.dumps(json.loads(text) | {"control": "shuffled"}))
+    controls["runs"] = controls["runs"].assign(part="controls", parameters=parameters)
+    answers = controls["03_answers"]
+    is_student = answers["model"].str.startswith("alpha")
+    answers.loc[is_student, "values"] = " ".join(map(str, (TARGET + 1) % 4))
+
+    of_two = {name: table[table["run"] != "control of one"] for name, table in controls.items()}
+    both = {name: pd.concat([taught[name], of_two[name]]) for name in taught}
+    rows = gains(both).set_index(["taught_by", "against"])
+    against = rows.loc[("the teacher", "shuffled")]
+    assert against["run"] == "two three control of two control of three"
+    assert against["difference"] == 0.25, "each of the two is right in one of four"
+    assert against["seeds"] == against["teachers"] == 2
+    assert rows.loc[("shuffled", "labels alone"), "difference"] == -0.5
+
+    is_last = taught["runs"]["run"] == "three"
+    some = {**both, "runs": pd.concat([taught["runs"][~is_last], of_two["runs"]])}
+    against = gains(some).set_index(["taught_by", "against"]).loc[("the teacher", "shuffled")]
+    assert against["run"] == "two control of two", "the other has nothing to stand against"
+
+
 def test_what_was_measured_on_phantoms_bears_their_name():
     place = {"dataset": "brain_tumor", "split": "patients", "teacher": "t", "teacher_seed": 0}
     runs = pd.DataFrame({"run": ["a", "b"], "parameters": json.dumps(place)})
