@@ -1,4 +1,4 @@
-"""The commands ``kdnb study · data · report · publish · figures · explain · export``."""
+"""The commands ``kdnb study · data · figures · explain · export``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from kdnb import __version__
 from kdnb.cli.options import (
     Data,
     Dataset,
@@ -33,7 +34,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Knowledge distillation, read layer by layer.",
+    no_args_is_help=True,
 )
 
 data_app = typer.Typer(help="Look at a data set before anything is trained.", no_args_is_help=True)
@@ -44,6 +45,22 @@ app.add_typer(runs_app, name="runs")
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="any other parameter, as name=value; repeatable")
 ]
+
+
+def _say_version(asked: bool) -> None:
+    """Print the version and end, if it is asked for."""
+    if asked:
+        print(f"kdnb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="its version")
+    ] = False,
+) -> None:
+    """Knowledge distillation, read layer by layer."""
 
 
 @app.command()

@@ -162,8 +162,8 @@ def seen(path: str) -> list[Path]:
 def locate(name: str, known: dict[str, Any], data: str) -> Path:
     """Where a data set lies.
 
-    That is what `data` names, else the set's archive or unpacked folder in KDNB_DATA, in data/ or
-    where `download` puts it; ``known`` is the set's entry in the registry, or empty.
+    That is what `data` names, else the set's archive or a folder of its name in KDNB_DATA, in data/
+    or where `download` puts it; ``known`` is the set's entry in the registry, or empty.
     """
     if data or not known:
         found = _first_there(seen(data)) if data else None
@@ -172,7 +172,7 @@ def locate(name: str, known: dict[str, Any], data: str) -> Path:
         lost += did_you_mean(data, dataset_names()) if data else " (--data PATH, or DATA=PATH)"
     else:
         homes = [*seen(os.environ.get("KDNB_DATA") or "data"), project_root() / "data"]
-        found = _first_there(_registered_places(known, homes))
+        found = _first_there(_registered_places(name, known, homes))
         searched = " or ".join(sorted({str(home) for home in homes}))
         wanted = f"Kaggle's '{known['kaggle']}'" if "kaggle" in known else f"it from {known['url']}"
         lost = (
@@ -195,11 +195,12 @@ def at_hand(name: str) -> bool:
     return True
 
 
-def _registered_places(known: dict[str, Any], homes: Iterable[Path]) -> list[Path]:
+def _registered_places(name: str, known: dict[str, Any], homes: Iterable[Path]) -> list[Path]:
     """Where a registered set may lie: in a home as archive or folder, then what was downloaded."""
+    archive = Path(known["archive"])
     places = []
     for home in homes:
-        places += [home / known["archive"], home / Path(known["archive"]).stem]
+        places += [home / archive, home / archive.stem, home / name]
     if "kaggle" not in known:
         return places
     versions = (_kaggle_folder() / "datasets" / known["kaggle"] / "versions").glob("*")

@@ -73,7 +73,7 @@ def beside_paper(tables: Tables) -> str:
     if below:
         answer = f"No, on {below} of {len(said)} sets"
     elif below_once:
-        answer = f"No, on {below_once} of {len(said)} sets with one or two seeds each"
+        answer = f"It came out below on {below_once} of {len(said)} sets, in one or two seeds each"
     else:
         answer = f"It is not shown to lie below, on {len(said)} sets"
     return (
@@ -207,7 +207,7 @@ def other_teachers(tables: Tables) -> str:
     return (
         "**Would something else in the teacher's place do as well?** "
         f"{answer}. The teacher's student minus that of: {'; '.join(said)} "
-        f"({_taught_by(rivals[0])}). At {rivals[0]['size_px']} px."
+        f"({_taught_by(rivals[0])}). All classes, at {rivals[0]['size_px']} px."
     )
 
 
@@ -226,7 +226,7 @@ def choice_of_alpha(tables: Tables) -> str:
         f"all against one and the same student.{_against_the_mean(tables, distilled)} "
         f"The one that the validation part chooses "
         f"(α {chosen['alpha']:g}, T {chosen['temperature']:g}): {points(chosen, 'gain')}"
-        f"{seeds(chosen)}. At {chosen['size_px']} px."
+        f"{seeds(chosen)}. All classes, at {chosen['size_px']} px."
     )
 
 
@@ -260,7 +260,7 @@ def few_patients(tables: Tables) -> str:
     return (
         f"**Does distillation help where patients are few?** {answer}. Gain over labels alone, by "
         f"the share of the training patients that teacher and students saw: {'; '.join(said)}. "
-        f"At {rows['size_px'].iloc[0]} px."
+        f"All classes, at {rows['size_px'].iloc[0]} px."
     )
 
 
@@ -280,5 +280,6 @@ def earlier_code(tables: Tables) -> str:
     return (
         "**And the network of the authors' earlier public code?** "
         f"{answer}. On labels alone it is right in {percent(row['as_coded'])}, the five-layer one "
-        f"in {percent(row['five_conv'])}: {points(row)}{seeds(row)}. At {row['size_px']} px."
+        f"in {percent(row['five_conv'])}: {points(row)}{seeds(row)}. "
+        f"All classes, at {row['size_px']} px."
     )

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import kdnb
 from kdnb.cli.commands import main
 from kdnb.cli.options import parse_sets
 from kdnb.core.notebook_files import notebooks, parameters_of
@@ -106,6 +107,10 @@ def test_bad_archive_is_one_line_and_code_2(case, tmp_path, capsys, monkeypatch)
 def test_bad_parameter_is_one_line_and_code_2(arguments, word, tmp_path, capsys, monkeypatch):
     code, err = run(capsys, monkeypatch, "study", "--runs-dir", str(tmp_path / "runs"), *arguments)
     assert code == 2 and word in err and "\n" not in err
+
+
+def test_the_version_is_told(capsys, monkeypatch):
+    assert printed(capsys, monkeypatch, "--version").strip() == f"kdnb {kdnb.__version__}"
 
 
 def test_output_folder_that_cannot_be_written(tmp_path, capsys, monkeypatch):

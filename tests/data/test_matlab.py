@@ -12,7 +12,7 @@ from scipy.io import savemat
 from kdnb.core.errors import UserError
 from kdnb.core.settings import Settings
 from kdnb.data.dataset import load
-from kdnb.data.registry import open_source, registered
+from kdnb.data.registry import at_hand, open_source, registered
 
 CLASSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 COUNT = 30
@@ -174,6 +174,14 @@ def mat(number, **changes):
             if value is not None:
                 group[name] = value
     return file.getvalue()
+
+
+def test_the_publishers_files_are_found_in_a_folder_of_the_sets_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDNB_DATA", str(tmp_path))
+    assert not at_hand("figshare_brain")
+    write_folder(tmp_path / "figshare_brain", mat_files())
+    assert at_hand("figshare_brain")
+    assert len(opened(tmp_path, "").entries) == COUNT
 
 
 def folds(values=None, name="cvind"):

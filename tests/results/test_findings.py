@@ -60,7 +60,7 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     assert "10% +4.0 [+2.0, +6.0] points (one teacher, 3 students); 100% +1.0 [-1.0, +3.0]" in few
     control = answers["Would something else in the teacher's place do as well?"]
     assert control.startswith("Worse is an untrained network; the others are not shown to be.")
-    assert control.endswith("(one teacher, 3 students). At 64 px.")
+    assert control.endswith("(one teacher, 3 students). All classes, at 64 px.")
     question = "Would something else in the teacher's place do as well?"
     for_sure = GAINS.assign(difference_low=0.01)
     some = "Worse is the teacher's answers to other images of the class and an untrained network."
@@ -226,7 +226,7 @@ def test_few_seeds_below_the_paper_are_told_as_few():
         "seeds": 1,
     }
     (answer,) = told(accuracy=pd.DataFrame([row])).values()
-    assert answer.startswith("No, on 1 of 1 sets with one or two seeds each, under")
+    assert answer.startswith("It came out below on 1 of 1 sets, in one or two seeds each, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
     assert answer.startswith("No, on 1 of 1 sets, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
