@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.page import PagePicture, Section, page_table, write_page
 from kdnb.core.plots import png_of
 from kdnb.core.results_folder import Results
@@ -76,6 +76,8 @@ def audit_splits(settings: Settings) -> Audit:
     for split in SPLITS:
         try:
             found = load(settings.model_copy(update={"split": split, "image_size": BASE}))
+        except DamagedRun:
+            raise
         except UserError:
             # a set may have no published split, and no known patients
             if split in ("published", "patients") and rows:

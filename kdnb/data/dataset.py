@@ -21,7 +21,7 @@ from kdnb.data.decode import FULL
 from kdnb.data.default_split import resolve_split, split_note
 from kdnb.data.masks import Masks, check_masks, kept_masks, pack, write_masks
 from kdnb.data.origin_masks import keep_origin_masks
-from kdnb.data.origin_runs import add_number_runs, keep_origins
+from kdnb.data.origin_runs import SetsDoNotFit, add_number_runs, keep_origins
 from kdnb.data.origins import OriginTable, add_origins
 from kdnb.data.patient_split import TEST_FOLD
 from kdnb.data.patients import UNKNOWN, link_copies, name_patients
@@ -208,7 +208,7 @@ def match_with_originals(
     originals = _read_once(_of_originals(settings, others))
     try:
         return keep_origins(images, originals, settings.runs, others)
-    except UserError:  # the sets do not fit
+    except SetsDoNotFit:
         if name:
             raise
         return None

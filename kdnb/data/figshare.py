@@ -252,6 +252,8 @@ def _told(path: Path, identity: str) -> dict[str, About]:
             if not stem.isdecimal() or int(stem) == 0:
                 raise ValueError("is not named by its number from 1")
             about = _about(int(stem), files.read[name]())
+        except UserError:
+            raise
         except (ValueError, OSError) as error:
             raise UserError(f"'{name}' in '{files.place}' {error}: get the file again") from None
         first = name_of.setdefault(about.number, name)
@@ -341,6 +343,8 @@ def _folds(files: Files) -> tuple[list[int], list[str]]:
         return [], [f"without {FOLDS_FILE}, the publisher's folds are unknown"]
     try:
         values = _fold_values(files.read[names[0]]())
+    except UserError:
+        raise
     except (ValueError, OSError) as error:
         raise UserError(f"'{names[0]}' in '{files.place}' {error}: get the file again") from None
     folds = [f"{value:g}" for value in values.ravel()]

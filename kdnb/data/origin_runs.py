@@ -22,7 +22,11 @@ from kdnb.data.origins import (
 )
 from kdnb.data.registry import at_hand, registered
 
-__all__ = ["add_number_runs", "keep_origins"]
+__all__ = ["SetsDoNotFit", "add_number_runs", "keep_origins"]
+
+
+class SetsDoNotFit(UserError):
+    """No image of one set can be told to come from the other."""
 
 
 def keep_origins(images: Run, originals: Run, root: Path, source: str) -> OriginTable:
@@ -35,7 +39,8 @@ def keep_origins(images: Run, originals: Run, root: Path, source: str) -> Origin
         source: Name of the data set of the originals.
 
     Raises:
-        UserError: The two sets do not fit. That is kept, too: they would not fit the next time.
+        SetsDoNotFit: That is kept, too: they would not fit the next time.
+        DamagedRun: Files of one of the runs are not the ones that it was made with.
     """
     hashes = {
         "images": images.json("summary.json")["hash"],
@@ -44,7 +49,7 @@ def keep_origins(images: Run, originals: Run, root: Path, source: str) -> Origin
     run = get_or_make("origins", hashes, partial(_make_origins, images, originals), root=root)
     summary = run.json("summary.json")
     if summary["refused"]:
-        raise UserError(summary["refused"])
+        raise SetsDoNotFit(summary["refused"])
     low, high = summary["gap"]
     return OriginTable(
         table=read_text(run.path("origins.csv")).astype({"similarity": float}),
@@ -57,13 +62,10 @@ def keep_origins(images: Run, originals: Run, root: Path, source: str) -> Origin
 
 
 def _make_origins(images: Run, originals: Run, run: Run) -> None:
+    images_read = read_text(images.path("manifest.csv")), _thumbs(images)
+    originals_read = read_text(originals.path("manifest.csv")), _thumbs(originals)
     try:
-        found = origin_table(
-            read_text(images.path("manifest.csv")),
-            _thumbs(images),
-            read_text(originals.path("manifest.csv")),
-            _thumbs(originals),
-        )
+        found = origin_table(*images_read, *originals_read)
     except UserError as error:
         write_json(run.path("summary.json"), {"refused": str(error)})
         return

@@ -71,7 +71,8 @@ def make_split(
     Args:
         manifest: With image_id, label, patient, family, sha256, published_split, and maybe fold.
         mode: One of these.
-        seed: Another seed, another order of images and groups; it never moves a fold.
+        seed: Another seed, another order of images, and of groups of one size: where patients have
+            different numbers of images, ``grouped`` hardly moves with it. It never moves a fold.
         fold: The test fold of ``patients``, and of ``published`` where it uses folds.
         sizes: From `sizes_of`: how many images of each class a part of ``random`` or ``grouped``
             shall have; the rest is unused. Whole groups may leave a part short: a note tells.

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.settings import SPLITS, Settings
+from kdnb.data import audit
 from kdnb.data.audit import (
     against_paper,
     audit_splits,
@@ -111,6 +112,19 @@ def test_published_audit_stands_beside_the_paper():
     assert brain["skill"] == pytest.approx(
         (brain["paper"] - brain["memory"]) / (1 - brain["memory"])
     )
+
+
+def test_a_damaged_run_is_told_and_no_split_is_left_out(folder, monkeypatch):
+    load = audit.load
+
+    def damaged(settings):
+        if settings.split == "published":
+            raise DamagedRun("the split is damaged")
+        return load(settings)
+
+    monkeypatch.setattr(audit, "load", damaged)
+    with pytest.raises(DamagedRun, match="the split is damaged"):
+        audit_splits(settings(folder))
 
 
 def test_a_folder_with_other_files_is_left_alone(folder, monkeypatch):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.runs import read_json
 from kdnb.core.settings import SPLITS, Settings
 from kdnb.data import dataset, duplicates, leakage, phantoms
@@ -310,6 +310,15 @@ def test_only_patients_is_drawn_from_origins_and_every_split_counts_by_them(two_
     assert sorted(named) == sorted(
         [*wanted, ("patients", ["fold", "manifest", "mode", "origins", "seed"])]
     )
+
+
+def test_damaged_origins_are_told_and_not_taken_for_sets_that_do_not_fit(two_sets):
+    settings = of_copies(two_sets, split="random")
+    dataset.load(settings)
+    [path] = (two_sets / "runs" / "origins").glob("*/origins.csv")
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(DamagedRun, match=r"origins\.csv"):
+        dataset.load(settings)
 
 
 def test_masks_come_from_the_originals_turned_as_the_images_are(two_sets):
