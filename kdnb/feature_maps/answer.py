@@ -11,15 +11,13 @@ from kdnb.core.number_text import percent, probability
 __all__ = ["layers_answer", "map_answer"]
 
 
-def layers_answer(
-    probes: pd.DataFrame, early: pd.DataFrame, chance: float, model: str = KD_STUDENT
-) -> str:
+def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STUDENT) -> str:
     """From which layer on training made the class readable, and where images are decided.
 
     Args:
-        probes: The table of a layer analysis: columns model, tap, accuracy, low, high, untrained.
+        probes: The table of a layer analysis: columns model, tap, accuracy, low, high, untrained,
+            above_untrained_low, chance.
         early: Columns image_id and layer: the first from which on all probes agree with the model.
-        chance: Accuracy of always naming the largest class, below which nothing is read.
         model: Whose layers.
     """
     of_model = probes[probes["model"] == model].reset_index(drop=True)
@@ -27,7 +25,7 @@ def layers_answer(
     if of_model["low"].isna().all():
         said = "From which layer on the class can be read, so few patients cannot tell. "
     else:
-        said = _readable(of_model, chance)
+        said = _readable(of_model)
     decided = early["layer"].to_numpy()
     if not len(decided):
         return said.strip()
@@ -37,9 +35,9 @@ def layers_answer(
     return said + f"Half of the {len(decided)} images are decided at layer {half} or before."
 
 
-def _readable(layers: pd.DataFrame, chance: float) -> str:
-    """From which layer on the class can be read better than by chance or without training."""
-    is_better = layers["low"] > layers["untrained"].clip(lower=chance)
+def _readable(layers: pd.DataFrame) -> str:
+    """From which layer on the class can be read better than by chance and without training."""
+    is_better = (layers["low"] > layers["chance"]) & (layers["above_untrained_low"] > 0)
     if not is_better.any():
         return (
             "At no layer is a probe of the trained network shown to read the class better than "

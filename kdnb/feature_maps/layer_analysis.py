@@ -233,7 +233,7 @@ def _models(study: TrainedStudy) -> dict[str, nn.Module]:
     untrained = make_student(
         len(study.image_set.classes),
         name=settings.student,
-        seed=settings.seed + 1,
+        seed=2**31 + settings.seed,  # never the seed that the student started from
         width=settings.width,
         image_size=settings.image_size,
     )

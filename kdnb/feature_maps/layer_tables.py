@@ -64,9 +64,7 @@ def probe_tables(
     for name in TRAINED:
         has_its_taps = tuple(bare_train.features) == tuple(train[name].features)
         untrained = (bare_train, bare_test) if has_its_taps else ()
-        tables[name] = probe_table(
-            train[name], test[name], untrained=untrained, seed=seed, repeats=1
-        )
+        tables[name] = probe_table(train[name], test[name], untrained=untrained, seed=seed)
     return pd.concat(tables, names=["model"]).reset_index()
 
 

@@ -11,7 +11,6 @@ __all__ = [
     "auc_of_mask",
     "energy_in_mask",
     "overlap_with_mask",
-    "peak_in_mask",
     "pointing_game",
 ]
 
@@ -59,23 +58,6 @@ def energy_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     inside = (positive * masks).sum((1, 2))
     known = (total > 0) & masks.any((1, 2))
     return np.where(known, inside / np.where(total > 0, total, 1), np.nan)
-
-
-def peak_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Whether the first of the largest values lies inside the mask; NaN where the mask is empty.
-
-    A constant map has no peak and scores the mask's share of the image, as a guess does. For maps
-    whose largest value is one pixel, it is `pointing_game`, which shares every tie.
-
-    >>> peak_in_mask(np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])).tolist()
-    [1.0]
-    """
-    maps, masks = _check(maps, masks)
-    inside = masks.reshape(len(masks), -1)
-    flat = maps.reshape(len(maps), -1)
-    hit = inside[np.arange(len(maps)), flat.argmax(1)]
-    score = np.where(np.ptp(flat, axis=1) > 0, hit, inside.mean(1))
-    return np.where(inside.any(1), score, np.nan)
 
 
 def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -140,11 +122,14 @@ def auc_of_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def overlap_with_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """IoU of the mask with as many of the map's largest values as the mask has pixels.
 
-    NaN where the mask is empty.
+    Where equal values are more than places are left, each counts for its share of them. So a
+    constant map scores no more than a random one. NaN where the mask is empty.
 
     >>> masks = np.array([[[True, False, True]]])
     >>> overlap_with_mask(np.array([[[3.0, 2.0, 1.0]]]), masks).round(3).tolist()
     [0.333]
+    >>> overlap_with_mask(np.array([[[3.0, 0.0, 0.0]]]), masks).round(3).tolist()
+    [0.6]
     """
     maps, masks = _check(maps, masks)
     flat = maps.reshape(len(maps), -1)
@@ -153,8 +138,11 @@ def overlap_with_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     largest_first = -np.sort(-flat, axis=1)
     last = np.maximum(count - 1, 0)
     cut = np.take_along_axis(largest_first, last[:, None], axis=1)
-    top = flat >= cut
-    overlap = (top & inside).sum(1) / np.maximum((top | inside).sum(1), 1)
+    above = flat > cut
+    tied = flat == cut
+    share = (count - above.sum(1)) / tied.sum(1)  # of the tied values that find a place
+    hits = (above & inside).sum(1) + share * (tied & inside).sum(1)
+    overlap = hits / np.maximum(2 * count - hits, 1)
     return np.where(count > 0, overlap, np.nan)
 
 

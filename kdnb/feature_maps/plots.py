@@ -102,12 +102,11 @@ def channel_grid(images: np.ndarray, channels: ClassChannels) -> Picture:
     )
 
 
-def probe_curves(probes: pd.DataFrame, chance: float) -> Picture:
+def probe_curves(probes: pd.DataFrame) -> Picture:
     """Accuracy of a linear probe at every layer, a line per network with its interval.
 
     The untrained student is drawn beside them. Columns: model, tap, accuracy, low, high, untrained,
-    untrained_low, untrained_high; ``chance`` is the accuracy of always naming the most frequent
-    class.
+    untrained_low, untrained_high, chance.
     """
     figure, axes = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
     first = probes[probes["model"] == probes["model"].iloc[0]]
@@ -121,6 +120,7 @@ def probe_curves(probes: pd.DataFrame, chance: float) -> Picture:
         axes.fill_between(x, line["low"], line["high"], color=PALETTE[i], alpha=0.12, lw=0)
         accuracies = ", ".join(f"{value:.2f}" for value in line["accuracy"])
         said.append(f"{name}: {accuracies}")
+    chance = first["chance"].iloc[0]
     axes.axhline(chance, color="#777777", ls=":", lw=1)
     axes.set(xticks=x, xlabel="layer", ylabel="accuracy of a linear probe", ylim=(0, 1.03))
     axes.set_xticklabels([f"{number}\n{tap}" for number, tap in zip(x, first["tap"], strict=True)])

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from kdnb.core.differences import paired_gain
 from kdnb.core.errors import UserError
 from kdnb.core.intervals import Interval
 from kdnb.core.statistics import Groups, share_interval
@@ -93,16 +94,20 @@ def probe_table(
     Returns:
         Index ``tap``; columns ``accuracy, low, high`` (95 % group bootstrap of the test images),
         ``control`` and ``selectivity`` (nan where no group of ``train`` has two images),
-        ``untrained, untrained_low, untrained_high`` (nan where not given).
+        ``untrained, untrained_low, untrained_high`` (nan where not given), ``above_untrained`` with
+        its ends (the difference on the same test images), and ``chance``, the accuracy of always
+        naming the most frequent class of the test images.
     """
     rows = []
     for tap in train.features:
-        accuracy, low, high = _accuracy(train, test, tap, seed)
+        right = _right(train, test, tap)
+        accuracy, low, high = share_interval(right[None], test.groups, seed=seed)
         control = _control(train, tap, seed, repeats)
-        bare = Interval((np.nan, np.nan, np.nan))
+        bare = above = Interval((np.nan, np.nan, np.nan))
         if untrained:
-            bare_train, bare_test = untrained
-            bare = _accuracy(bare_train, bare_test, tap, seed)
+            bare_right = _right(*untrained, tap)
+            bare = share_interval(bare_right[None], test.groups, seed=seed)
+            above = paired_gain(right - bare_right, test.groups)
         row = {
             "accuracy": accuracy,
             "low": low,
@@ -110,16 +115,18 @@ def probe_table(
             "control": control,
             "selectivity": accuracy - control,
             **bare.named("untrained"),
+            **above.named("above_untrained"),
+            "chance": np.bincount(test.targets).max() / len(test.targets),
         }
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(train.features, name="tap"))
 
 
-def _accuracy(train: Examples, test: Examples, tap: str, seed: int) -> Interval:
-    """Share of the test images whose class a probe fitted on the training images reads."""
+def _right(train: Examples, test: Examples, tap: str) -> np.ndarray:
+    """(N,) 1 where a probe fitted on the training images reads a test image's class, else 0."""
     probe = _fit(train.features[tap], train.targets, tap)
-    right = probe.predict(test.features[tap].astype(np.float64)) == test.targets
-    return share_interval(right[None].astype(float), test.groups, seed=seed)
+    read = probe.predict(test.features[tap].astype(np.float64))
+    return (read == test.targets).astype(float)
 
 
 def control_task(

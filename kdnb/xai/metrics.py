@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kdnb.feature_maps.mask_metrics import energy_in_mask, overlap_with_mask, peak_in_mask
+from kdnb.feature_maps.mask_metrics import energy_in_mask, overlap_with_mask, pointing_game
 from kdnb.training.modules import evaluating
 from kdnb.xai.pixel_removal import FILLS, deletion, insertion, road
 from kdnb.xai.sanity_checks import Explainer, class_switch, randomisation, runner_up, stability
@@ -90,7 +90,7 @@ def explanation_metrics(
     found["ROAD"] = road(model, images, targets, maps)
     if masks is not None:
         found["energy in mask"] = energy_in_mask(maps, masks)
-        found["peak in mask"] = peak_in_mask(maps, masks)
+        found["peak in mask"] = pointing_game(maps, masks)
         found["IoU with mask"] = overlap_with_mask(maps, masks)
     first = slice(checked or None)
     found |= _sanity_checks(explainer, model, images[first], targets[first], maps[first])

@@ -24,7 +24,7 @@ from kdnb.data.sources import phantom_source
 from kdnb.data.study_images import StudyImages
 from kdnb.data.transforms import to_tensor
 from kdnb.distillation.train_student import train_student
-from kdnb.feature_maps.mask_metrics import energy_in_mask, peak_in_mask
+from kdnb.feature_maps.mask_metrics import energy_in_mask, pointing_game
 from kdnb.training.fit import predict
 from kdnb.training.trained_students import load_student
 from kdnb.xai.attribution import Context
@@ -159,7 +159,7 @@ def distractor_shares(
         hits = []
         for model in models:
             maps = explain(method, model, images, targets, context).maps
-            hits.append(peak_in_mask(maps, distractors))
+            hits.append(pointing_game(maps, distractors))
         share, low, high = share_interval(np.stack(hits), groups)
         rows[name] = {
             "share": share,

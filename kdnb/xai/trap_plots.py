@@ -13,7 +13,7 @@ from kdnb.core.plots import (
     say_nothing,
     silent_words,
 )
-from kdnb.feature_maps.mask_metrics import energy_in_mask, peak_in_mask
+from kdnb.feature_maps.mask_metrics import energy_in_mask, pointing_game
 from kdnb.xai.shortcuts import TrapMaps
 
 __all__ = ["trap_grid"]
@@ -34,7 +34,7 @@ def trap_grid(found: TrapMaps, trap: str) -> Picture:
     said = []
     for column, (name, maps) in enumerate(found.maps.items(), start=1):
         energy = energy_in_mask(maps, found.traps)
-        on_trap = peak_in_mask(maps, found.traps)
+        on_trap = pointing_game(maps, found.traps)
         for row, values in enumerate(maps):
             ax = axes[row, column]
             if is_constant(values):

@@ -356,7 +356,7 @@ def test_committed_figures_are_listed():
 def test_charts_of_layers_say_their_numbers(study):
     reading = analyse_layers(study)
     charts = {
-        "probes": probe_curves(reading.table("probes"), 0.25),
+        "probes": probe_curves(reading.table("probes")),
         "cka": cka_heatmaps(reading.table("cka")),
     }
     charts |= {

@@ -15,40 +15,41 @@ PROBES = pd.DataFrame(
         "low": [0.4, 0.6, 0.8],
         "high": [0.6, 0.8, 0.95],
         "untrained": [0.5, 0.5, 0.6],
+        "above_untrained_low": [-0.1, 0.1, 0.2],
+        "chance": 0.3,
     }
 )
-CHANCE = 0.3
 EARLY = pd.DataFrame({"layer": [1, 2, 2, 3]})
 
 
 def test_the_first_layer_that_beats_the_untrained_network_is_named():
-    said = layers_answer(PROBES, EARLY, CHANCE)
+    said = layers_answer(PROBES, EARLY)
     assert "From layer 2 of 3 (conv2) on" in said and "70% [60%, 80%]" in said
     assert said.endswith("Half of the 4 images are decided at layer 2 or before.")
 
 
 def test_a_layer_that_later_ones_do_not_follow_is_not_said_to_be_the_start():
-    said = layers_answer(PROBES.assign(untrained=[0.5, 0.5, 0.9]), EARLY, CHANCE)
+    said = layers_answer(PROBES.assign(above_untrained_low=[-0.1, 0.1, -0.1]), EARLY)
     assert said.startswith("At layer 2 of 3 (conv2), but not at the last one, training has made")
 
 
 def test_a_layer_at_chance_is_not_where_the_class_can_be_read():
-    worse_than_chance = PROBES.assign(low=[0.28, 0.35, 0.8], untrained=[0.2, 0.4, 0.6])
-    said = layers_answer(worse_than_chance, EARLY, CHANCE)
+    worse_than_chance = PROBES.assign(low=[0.28, 0.25, 0.8], above_untrained_low=0.1)
+    said = layers_answer(worse_than_chance, EARLY)
     assert said.startswith("From layer 3 of 3 (conv3) on")
 
 
 def test_a_layer_that_its_follower_falls_behind_is_no_start():
-    said = layers_answer(PROBES.assign(untrained=[0.3, 0.7, 0.6]), EARLY, CHANCE)
+    said = layers_answer(PROBES.assign(above_untrained_low=[0.1, -0.1, 0.1]), EARLY)
     assert said.startswith("From layer 3 of 3 (conv3) on")
 
 
 def test_no_layer_and_no_interval_are_said():
-    assert "At no layer" in layers_answer(PROBES.assign(untrained=0.9), EARLY, CHANCE)
-    blind = layers_answer(PROBES.assign(low=np.nan), EARLY, CHANCE)
+    assert "At no layer" in layers_answer(PROBES.assign(above_untrained_low=-0.1), EARLY)
+    blind = layers_answer(PROBES.assign(low=np.nan), EARLY)
     assert "so few patients cannot tell" in blind and "nan" not in blind
     undecided = pd.DataFrame({"layer": [4, 4, 1]})
-    assert "even the last probe" in layers_answer(PROBES, undecided, CHANCE)
+    assert "even the last probe" in layers_answer(PROBES, undecided)
 
 
 def test_the_map_is_said_to_be_blind_to_the_class():

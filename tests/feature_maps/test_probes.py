@@ -61,8 +61,12 @@ def test_probes_equal_scikit_learn_by_hand():
 
 def test_table_tells_what_shows_from_what_hides():
     table = probe_table(examples(0), examples(1), untrained=(examples(2), examples(3)))
-    names = "accuracy low high control selectivity untrained untrained_low untrained_high"
+    names = "accuracy low high control selectivity untrained untrained_low untrained_high "
+    names += "above_untrained above_untrained_low above_untrained_high chance"
     assert " ".join(table.columns) == names
+    np.testing.assert_allclose(table.above_untrained, table.accuracy - table.untrained)
+    assert (table.above_untrained_low <= table.above_untrained).all()
+    assert (table.chance == np.bincount(TARGETS).max() / len(TARGETS)).all()
     assert table.accuracy["shows"] > 0.9 and table.low["hides"] < 1 / 3 < table.high["hides"]
     assert (table.low <= table.accuracy).all() and (table.accuracy <= table.high).all()
     np.testing.assert_allclose(table.selectivity, table.accuracy - table.control)
@@ -90,7 +94,9 @@ def test_control_is_scored_on_images_it_was_not_fitted_on():
 
 def test_no_control_without_a_second_image_and_no_untrained():
     train = examples(0)._replace(groups=np.arange(240))
-    assert probe_table(train, examples(1)).loc["shows", "control":].isna().all()
+    assert (
+        probe_table(train, examples(1)).loc["shows", "control":"above_untrained_high"].isna().all()
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
