@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["LITE0", "PAPER_TEACHER", "PROFILES"]
+__all__ = ["LITE0", "LITE0_NAMES", "PAPER_TEACHER", "PROFILES"]
 
 # EfficientNet-Lite0. Its ImageNet weights are in a package: they need no network
 LITE0 = "timm:tf_efficientnet_lite0"
+LITE0_NAMES = (LITE0, f"{LITE0}.in1k")  # timm's name, and that with the tag of its weights
 PAPER_TEACHER = "densenet121"
 
 # what a parameter left at 0 or '' takes, by profile: smoke, quick, standard, paper

@@ -24,7 +24,7 @@ from pydantic import (
 from kdnb.core.errors import UserError, did_you_mean
 from kdnb.core.freed_memory import keep_freed_memory
 from kdnb.core.live import cell_is_named
-from kdnb.core.profiles import LITE0, PROFILES
+from kdnb.core.profiles import LITE0, LITE0_NAMES, PROFILES
 
 __all__ = [
     "CONTROLS",
@@ -190,7 +190,7 @@ class Settings(BaseModel):
         for name, value in decided.items():
             if values.get(name, 0) in (0, ""):
                 filled[name] = value
-        if filled.get("teacher") == LITE0 and not values.get("weights"):
+        if filled.get("teacher") in LITE0_NAMES and not values.get("weights"):
             filled["weights"] = "auto"  # there is always a place to take them from
         return filled
 

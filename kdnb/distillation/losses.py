@@ -188,12 +188,15 @@ def attention_loss(
     if not distances:
         ours = {tap: tuple(maps.shape) for tap, maps in student_maps.items()}
         theirs = {tap: tuple(maps.shape) for tap, maps in teacher_maps.items()}
-        raise UserError(f"no two taps have maps of one size: student {ours}, teacher {theirs}")
+        raise UserError(
+            f"no two taps have maps of one size: student {ours}, teacher {theirs}; "
+            "take another image_size, or loss 'kd'"
+        )
     return sum(distances)
 
 
 def _attention(maps: Tensor) -> Tensor:
-    return normalize(maps.pow(2).mean(1).flatten(1), dim=1)  # (B, h * w)
+    return normalize(maps.float().pow(2).mean(1).flatten(1), dim=1)  # (B, h * w)
 
 
 LOSSES: dict[str, KdLoss] = {

@@ -121,7 +121,10 @@ def error_transfer(
 
 
 def chance_of_same(answers: np.ndarray, teacher: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(N,) how often ``answers`` name the teacher's class among images of the same true class."""
+    """(N,) how often ``answers`` name the teacher's class among images of the same true class.
+
+    The image itself counts, too: what is above this chance is told a little too low.
+    """
     shares = pd.crosstab(targets, answers, normalize="index")
     classes = range(max(targets.max(), answers.max(), teacher.max()) + 1)
     every_class = shares.reindex(index=classes, columns=classes, fill_value=0.0)

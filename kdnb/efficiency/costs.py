@@ -76,12 +76,18 @@ def measure_costs(study: TrainedStudy) -> Run:
         "slow": slow,
         "processor": environment()["processor"],
         "threads": torch.get_num_threads(),
-        "device": str(study.device),
+        "device": _device_name(study.device),
+        "torch": torch.__version__,
         "onnx": onnx_available(),
     }
     if settings.teacher != PAPER_TEACHER:
         parameters["beside"] = PAPER_TEACHER
     return study.downstream("costs", parameters, make)
+
+
+def _device_name(device: torch.device) -> str:
+    """The name of the card, where one computes; else the kind of the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def cost_tables(run: Run) -> dict[str, pd.DataFrame]:

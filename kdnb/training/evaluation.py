@@ -88,6 +88,7 @@ def scores(
     intervals = {"accuracy": share_interval(correct[None].astype(float), groups)}
     for name, statistic in statistics.items():
         intervals[name] = group_bootstrap(statistic, groups, bounds=(0, 1), repeats=REPEATS)
+    intervals["ece"] = _reflected(intervals["ece"])
     intervals["brier"] = seed_interval(squared_errors[None], groups, bounds=BOUNDS["brier"])
     if intervals["accuracy"].value in (0.0, 1.0):
         intervals = _one_sided(intervals, targets, groups)
@@ -97,6 +98,19 @@ def scores(
     if absent:
         table["absent"] = [absent if name in OVER_CLASSES else "" for name in table.index]
     return table
+
+
+def _reflected(interval: Interval) -> Interval:
+    """An interval turned round its value, within [0, 1]: the basic bootstrap.
+
+    The calibration error of few answers comes out too high, and that of a resample higher still.
+    Turned round, the interval takes off what resampling has put on.
+
+    >>> print(_reflected(Interval((0.06, 0.055, 0.1))))
+    0.060 [0.020, 0.065]
+    """
+    value, low, high = interval
+    return Interval((value, max(2 * value - high, 0.0), max(2 * value - low, value)))
 
 
 def _one_sided(

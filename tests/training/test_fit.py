@@ -76,6 +76,28 @@ def test_a_training_without_a_finite_loss_is_refused(study, tmp_path, monkeypatc
         train(study, tmp_path / "a")
 
 
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_training_that_has_diverged_ends_at_once(study, tmp_path, capsys, good):
+    """Weights that are no numbers never become any again; an epoch before them is kept."""
+    steps = 0
+
+    def loss(logits, batch):
+        nonlocal steps
+        steps += logits.requires_grad
+        return label_loss(logits, batch) * (nan if steps > 2 * good else 1.0)
+
+    model = make_student(4, seed=0, width=0.25)
+    run = Run("student", "x", tmp_path)
+    if not good:
+        with pytest.raises(UserError, match="student training diverged .* lower learning_rate"):
+            fit(model, study.image_set, loss, PLAN, run, CPU)
+    else:
+        history = fit(model, study.image_set, loss, PLAN, run, CPU)
+        assert len(history) == 2
+        assert all(weight.isfinite().all() for weight in model.parameters())
+    assert f"diverged in epoch {good + 1}" in capsys.readouterr().out
+
+
 def test_a_mixed_image_has_both_labels_by_their_shares():
     logits = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 3.0]])
     batch = Batch(
