@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from numbers import Integral
 
-__all__ = ["number", "percent", "plus", "probability", "short", "times"]
+__all__ = ["counted", "number", "percent", "plus", "probability", "short", "times"]
 
 THOUSANDS = ("", " k", " M", " G", " T")  # of a large number, as engineers write it
 
@@ -87,7 +87,18 @@ def percent(value: float) -> str:
 def times(value: float) -> str:
     """A factor with two significant digits, whole from 10 on.
 
-    >>> times(4.391), times(169.6), times(0.6234)
-    ('4.4', '170', '0.62')
+    >>> times(4.391), times(169.6), times(0.6234), times(3.997)
+    ('4.4', '170', '0.62', '4.0')
     """
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    if value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, by a noun whose plural ends in s.
+
+    >>> counted(1, "test"), counted(3, "test")
+    ('1 test', '3 tests')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

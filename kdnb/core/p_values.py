@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from kdnb.core.intervals import Interval
-from kdnb.core.statistics import Groups, group_sums
+from kdnb.core.statistics import FEW, Groups, group_sums
 
 __all__ = ["holm", "p_of_interval", "paired_test"]
 
@@ -20,6 +20,7 @@ def paired_test(
 
     A sign-flip permutation test over groups. It speaks of other patients, not of other seeds; the
     mean over the given seeds is tested. What chance gives is multiplied by the groups' widening.
+    Fewer than ``FEW`` groups can tell nothing (NaN), as in an interval.
 
     Args:
         differences: (S, N) scores of A minus scores of B per seed and image; images that are NaN
@@ -30,6 +31,8 @@ def paired_test(
     """
     known = ~np.isnan(differences).any(axis=0)
     groups = Groups.of(groups)[known]
+    if len(np.unique(groups.names)) < FEW:
+        return np.nan
     sums, _ = group_sums(differences[:, known], groups.names)
     sums = sums.sum(0)  # (G,)
     observed = abs(sums.sum()) - 1e-9  # as large, but for rounding

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.errors import UserError
+from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.statistics import FEW, Groups, seed_interval, share_interval
 from kdnb.data.leakage import MEMORY, skill
@@ -207,10 +208,10 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
 
     paper (its accuracy, where it has one), accuracy with its 95 % interval over seeds and groups,
     macro_f1 (and ``absent``, the classes without a test image that it leaves out), majority (share
-    of the largest class of the test part), leak_meter (1-NN), leak_meter_mirrored (the same with
-    mirrored images, and its interval), memory (the stronger of the two), accuracy ``above`` memory
-    with interval, skill, seeds, teachers, images, groups, size_px, epochs, precision (the number
-    format of training), run.
+    of the largest class of the test part), accuracy ``over_majority`` with interval, leak_meter
+    (1-NN), leak_meter_mirrored (the same with mirrored images, and its interval), memory (the
+    stronger of the two), accuracy ``above`` memory with interval, skill, seeds, teachers, images,
+    groups, size_px, epochs, precision (the number format of training), run.
     """
     target = one.values["target"]
     groups = one.groups
@@ -219,11 +220,14 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
     epochs = "teacher_epochs" if model == "teacher" else "student_epochs"
     mean_f1 = np.nan
     majority = np.nan
+    over_majority = Interval((np.nan, np.nan, np.nan))
     absent = ""
     if len(np.unique(target)) > 1:  # of one class alone they mean nothing
         mean_f1 = np.mean([macro_f1(target, one.values[name]) for name in names])
         absent = _absent(one, counted)
-        majority = np.bincount(target).max() / len(target)
+        is_largest = target == np.bincount(target).argmax()
+        majority = is_largest.mean()
+        over_majority = seed_interval(right - is_largest, groups, bounds=(-1, 1))
     return {
         **one.place,
         "counted": counted,
@@ -233,6 +237,7 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
         "macro_f1": mean_f1,
         "absent": absent,
         "majority": majority,
+        **over_majority.named("over_majority"),
         "leak_meter": one.right("1-NN").mean(),
         **share_interval(one.right("1-NN mirrored"), groups, least=FEW).named(
             "leak_meter_mirrored"

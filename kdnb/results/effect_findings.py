@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.number_text import percent
+from kdnb.core.number_text import counted, percent
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import (
@@ -71,11 +71,12 @@ def beside_paper(tables: Tables) -> str:
     size = joined([str(size) for size in sorted(rows["size_px"].unique())])
     epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
     if below:
-        answer = f"No, on {below} of {len(said)} sets"
+        answer = f"No, on {below} of {counted(len(said), 'set')}"
     elif below_once:
-        answer = f"It came out below on {below_once} of {len(said)} sets, in one or two seeds each"
+        sets = counted(len(said), "set")
+        answer = f"It came out below on {below_once} of {sets}, in one or two seeds each"
     else:
-        answer = f"It is not shown to lie below, on {len(said)} sets"
+        answer = f"It is not shown to lie below, on {counted(len(said), 'set')}"
     return (
         f"**Is the distilled student as accurate as the paper says?** {answer}, under the paper's "
         f"kind of split. But images ({size} px), epochs ({epochs}) and teacher differ from the "
@@ -101,7 +102,7 @@ def left_where_apart(tables: Tables) -> str:
             continue
         row = of_set[of_set["split"] == split].iloc[0]
         ends = f"[{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
-        shown = "" if row["accuracy_low"] > row["majority"] else ": not shown to be more"
+        shown = "" if row["over_majority_low"] > 0 else ": not shown to be more"
         place = f"{NAMES.get(dataset, dataset).capitalize()} {told_honest(dataset, split)}"
         said.append(
             f"{place}: right in {percent(row['accuracy'])} {ends}, where naming the largest class "
@@ -119,7 +120,7 @@ def every_patient(tables: Tables) -> str:
     """What comes out where every patient of the brain set is tested once?"""
     if "folds" not in tables:
         return ""
-    table = tables["folds"].query("counted == 'known patients'").set_index("model")
+    table = _folds_of_known(tables["folds"])
     told = []
     names = {
         TEACHER: "teacher",
@@ -143,11 +144,19 @@ def every_patient(tables: Tables) -> str:
     )
 
 
+def _folds_of_known(folds: pd.DataFrame) -> pd.DataFrame:
+    """By model: known patients, of the one teacher, or of the study's main one."""
+    known = folds[folds["counted"] == "known patients"]
+    if known["model"].duplicated().any():
+        known = known[known["teacher"] == main_teacher(known)]
+    return known.set_index("model")
+
+
 def gain_over_folds(tables: Tables) -> str:
     """What distillation adds where every known patient is tested once; a sentence or nothing."""
     if "folds" not in tables:
         return ""
-    row = tables["folds"].query("counted == 'known patients'").set_index("model").loc[KD_STUDENT]
+    row = _folds_of_known(tables["folds"]).loc[KD_STUDENT]
     if row["folds"] < FOLDS:
         return ""
     return f" With every known patient tested once: {points(row, 'over_labels')} (one seed)."
@@ -200,14 +209,14 @@ def other_teachers(tables: Tables) -> str:
         answer = "No"
     elif beaten:
         names = joined([CONTROLS[row["against"]] for row in beaten])
-        answer = f"Worse is {names}"
+        answer = f"Shown to be worse: {names}"
         if len(beaten) < len(rivals):
-            answer += "; the others are not shown to be"
-    said = [f"{CONTROLS[row['against']]} {points(row)}" for row in rivals]
+            answer += "; nothing else"
+    said = [f"{CONTROLS[row['against']]} {points(row)} ({_taught_by(row)})" for row in rivals]
     return (
         "**Would something else in the teacher's place do as well?** "
-        f"{answer}. The teacher's student minus that of: {'; '.join(said)} "
-        f"({_taught_by(rivals[0])}). All classes, at {rivals[0]['size_px']} px."
+        f"{answer}. The teacher's student minus that of: {'; '.join(said)}. "
+        f"All classes, at {rivals[0]['size_px']} px."
     )
 
 
@@ -239,7 +248,7 @@ def _against_the_mean(tables: Tables, distilled: pd.DataFrame) -> str:
         return ""
     row = alone.iloc[0]
     above = int((distilled["accuracy"] > row["accuracy"]).sum())
-    return f" Above the mean of {row['seeds']} such students are {above or 'none'}."
+    return f" Above the mean of {row['seeds']} such students: {above or 'none'}."
 
 
 def few_patients(tables: Tables) -> str:

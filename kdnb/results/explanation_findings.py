@@ -8,17 +8,17 @@ import pandas as pd
 
 from kdnb.core.method_names import graded_name
 from kdnb.core.model_names import KD_STUDENT
-from kdnb.core.number_text import percent, times
+from kdnb.core.number_text import counted, percent, times
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.differences import main_teacher
-from kdnb.results.finding_words import TEACHER_NAMES, interval_of, joined
+from kdnb.results.finding_words import SEVERAL, TEACHER_NAMES, interval_of, joined
 from kdnb.xai.baselines import BASELINES
 
 __all__ = ["average_maps_of_phantoms", "cheating", "cost", "cost_briefly", "likeness", "trusted"]
 
 NAMES_WHAT_MATTERS = "names what matters"
 SHAP = "shap_gradient"
-FEW_ROUNDS = 10  # of timing: an interval from fewer is too narrow
+FEW_ROUNDS = 5  # of timing: an interval from fewer is too narrow, see docs/results.md
 SAME_STEPS = 1.1  # how far the numbers of forward passes may differ, as a factor
 Tables = Mapping[str, pd.DataFrame]
 
@@ -37,6 +37,7 @@ def trusted(tables: Tables) -> str:
     always = [graded_name(name) for name in passed.index[passed == runs]]
     seeds = "in one seed" if runs == 1 else f"in each of {runs} seeds"
     count = len(always) or "none"
+    verb = "beats" if count == 1 else "beat"
     listed = f": {joined(always)}" if always else ""
     circular = ""
     if graded_name("occlusion") in always:
@@ -44,7 +45,7 @@ def trusted(tables: Tables) -> str:
     return (
         "**Which explanations beat maps that explain nothing?** In tests that take "
         f"pixels away or put them back, {count} of {len(passed)} explanations of the distilled "
-        f"student beat all of these maps ({'; '.join(BASELINES)}) {seeds}{listed}.{circular}"
+        f"student {verb} all of these maps ({'; '.join(BASELINES)}) {seeds}{listed}.{circular}"
     )
 
 
@@ -57,7 +58,8 @@ def average_maps_of_phantoms(tables: Tables) -> str:
     evidence = table[table["map"] == "class evidence"]
     answer = "It is not shown"
     if (average["low"] > average["chance"]).all():
-        answer = "Yes" if len(average) > 1 else "Yes, in one seed"
+        several = len(average) >= SEVERAL
+        answer = "Yes" if several else f"In {counted(len(average), 'seed')}, yes"
     return (
         "**Is the first layer's average map lured by what means nothing?** "
         f"{answer}. On phantoms with a bright blob that no class owns, that of students on labels "
@@ -111,12 +113,15 @@ def likeness(tables: Tables) -> str:
     farther = ends.max()["high"][(ends.max()["high"] < 0) & in_every_run].index
     seeds = "one seed" if runs == 1 else f"each of {runs} seeds"
     change = rows.groupby("measure")["difference"].mean()
+    count = rows["measure"].nunique()
+    left = ""
+    if len(nearer) + len(farther) < count:
+        left = f" The others stay open{_of_average_maps([*nearer, *farther])}."
     return (
         "**Does distillation bring the student's reasons nearer to the teacher's?** Of "
-        f"{rows['measure'].nunique()} measures, each from 0 (or -1) to 1, {len(nearer)} say nearer "
-        f"and {len(farther)} say farther in {seeds}.{_moved('Nearer', nearer, change)}"
-        f"{_moved('Farther', farther, change)} The others stay open"
-        f"{_of_average_maps([*nearer, *farther])}."
+        f"{count} measures, each from 0 (or -1) to 1, in {seeds}: nearer by {len(nearer)}, farther "
+        f"by {len(farther)}.{_moved('Nearer', nearer, change)}"
+        f"{_moved('Farther', farther, change)}{left}"
     )
 
 

@@ -58,7 +58,7 @@ def points_of(value: float) -> str:
     >>> points_of(0.012), points_of(-0.2)
     ('+1.2', '-20.0')
     """
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+z.1f}"
 
 
 def seeds(row: Row) -> str:

@@ -14,7 +14,8 @@ from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 __all__ = ["average_maps", "average_maps_briefly", "other_maps"]
 
 PLACE = "dataset == 'brain_tumor' and split == 'patients'"
-PEAKS_OF_STUDENT = "model == 'KD student' and metric == 'pointing game'"
+PEAK = "pointing game"
+SHARE = "energy in mask"
 AVERAGE_MAP = "average map"
 LAYERS = ("conv1", "conv3", "conv5")  # whose average maps were planned to be compared
 OTHERS = (  # the other planned maps
@@ -100,8 +101,11 @@ def _of_first_layer(tables: Tables) -> str:
 
 
 def _random_pixel(tables: Tables) -> str:
-    """How often a pixel that is drawn by lot lies in the tumour, as the end of a clause."""
-    row = _student_row(tables, "random", INPUT)
+    """How often a pixel that is drawn by lot lies in the tumour, as the end of a clause.
+
+    That is the share of the image which the tumours fill, and so of noise that lies on them.
+    """
+    row = _student_row(tables, "random", INPUT, SHARE)
     return "" if row is None else f" (a pixel drawn by lot: {row['value']:.1%})"
 
 
@@ -137,15 +141,18 @@ def _verdict(margins: Mapping[str, Margin]) -> str:
         told.append(f"at layer {joined(above)} more than a blind guess would")
     if below:
         told.append(f"at layer {joined(below)}, no")
-    if len(found) < len(LAYERS):
-        told.append("at the others it cannot be told")
+    left = [_number(layer) for layer in LAYERS if layer not in found]
+    if left:
+        told.append(f"at layer {joined(left)} it cannot be told")
     sentence = f"{'; '.join(told)}{so_far}."
     return sentence[0].upper() + sentence[1:]
 
 
-def _student_row(tables: Tables, explanation: str, tap: str) -> pd.Series | None:
-    """How often an explanation of the distilled student peaks in the tumour; None if unknown."""
-    rows = tables["maps"].query(f"{PLACE} and {PEAKS_OF_STUDENT}")
+def _student_row(
+    tables: Tables, explanation: str, tap: str, metric: str = PEAK
+) -> pd.Series | None:
+    """A grade of an explanation of the distilled student by the tumours; None if unknown."""
+    rows = tables["maps"].query(f"{PLACE} and model == 'KD student' and metric == @metric")
     rows = rows[(rows["explanation"] == explanation) & (rows["tap"] == tap)]
     return rows.iloc[0] if len(rows) else None
 

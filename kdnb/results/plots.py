@@ -39,6 +39,7 @@ SUMMARY_MARKS = {
 STRICTER = {
     "random": "random\nimages",
     "published": "as\npublished",
+    "deduplicated": "copies\nleft out",
     "grouped": "copies\napart",
     "patients": "patients\napart",
 }

@@ -9,6 +9,7 @@ import pandas as pd
 from kdnb.core.intervals import Interval
 from kdnb.core.method_names import graded_name
 from kdnb.core.model_names import KD_STUDENT
+from kdnb.core.number_text import counted
 from kdnb.core.p_values import holm, p_of_interval
 from kdnb.core.settings import project_root
 from kdnb.core.statistics import FEW, LEVEL
@@ -147,11 +148,12 @@ def verdict_sentence(passed: pd.DataFrame, model: str = KD_STUDENT) -> str:
     passes = verdicts.sum(axis=1).astype(int)
     most = int(passes.max())
     if most == 0:
-        return f"No explanation of the {model} passes any of the {count} tests that were decided."
+        return f"No explanation of the {model} passes any test that was decided ({count})."
     names = _listed(passes.index[passes == most])
-    whole = "all" if most == count else f"{most} of"
+    whole = "all" if most == count > 1 else f"{most} of"
     said = f"Of {len(verdicts)} explanations of the {model}, {names} "
-    said += f"{'pass' if (passes == most).sum() > 1 else 'passes'} most: {whole} {count} tests."
+    verb = "pass" if (passes == most).sum() > 1 else "passes"
+    said += f"{verb} most: {whole} {counted(count, 'test')}."
     nobody = verdicts.columns[decided & (verdicts.sum() == 0)]
     if len(nobody):
         said += f" None passes “{'”, “'.join(nobody)}”."
@@ -167,12 +169,13 @@ def cheat_sentence(marked: pd.DataFrame) -> str:
     marked = marked.drop(index=list(BASELINES), errors="ignore")
     revealing = marked[marked["reveals"] == 1]
     if revealing.empty:
-        return f"None of {len(marked)} explanations is shown to reveal the student that cheats."
+        return "No explanation is shown to reveal the student that cheats."
     best = revealing["difference"].idxmax()
     row = revealing.loc[best]
     points = Interval(100 * row[name] for name in ("difference", "low", "high"))
     return (
-        f"{len(revealing)} of {len(marked)} explanations reveal the student that cheats, "
+        f"Of {counted(len(marked), 'explanation')}, {len(revealing)} "
+        f"{'reveals' if len(revealing) == 1 else 'reveal'} the student that cheats, "
         f"{graded_name(best)} most clearly: {points:.0f} points more of it lie on the tag than "
         "with the honest student."
     )
@@ -204,10 +207,13 @@ def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
         verdict = "brings the student's maps nearer to the teacher's"
     elif farther and not nearer:
         verdict = "takes the student's maps farther from the teacher's"
+    elif nearer:
+        verdict = "changes the student's maps, and not in one direction"
+    corrected = f" (corrected for {len(known)} comparisons)" if len(known) > 1 else ""
     return (
-        f"Distillation {verdict}: {nearer} of {len(known)} kinds of map are nearer, {farther} "
-        f"farther (corrected for {len(known)} comparisons); the largest change is {largest:+z.2f} "
-        f"in rank correlation ({name})."
+        f"Distillation {verdict}: of {counted(len(known), 'kind')} of map, {nearer} nearer and "
+        f"{farther} farther{corrected}; the largest change is {largest:+z.2f} in rank correlation "
+        f"({name})."
     )
 
 

@@ -12,7 +12,7 @@ __all__ = ["BASELINES"]
 
 
 def _random(_model: nn.Module, images: Tensor, _targets: Tensor) -> np.ndarray:
-    """Noise, the same for the same number of images."""
+    """Noise of each image's own; a call anew gives the same, so a set is graded in one call."""
     return np.random.default_rng(0).random((len(images), *images.shape[2:]))
 
 

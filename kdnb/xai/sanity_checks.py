@@ -35,9 +35,19 @@ def class_switch(
     """Rank correlation (N,) of the maps of two classes: 1 for a map that is blind to the class.
 
     ``maps`` (N, H, W) are the explainer's for the first class, ``others`` (N,) the second class of
-    each image.
+    each image. NaN where the method is refused.
     """
-    return rank_correlation(maps, explainer(model, images, others))
+    return _likeness(explainer, model, images, others, maps)
+
+
+def _likeness(
+    explainer: Explainer, model: nn.Module, images: Tensor, targets: Tensor, maps: np.ndarray
+) -> np.ndarray:
+    """Rank correlation (N,) of maps with new ones; NaN where an axiom fails: there is no map."""
+    try:
+        return rank_correlation(maps, explainer(model, images, targets))
+    except UserError:
+        return np.full(len(images), np.nan)
 
 
 def randomised(model: nn.Module, stages: int, seed: int = 0) -> Iterator[nn.Module]:
@@ -88,10 +98,7 @@ def randomisation(
     """
     found = []
     for random_model in randomised(model, stages, seed):
-        try:
-            found.append(rank_correlation(maps, explainer(random_model, images, targets)))
-        except UserError:  # an axiom that fails on random weights: there is no map to compare
-            found.append(np.full(len(images), np.nan))
+        found.append(_likeness(explainer, random_model, images, targets, maps))
     return np.stack(found)
 
 
@@ -108,8 +115,8 @@ def stability(
     """Rank correlation (N,) of the maps (N, H, W) with those of slightly noisy images: 1 is stable.
 
     ``noise`` is the deviation in units of normalised images: 0.05 is about 1 % of the range from
-    black to white.
+    black to white. NaN where the method is refused.
     """
     drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
     noisy = images + noise * drawn
-    return rank_correlation(maps, explainer(model, noisy, targets))
+    return _likeness(explainer, model, noisy, targets, maps)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import importlib
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = ["shap_deep", "shap_gradient", "shap_partition"]
 
 CELLS = 16  # Partition SHAP shares the logit among this many squares along a side
 AT_ONCE = 128  # evaluations per forward pass
+_GENERATOR = threading.Lock()  # held while numpy's global generator is another one
 
 
 def _load_shap() -> ModuleType:
@@ -42,7 +44,7 @@ def _load_shap() -> ModuleType:
 
 
 def shap_gradient(model: nn.Module, images: Tensor, targets: Tensor, context: Context) -> Raw:
-    """Expected gradients (shap.GradientExplainer; arXiv 1705.07874) of the target logit.
+    """Expected gradients (shap.GradientExplainer; arXiv 1906.10670) of the target logit.
 
     For any differentiable model. Half of the samples are drawn with one seed and half with another.
     The mean of both is returned; the correlation r of the halves gives, as 2r/(1+r)
@@ -186,10 +188,14 @@ def _shown_cells(
 
 @contextmanager
 def _numpy_generator_kept(seed: int) -> Iterator[None]:
-    """Numpy's global generator, which shap draws from: seeded inside, as before afterwards."""
-    state = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
+    """Numpy's global generator, which shap draws from: seeded inside, as before afterwards.
+
+    One thread at a time: a widget may compute beside a cell.
+    """
+    with _GENERATOR:
+        state = np.random.get_state()
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)

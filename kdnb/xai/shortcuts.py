@@ -10,9 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from kdnb.core.errors import UserError
 from kdnb.core.intervals import Interval
 from kdnb.core.method_names import method_name
 from kdnb.core.model_names import LABEL_ONLY
+from kdnb.core.progress import tell
 from kdnb.core.protocols import ImagesOfStudy
 from kdnb.core.runs import Run
 from kdnb.core.statistics import Groups, seed_interval, share_interval
@@ -300,17 +302,18 @@ def _energies(
             energies = [_energy(small, name, model, images, masks) for model in of]
             inside[student] = np.stack(energies)
         gap = inside[CHEATING] - inside[HONEST]
+        known = ~np.isnan(gap).any(axis=0)  # what is empty, or refused, is left out of every number
         value, low, high = seed_interval(gap, groups, bounds=(-1, 1))
         energy[name] = {
-            CHEATING: np.nanmean(inside[CHEATING]),
-            HONEST: np.nanmean(inside[HONEST]),
+            CHEATING: inside[CHEATING][:, known].mean() if known.any() else np.nan,
+            HONEST: inside[HONEST][:, known].mean() if known.any() else np.nan,
             "difference": value,
             "low": low,
             "high": high,
             "chance": masks.mean(),
             "reveals": float(low > masks.mean()),
             "seeds": len(gap),
-            "images": len(rows),
+            "images": known.sum(),
         }
     table = pd.DataFrame(energy).T.astype({"seeds": int, "images": int})
     return table.rename_axis("explanation")
@@ -327,8 +330,15 @@ def _marks(small: StudyImages, fair: ImageSet, rows: np.ndarray) -> np.ndarray:
 def _energy(
     small: StudyImages, name: str, model: nn.Module, images: Tensor, masks: np.ndarray
 ) -> np.ndarray:
-    """(N,) energy in the masks of an explanation of the class that the model names."""
-    _, maps = _named_and_maps(small, name, model, images)
+    """(N,) energy in the masks of an explanation of the class that the model names.
+
+    NaN where the explanation is refused, or empty.
+    """
+    try:
+        _, maps = _named_and_maps(small, name, model, images)
+    except UserError as refusal:
+        tell(str(refusal))
+        return np.full(len(images), np.nan)
     return energy_in_mask(maps, masks)
 
 

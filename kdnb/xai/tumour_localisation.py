@@ -150,7 +150,8 @@ def localise(
             "no test image has a mask, so no map can be graded by one: take a set with masks "
             "(phantoms, figshare_brain, or brain_tumor with split patients)"
         )
-    cheap = _kept(study, run, rows, {"maps": "layers"}, partial(_layers, study, kind, run, rows))
+    what = {"maps": "layers", "noise": "of each image"}
+    cheap = _kept(study, run, rows, what, partial(_layers, study, kind, run, rows))
     grades = [cheap["grades"]]
     some = rows[:costly]
     methods = [name for name in COSTLY if kind != TEACHER or name != "SHAP deep"]
@@ -217,7 +218,6 @@ def _layers(
     Beside them the network's answers, and the share of their evidence that lies inside.
     """
     model = model_of(study, kind, run)
-    usual = _mean_masks(study)
     grades = []
     inside = []
     answers = []
@@ -227,14 +227,14 @@ def _layers(
         targets = study.targets(some)
         masks = _both(study, some)
         logits, pairs = gradients_at_taps(model, images, targets)
-        found = _layer_grades(pairs, masks)
-        found |= _baseline_grades(model, images, targets, usual[targets.numpy()], masks)
         answer = logits.argmax(1).cpu()
         inside.append(_evidence_inside(model, images, answer, masks[DRAWN]))
         answers.append(answer.numpy())
-        grades.append(_frame(found))
+        grades.append(_frame(_layer_grades(pairs, masks)))
+    of_layers = pd.concat(grades, axis=1).set_axis(range(len(rows)), axis=1)
+    of_nothing = _frame(_baseline_grades(study, model, rows))
     return {
-        "grades": pd.concat(grades, axis=1),
+        "grades": pd.concat([of_layers, of_nothing]),
         "inside": pd.concat(inside, axis=1),
         "answers": np.concatenate(answers),
     }
@@ -257,14 +257,15 @@ def _layer_grades(
     return grades
 
 
-def _baseline_grades(
-    model: nn.Module,
-    images: Tensor,
-    targets: Tensor,
-    usual: np.ndarray,
-    masks: Mapping[str, np.ndarray],
-) -> Grades:
-    """Grades of what knows nothing of the network; ``usual`` (n, S, S) is the mean mask."""
+def _baseline_grades(study: ImagesOfStudy, model: nn.Module, rows: np.ndarray) -> Grades:
+    """Grades of what knows nothing of the network, on all images at once: each has its own noise.
+
+    The mean mask is that of an image's class.
+    """
+    images = study.images(rows)
+    targets = study.targets(rows)
+    masks = _both(study, rows)
+    usual = _mean_masks(study)[targets.numpy()]
     grades = _graded(BRIGHTNESS, INPUT, images.mean(dim=1).cpu().numpy(), masks)
     grades |= _graded(MEAN_MASK, INPUT, usual, masks)
     for name, baseline in BASELINES.items():

@@ -59,11 +59,12 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     assert few.startswith("It is shown at 10%.")
     assert "10% +4.0 [+2.0, +6.0] points (one teacher, 3 students); 100% +1.0 [-1.0, +3.0]" in few
     control = answers["Would something else in the teacher's place do as well?"]
-    assert control.startswith("Worse is an untrained network; the others are not shown to be.")
+    assert control.startswith("Shown to be worse: an untrained network; nothing else.")
+    assert "(one teacher, 3 students); an untrained" in control
     assert control.endswith("(one teacher, 3 students). All classes, at 64 px.")
     question = "Would something else in the teacher's place do as well?"
     for_sure = GAINS.assign(difference_low=0.01)
-    some = "Worse is the teacher's answers to other images of the class and an untrained network."
+    some = "Shown to be worse: the teacher's answers to other images of the class and an untrained"
     assert told(gains=for_sure)[question].startswith(some), "the third control is not there"
     third = GAINS.iloc[[3]].assign(against="smoothing", difference_low=0.01)
     assert told(gains=pd.concat([for_sure, third]))[question].startswith("No.")
@@ -81,7 +82,7 @@ def test_the_grid_counts_what_lies_above_and_below_and_names_the_chosen_cell():
     answer, *_ = told(
         grid=GRID.assign(accuracy=[0.8, 0.75, 0.9]), sizes=pd.DataFrame([alone])
     ).values()
-    assert "Above the mean of 3 such students are 2." in answer
+    assert "Above the mean of 3 such students: 2." in answer
 
 
 def test_the_network_of_the_earlier_code_is_told_beside_the_other():
@@ -103,7 +104,7 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     (answer,) = told(verdicts=verdicts).values()
     assert answer == (
         "In tests that take pixels away or put them back, 1 of 2 explanations of the distilled "
-        "student beat all of these maps (random; random, blurred; centre; Sobel) in each of 2 "
+        "student beats all of these maps (random; random, blurred; centre; Sobel) in each of 2 "
         "seeds: occlusion. Occlusion is itself made by covering pixels, which favours it here."
     )
     question = pd.DataFrame(
@@ -117,8 +118,8 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     )
     (answer,) = told(kd_question=question).values()
     assert answer == (
-        "Of 2 measures, each from 0 (or -1) to 1, 1 say nearer and 0 say farther in each of 2 "
-        "seeds. Nearer: Grad-CAM (last layer), by +0.23. The others stay open, those of every "
+        "Of 2 measures, each from 0 (or -1) to 1, in each of 2 seeds: nearer by 1, farther by 0. "
+        "Nearer: Grad-CAM (last layer), by +0.23. The others stay open, those of every "
         "average map among them."
     )
 
@@ -152,9 +153,9 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     )
     (answer,) = told(explanation_times=times, work=work).values()
     assert "It needs 30% of the MACs of DenseNet121" in answer
-    assert "3 to 4 times as long at 64 px and 2 to 2.5 times as long at 224 px" in answer
-    assert "alone: 4 [3.9, 4.1] at 64 px and 2.5 [2.4, 2.6] at 224 px." in answer
-    apart = "more steps on DenseNet121: Integrated Gradients 9 times at 224 px."
+    assert "3.0 to 4.0 times as long at 64 px and 2.0 to 2.5 times as long at 224 px" in answer
+    assert "alone: 4.0 [3.9, 4.1] at 64 px and 2.5 [2.4, 2.6] at 224 px." in answer
+    apart = "more steps on DenseNet121: Integrated Gradients 9.0 times at 224 px."
     assert answer.endswith(apart), "its longer way is no cost of the network"
     (brief,) = at_once({"explanation_times": times})
     assert "Than DenseNet121, the paper's teacher, yes. The same explanation (Grad" in brief
@@ -175,10 +176,13 @@ def test_traps_are_told_of_every_seed():
         }
     )
     (both,) = told(distractor=lured).values()
-    assert both.startswith("Yes.") and "in 60% to 98.0% of the images" in both
+    assert both.startswith("In 2 seeds, yes.") and "in 60% to 98.0% of the images" in both
+    third = lured[lured["run"] == "b"].assign(run="c")
+    (three,) = told(distractor=pd.concat([lured, third])).values()
+    assert three.startswith("Yes.")
     assert both.endswith("in 6% to 10% (2 seeds, 48 images).")
     (one,) = told(distractor=lured[lured["run"] == "a"]).values()
-    assert one.startswith("Yes, in one seed.") and "in 60% of the images" in one
+    assert one.startswith("In 1 seed, yes.") and "in 60% of the images" in one
     (open_,) = told(distractor=lured.assign(low=[0.5, 0, 0.0, 0])).values()
     assert open_.startswith("It is not shown.")
     marked = pd.DataFrame(
@@ -205,7 +209,7 @@ def test_a_measure_that_one_seed_lacks_is_not_said_of_each_seed():
         }
     )
     (answer,) = told(kd_question=question).values()
-    assert "1 say nearer" in answer and answer.endswith("The others stay open.")
+    assert "nearer by 1, farther" in answer and answer.endswith("The others stay open.")
 
 
 def test_few_seeds_below_the_paper_are_told_as_few():
@@ -226,11 +230,11 @@ def test_few_seeds_below_the_paper_are_told_as_few():
         "seeds": 1,
     }
     (answer,) = told(accuracy=pd.DataFrame([row])).values()
-    assert answer.startswith("It came out below on 1 of 1 sets, in one or two seeds each, under")
+    assert answer.startswith("It came out below on 1 of 1 set, in one or two seeds each, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
-    assert answer.startswith("No, on 1 of 1 sets, under")
+    assert answer.startswith("No, on 1 of 1 set, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
-    assert answer.startswith("It is not shown to lie below, on 1 sets")
+    assert answer.startswith("It is not shown to lie below, on 1 set")
 
 
 def test_what_is_left_is_told_beside_the_largest_class():
@@ -246,13 +250,14 @@ def test_what_is_left_is_told_beside_the_largest_class():
         "accuracy_low": 0.55,
         "accuracy_high": 0.7,
         "majority": 0.5,
+        "over_majority_low": 0.02,
         "seeds": 2,
     }
     at_random = row | {"split": "random", "accuracy": 0.9}
     (answer,) = told(accuracy=pd.DataFrame([at_random, row])).values()
     place = "Alzheimer by person: right in 60% [55%, 70%], where naming the largest class"
     assert f"{place} is right in 50% (2 seeds)." in answer
-    no_better = pd.DataFrame([row | {"accuracy_low": 0.4}])
+    no_better = pd.DataFrame([row | {"over_majority_low": -0.02}])
     (answer,) = told(accuracy=no_better).values()
     assert answer.endswith("is right in 50%: not shown to be more (2 seeds).")
 

@@ -224,13 +224,18 @@ def test_a_sentence_says_where_average_maps_look(record):
     with_maps = graded(record, shares, tap="conv5")
     tables = {"maps": tumour_maps(with_maps), "planned": planned(with_maps)}
     average, others = findings(tables)
-    assert "show why?** At layer 5, no; at the others it cannot be told. The map" in average
+    assert "show why?** At layer 5, no; at layer 1 and 3 it cannot be told. The map" in average
+    usual = tables["maps"].query("explanation == 'mean training mask'")
+    noise = usual.assign(explanation="random", value=[0.005, 0.0158])
+    assert noise["metric"].tolist() == ["pointing game", "energy in mask"]
+    average, _ = findings({**tables, "maps": pd.concat([tables["maps"], noise])})
+    assert "(a pixel drawn by lot: 1.6%)" in average, "the tumours' share of the image"
     further = tables["planned"].query("model == 'average map, conv5'")
     further = further.assign(model="average map, conv3", p_holm=0.5)
     both = pd.concat([tables["planned"], further])
     layer_3 = tables["maps"].query("tap == 'conv5'").assign(tap="conv3")
     average, _ = findings({"maps": pd.concat([tables["maps"], layer_3]), "planned": both})
-    assert "show why?** At layer 5, no; at the others it cannot be told. The map" in average
+    assert "show why?** At layer 5, no; at layer 1 and 3 it cannot be told. The map" in average
     assert "point at the tumour?** Yes: Gradient SHAP. How often each is" in others
     assert "Not planned, so only a hint: class evidence (layer 1)" not in others
     layers = [further.assign(model=f"average map, conv{n}", p_holm=0.01) for n in (1, 3, 5)]

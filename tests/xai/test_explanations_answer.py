@@ -83,9 +83,9 @@ def test_the_cheat_is_revealed_or_not():
         index=["SHAP deep", "Grad-CAM"],
     )
     said = cheat_sentence(marked)
-    assert said.startswith("1 of 2 explanations reveal")
+    assert said.startswith("Of 2 explanations, 1 reveals")
     assert "Deep SHAP most clearly: 40 [30, 50] points more" in said
-    assert cheat_sentence(marked.assign(reveals=0.0)).startswith("None of 2")
+    assert cheat_sentence(marked.assign(reveals=0.0)).startswith("No explanation is shown")
 
 
 def test_nearer_farther_and_open_are_said():
@@ -94,9 +94,14 @@ def test_nearer_farther_and_open_are_said():
         index=["Spearman with the teacher: Grad-CAM", "Spearman with the teacher: occlusion"],
     )
     nearer = reasons_sentence(question)
-    assert "nearer to the teacher's: 1 of 2" in nearer and "Grad-CAM (last layer)" in nearer
+    assert (
+        "nearer to the teacher's: of 2 kinds of map, 1 nearer and 0 farther" in nearer
+        and "Grad-CAM (last layer)" in nearer
+    )
     turned = question.assign(difference=-question["difference"], low=-0.3, high=[-0.1, 0.1])
     assert "takes the student's maps farther" in reasons_sentence(turned)
+    both = question.assign(difference=[0.2, -0.2], low=[0.1, -0.3], high=[0.3, -0.1])
+    assert "changes the student's maps, and not in one direction" in reasons_sentence(both)
     assert "not shown to change" in reasons_sentence(question.assign(low=-1.0))
     assert "cannot tell" in reasons_sentence(question.assign(low=np.nan, high=np.nan))
 

@@ -84,6 +84,22 @@ def test_stability_is_1_without_noise_and_falls_with_it(student):
     assert none == pytest.approx(1) and none + 1e-6 >= little > much
 
 
+def test_what_is_refused_for_other_classes_or_images_leaves_the_other_grades(student):
+    """Only the first maps can be had."""
+    asked = []
+
+    def picky(model, images, targets):
+        asked.append(model)
+        if len(asked) > 1:
+            raise UserError("refused")
+        return by("evidence")(model, images, targets)
+
+    found = explanation_metrics(picky, student, IMAGES, TARGETS, MASKS, steps=4)
+    for metric in ("class switch", "randomisation", "stability"):
+        assert np.isnan(found[metric]).all()
+    assert np.isfinite(found["maps"]).all() and np.isfinite(found["ROAD"]).all()
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_know_neither_class_nor_weights(student, name):
     maps = BASELINES[name](student, IMAGES, TARGETS)

@@ -11,6 +11,7 @@ import pytest
 
 from kdnb.core.errors import UserError
 from kdnb.feature_maps.mask_metrics import LOCALISATION
+from kdnb.xai import tumour_localisation
 from kdnb.xai.image_grades import KEPT, image_grades, read_image_grades
 from kdnb.xai.tumour_localisation import (
     BEST,
@@ -70,6 +71,17 @@ def test_the_same_grades_are_found_again(study, found):
     pd.testing.assert_frame_equal(again.grades, found.grades)
     pd.testing.assert_frame_equal(again.images, found.images)
     assert sorted((study.settings.runs / "localisation").glob("*/done.json")) == made != []
+
+
+def test_batches_change_no_grade_and_every_image_has_noise_of_its_own(study, monkeypatch):
+    rows = masked_rows(study, 6)
+    given = (study, "KD student", study.student, rows)
+    at_once = tumour_localisation._layers(*given)["grades"]
+    monkeypatch.setattr(tumour_localisation, "AT_ONCE", 2)
+    in_batches = tumour_localisation._layers(*given)["grades"]
+    pd.testing.assert_frame_equal(in_batches.loc[["random"]], at_once.loc[["random"]])
+    assert at_once.loc["random"].xs("ROC AUC", level="metric").nunique(axis=1).min() > 3
+    pd.testing.assert_frame_equal(in_batches, at_once, atol=0.02)
 
 
 def test_one_orientation_of_an_origin_and_no_mask_of_the_whole_image(study):
