@@ -9,7 +9,6 @@ by ``nbgrader autograde`` or papermill.
 import ast
 import csv
 import os
-import re
 import shutil
 import stat
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
+from IPython.core.inputtransformer2 import TransformerManager
 
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import load_json, notebooks, parse_notebook, source_of
@@ -40,7 +40,6 @@ PRACTICE = (
     "These checks are for practice and no exam: outcomes are read from saved files, which can be "
     "edited; see the column 'note'."
 )
-MAGIC = re.compile(r"(?m)^(\s*)[%!].*$")  # lines of IPython, which are no Python
 # notebook → exercise → answer and check, as given out
 Reference = dict[str, dict[str, tuple[Any, Any]]]
 
@@ -237,9 +236,14 @@ def _exercise(name: str, answer: Any, check: Any, cells: list[Any]) -> tuple[str
 def _code(cell: Any) -> str:
     """What a cell's code is without comments and layout; its text where it cannot be read."""
     try:
-        return ast.dump(ast.parse(MAGIC.sub(r"\1pass", source_of(cell))))
+        return ast.dump(ast.parse(_as_python(source_of(cell))))
     except (SyntaxError, ValueError):
         return _text(cell)
+
+
+def _as_python(code: str) -> str:
+    """The code of a cell with IPython's own lines as Python: %magic, !command, name?"""
+    return TransformerManager().transform_cell(code)
 
 
 def _outputs(cell: Any) -> list[dict[str, Any]]:
@@ -270,7 +274,7 @@ def _cause(answer: Any, cells: list[Any]) -> str:
     if not own:
         return ""
     try:
-        ast.parse(MAGIC.sub(r"\1pass", source_of(own[-1])))
+        ast.parse(_as_python(source_of(own[-1])))
     except (SyntaxError, ValueError) as error:
         place = f" in line {error.lineno}" if getattr(error, "lineno", None) else ""
         return f"the answer has a syntax error{place}: {getattr(error, 'msg', error)}"

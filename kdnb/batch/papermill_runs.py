@@ -73,8 +73,11 @@ def code_digest(notebook: Path) -> str:
     """
     cells = [source_of(cell) for cell in code_cells(load_json(notebook))]
     package = Path(__file__).resolve().parents[1]
-    files = [path for path in sorted(package.rglob("*")) if path.suffix in SOURCES]
-    sources = [path.read_text("utf-8") for path in files]
+    sources = []
+    for path in sorted(package.rglob("*")):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(package).parts)
+        if path.suffix in SOURCES and not is_hidden:  # JupyterLab keeps copies in hidden folders
+            sources.append(path.read_text("utf-8"))
     return digest([cells, sources])
 
 
@@ -133,21 +136,32 @@ def execute(
             # sockets of its own: parallel kernels on TCP ports lose runs (papermill#511)
             options["transport"] = "ipc"
             options["ip"] = f"{sockets}/k"
-        papermill.execute_notebook(
-            str(notebook),
-            str(out),
-            dict(parameters),
-            progress_bar=False,
-            stdout_file=log,
-            kernel_name="python3",
-            language="python",
-            kernel_manager_class=LaunchKernelManager,
-            config=Config({"LaunchKernelManager": options}),
-            start_timeout=start_timeout,
-            execution_timeout=cell_timeout or None,
-            iopub_timeout=OUTPUT_TIMEOUT,
-        )
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(out),
+                dict(parameters),
+                progress_bar=False,
+                stdout_file=log,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=LaunchKernelManager,
+                config=Config({"LaunchKernelManager": options}),
+                start_timeout=start_timeout,
+                execution_timeout=cell_timeout or None,
+                iopub_timeout=OUTPUT_TIMEOUT,
+            )
+        except RuntimeError as error:  # nbclient's: the kernel is gone
+            said = _last_line(kernel_log)
+            last_words = f" (its last words: {said})" if said else ""
+            raise RuntimeError(f"{error}{last_words}") from None
     kernel_log.unlink()
+
+
+def _last_line(log: Path) -> str:
+    """The last line that a kernel's process has said; empty if it has said nothing."""
+    lines = log.read_text("utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def run_notebook(

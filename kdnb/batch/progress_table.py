@@ -19,7 +19,7 @@ from kdnb.batch.plan import Plan
 from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import say
-from kdnb.core.run_files import check_files, lock_of
+from kdnb.core.run_files import FAILED, check_files, lock_of
 from kdnb.core.runs import Run, finished_runs
 from kdnb.core.tables import read_table
 
@@ -32,7 +32,7 @@ def state_of(run: Run) -> str:
     """``done``, ``damaged``, ``failed``, ``running`` (a live process holds it) or ``waiting``."""
     if run.ended:
         return "damaged" if run.damage else "done"
-    if run.path("failed.json").is_file():
+    if run.path(FAILED).is_file():
         return "failed"
     lock = lock_of(run.folder)
     if not lock.is_file():
@@ -61,7 +61,7 @@ def status(specs: Sequence[SweepSpec]) -> pd.DataFrame:
         row = _front(spec, [name for name in varied if name in spec.parameters])
         row["state"] = state
         row["seconds"] = run.json("done.json")["seconds"] if state == "done" else None
-        row["note"] = run.json("failed.json")["message"] if state == "failed" else run.damage
+        row["note"] = run.json(FAILED)["message"] if state == "failed" else run.damage
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -20,6 +20,7 @@ from kdnb.batch.papermill_runs import ProgressStream, code_digest, execute, load
 from kdnb.batch.run_spec import SweepSpec
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.notebook_files import parameters_of
+from kdnb.core.run_files import FAILED
 from kdnb.core.runs import Run, get_or_make, write_json
 
 __all__ = ["Outcome", "forget_failure", "run_one"]
@@ -114,8 +115,8 @@ def run_one(spec: SweepSpec, threads: int = 0, log: ProgressStream | None = None
 
 def forget_failure(run: Run) -> bool:
     """Let a failed run be tried again; returns whether it had failed."""
-    had_failed = (run.folder / "failed.json").is_file()
-    for name in ("failed.json", "failed.ipynb"):
+    had_failed = (run.folder / FAILED).is_file()
+    for name in (FAILED, "failed.ipynb"):
         (run.folder / name).unlink(missing_ok=True)
     return had_failed
 
@@ -126,8 +127,8 @@ def _make(spec: SweepSpec, threads: int, log: ProgressStream | None, run: Run) -
     Raises:
         _Ended: If it failed, or its kernel died each time.
     """
-    if run.path("failed.json").is_file():  # another process tried it while this one waited
-        raise _Ended("failed", run.json("failed.json")["message"])
+    if run.path(FAILED).is_file():  # another process tried it while this one waited
+        raise _Ended("failed", run.json(FAILED)["message"])
     for left in run.folder.glob("attempt-*"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     for number in range(1, spec.attempts + 1):
@@ -208,7 +209,7 @@ def _fail(run: Run, executed: Path, told: str, traceback: list[str]) -> None:
     filled = [line for line in lines if line.strip()]
     message = f"{' '.join(told.split())} (executed copy: {kept})"
     write_json(
-        run.path("failed.json"),
+        run.path(FAILED),
         {"message": message, "last_lines": filled[-LAST_LINES:], "failed": time.time()},
     )
     raise _Ended("failed", message)

@@ -7,7 +7,10 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from kdnb.core.errors import UserError
 
 __all__ = ["run_lanes"]
 
@@ -35,6 +38,7 @@ def run_lanes(
 
     Raises:
         Exception: What a call raised; the calls that run beside it end first, others do not begin.
+        UserError: If one of the processes was killed.
     """
     if len(lanes) == 1:
         for item in lanes[0]:
@@ -44,6 +48,7 @@ def run_lanes(
     running: dict[Future[Result], list[Item]] = {}  # a call, and its lane from its item on
     spawn = multiprocessing.get_context("spawn")
     share = max(1, (os.cpu_count() or 1) // len(lanes))
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(len(lanes), spawn, initializer=_prepare, initargs=(share,)) as pool:
 
         def begin(lane: list[Item]) -> None:
@@ -60,9 +65,14 @@ def run_lanes(
                     if rest:
                         begin(rest)
         except KeyboardInterrupt:
-            for process in multiprocessing.active_children():
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()  # a terminal has told them, too; a signal to this one has not
             raise
+        except BrokenProcessPool:
+            raise UserError(
+                "a process was ended from outside, perhaps for want of memory: take a smaller "
+                "image_size or batch_size, or close other programs; the same command goes on"
+            ) from None
 
 
 def _prepare(threads: int) -> None:

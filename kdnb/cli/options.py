@@ -91,6 +91,8 @@ def _parse_value(name: str, text: str) -> object:
     """A value as JSON, to which 1e-3 is a number, else as YAML, which needs no quotes."""
     import yaml
 
+    if not text:
+        return ""
     try:
         return json.loads(text)
     except ValueError:

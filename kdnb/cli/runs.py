@@ -11,7 +11,7 @@ import typer
 from kdnb.cli.options import RunsDir
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import track
-from kdnb.core.run_files import check_files, is_recorded
+from kdnb.core.run_files import check_files, failed, is_recorded, unfinished
 from kdnb.core.run_list import (
     MAIN_KINDS,
     Entry,
@@ -23,7 +23,6 @@ from kdnb.core.run_list import (
     named_entries,
     readable_json,
     size_text,
-    unfinished,
 )
 from kdnb.core.run_removal import folders_of, remove_folders, require_unused
 from kdnb.core.runs import all_runs
@@ -63,6 +62,11 @@ def list_runs(all_: All = False, runs_dir: RunsDir = "") -> None:
     if begun:
         size = size_text(sum(map(folder_size, begun)))
         print(f"{len(begun)} unfinished, {size}: asked for again, they go on ({begun[0]}, …)")
+    failures = failed(root)
+    if failures:
+        print(
+            f"{len(failures)} failed: `kdnb sweep retry PLAN` makes them again ({failures[0]}, …)"
+        )
 
 
 @runs_app.command()

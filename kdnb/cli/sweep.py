@@ -14,7 +14,7 @@ from kdnb.batch.run_spec import SweepSpec, read_spec
 from kdnb.cli.options import Label, RunsDir, require_file_name
 from kdnb.core.errors import UserError
 from kdnb.core.run_list import checked_label
-from kdnb.core.runs import atomic_path, write_json
+from kdnb.core.runs import atomic_path, read_json, write_json
 from kdnb.core.settings import TIMM, Settings
 from kdnb.core.tables import csv_text
 
@@ -221,8 +221,14 @@ def _labelled_folder(specs: Sequence[SweepSpec], plan_name: str, label: str) -> 
 
 
 def _write_label(folder: Path, specs: Sequence[SweepSpec], label: str) -> None:
-    """Keep which runs a label means, for ``kdnb runs``; one run may have several labels."""
-    write_json(folder / "sweep.json", {"label": label, "runs": [spec.run.id for spec in specs]})
+    """Keep which runs a label means, for ``kdnb runs``; one run may have several labels.
+
+    Runs that have it already keep it: parts of a plan may be run one after the other.
+    """
+    path = folder / "sweep.json"
+    before = read_json(path)["runs"] if path.is_file() else []
+    runs = dict.fromkeys([*before, *(spec.run.id for spec in specs)])
+    write_json(path, {"label": label, "runs": list(runs)})
 
 
 def _run(specs: Sequence[SweepSpec], workers: int, scheduler: str, threads: int) -> None:

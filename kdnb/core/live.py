@@ -18,13 +18,18 @@ def is_live() -> bool:
     if override in ("0", "1"):
         return override == "1"
     signs = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
-    return cell_is_named() or any(name in os.environ for name in signs)
+    if cell_is_named():
+        return True
+    # a command that a cell starts inherits the signs, and can show nothing but text
+    return hasattr(_shell(), "kernel") and any(name in os.environ for name in signs)
 
 
 def cell_is_named() -> bool:
     """Whether the request that the kernel works on names a cell."""
-    if "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
-    get_parent = getattr(shell, "get_parent", dict)  # only a kernel's shell has it
+    get_parent = getattr(_shell(), "get_parent", dict)  # only a kernel's shell has it
     return "cellId" in ((get_parent() or {}).get("metadata") or {})
+
+
+def _shell() -> object | None:
+    """The shell of IPython that this process runs in, if it does."""
+    return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None

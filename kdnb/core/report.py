@@ -10,8 +10,10 @@ from typing import Any
 
 from kdnb.core.answers import QUESTIONS, answer_in
 from kdnb.core.errors import UserError
+from kdnb.core.number_text import counted
 from kdnb.core.page import PagePicture, Section, Table, page_table, write_page
 from kdnb.core.pipeline_picture import pipeline_html
+from kdnb.core.progress import say
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import read_json, write_json
 from kdnb.core.settings import Settings
@@ -184,10 +186,18 @@ def publish(results: Results, folder: Path, name: str = "", *, replace: bool = T
 
 
 def _manifest(results: Results) -> dict:
-    """What the results folder holds: file name -> facts."""
+    """What the results folder holds of these images: file name -> facts."""
     path = results.folder / "manifest.json"
     if not path.is_file():
         raise UserError(
             f"'{results.folder}' holds no results yet: run the notebooks first (make study)"
         )
-    return read_json(path)
+    listed = read_json(path)
+    own = {}
+    for name, facts in listed.items():
+        if facts.get("data", results.data) == results.data:
+            own[name] = facts
+    if len(own) < len(listed):
+        left_out = counted(len(listed) - len(own), "file")
+        say(f"{left_out} in '{results.folder}' of other images, made before: left out")
+    return own

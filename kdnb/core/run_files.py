@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from kdnb.core.progress import say
 
 __all__ = [
     "DONE",
+    "FAILED",
     "LARGE",
     "Depth",
     "check_file",
@@ -26,16 +28,35 @@ __all__ = [
     "damaged",
     "digest",
     "done_content",
+    "failed",
     "is_recorded",
     "lock_of",
     "read_done",
+    "unfinished",
 ]
 
 DONE = "done.json"  # written last: a folder without it is no finished run
+FAILED = "failed.json"  # of a sweep's run that ended with an error of its own
+RUN_ID = re.compile(r"[0-9a-f]{16}")
 LARGE = 64 * 2**20  # bytes; a larger array is mapped, not read, so its size alone is checked
 
 # what is compared: sizes alone (lists of many runs), what loading asks for, or every byte
 Depth = Literal["sizes", "loading", "whole"]
+
+
+def unfinished(root: Path) -> list[Path]:
+    """Folders of runs that were begun and not ended: they go on when they are asked for again."""
+    return sorted(folder for folder in _not_ended(root) if not (folder / FAILED).is_file())
+
+
+def failed(root: Path) -> list[Path]:
+    """Folders of a sweep's runs that failed by an error of their own: they wait for a retry."""
+    return sorted(folder for folder in _not_ended(root) if (folder / FAILED).is_file())
+
+
+def _not_ended(root: Path) -> list[Path]:
+    begun = [folder for folder in Path(root).glob("*/*/") if RUN_ID.fullmatch(folder.name)]
+    return [folder for folder in begun if not (folder / DONE).is_file()]
 
 
 def lock_of(folder: Path) -> Path:

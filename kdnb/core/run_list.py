@@ -36,7 +36,6 @@ __all__ = [
     "readable_json",
     "run_words",
     "size_text",
-    "unfinished",
 ]
 
 STUDY = "study"
@@ -44,7 +43,6 @@ DATA_KINDS = ("manifest", "pixels", "split", "origins", "origin_masks")  # what 
 MAIN_KINDS = ("study", "sweep", "teacher", "student")  # listed unless all are asked for
 UNKNOWN = "?"
 OWN = "custom"  # the data set of a user's own images
-RUN_ID = re.compile(r"[0-9a-f]{16}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
@@ -79,12 +77,6 @@ class _Study(NamedTuple):
     manifest: dict[str, Any]
     parameters: dict[str, Any]
     token: str  #: what its notebook runs have among their upstream; empty without a batch run
-
-
-def unfinished(root: Path) -> list[Path]:
-    """Folders of runs that were begun and not ended: they go on when they are asked for again."""
-    begun = [folder for folder in Path(root).glob("*/*/") if RUN_ID.fullmatch(folder.name)]
-    return sorted(folder for folder in begun if not (folder / DONE).is_file())
 
 
 def checked_label(label: str) -> str:

@@ -168,6 +168,8 @@ def _commit(root: Path) -> str:
     files may differ: what a run computes does not depend on them.
     """
     try:
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return "unknown"  # installed below a repository of something else
         commit = _git(root, "describe", "--always", "--abbrev=12")
         changed = _git(root, "status", "--porcelain", "--", "kdnb", "notebooks")
     except (OSError, subprocess.SubprocessError):
@@ -353,8 +355,14 @@ def all_runs(root: Path) -> list[Run]:
 
 def ended_runs(root: Path, kind: str) -> list[Run]:
     """The runs of a kind that have a ``done.json``, damaged or not, oldest first."""
-    done = sorted((Path(root) / kind).glob(f"*/{DONE}"), key=lambda path: path.stat().st_mtime)
-    return [Run(kind=kind, id=path.parent.name, folder=path.parent) for path in done]
+    age_of = {}
+    for path in (Path(root) / kind).glob(f"*/{DONE}"):
+        with suppress(FileNotFoundError):  # somebody removes it at this moment
+            age_of[path.parent] = path.stat().st_mtime
+    return [
+        Run(kind=kind, id=folder.name, folder=folder)
+        for folder in sorted(age_of, key=lambda folder: age_of[folder])
+    ]
 
 
 @functools.cache

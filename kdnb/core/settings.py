@@ -7,6 +7,7 @@ import os
 import random
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -183,8 +184,10 @@ class Settings(BaseModel):
     @classmethod
     def _take_profile(cls, values: Any) -> Any:
         filled = dict(values)
-        # another teacher has other students
-        filled.setdefault("student_seed", values.get("teacher_seed", 0))
+        with suppress(TypeError, ValueError):  # what is no seed, its own check refuses
+            if float(values.get("teacher_seed", 0)) >= 0:
+                # another teacher has other students
+                filled.setdefault("student_seed", values.get("teacher_seed", 0))
         profile = str(values.get("profile", "quick"))
         decided = PROFILES.get(profile, {})  # the field's own check refuses an unknown one
         for name, value in decided.items():

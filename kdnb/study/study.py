@@ -316,7 +316,10 @@ class Study(StudyImages):
         if not by_folds and self.settings.split != "patients":
             del values["fold"]
         readable = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
-        own_name = f"{readable}-{digest(values)[:6]}".replace(":", "-")
+        named = dict(values)
+        if named["data"]:  # a path may hold other images by now, or in another folder
+            named["data"] = self.image_set.hash
+        own_name = f"{readable}-{digest(named)[:6]}".replace(":", "-")
         name = os.environ.get("KDNB_STUDY") or own_name
         # no setting, but a reader of the intervals must know it
         if self.image_set.group_widening != 1:

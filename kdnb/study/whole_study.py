@@ -26,7 +26,7 @@ from kdnb.core.report import write_report
 from kdnb.core.results_folder import Results
 from kdnb.core.run_files import lock_of
 from kdnb.core.run_list import checked_label
-from kdnb.core.runs import Run, atomic_path, write_json
+from kdnb.core.runs import Run, atomic_path, read_json, write_json
 from kdnb.core.settings import TIMM, Settings
 from kdnb.study.steps import Step, Wave, estimate, study_waves
 
@@ -190,7 +190,20 @@ def _parameters(settings: Settings, explicit: Mapping[str, Any]) -> dict[str, An
 def _token(folder: Path) -> str:
     """Names this very folder: once it is deleted, notebooks that filled it run again."""
     path = folder / ".token"
-    if not path.is_file():
-        with atomic_path(path) as temporary:
-            temporary.write_text(uuid.uuid4().hex)
-    return path.read_text()
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".token.lock"):  # two studies that begin at once share one
+        lost = _lost_files(folder)
+        if lost:
+            say(f"'{lost[0]}' is gone from '{folder}': the notebooks run again")
+        if lost or not path.is_file():
+            with atomic_path(path) as temporary:
+                temporary.write_text(uuid.uuid4().hex)
+        return path.read_text()
+
+
+def _lost_files(folder: Path) -> list[str]:
+    """Files that the manifest of a study's folder lists and that somebody has removed."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return []
+    return [name for name in read_json(manifest) if not (folder / name).is_file()]

@@ -154,11 +154,7 @@ def fit(
                 save_weights(model, path)
         history.append(row)
         _save_checkpoint(run, model, optimizer, history)
-        tell(
-            f"{run.kind} epoch {epoch + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
-            f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}, "
-            f"{row['images_per_second']:.0f} images/s"
-        )
+        _tell_epoch(run, schedule, row)
         if not _has_finite_weights(model):
             tell(f"{run.kind} training diverged in epoch {epoch + 1}: no later one can mend that")
             break
@@ -172,6 +168,14 @@ def fit(
         table.to_csv(path, index=False)
     load_weights(model, run.path("model.safetensors"))
     return table
+
+
+def _tell_epoch(run: Run, schedule: Schedule, row: dict[str, float]) -> None:
+    tell(
+        f"{run.kind} epoch {row['epoch'] + 1}/{schedule.epochs}: loss {row['train_loss']:.3f}, "
+        f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}, "
+        f"{row['images_per_second']:.0f} images/s"
+    )
 
 
 def _has_finite_weights(model: nn.Module) -> bool:

@@ -34,16 +34,18 @@ IN_PART = {
 
 
 def find_images(analysis: LayerAnalysis, settings: Settings) -> StudyImages | None:
-    """The images that the student of an analysis was made with; None where they are not at hand."""
+    """The images that the student of an analysis was made with.
+
+    None where they are not at hand, or are other ones by now: some were added, say.
+    """
     known = Settings.model_fields.keys() & analysis.facts["settings"].keys()
     values = {name: analysis.facts["settings"][name] for name in known}
     try:
         images = StudyImages(Settings.checked({**values, "runs_dir": settings.runs_dir}))
-        if tuple(images.image_set.classes) != tuple(analysis.facts["classes"]):
-            return None
+        same = images.image_set.hash in analysis.run.json("spec.json")["upstream"]
     except UserError:
         return None
-    return images
+    return images if same else None
 
 
 def student_worth(analysis: LayerAnalysis, images: StudyImages | None) -> str:

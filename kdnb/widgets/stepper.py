@@ -179,6 +179,8 @@ def exported_state(path: str | Path, data: StepperData | None = None) -> Stepper
         content = json.loads(Path(path).read_text("utf-8"))
         values = {name: as_tuple(value) for name, value in content["state"].items()}
         state = StepperState(**values)
+        if not isinstance(state.image, int):
+            raise TypeError(f"image is {state.image!r}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"'{path}' is no export of the layer stepper ({error}): give a file it saved"

@@ -11,9 +11,10 @@ from kdnb.batch.progress_table import collect_tables, estimate, state_of, status
 from kdnb.batch.run_many import run_many
 from kdnb.batch.run_one import forget_failure, run_one
 from kdnb.cli.commands import main
+from kdnb.cli.sweep import _write_label
 from kdnb.core.errors import UserError
 from kdnb.core.run_files import done_content
-from kdnb.core.runs import write_json
+from kdnb.core.runs import read_json, write_json
 
 
 def pretend(spec, seconds=1.0, table="powers", text="power,value\n2,4\n"):
@@ -204,6 +205,11 @@ def test_one_part_of_a_plan_is_run_alone(specs, write, folder, monkeypatch, caps
     done, waiting = specs(parts)
     pretend(done)
     path, runs = folder / "plan.toml", ("--runs-dir", folder / "runs")
+    labelled = folder / "runs" / "sweep" / "plan-night" / "sweep.json"
+    _write_label(labelled.parent, [waiting], "night")
+    assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "one", "--label", "night") == 0
+    assert read_json(labelled)["runs"] == [waiting.run.id, done.run.id]
+    capsys.readouterr()
     assert kdnb(monkeypatch, "sweep", "run", path, *runs, "--part", "one") == 0
     assert "1 runs: 1 done" in capsys.readouterr().out
     for command in "retry", "status", "collect":

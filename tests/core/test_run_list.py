@@ -7,14 +7,13 @@ from filelock import FileLock
 
 from kdnb.core import run_removal
 from kdnb.core.errors import UserError
-from kdnb.core.run_files import lock_of
+from kdnb.core.run_files import failed, lock_of, unfinished
 from kdnb.core.run_list import (
     builders,
     checked_label,
     entries,
     entries_table,
     named_entries,
-    unfinished,
 )
 from kdnb.core.run_removal import folders_of, remove_folders, require_unused
 from kdnb.core.runs import get_or_make, write_json
@@ -130,6 +129,15 @@ def test_a_study_that_is_being_filled_stays(computed):
     with FileLock(lock_of(study.folder)), pytest.raises(UserError, match="nothing was removed"):
         remove_folders(folders_of([study]))
     assert study.folder.is_dir()
+
+
+def test_a_failed_run_is_not_told_as_one_that_goes_on(tmp_path):
+    for run, file in {"0" * 16: "checkpoint.pt", "1" * 16: "failed.json"}.items():
+        folder = tmp_path / "sweep" / run
+        folder.mkdir(parents=True)
+        (folder / file).touch()
+    assert [folder.name for folder in unfinished(tmp_path)] == ["0" * 16]
+    assert [folder.name for folder in failed(tmp_path)] == ["1" * 16]
 
 
 def test_what_cannot_be_deleted_is_said_and_counts_as_unfinished(computed, monkeypatch):

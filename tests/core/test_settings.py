@@ -138,27 +138,6 @@ def test_large_tensors_get_memory_that_is_there_already():
     assert faults[1] < faults[0] / 10
 
 
-def test_live_only_where_a_person_sits(monkeypatch):
-    for name in ("KDNB_LIVE", "JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
-        monkeypatch.delenv(name, raising=False)
-    assert not is_live()
-    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
-    assert is_live()
-    monkeypatch.setenv("KDNB_LIVE", "0")
-    assert not is_live()
-
-
-def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
-    monkeypatch.delenv("KDNB_LIVE", raising=False)
-    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
-    Settings.of_notebook(["# What to run\nalpha = 0.7"], {"alpha": 0.7})
-    assert is_live()
-    Settings.of_notebook(
-        ["# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\n"], {"alpha": 0.4}
-    )
-    assert not is_live()
-
-
 class Shell:
     """A kernel's shell that works on a request with some metadata."""
 
@@ -167,6 +146,43 @@ class Shell:
 
     def get_parent(self):
         return {"header": {}, "metadata": self.metadata}
+
+
+class KernelShell(Shell):
+    """The same, asked by a front end that names no cell."""
+
+    kernel = "a kernel"
+
+    def __init__(self):
+        super().__init__({})
+
+
+def test_live_only_where_a_person_sits(monkeypatch):
+    import IPython
+
+    for name in ("KDNB_LIVE", "JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    assert not is_live()
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
+    assert not is_live(), "a command that a cell has started shows text alone"
+    monkeypatch.setattr(IPython, "get_ipython", KernelShell)
+    assert is_live()
+    monkeypatch.setenv("KDNB_LIVE", "0")
+    assert not is_live()
+
+
+def test_papermill_inside_jupyterlab_is_not_live(monkeypatch):
+    import IPython
+
+    monkeypatch.setattr(IPython, "get_ipython", KernelShell)
+    monkeypatch.delenv("KDNB_LIVE", raising=False)
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/01_data.ipynb")
+    Settings.of_notebook(["# What to run\nalpha = 0.7"], {"alpha": 0.7})
+    assert is_live()
+    Settings.of_notebook(
+        ["# What to run\nalpha = 0.7", "# Parameters\nalpha = 0.4\n"], {"alpha": 0.4}
+    )
+    assert not is_live()
 
 
 def test_a_request_that_names_its_cell_comes_from_a_person(monkeypatch):

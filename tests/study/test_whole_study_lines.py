@@ -10,7 +10,7 @@ import pytest
 
 from kdnb.batch.papermill_runs import _spec
 from kdnb.core.notebook_files import notebooks
-from kdnb.core.runs import Run, get_or_make
+from kdnb.core.runs import Run, get_or_make, write_json
 from kdnb.study import steps, whole_study
 from kdnb.study.closing import closing_lines
 from kdnb.study.steps import study_waves
@@ -57,6 +57,18 @@ def test_a_study_says_which_step_how_long_and_what_is_next(quick, capsys):
     whole_study.run_notebooks(quick, {}, "second")
     told = capsys.readouterr().out
     assert f"1 of {count}  02_teacher: about " in told and "(median of past runs here)" in told
+
+
+def test_notebooks_run_again_where_one_of_their_files_is_gone(tmp_path, capsys):
+    """The token is among what their runs are built on."""
+    folder = tmp_path / "study"
+    token = whole_study._token(folder)
+    (folder / "01_data.csv").touch()
+    write_json(folder / "manifest.json", {"01_data.csv": {}})
+    assert whole_study._token(folder) == token
+    (folder / "01_data.csv").unlink()
+    assert whole_study._token(folder) != token
+    assert "'01_data.csv' is gone from" in capsys.readouterr().out
 
 
 def test_a_study_ends_with_what_to_do_with_its_student(study):

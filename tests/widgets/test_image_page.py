@@ -10,7 +10,7 @@ from PIL import Image
 
 from kdnb.core.errors import UserError
 from kdnb.data.study_images import StudyImages
-from kdnb.feature_maps.layer_analysis import analyse_layers
+from kdnb.feature_maps.layer_analysis import LayerAnalysis, analyse_layers
 from kdnb.widgets.image_page import write_image_page
 from kdnb.widgets.image_worth import find_images, seen_before, student_worth
 
@@ -25,6 +25,12 @@ def test_a_page_says_what_its_answer_is_worth(study, reading):
     accuracy = (study.test_logits("KD student").argmax(1) == study.test_targets).mean()
     assert f"right in {accuracy:.3f}" in worth and f"{study.memory_alone:.3f}" in worth
     assert "is not known here" in student_worth(reading, None)
+
+
+def test_other_images_than_the_student_s_are_not_taken_for_them(study, reading):
+    changed = LayerAnalysis(reading.run)
+    changed.facts["settings"]["seed"] += 1  # of the same classes
+    assert find_images(changed, study.settings) is None
 
 
 def test_whether_the_student_knew_an_image_is_said(study, reading, tmp_path):
