@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from kdnb.batch.side_by_side import run_lanes
+from kdnb.core.errors import UserError
 
 
 def test_lanes_run_at_once_and_a_lane_in_order(tmp_path):
@@ -45,6 +46,11 @@ def test_an_error_ends_the_lanes_and_is_raised():
     assert begun == [-1, 4], "what stands behind the error does not begin"
 
 
+def test_a_process_that_is_killed_ends_in_one_line():
+    with pytest.raises(UserError, match="a process was ended from outside, perhaps for want of"):
+        run_lanes([[9], [9]], os._exit, before=print, after=print)
+
+
 def test_lanes_share_the_cores_unless_they_are_told(monkeypatch):
     ask = ["sh", "-c", "echo $OMP_NUM_THREADS"]
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -60,6 +66,7 @@ SLEEPERS = """
 import signal
 import time
 from kdnb.batch.side_by_side import run_lanes
+from kdnb.core.errors import UserError
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 if __name__ == "__main__":
     run_lanes([[60], [60]], time.sleep, before=lambda _: print(flush=True), after=lambda *_: None)
