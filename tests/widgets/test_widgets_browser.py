@@ -503,7 +503,7 @@ def test_a_saved_view_without_its_kernel_says_so(use):
     page = reopened(explorer, notebook, "with_state.ipynb")
     stage = page.locator(f"{explorer.root} .stage")
     failed = page.get_by_text("Error displaying widget")
-    stage.or_(failed).wait_for(state="attached", timeout=120_000)
+    stage.or_(failed).first.wait_for(state="attached", timeout=120_000)
     if failed.count():
         check_still_picture(page)
     else:
