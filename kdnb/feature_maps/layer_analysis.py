@@ -42,6 +42,7 @@ SCORED = 400  # test images that probes, ledger and channels are measured on
 COMPARED = 200  # of these, the images that CKA compares networks on
 CUT = 24  # of these, the images whose channels are ablated
 QUICK = ("smoke", "quick")  # profiles that fit and score on half as many
+CONTROL_TASKS = 5  # of which a probe's control is the mean
 KS = (1, 2, 4, 8, 16)  # how many channels are ablated together
 WHERE_MADE = ("runs_dir", "threads")  # settings that tell where a run was made, not what it is
 
@@ -145,6 +146,7 @@ def analyse_layers(study: TrainedStudy) -> LayerAnalysis:
         "compared": COMPARED,
         "cut": CUT,
         "ks": KS,
+        "control_tasks": CONTROL_TASKS,
         "seed": study.settings.seed,
     }
     if study.test_groups.widening != 1:
@@ -192,7 +194,9 @@ def _measure(study: TrainedStudy, run: Run) -> None:
     own_train = seen_train[KD_STUDENT]
     probes = fit_probes(own_train.features, own_train.targets)
     tables = {
-        "probes": probe_tables(seen_train, seen_test, study.settings.seed),
+        "probes": probe_tables(
+            seen_train, seen_test, seed=study.settings.seed, repeats=CONTROL_TASKS
+        ),
         "cka": cka_table(models, study.images(test[:COMPARED])),
         "ledger": ledger_table(study, models, test),
         "ablation": ablation_table(study, test[: min(CUT, len(test) // 4)], train, KS),

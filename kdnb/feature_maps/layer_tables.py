@@ -52,7 +52,7 @@ def examples_of(
 
 
 def probe_tables(
-    train: Mapping[str, Examples], test: Mapping[str, Examples], seed: int
+    train: Mapping[str, Examples], test: Mapping[str, Examples], *, seed: int, repeats: int
 ) -> pd.DataFrame:
     """`probe_table` of every trained network, with columns model and tap.
 
@@ -64,7 +64,9 @@ def probe_tables(
     for name in TRAINED:
         has_its_taps = tuple(bare_train.features) == tuple(train[name].features)
         untrained = (bare_train, bare_test) if has_its_taps else ()
-        tables[name] = probe_table(train[name], test[name], untrained=untrained, seed=seed)
+        tables[name] = probe_table(
+            train[name], test[name], untrained=untrained, seed=seed, repeats=repeats
+        )
     return pd.concat(tables, names=["model"]).reset_index()
 
 

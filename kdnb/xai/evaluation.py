@@ -187,6 +187,7 @@ def grade_explanation(study: TrainedStudy, kind: str, run: Run, name: str) -> di
         "checked": checked,
         "samples": study.settings.shap_samples,
         "seed": study.settings.seed,
+        "ties": "shared",  # in the scores by a mask; earlier grades are not taken for these
     }
 
     def make(made: Run) -> None:

@@ -194,7 +194,7 @@ def _kept(
 
     done = get_or_make(
         "localisation",
-        {**what, "rows": rows.tolist(), "dilation": DILATION},
+        {**what, "rows": rows.tolist(), "dilation": DILATION, "ties": "shared"},
         make,
         root=study.settings.runs,
         upstream=[study.image_set.hash, run.id],
