@@ -192,7 +192,7 @@ def _token(folder: Path) -> str:
     path = folder / ".token"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".token.lock"):  # two studies that begin at once share one
-        lost = _lost_files(folder)
+        lost = _forget_lost_files(folder)
         if lost:
             say(f"'{lost[0]}' is gone from '{folder}': the notebooks run again")
         if lost or not path.is_file():
@@ -201,9 +201,14 @@ def _token(folder: Path) -> str:
         return path.read_text()
 
 
-def _lost_files(folder: Path) -> list[str]:
-    """Files that the manifest of a study's folder lists and that somebody has removed."""
+def _forget_lost_files(folder: Path) -> list[str]:
+    """Take from a study's manifest the files that somebody has removed; their names."""
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         return []
-    return [name for name in read_json(manifest) if not (folder / name).is_file()]
+    with FileLock(folder / ".manifest.lock"):
+        listed = read_json(manifest)
+        kept = {name: facts for name, facts in listed.items() if (folder / name).is_file()}
+        if kept != listed:
+            write_json(manifest, kept)
+    return [name for name in listed if name not in kept]
