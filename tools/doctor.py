@@ -249,7 +249,7 @@ def _browser() -> Iterator[Finding]:
 
 
 def _git() -> Iterator[Finding]:
-    from kdnb.core.runs import environment
+    from kdnb.core.provenance import environment
 
     commit = environment()["commit"]
     if commit == "unknown":

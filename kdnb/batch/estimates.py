@@ -9,7 +9,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from kdnb.core.errors import DamagedRun
-from kdnb.core.runs import environment, finished_runs
+from kdnb.core.provenance import environment
+from kdnb.core.runs import finished_runs
 
 __all__ = ["PAST", "Estimate", "most_alike", "notebook_estimate", "spoken"]
 

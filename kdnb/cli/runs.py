@@ -11,11 +11,13 @@ import typer
 from kdnb.cli.options import RunsDir
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import track
+from kdnb.core.provenance import changed_code
 from kdnb.core.run_files import check_files, failed, is_recorded, unfinished
 from kdnb.core.run_list import (
     MAIN_KINDS,
     Entry,
     builders,
+    dependents,
     entries,
     entries_table,
     entries_text,
@@ -25,7 +27,7 @@ from kdnb.core.run_list import (
     size_text,
 )
 from kdnb.core.run_removal import folders_of, remove_folders, require_unused
-from kdnb.core.runs import all_runs
+from kdnb.core.runs import all_runs, code_changed_since
 from kdnb.core.settings import Settings
 
 __all__ = ["runs_app"]
@@ -37,6 +39,7 @@ Named = Annotated[list[str], typer.Argument(help="ids as `runs list` prints them
 OneNamed = Annotated[str, typer.Argument(help="an id as `runs list` prints it, or its beginning")]
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="also what other runs build on")]
+Dependents = Annotated[bool, typer.Option("--dependents", help="and all that is built on them")]
 
 
 @runs_app.callback(invoke_without_command=True)
@@ -85,6 +88,9 @@ def show(name: OneNamed, runs_dir: RunsDir = "") -> None:
         path = entry.folder / file
         if path.is_file():
             content = readable_json(path)
+            changed = changed_code(content.pop("code", {}))
+            if changed:
+                print(f"{'changed:':10} {', '.join(changed)} since it was made")
             print(f"{file}: {json.dumps(content, indent=1) if content else 'damaged'}")
 
 
@@ -97,11 +103,19 @@ def _built_on(entry: Entry) -> str:
 
 
 @runs_app.command()
-def remove(names: Named, yes: Yes = False, anyway: Anyway = False, runs_dir: RunsDir = "") -> None:
+def remove(
+    names: Named,
+    yes: Yes = False,
+    anyway: Anyway = False,
+    dependents_: Dependents = False,
+    runs_dir: RunsDir = "",
+) -> None:
     """Delete runs, or studies with their executed notebooks; says what is freed, and asks."""
     root = _folder(runs_dir)
     found = entries(root)
     chosen = named_entries(found, names)
+    if dependents_:
+        chosen += dependents(found, chosen)
     if not anyway:
         require_unused(found, chosen)
     folders = folders_of(chosen)
@@ -154,10 +168,13 @@ def check(runs_dir: RunsDir = "") -> None:
     runs = all_runs(_folder(runs_dir))
     unrecorded = 0
     damaged = []
+    changed = []
     for run in track(runs, "checking runs"):
         try:
             check_files(run.folder, "whole")
             unrecorded += not is_recorded(run.folder)
+            if code_changed_since(run):
+                changed.append(f"{run.kind}/{run.id}")
         except DamagedRun as error:
             damaged.append(str(error))
     for line in damaged:
@@ -165,5 +182,7 @@ def check(runs_dir: RunsDir = "") -> None:
     told = f"{len(runs)} finished runs: {len(damaged)} damaged"
     if unrecorded:
         told += f", {unrecorded} of an older version, which keep no hashes to check"
+    if changed:
+        told += f", {len(changed)} made by other code ({changed[0]}, …)"
     print(told)
     raise typer.Exit(1 if damaged else 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ __all__ = [
     "MAIN_KINDS",
     "builders",
     "checked_label",
+    "dependents",
     "entries",
     "entries_table",
     "entries_text",
@@ -168,6 +169,14 @@ def builders(known: list[Entry], entry: Entry) -> list[Entry]:
     if entry.kind in DATA_KINDS:
         return [other for other in known if other.kind in ("teacher", "student")]
     return [other for other in known if entry.name in other.needs]
+
+
+def dependents(known: list[Entry], chosen: Sequence[Entry]) -> list[Entry]:
+    """What is built on some entries, and on what is built on them, and so on; without these."""
+    found = list(chosen)
+    for entry in found:  # it grows while it is read
+        found += [other for other in builders(known, entry) if other not in found]
+    return found[len(chosen) :]
 
 
 def entries_table(found: list[Entry]) -> pd.DataFrame:

@@ -33,8 +33,8 @@ def require_unused(known: Sequence[Entry], chosen: Sequence[Entry]) -> None:
         more = f" and {len(built) - NAMED} more" if len(built) > NAMED else ""
         verb = "may be" if entry.kind in DATA_KINDS else "are" if len(built) > 1 else "is"
         raise UserError(
-            f"{names}{more} {verb} built on {entry.name}: name them too, or remove it all the "
-            "same with --anyway"
+            f"{names}{more} {verb} built on {entry.name}: remove them with it (--dependents), or "
+            "it alone (--anyway)"
         )
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from filelock import FileLock
 import kdnb
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.progress import say
+from kdnb.core.provenance import changed_code, code_of, environment, threads
 from kdnb.core.run_files import (
     DONE,
     check_file,
@@ -30,6 +28,7 @@ from kdnb.core.run_files import (
     damaged,
     digest,
     done_content,
+    is_recorded,
     lock_of,
     read_done,
 )
@@ -39,9 +38,9 @@ __all__ = [
     "Spec",
     "all_runs",
     "atomic_path",
+    "code_changed_since",
     "digest",
     "ended_runs",
-    "environment",
     "find_run",
     "finished_runs",
     "get_or_make",
@@ -50,16 +49,9 @@ __all__ = [
     "write_json",
 ]
 
-LISTED_PACKAGES = (  # whose versions a run records
-    "torch",
-    "torchvision",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "captum",
-    "shap",
-    "papermill",
-)
+NAMED = 3  # changed files, in a message
+
+_said_changes: set[tuple[str, tuple[str, ...]]] = set()  # kinds and files that were warned of
 
 
 @dataclass(frozen=True)
@@ -161,71 +153,6 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def _commit(root: Path) -> str:
-    """The commit of the code below ``root``, or "unknown" without git.
-
-    It ends in "-dirty" where the package or the notebooks differ from the commit. Plans and other
-    files may differ: what a run computes does not depend on them.
-    """
-    try:
-        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root.resolve():
-            return "unknown"  # installed below a repository of something else
-        commit = _git(root, "describe", "--always", "--abbrev=12")
-        changed = _git(root, "status", "--porcelain", "--", "kdnb", "notebooks")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return f"{commit}-dirty" if changed else commit
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What a git command prints."""
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    output = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10)
-    return output.strip()
-
-
-@functools.cache
-def environment() -> dict[str, Any]:
-    """What computed a run: versions, machine, and the code's commit, see `_commit`."""
-    return {
-        "kdnb": kdnb.__version__,
-        "commit": _commit(Path(__file__).resolve().parents[2]),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "packages": {name: _version(name) for name in LISTED_PACKAGES},
-    }
-
-
-def _threads() -> int | None:
-    """How many threads torch computes with; None where nothing has loaded it.
-
-    With another number sums are taken in another order, so that last digits may differ.
-    """
-    torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch is not None else None
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "missing"
-
-
-def _processor() -> str:
-    """The processor's name; Linux tells it in a file of its own."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def run_of(
     kind: str, parameters: Mapping[str, Any], *, root: Path, upstream: Sequence[str] = ()
 ) -> Run:
@@ -239,7 +166,8 @@ def find_run(
 ) -> Run | None:
     """The finished run that `get_or_make` would find with the same arguments, or None.
 
-    Nothing is made, whichever process asks; a run that another process finished is found.
+    Nothing is made, whichever process asks; a run that another process finished is found. One that
+    was computed with other code of this version is found, and said once.
 
     Raises:
         DamagedRun: If its files are not the ones that it was made with. It is not made again on its
@@ -249,7 +177,32 @@ def find_run(
     if not run.ended:
         return None
     check_files(run.folder, "loading")
+    changed = code_changed_since(run)
+    if changed and (run.kind, changed) not in _said_changes:
+        _said_changes.add((run.kind, changed))
+        _say_changed(run, changed)
     return _finished(run)
+
+
+def code_changed_since(run: Run) -> tuple[str, ...]:
+    """The package's files that are not as they were when a run was made, such as "data/splits.py".
+
+    Empty where nothing changed, or the run keeps no such list.
+    """
+    if not is_recorded(run.folder) or not (run.folder / "env.json").is_file():
+        return ()
+    return tuple(changed_code(run.json("env.json").get("code", {})))
+
+
+def _say_changed(run: Run, changed: tuple[str, ...]) -> None:
+    """Warn of a run that would perhaps come out otherwise today."""
+    name = f"{run.kind}/{run.id}"
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    have = "have" if len(changed) > 1 else "has"
+    say(
+        f"! {name} was made by other code: {', '.join(changed[:NAMED])}{more} {have} changed "
+        f"since (a comment counts). To make it anew: kdnb runs remove {name} --dependents"
+    )
 
 
 def _spec(kind: str, parameters: Mapping[str, Any], upstream: Sequence[str]) -> dict[str, Any]:
@@ -311,7 +264,12 @@ def get_or_make(
             shutil.rmtree(run.folder, ignore_errors=True)
             raise
         write_json(run.path("spec.json"), {**_spec(kind, parameters, upstream), "id": run.id})
-        made_by = {**environment(), "threads": _threads(), "argv": sys.argv[:1]}
+        made_by = {
+            **environment(),
+            "threads": threads(),
+            "argv": sys.argv[:1],
+            "code": code_of(make),
+        }
         write_json(run.path("env.json"), made_by)
         seconds = time.perf_counter() - start
         finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.protocols import TrainedStudy
-from kdnb.core.runs import Run, environment
+from kdnb.core.provenance import environment
+from kdnb.core.runs import Run
 from kdnb.core.settings import Settings
 from kdnb.efficiency.explanation_cost import (
     SLOW,

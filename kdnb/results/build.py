@@ -15,9 +15,10 @@ import pandas as pd
 from kdnb.batch.plan import read_plan
 from kdnb.core.errors import UserError
 from kdnb.core.plots import Picture
+from kdnb.core.provenance import environment
 from kdnb.core.report import publish
 from kdnb.core.results_folder import Results
-from kdnb.core.runs import digest, environment, read_json, write_json
+from kdnb.core.runs import digest, read_json, write_json
 from kdnb.core.settings import project_root
 from kdnb.core.tables import read_table
 from kdnb.distillation.plots import grid_heatmap

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from kdnb.batch.estimates import notebook_estimate
-from kdnb.core.runs import environment, write_json
+from kdnb.core.provenance import environment
+from kdnb.core.runs import write_json
 
 
 def pretend(root, number, seconds, profile="smoke", machine=None, **parameters):

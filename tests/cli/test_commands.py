@@ -367,6 +367,33 @@ def test_runs_are_listed_shown_and_removed_only_after_a_yes(tmp_path, capsys, mo
     assert not made.folder.exists() and other.finished
 
 
+def test_a_run_goes_with_all_that_is_built_on_it(tmp_path, capsys, monkeypatch):
+    teacher = get_or_make("teacher", {}, write_thing, root=tmp_path)
+    student = get_or_make("student", {}, write_thing, root=tmp_path, upstream=[teacher.id])
+    grades = get_or_make("grades", {}, write_thing, root=tmp_path, upstream=[student.id])
+    apart = get_or_make("teacher", {"seed": 1}, write_thing, root=tmp_path)
+    given = [teacher.id, "--dependents", "--yes", "--runs-dir", str(tmp_path)]
+    assert "3 removed" in printed(capsys, monkeypatch, "runs", "remove", *given)
+    left = [run.finished for run in (teacher, student, grades, apart)]
+    assert left == [False, False, False, True]
+
+
+def test_a_run_of_changed_code_is_counted_and_shown(tmp_path, capsys, monkeypatch):
+    def write_code(run):
+        pass
+
+    write_code.__module__ = "kdnb.data.dataset"
+    made = get_or_make("manifest", {}, write_code, root=tmp_path)
+    given = ["--runs-dir", str(tmp_path)]
+    assert "other code" not in printed(capsys, monkeypatch, "runs", "check", *given)
+    assert "changed:" not in printed(capsys, monkeypatch, "runs", "show", made.id, *given)
+    monkeypatch.setattr("kdnb.core.provenance._hash", lambda name: "edited")
+    told = printed(capsys, monkeypatch, "runs", "check", *given)
+    assert told == f"1 finished runs: 0 damaged, 1 made by other code (manifest/{made.id}, …)\n"
+    told = printed(capsys, monkeypatch, "runs", "show", made.id, *given)
+    assert "changed:   data/" in told and '"code"' not in told
+
+
 def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(tmp_path, capsys, monkeypatch):
     made = get_or_make("teacher", {"model": "resnet18"}, write_thing, root=tmp_path)
     made.path("env.json").write_text("{")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import signal
-import subprocess
 import time
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 import kdnb
 from kdnb.core.errors import UserError
 from kdnb.core.runs import (
-    _commit,
     atomic_path,
     digest,
     find_run,
@@ -176,23 +174,3 @@ def test_digest_ignores_the_order_of_keys_only():
         == digest({"b": [1, 2], "a": 1})
         != digest({"a": 1, "b": [2, 1]})
     )
-
-
-def test_a_commit_is_dirty_where_the_code_differs_not_where_a_plan_does(tmp_path):
-    def git(*arguments):
-        author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        subprocess.run(["git", "-C", str(tmp_path), *author, *arguments], check=True)
-
-    assert _commit(tmp_path) == "unknown", "no repository"
-    for name in ("kdnb", "notebooks", "sweeps"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.py").write_text("1")
-    git("init", "-q")
-    git("add", "-A")
-    git("commit", "-q", "-m", "a")
-    commit = _commit(tmp_path)
-    assert len(commit) == 12
-    (tmp_path / "sweeps" / "a.py").write_text("2")
-    assert _commit(tmp_path) == commit
-    (tmp_path / "kdnb" / "new.py").write_text("2")
-    assert _commit(tmp_path) == f"{commit}-dirty"

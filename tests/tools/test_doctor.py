@@ -200,7 +200,7 @@ def test_gpu_that_torch_cannot_use(found, monkeypatch):
 
 def test_without_browser_and_git(found, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr("kdnb.core.runs.environment", lambda: {"commit": "unknown"})
+    monkeypatch.setattr("kdnb.core.provenance.environment", lambda: {"commit": "unknown"})
     assert [found()[subject][0].state for subject in ("browser", "git")] == ["warning", "warning"]
 
 

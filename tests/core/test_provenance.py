@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import subprocess
+from functools import partial
+
+import pytest
+
+from kdnb.core import provenance, runs
+from kdnb.core.provenance import _commit, changed_code, code_of
+from kdnb.core.runs import code_changed_since, find_run, get_or_make, write_json
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of a few rooms in a folder of its own."""
+    root = tmp_path / "kdnb"
+    for name in (
+        "core/runs.py",
+        "data/splits.py",
+        "data/plots.py",
+        "data/.ipynb_checkpoints/splits-checkpoint.py",
+        "training/fit.py",
+        "xai/metrics.py",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    monkeypatch.setattr(provenance, "PACKAGE", root)
+    monkeypatch.setattr(runs, "_said_changes", set())
+    provenance._hash.cache_clear()
+    yield root
+    provenance._hash.cache_clear()
+
+
+def making(module):
+    def make(run):
+        pass
+
+    make.__module__ = module
+    return make
+
+
+@pytest.mark.parametrize(
+    ("module", "files"),
+    [
+        ("kdnb.data.dataset", ["data/splits.py"]),
+        ("kdnb.training.train_teacher", ["data/splits.py", "training/fit.py"]),
+        ("kdnb.xai.evaluation", ["data/splits.py", "training/fit.py", "xai/metrics.py"]),
+        ("kdnb.batch.run_one", []),
+        ("tests.core", []),
+        ("__main__", []),
+    ],
+)
+def test_a_run_lists_the_code_of_its_room_and_of_those_it_stands_on(package, module, files):
+    assert sorted(code_of(making(module))) == files
+    assert sorted(code_of(partial(making(module)))) == files
+
+
+def test_changed_and_lost_files_are_named(package):
+    code = code_of(making("kdnb.xai.evaluation"))
+    assert changed_code(code) == []
+    (package / "training" / "fit.py").write_text("another loss")
+    (package / "xai" / "metrics.py").unlink()
+    provenance._hash.cache_clear()  # as in the next process
+    assert changed_code(code) == ["training/fit.py", "xai/metrics.py"]
+
+
+def test_a_run_made_by_other_code_is_found_and_said_once(package, tmp_path, capsys):
+    ask = {"kind": "teacher", "root": tmp_path / "runs", "parameters": {"seed": 0}}
+    made = get_or_make(make=making("kdnb.training.train_teacher"), **ask)
+    assert find_run(**ask).id == made.id and "other code" not in capsys.readouterr().err
+    (package / "training" / "fit.py").write_text("another loss")
+    provenance._hash.cache_clear()
+    for _ in range(2):
+        found = get_or_make(make=making("kdnb.training.train_teacher"), **ask)
+        assert found.reused and found.id == made.id
+    told = capsys.readouterr()
+    lines = [line for line in (told.out + told.err).splitlines() if "other code" in line]
+    assert len(lines) == 1
+    assert f"teacher/{made.id} was made by other code: training/fit.py has changed" in lines[0]
+    assert f"kdnb runs remove teacher/{made.id} --dependents" in lines[0]
+
+
+def test_a_run_of_before_says_nothing_of_its_code(package, tmp_path):
+    ask = {"kind": "teacher", "root": tmp_path / "runs", "parameters": {}}
+
+    def make(run):
+        write_json(run.path("thing.json"), {})
+
+    made = get_or_make(make=make, **ask)
+    assert code_changed_since(made) == ()
+
+
+def test_a_commit_is_dirty_where_the_code_differs_not_where_a_plan_does(tmp_path):
+    def git(*arguments):
+        author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", "-C", str(tmp_path), *author, *arguments], check=True)
+
+    assert _commit(tmp_path) == "unknown", "no repository"
+    for name in ("kdnb", "notebooks", "sweeps"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text("1")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "a")
+    commit = _commit(tmp_path)
+    assert len(commit) == 12
+    (tmp_path / "sweeps" / "a.py").write_text("2")
+    assert _commit(tmp_path) == commit
+    (tmp_path / "kdnb" / "new.py").write_text("2")
+    assert _commit(tmp_path) == f"{commit}-dirty"
