@@ -195,11 +195,8 @@ def test_a_cluster_by_hand_equals_serial_a_late_worker_helps_and_a_dead_one_lose
     os.killpg(first.pid, signal.SIGKILL)  # in the middle of a run, with its nanny
     out = driver.communicate(timeout=120)[0]
     assert driver.returncode == 0, out
-    times = {
-        spec.parameters["x"]: spec.run.path("done.json").stat().st_mtime
-        for spec in plan.specs(folder / "runs")
-    }
-    assert not [x for x, at in started(folder) if at > times[x]]  # nothing done twice
+    runs = len(plan.specs(folder / "runs"))
+    assert len(started(folder)) <= runs + 1  # what the first worker was at, and nothing else twice
     run_many(plan.specs(folder / "serial"))
     assert collect_tables(plan, plan.specs(folder / "runs")).equals(
         collect_tables(plan, plan.specs(folder / "serial"))
@@ -232,7 +229,7 @@ def test_kills_of_kernels_workers_and_driver_lose_nothing(write, folder):
         done = len(list(root.glob("sweep/*/done.json")))
         return kernels(root) and len(started(folder)) > done
 
-    killed = set()
+    killed = []
     driver = sweep(path, root, "--workers", "2")
     for victim in rng.sample(["kernel", "worker"] * 2 + ["driver"], k=5):
         wait_for(one_is_in_the_middle)
@@ -245,21 +242,19 @@ def test_kills_of_kernels_workers_and_driver_lose_nothing(write, folder):
         }
         if alive[victim]:
             rng.choice(alive[victim]).kill()
-            killed.add(victim)
+            killed.append(victim)
         if victim == "driver":
             driver.communicate()
             driver = sweep(path, root, "--workers", "2")
     out = driver.communicate(timeout=120)[0]
     assert driver.returncode == 0, out
     specs = read_plan(path).specs(root)
-    assert killed == {"kernel", "worker", "driver"}
-    assert len(started(folder)) > len(specs)  # some were killed in the middle
+    assert set(killed) == {"kernel", "worker", "driver"}
+    lost = len(killed) + killed.count("driver")  # with a driver both of its workers die
+    assert len(specs) < len(started(folder)) <= len(specs) + lost  # what was done is not done again
     for spec in specs:
-        done, x = spec.run.path("done.json"), spec.parameters["x"]
+        x = spec.parameters["x"]
         assert (
             spec.run.path("results/powers.csv").read_text()
             == f"power,value\n2,{x**2}.0\n3,{x**3}.0\n"
         )
-        assert not [
-            at for number, at in started(folder) if number == x and at > done.stat().st_mtime
-        ]
