@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 FEW = 5  # groups that an interval over groups needs at least
-LEVEL = 0.95  # coverage of every interval
+CONFIDENCE = 0.95  # coverage of every interval
 MOST_WITHOUT = 0.02  # share of bootstrap draws that may have no number
 
 Statistic = Callable[[np.ndarray], float]  # from row numbers (R,) to a number
@@ -143,7 +143,7 @@ def _tail(groups: int) -> float:
     [0.001, 0.0159, 0.0248]
     """
     widening = (groups / (groups - 1)) ** 0.5
-    return float(stats.norm.cdf(-widening * stats.t.ppf((1 + LEVEL) / 2, groups - 1)))
+    return float(stats.norm.cdf(-widening * stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)))
 
 
 def interval_table(intervals: dict[str, Interval]) -> pd.DataFrame:
@@ -295,7 +295,7 @@ def with_unseen(interval: Interval, trials: float, unlike: float) -> Interval:
     value, low, high = interval
     low = value if np.isnan(low) else low
     high = value if np.isnan(high) else high
-    share = 1 - float(stats.beta.ppf((1 - LEVEL) / 2, trials, 1))
+    share = 1 - float(stats.beta.ppf((1 - CONFIDENCE) / 2, trials, 1))
     if unlike < value:
         low = (1 - share) * low + share * unlike
     else:

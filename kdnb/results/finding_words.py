@@ -10,7 +10,7 @@ from kdnb.core.intervals import points as in_points
 from kdnb.core.profiles import LITE0, PAPER_TEACHER
 
 __all__ = [
-    "LEVEL",
+    "SIGNIFICANCE",
     "NAMES",
     "SEVERAL",
     "TEACHER_NAMES",
@@ -33,7 +33,7 @@ TEACHER_NAMES = {LITE0: "EfficientNet-Lite0", PAPER_TEACHER: "DenseNet121"}
 TOLD_SPLITS = {"published": "as published", "random": "at random"}
 TOLD_HONEST = {"patients": "by patient", "grouped": "with copies apart"}
 OF_PEOPLE = ("alzheimer",)  # sets whose images that belong together are those of one person
-LEVEL = 0.05  # of all planned comparisons together
+SIGNIFICANCE = 0.05  # level of all planned comparisons together
 SEVERAL = 3  # seeds that a verdict needs: two may agree by chance, and then tell of no spread
 Row = Mapping[str, Any]
 
@@ -106,7 +106,7 @@ def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "differen
     """
     sure = row[f"{name}_low"] > 0 or row[f"{name}_high"] < 0
     if "p_holm" in row:
-        sure = row["p_holm"] < LEVEL
+        sure = row["p_holm"] < SIGNIFICANCE
     if not sure or row["seeds"] < SEVERAL:
         return open_
     told = more if row[name] > 0 else less

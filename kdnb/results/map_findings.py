@@ -8,7 +8,7 @@ import pandas as pd
 
 from kdnb.core.method_names import method_name
 from kdnb.core.number_text import percent
-from kdnb.results.finding_words import LEVEL, SEVERAL, joined, points, seeds
+from kdnb.results.finding_words import SEVERAL, SIGNIFICANCE, joined, points, seeds
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
 __all__ = ["average_maps", "average_maps_briefly", "other_maps"]
@@ -121,7 +121,7 @@ def _number(layer: str) -> str:
 
 def _is_found(margin: Margin) -> bool:
     """Whether a comparison is found, corrected by Holm, over several seeds."""
-    return margin["p_holm"] < LEVEL and margin["seeds"] >= SEVERAL
+    return margin["p_holm"] < SIGNIFICANCE and margin["seeds"] >= SEVERAL
 
 
 def _verdict(margins: Mapping[str, Margin]) -> str:

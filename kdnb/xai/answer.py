@@ -12,7 +12,7 @@ from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.number_text import counted
 from kdnb.core.p_values import holm, p_of_interval
 from kdnb.core.settings import project_root
-from kdnb.core.statistics import FEW, LEVEL
+from kdnb.core.statistics import CONFIDENCE, FEW
 from kdnb.core.tables import read_table, with_intervals
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.metrics import METRICS
@@ -196,7 +196,7 @@ def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
         return "Whether distillation changes the reasons, this run cannot tell: too few patients."
     changes = known[["difference", "low", "high"]].itertuples(index=False)
     p_values = [p_of_interval(Interval(change)) for change in changes]
-    is_found = holm(p_values) < 1 - LEVEL
+    is_found = holm(p_values) < 1 - CONFIDENCE
     nearer = int((is_found & (known["difference"] > 0)).sum())
     farther = int((is_found & (known["difference"] < 0)).sum())
     widest = known.loc[known["difference"].abs().idxmax()]
