@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.method_names import method_name
-from kdnb.core.plots import PALETTE, Picture, error_bars
+from kdnb.core.plots import MODEL_COLOURS, Picture, error_bars
 
 __all__ = ["MODEL_MARKS", "pareto", "pareto_front", "pareto_points"]
 
 # marks of matplotlib and of plotly, colour
-MODEL_MARKS = {"teacher": ("s", "square", PALETTE[1]), "student": ("o", "circle", PALETTE[0])}
+MODEL_MARKS = {
+    "teacher": ("s", "square", MODEL_COLOURS["teacher"]),
+    "student": ("o", "circle", MODEL_COLOURS["student"]),
+}
 
 
 def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
@@ -47,26 +50,34 @@ def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
         front = rows[rows["front"]].sort_values("ms")
         line = {"color": "#777777", "lw": 1, "ls": "--", "zorder": 0}
         axes.step(front["ms"], front["place"], where="post", **line)
-        _label_points(axes, rows)
+        _number_points(axes, rows)
     else:
         axes.set_yticks(range(len(methods)), methods)
         axes.invert_yaxis()
     return Picture(figure, _pareto_text(rows, quality))
 
 
-def _label_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
-    """The methods' names beside their points, moved up where they would cover each other."""
+def _number_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
+    """A number beside each point, one for each method, moved up where two would cover each other.
+
+    The methods are listed at the right, the fastest first.
+    """
+    fastest_first = rows.groupby("method")["ms"].min().sort_values().index
+    numbers = {method: number for number, method in enumerate(fastest_first, start=1)}
+    listed = "\n".join(f"{number}  {method}" for method, number in numbers.items())
+    axes.text(1.02, 1, listed, transform=axes.transAxes, va="top", fontsize=8, linespacing=1.6)
     axes.autoscale_view()  # the limits are final from here on
     taken: list[tuple[float, float]] = []
     for row in rows.sort_values("place").itertuples():
         point = (row.ms, row.place)
         x, start = axes.transData.transform(point) * 72 / axes.figure.dpi  # typographic points
         y = start
-        while any(abs(x - a) < 50 and abs(y - b) < 8 for a, b in taken):
+        while any(abs(x - a) < 10 and abs(y - b) < 8 for a, b in taken):
             y += 1
         taken.append((x, y))
         offset = (5, y - start + 4)
-        axes.annotate(row.method, point, xytext=offset, textcoords="offset points", fontsize=7)
+        number = numbers[row.method]
+        axes.annotate(number, point, xytext=offset, textcoords="offset points", fontsize=8)
 
 
 def pareto_points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -17,12 +18,15 @@ from PIL import Image
 
 from kdnb.core.errors import UserError
 from kdnb.core.intervals import Difference, Interval
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import short
 
 __all__ = [
+    "MODEL_COLOURS",
     "PALETTE",
     "Picture",
     "bare",
+    "colours_of",
     "error_bars",
     "image_panels",
     "is_constant",
@@ -40,6 +44,15 @@ __all__ = [
 
 # Okabe and Ito: safe for colour blindness
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+MODEL_COLOURS = {  # a network has the same colour in every chart; what learned from labels is green
+    TEACHER: PALETTE[1],
+    KD_STUDENT: PALETTE[0],
+    "student": PALETTE[0],
+    "KD": PALETTE[0],
+    LABEL_ONLY: PALETTE[2],
+    "labels": PALETTE[2],
+    "labels alone": PALETTE[2],
+}
 STYLE = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
@@ -54,6 +67,13 @@ STYLE = {
     "image.cmap": "cividis",
 }
 plt.rcParams.update(STYLE)
+
+
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each line of a chart: that of its network, or one that no network has."""
+    others = [colour for colour in PALETTE if colour not in MODEL_COLOURS.values()]
+    free = itertools.cycle(others)
+    return {name: MODEL_COLOURS.get(name) or next(free) for name in names}
 
 
 @dataclass(frozen=True)
@@ -139,21 +159,26 @@ def score_bars(
     reference: float | None = None,
     reference_name: str = "1-NN on raw pixels",
     label: str = "accuracy on the test part",
+    grey: Collection[str] = (),
 ) -> Picture:
     """Values with 95 % intervals as dots with bars, one row per model; the leak meter as a line.
 
     ``scores`` has an index of models and columns value, low, high; ``label`` says what the values
     are. The line named ``reference_name`` stands at ``reference``; where that is 0, the values are
-    differences.
+    differences. Rows named in ``grey`` are what the others are compared with.
     """
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(scores) + 1.4))
     rows = np.arange(len(scores))
     bars = error_bars(scores, "value")
-    axes.errorbar(scores["value"], rows, fmt="o", color=PALETTE[0], capsize=4, xerr=bars)
+    for row, name in enumerate(scores.index):
+        colour = "#777777" if name in grey else MODEL_COLOURS.get(name, PALETTE[0])
+        value = scores["value"].iloc[row]
+        axes.errorbar(value, row, xerr=bars[:, [row]], fmt="o", color=colour, capsize=4)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
     for row, value in enumerate(scores["value"]):
         text = f"{value:z.3f}" if abs(value) < 2 else short(float(value))
-        axes.annotate(text, (value, row), xytext=(0, 7), **above)
+        axes.annotate(text, (value, row), xytext=(0, 7), bbox=behind, **above)
     line = ""
     if reference is not None:
         line = f" The line marks {reference_name}: {reference:.3f}."

@@ -9,7 +9,7 @@ import seaborn as sns
 
 from kdnb.core.intervals import Difference, Interval
 from kdnb.core.number_text import short
-from kdnb.core.plots import PALETTE, Picture, error_bars
+from kdnb.core.plots import Picture, colours_of, error_bars
 
 __all__ = ["grid_heatmap", "ladder"]
 
@@ -62,6 +62,7 @@ def ladder(table: pd.DataFrame) -> Picture:
     training, macs, accuracy, low, high.
     """
     figure, axes = plt.subplots(figsize=(6, 3.6))
+    colours = colours_of(table["training"].unique())
     looks = ({"lw": 2, "capsize": 5}, {"lw": 1.2, "capsize": 3, "ls": "--"})
     said = []
     for i, (name, rows) in enumerate(table.sort_values("macs").groupby("training", sort=False)):
@@ -71,7 +72,7 @@ def ladder(table: pd.DataFrame) -> Picture:
             yerr=error_bars(rows, "accuracy"),
             marker="osD"[i % 3],
             ms=(8, 5, 4)[i % 3],
-            color=PALETTE[i],
+            color=colours[name],
             label=name,
             **looks[i % 2],
         )

@@ -14,7 +14,7 @@ from kdnb.core.intervals import Difference, Interval
 from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.pareto import pareto_front
-from kdnb.core.plots import PALETTE, Picture, error_bars, legend_once
+from kdnb.core.plots import MODEL_COLOURS, PALETTE, Picture, error_bars, legend_once
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 SUMMARY_MARKS = {
-    TEACHER: ("s", PALETTE[1]),
-    KD_STUDENT: ("o", PALETTE[0]),
-    LABEL_ONLY: ("D", PALETTE[2]),
+    TEACHER: ("s", MODEL_COLOURS[TEACHER]),
+    KD_STUDENT: ("o", MODEL_COLOURS[KD_STUDENT]),
+    LABEL_ONLY: ("D", MODEL_COLOURS[LABEL_ONLY]),
 }
 # from the split that leaks most to the strictest; how it is written below a chart
 STRICTER = {

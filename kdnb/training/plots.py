@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import PALETTE, Picture, plain
+from kdnb.core.plots import Picture, colours_of, plain
 from kdnb.training.evaluation import kept_epoch
 
 __all__ = [
@@ -28,12 +28,14 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
     """
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.2))
     said = []
-    for i, (name, history) in enumerate(histories.items()):
+    colours = colours_of(histories)
+    for name, history in histories.items():
+        colour = colours[name]
         epochs = history["epoch"] + 1
-        validation = {"color": PALETTE[i], "marker": "o", "ms": 3, "label": f"{name}, validation"}
-        training = {"color": PALETTE[i], "ls": "--", "lw": 1, "label": f"{name}, training"}
+        validation = {"color": colour, "marker": "o", "ms": 3, "label": f"{name}, validation"}
+        training = {"color": colour, "ls": "--", "lw": 1, "label": f"{name}, training"}
         kept = kept_epoch(history)
-        ring = {"mfc": "none", "mec": PALETTE[i], "mew": 1.5, "ms": 10, "ls": ""}
+        ring = {"mfc": "none", "mec": colour, "mew": 1.5, "ms": 10, "ls": ""}
         for axes, what in zip(panels, ("loss", "accuracy"), strict=True):
             axes.plot(epochs, history[f"val_{what}"], **validation)
             axes.plot(epochs, history[f"train_{what}"], **training)
@@ -82,6 +84,7 @@ def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray) ->
     figure, axes = plt.subplots(figsize=(4.6, 4))
     axes.plot([0, 1], [0, 1], color="#777777", lw=1, ls=":")
     said = []
+    colours = colours_of(probabilities)
     for i, (name, values) in enumerate(probabilities.items()):
         sure = values.max(1)
         rows = pd.DataFrame({"sure": sure, "right": values.argmax(1) == targets})
@@ -91,8 +94,8 @@ def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray) ->
         )
         marker = "osD^"[i % 4]
         area = 15 + 250 * points["count"] / len(rows)
-        style = {"color": PALETTE[i], "marker": marker, "alpha": 0.75}
-        axes.plot(points["sure"], points["right"], color=PALETTE[i], lw=1)
+        style = {"color": colours[name], "marker": marker, "alpha": 0.75}
+        axes.plot(points["sure"], points["right"], color=colours[name], lw=1)
         axes.scatter(points["sure"], points["right"], s=area, label=name, **style)
         top = points.iloc[-1]
         share = f"{top['count']:.0f} of {len(rows)} answers in the most confident step"

@@ -9,8 +9,8 @@ const PUSHES = [["hard", "labels"], ["soft", "teacher"], ["total", "together"]];
 function chart(title, series, classes, signed) {
   const bars = classes.map(() => series.map(([name]) => ({ name, fill: h("span", { class: "fill" }), value: h("span", { class: "p" }) })));
   const rows = classes.map((name, k) => h("li", {}, h("span", { class: "name", title: name }, name), h("div", { class: "bars" },
-    ...bars[k].map((b, i) => h("div", { class: `bar${i}` }, h("span", { class: signed ? "track signed" : "track" }, b.fill), b.value)))));
-  const legend = series.map(([, text], i) => h("span", { class: `key bar${i}` }, h("span", { class: "fill" }), h("span", {}, text)));
+    ...bars[k].map((b, i) => h("div", { class: `bar of-${series[i][0]}` }, h("span", { class: signed ? "track signed" : "track" }, b.fill), b.value)))));
+  const legend = series.map(([name, text]) => h("span", { class: `key of-${name}` }, h("span", { class: "fill" }), h("span", {}, text)));
   const node = h("section", { class: "chart", "aria-label": title }, h("header", {}, h("strong", {}, title)),
     h("p", { class: "keys" }, ...legend), h("ul", {}, ...rows));
   return { node, bars, rows, legend };

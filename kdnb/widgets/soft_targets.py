@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 from traitlets import Dict, Float, Int, Unicode, observe, validate
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import TEACHER
 from kdnb.core.number_text import number
-from kdnb.core.plots import PALETTE, Picture, plain
+from kdnb.core.plots import Picture, colours_of, plain
 from kdnb.core.statistics import softmax
 from kdnb.distillation.losses import LOSSES, usable_losses
 from kdnb.widgets.base import ViewWidget, one_of, script, taken_back, within
@@ -28,8 +29,6 @@ __all__ = [
     "soft_target_panel",
     "static_soft_targets",
 ]
-
-HATCHES = ("", "//")
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +215,8 @@ def static_soft_targets(
         _bars(bottom, answers.classes, {"labels": panel.hard, "teacher": panel.soft})
         top.set_title(f"T = {temperature:g}", fontsize=10)
         said.append(panel.sentence)
+    truth = plain(answers.classes[answers.targets[state.image]])
+    figure.suptitle(f"{answers.titles[state.image]}, true class: {truth}", fontsize=10)
     axes[0, 0].set(ylabel="softened answer", ylim=(0, 1))
     axes[1, 0].set_ylabel("push on the student's logit")
     for row in axes:
@@ -226,14 +227,15 @@ def static_soft_targets(
 def _bars(ax: plt.Axes, classes: Sequence[str], pair: Mapping[str, np.ndarray]) -> None:
     """Two series (K,) of bars, side by side for each class."""
     place = np.arange(len(classes))
+    colours = colours_of(pair)
     for i, (name, values) in enumerate(pair.items()):
         ax.bar(
             place + 0.4 * i - 0.2,
             values,
             0.38,
             label=name,
-            color=PALETTE[i],
-            hatch=HATCHES[i],
+            color=colours[name],
+            hatch="//" if name == TEACHER else "",
             edgecolor="white",
         )
     ax.set_xticks(place, [plain(name) for name in classes], rotation=30, ha="right", fontsize=8)

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from kdnb.core.errors import UserError
+from kdnb.core.model_names import MODELS
 from kdnb.core.pareto import pareto
-from kdnb.core.plots import png_of, png_uri, score_bars, show
+from kdnb.core.plots import MODEL_COLOURS, colours_of, png_of, png_uri, score_bars, show
 from kdnb.core.report import publish, write_report
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import read_json, write_json
@@ -245,7 +246,19 @@ def test_charts_are_saved_in_few_colours_and_pixels_of_data_without_loss():
         assert np.abs(seen - wanted).mean() < 0.2, "no eye sees the difference"
 
 
-def test_names_of_equal_points_do_not_cover_each_other():
+def test_a_network_has_its_own_colour_in_every_chart_and_nothing_else_has_it():
+    colours = colours_of(["teacher", "a", "KD student", "b", "label-only student", "c", "d"])
+    assert all(colours[name] == MODEL_COLOURS[name] for name in MODELS)
+    others = {colours[name] for name in "abcd"}
+    assert len(others) == 3 and not others & set(MODEL_COLOURS.values())
+    histories = {"label-only student": HISTORY, "teacher": HISTORY}
+    lines = learning_curves(histories).figure.axes[0].lines
+    drawn = {line.get_label(): line.get_color() for line in lines}
+    assert drawn["teacher, validation"] == MODEL_COLOURS["teacher"]
+    assert drawn["label-only student, training"] == MODEL_COLOURS["label-only student"]
+
+
+def test_numbers_of_equal_points_do_not_cover_each_other():
     methods = [(name, "student") for name in ("one", "two", "three")]
     rows = pd.DataFrame(
         {"ms": [5.0, 5.0, 5.1], "quality": [0.3, 0.3, 0.3]},
@@ -253,8 +266,10 @@ def test_names_of_equal_points_do_not_cover_each_other():
     )
     figure = pareto(rows, "quality").figure
     figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert len(boxes) == 3
+    listed, *numbers = figure.axes[0].texts
+    assert listed.get_text() == "1  one\n2  two\n3  three"
+    boxes = [text.get_window_extent() for text in numbers]
+    assert sorted(text.get_text() for text in numbers) == ["1", "2", "3"]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 

@@ -557,7 +557,9 @@ def test_lists_choose_too_and_maps_that_are_passed_over_are_not_computed(use):
 
 
 BARS = {
-    SoftTargets: [f".bars .bar{i} .fill" for i in range(3)],
+    SoftTargets: [
+        f".bars .of-{name} .fill" for name in ("sure", "student", "hard", "soft", "total")
+    ],
     Stepper: [".ledger .support", ".ledger .against", ".ledger .bias", ".chosen .fill"],
 }
 CONTRAST = """([root, bars]) => {
