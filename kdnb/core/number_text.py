@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from numbers import Integral
 
-__all__ = ["counted", "number", "percent", "plus", "probability", "short", "times"]
+__all__ = ["counted", "number", "percent", "percent_range", "plus", "probability", "short", "times"]
 
 THOUSANDS = ("", " k", " M", " G", " T")  # of a large number, as engineers write it
 
@@ -82,6 +82,17 @@ def percent(value: float) -> str:
         return "over 99.9%"
     near_an_end = 0 < value < 0.05 or 0.95 < value < 1
     return f"{value:.1%}" if near_an_end else f"{value:.0%}"
+
+
+def percent_range(least: float, most: float) -> str:
+    """Two shares in percent, with the same digits: one behind the point where whole ones mislead.
+
+    >>> percent_range(0.929, 0.968), percent_range(0.62, 0.979), percent_range(0.95, 0.998)
+    ('93% to 97%', '62% to 98%', '95.0% to 99.8%')
+    """
+    whole = f"{least:.0%}", f"{most:.0%}"
+    misleads = (whole[0] == "0%" and least > 0) or (whole[1] == "100%" and most < 1)
+    return f"{least:.1%} to {most:.1%}" if misleads else " to ".join(whole)
 
 
 def times(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from kdnb.core.intervals import Difference, Interval
+from kdnb.core.method_names import method_name
 from kdnb.core.number_text import short
 from kdnb.core.plots import png_uri
-from kdnb.core.runs import atomic_path, environment
+from kdnb.core.provenance import environment
+from kdnb.core.runs import atomic_path
 from kdnb.core.tables import OPEN_ROWS
 
 __all__ = ["PagePicture", "Section", "Table", "page_table", "write_page"]
@@ -23,6 +25,7 @@ __all__ = ["PagePicture", "Section", "Table", "page_table", "write_page"]
 SHOWN_ROWS = 60  # of a longer table only the first rows are on the page
 EMBEDDED_BYTES = 2_000_000  # of pictures as PNG; the page then stays below 3 MB
 NAMES_OF_RUNS = ("seed",)  # numbers that are names: never rounded
+NAMES_OF_METHODS = ("method", "explanation")  # columns of keys of methods
 DIFFERENCES = ("difference", "gain", "above", "above_chance")
 
 
@@ -104,6 +107,7 @@ def write_page(
     sections: Sequence[Section],
     settings: str,
     way: str = "",
+    words: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a page that ends with the settings, the versions and the machine.
 
@@ -117,6 +121,7 @@ def write_page(
         sections: One per screen.
         settings: HTML of the settings' table.
         way: HTML of a picture of how the numbers came about; empty for none.
+        words: Terms that the page uses -> what they mean.
     """
     templates = Environment(autoescape=True, loader=PackageLoader("kdnb.core", ""))
     page = templates.get_template("report.html.j2").render(
@@ -127,6 +132,7 @@ def write_page(
         made=_made(),
         settings=settings,
         way=way,
+        words=words or {},
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -234,7 +240,7 @@ def _text(value: Any, name: str) -> str:
     if pd.isna(value):
         return "–"
     if not pd.api.types.is_number(value) or pd.api.types.is_bool(value) or name in NAMES_OF_RUNS:
-        return str(value)
+        return method_name(str(value)) if name in NAMES_OF_METHODS else str(value)
     return _number(value)
 
 

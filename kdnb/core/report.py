@@ -36,6 +36,20 @@ class Chapter:
         return self.notebook[:2]
 
 
+WORDS = {  # what a reader needs who opens the page alone
+    "teacher, KD student, label-only student": "The teacher is the large network. The KD student "
+    "is the small one that learned from the labels and from the teacher's soft answers (knowledge "
+    "distillation). The label-only student is the same small network, trained on labels alone.",
+    "memory": "The answer of the training image that looks most alike (1-NN).",
+    "patient, family": "Images that belong together: of one person, or copies of one picture.",
+    "conv1 to conv5": "The student's five layers, from the image to the answer.",
+    "probe": "A small linear classifier on the values of one layer: can the class be read there?",
+    "class evidence": "Gradient times activation: what a place speaks for the class, or against.",
+    "baseline": "A map that explains nothing, such as noise or the middle of the image.",
+    "blob, tag": "Planted in other drawn images, as a test. A blob means nothing. A tag names the "
+    "class for the student that cheats.",
+    "MACs, FLOPs": "Multiplications with an addition, and single operations: two FLOPs are a MAC.",
+}
 NOTES = "01_notes.csv"  # the table of what is to be known of the images
 CHAPTERS = (
     Chapter(name="Data", notebook="01_data"),
@@ -66,6 +80,7 @@ def write_report(results: Results) -> Path:
         sections=[_section(chapter, results.folder, listed) for chapter in CHAPTERS],
         settings=settings_html(settings, of_profile),
         way=pipeline_html(),
+        words=WORDS,
     )
 
 
@@ -74,7 +89,8 @@ def _lead(results: Results, listed: Mapping[str, Any]) -> str:
     settings = results.parameters
     said = [
         f"Profile {settings['profile']}, split {settings['split']}, seed {settings['seed']}.",
-        "Numbers in brackets are 95 % intervals over patients or families.",
+        "Numbers in brackets are 95 % intervals over patients or families; of times, over rounds "
+        "of timing.",
     ]
     if "widening" in settings:
         said.append(

@@ -14,7 +14,8 @@ from IPython.display import HTML
 from kdnb.core.answers import QUESTIONS, Answer
 from kdnb.core.errors import UserError
 from kdnb.core.plots import Picture, png_of, show
-from kdnb.core.runs import atomic_path, environment, read_json, write_json
+from kdnb.core.provenance import environment
+from kdnb.core.runs import atomic_path, read_json, write_json
 from kdnb.core.tables import csv_text, read_table
 
 __all__ = ["Results"]

@@ -114,21 +114,32 @@ def _said(name: object) -> str:
 
 
 def with_intervals(
-    table: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high"
+    table: pd.DataFrame,
+    value: str = "value",
+    low: str = "low",
+    high: str = "high",
+    number: str = "z.2f",
 ) -> pd.Series:
-    """Values with 95 % intervals as text, two digits each; the value alone where none is known.
+    """Values with 95 % intervals as text; the value alone where none is known.
+
+    Args:
+        table: Has the three columns.
+        value: Its column of values.
+        low: That of the lower ends.
+        high: That of the upper ends.
+        number: Format of each number, such as "+z.3f" for differences.
 
     >>> with_intervals(pd.DataFrame({"value": [0.5], "low": [0.4], "high": [0.62]})).tolist()
     ['0.50 [0.40, 0.62]']
     """
     texts = []
-    for number, start, end in table[[value, low, high]].to_numpy(float):
-        if pd.isna(number):
+    for middle, start, end in table[[value, low, high]].to_numpy(float):
+        if pd.isna(middle):
             texts.append("")
         elif pd.isna(start):
-            texts.append(f"{number:z.2f}")
+            texts.append(format(middle, number))
         else:
-            texts.append(f"{number:z.2f} [{start:z.2f}, {end:z.2f}]")
+            texts.append(f"{middle:{number}} [{start:{number}}, {end:{number}}]")
     return pd.Series(texts, index=table.index, name=value)
 
 

@@ -185,14 +185,16 @@ def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
         summary: That of `audit_splits`.
 
     Returns:
-        One row per model: paper, memory and skill under ``protocol`` (the split), memory grouped.
-        Empty for a data set that the paper did not use, or without the split that it used.
+        One row per model: paper, memory and skill under ``protocol`` (the split); the strictest
+        split that is known, and memory there. Empty for a data set that the paper did not use, or
+        without the split that it used.
     """
     known = registered().get(dataset, {})
     if "paper" not in known or known["protocol"] not in summary.index:
         return pd.DataFrame()
     protocol = known["protocol"]
     memory = summary[list(leakage.MEMORY)].max(axis=1)
+    strictest = "patients" if "patients" in summary.index else "grouped"
     rows = {}
     for model in ("teacher", "student"):
         if model in known["paper"]:
@@ -202,7 +204,8 @@ def against_paper(dataset: str, summary: pd.DataFrame) -> pd.DataFrame:
                 "protocol": protocol,
                 "memory": memory[protocol],
                 "skill": leakage.skill(accuracy, memory[protocol]),
-                "memory grouped": memory["grouped"],
+                "strictest": strictest,
+                "memory there": memory[strictest],
             }
     return pd.DataFrame(rows).T.rename_axis("model")
 

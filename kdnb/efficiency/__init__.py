@@ -1,7 +1,7 @@
 """What models and explanations cost: time, memory, work, the ONNX file (notebook 06)."""
 
 from kdnb.efficiency.answer import cost_answer
-from kdnb.efficiency.claims import check_claims
+from kdnb.efficiency.claims import check_claims, published_claim
 from kdnb.efficiency.costs import cost_tables, measure_costs, timing_protocol
 from kdnb.efficiency.explanation_cost import both_factors
 from kdnb.efficiency.onnx_export import export_onnx
@@ -14,6 +14,7 @@ __all__ = [
     "beside_paper",
     "both_factors",
     "check_claims",
+    "published_claim",
     "cost_answer",
     "cost_ratios_live",
     "cost_tables",

@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from kdnb.core.intervals import Interval
+from kdnb.core.settings import project_root
+from kdnb.core.tables import read_table
 
-__all__ = ["check_claims", "claims", "verdict"]
+__all__ = ["check_claims", "claims", "published_claim", "verdict"]
 
 # value, and its 95 % interval; three times the same where it is counted
 Measured = tuple[float, float, float]
@@ -73,3 +75,17 @@ def check_claims(measured: Mapping[str, Measured]) -> pd.DataFrame:
 def _written(measured: Measured) -> str:
     value, low, high = measured
     return f"{value:.3g}" if low == high else f"{Interval(measured):.3g}"
+
+
+def published_claim(measure: str) -> str:
+    """What ``figures/results`` says of one claim, at the paper's image size where it was measured.
+
+    Args:
+        measure: Of the claim, as claims.toml names it.
+    """
+    path = project_root() / "figures" / "results" / "claims.csv"
+    rows = read_table(path).query("measure == @measure") if path.is_file() else pd.DataFrame()
+    if rows.empty:
+        return f"nothing is published of: {measure}"
+    row = rows.loc[rows["size_px"].idxmax()]
+    return f"published, at {row['size_px']} px: {measure} {row['here']}, {row['verdict']}"

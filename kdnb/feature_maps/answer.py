@@ -32,7 +32,8 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STU
     half = int(np.quantile(decided, 0.5, method="higher"))
     if half > last:
         return said + "On most images even the last probe names another class than the network."
-    return said + f"Half of the {len(decided)} images are decided at layer {half} or before."
+    share = percent((decided <= half).mean())
+    return said + f"{share} of the {len(decided)} images are decided at layer {half} or before."
 
 
 def _readable(layers: pd.DataFrame) -> str:
@@ -78,6 +79,7 @@ def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None) -> str:
     share = inside.loc[best, "average map"]
     area = inside.loc[best, "the mask's share"]
     return said + (
-        f" At the layer that is best on these images ({best}) {percent(share)} of it lies on what "
-        f"defines the class, which is {percent(area)} of the image."
+        f" By energy in the mask, the layer that is best on these images is {best}: "
+        f"{percent(share)} of its map lies on what defines the class, which is {percent(area)} of "
+        "the image."
     )

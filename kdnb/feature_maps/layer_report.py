@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError, did_you_mean
-from kdnb.core.number_text import number, plus
+from kdnb.core.number_text import number, percent, plus
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import probabilities_without
 from kdnb.feature_maps.cam import hirescam
@@ -278,7 +278,8 @@ def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]
         return channels, f"{name}: no test images"
     right = (early["class"] == early["predicted"]).mean()
     half = early["layer"].quantile(0.5, interpolation="higher")
-    decided = f"Half of them are decided at layer {half:g} or before."
+    share = percent((early["layer"] <= half).mean())
+    decided = f"{share} of them are decided at layer {half:g} or before."
     if half > channels["tap"].nunique():
         decided = "On most of them even the last probe names another class."
     said = [f"{name}: {len(early)} test images, the student is right on {right:.0%}. {decided}"]

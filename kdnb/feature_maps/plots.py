@@ -13,6 +13,7 @@ from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.plots import (
     PALETTE,
     Picture,
+    colours_of,
     image_panels,
     is_constant,
     say_nothing,
@@ -114,15 +115,21 @@ def probe_curves(probes: pd.DataFrame) -> Picture:
     lines = dict(tuple(probes.groupby("model", sort=False)))
     lines["untrained student"] = untrained.set_axis(["accuracy", "low", "high"], axis=1)
     said = []
+    colours = colours_of(lines)
     for i, (name, line) in enumerate(lines.items()):
         x = np.arange(1, len(line) + 1)
-        axes.plot(x, line["accuracy"], LINE_MARKS[i % 4], color=PALETTE[i], label=name, ms=5)
-        axes.fill_between(x, line["low"], line["high"], color=PALETTE[i], alpha=0.12, lw=0)
+        axes.plot(x, line["accuracy"], LINE_MARKS[i % 4], color=colours[name], label=name, ms=5)
+        axes.fill_between(x, line["low"], line["high"], color=colours[name], alpha=0.12, lw=0)
         accuracies = ", ".join(f"{value:.2f}" for value in line["accuracy"])
         said.append(f"{name}: {accuracies}")
     chance = first["chance"].iloc[0]
     axes.axhline(chance, color="#777777", ls=":", lw=1)
-    axes.set(xticks=x, xlabel="layer", ylabel="accuracy of a linear probe", ylim=(0, 1.03))
+    axes.set(
+        xticks=x,
+        xlabel="layer, by its name in the student",
+        ylabel="accuracy of a linear probe",
+        ylim=(0, 1.03),
+    )
     axes.set_xticklabels([f"{number}\n{tap}" for number, tap in zip(x, first["tap"], strict=True)])
     axes.legend(frameon=False, fontsize=9)
     return Picture(

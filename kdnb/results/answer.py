@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from kdnb.core.intervals import Difference, Interval, points
 from kdnb.core.model_names import KD_STUDENT, TEACHER
-from kdnb.core.number_text import percent
+from kdnb.core.number_text import percent, percent_range
 
 __all__ = ["results_answer"]
 
@@ -43,7 +43,7 @@ FLOPs of the paper's teacher.
         return text, "There are too few patients for an interval, and one seed is one draw."
     sure = (
         "95 % interval of the student's accuracy: "
-        f"{percent(student.low)} to {percent(student.high)}. "
+        f"{percent_range(student.low, student.high)}. "
         "One seed is one draw: other seeds may differ by more."
     )
     return text, sure

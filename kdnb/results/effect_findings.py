@@ -74,7 +74,7 @@ def beside_paper(tables: Tables) -> str:
         answer = f"No, on {below} of {counted(len(said), 'set')}"
     elif below_once:
         sets = counted(len(said), "set")
-        answer = f"It came out below on {below_once} of {sets}, in one or two seeds each"
+        answer = f"It came out below on {below_once} of {sets}, too few seeds each for a verdict"
     else:
         answer = f"It is not shown to lie below, on {counted(len(said), 'set')}"
     return (

@@ -8,7 +8,7 @@ import pandas as pd
 
 from kdnb.core.method_names import graded_name
 from kdnb.core.model_names import KD_STUDENT
-from kdnb.core.number_text import counted, percent, times
+from kdnb.core.number_text import counted, percent, percent_range, times
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import SEVERAL, TEACHER_NAMES, interval_of, joined
@@ -70,8 +70,8 @@ def average_maps_of_phantoms(tables: Tables) -> str:
 
 def _range(shares: pd.Series) -> str:
     """Shares of several runs in percent, from the smallest to the largest."""
-    least, most = percent(shares.min()), percent(shares.max())
-    return least if least == most else f"{least} to {most}"
+    least, most = shares.min(), shares.max()
+    return percent(least) if least == most else percent_range(least, most)
 
 
 def _made_of(rows: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.intervals import Difference, Interval, points
-from kdnb.core.number_text import percent
+from kdnb.core.number_text import percent, percent_range
 from kdnb.core.statistics import softmax
 
 __all__ = ["WrongAnswer", "confusion_sentence", "teacher_answer", "wrong_answers"]
@@ -106,7 +106,7 @@ def teacher_answer(
     if not accuracy.is_known:
         return text, "There are too few patients for an interval."
     sure = "95 % interval of the accuracy over patients: "
-    sure += f"{percent(accuracy.low)} to {percent(accuracy.high)}"
+    sure += percent_range(accuracy.low, accuracy.high)
     if split not in APART:
         sure += f"; under the split {split} patients may be on both sides"
     elif not unseen:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kdnb.core.errors import UserError
 from kdnb.core.model_names import KD_STUDENT, TEACHER
 from kdnb.core.progress import say
-from kdnb.core.runs import environment
+from kdnb.core.provenance import environment
 from kdnb.core.settings import Settings
 from kdnb.data.decode import decode, describe
 from kdnb.data.masks import decode_mask, fits

@@ -68,7 +68,7 @@ MAP_KINDS = {  # in the order of the maps in ModelMaps
         label="LayerCAM", unit="positive gradient × activation", per_class=True, signed=False
     ),
     "evidence": MapKind(
-        label="signed evidence", unit="gradient × activation", per_class=True, signed=True
+        label="class evidence", unit="gradient × activation", per_class=True, signed=True
     ),
 }
 

@@ -166,7 +166,7 @@ def _image(data: StepperData, image: int) -> list[bytes]:
     """Three buffers: pixels, numbers, pictures of all channels; models and taps in order.
 
     The numbers are float32 of all maps, then contributions, then means; the pictures are uint8.
-    HiResCAM is left out of the maps: the browser makes it from the signed evidence, whose positive
+    HiResCAM is left out of the maps: the browser makes it from the class evidence, whose positive
     part it is.
     """
     hirescam = np.arange(len(data.classes)) + data.row("hirescam")

@@ -208,7 +208,7 @@ def _verdict(data: StepperData, state: StepperState) -> list[str]:
 
 
 def signed(state: StepperState) -> bool:
-    """Whether the map has a sign: signed evidence, and every difference of two classes."""
+    """Whether the map has a sign: class evidence, and every difference of two classes."""
     kind = MAP_KINDS[state.kind]
     return kind.signed or (state.versus >= 0 and kind.per_class)
 

@@ -3,6 +3,7 @@
 from kdnb.feature_maps.mask_metrics import LOCALISATION, energy_in_mask
 from kdnb.xai.answer import (
     cheat_sentence,
+    faithfulness_sentence,
     likeness_table,
     measure_name,
     published_verdicts,
@@ -77,6 +78,7 @@ __all__ = [
     "attribution_grid",
     "cheat_maps",
     "cheat_sentence",
+    "faithfulness_sentence",
     "cka_with_teacher",
     "distractor_maps",
     "distractor_test",

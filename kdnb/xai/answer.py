@@ -16,11 +16,12 @@ from kdnb.core.statistics import CONFIDENCE, FEW
 from kdnb.core.tables import read_table, with_intervals
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.metrics import METRICS
-from kdnb.xai.verdicts import TESTS
+from kdnb.xai.verdicts import FAITHFULNESS, TESTS
 
 __all__ = [
     "Verdicts",
     "cheat_sentence",
+    "faithfulness_sentence",
     "likeness_table",
     "measure_name",
     "published_verdicts",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 LARGE = ("average map, first layer", "Grad-CAM", "class evidence, middle", "SHAP gradient")
+PAIR = ("class evidence, middle", "HiResCAM, middle")  # the second is the first above zero
 PUBLISHED = "brain_tumor"  # the data set whose verdicts are shown where there are none here
 
 
@@ -149,15 +151,38 @@ def verdict_sentence(passed: pd.DataFrame, model: str = KD_STUDENT) -> str:
     most = int(passes.max())
     if most == 0:
         return f"No explanation of the {model} passes any test that was decided ({count})."
-    names = _listed(passes.index[passes == most])
+    best = passes.index[passes == most]
+    names = _listed(best)
     whole = "all" if most == count > 1 else f"{most} of"
     said = f"Of {len(verdicts)} explanations of the {model}, {names} "
     verb = "pass" if (passes == most).sum() > 1 else "passes"
     said += f"{verb} most: {whole} {counted(count, 'test')}."
+    if set(PAIR) <= set(best):
+        said += " HiResCAM is the positive part of class evidence, so these two agree."
     nobody = verdicts.columns[decided & (verdicts.sum() == 0)]
     if len(nobody):
         said += f" None passes “{'”, “'.join(nobody)}”."
     return said
+
+
+def faithfulness_sentence(above: pd.DataFrame, model: str = KD_STUDENT) -> str:
+    """By which scores explanations beat every map that explains nothing.
+
+    Args:
+        above: Of `kdnb.xai.verdicts.margins`.
+        model: Whose explanations.
+    """
+    rows = above.loc[model, list(FAITHFULNESS)]
+    known = rows.notna().all(axis=1)
+    if not known.any():
+        return "By which scores explanations beat maps of nothing is not known: too few patients."
+    beaten = (rows[known] > 0).sum()
+    parts = [f"{number or 'none'} by {name}" for name, number in beaten.items()]
+    every = int((rows[known] > 0).all(axis=1).sum())
+    return (
+        f"Of {counted(int(known.sum()), 'explanation')}, so many beat every map of nothing: "
+        f"{'; '.join(parts)}. By all of these: {every or 'none'}."
+    )
 
 
 def cheat_sentence(marked: pd.DataFrame) -> str:
@@ -172,19 +197,19 @@ def cheat_sentence(marked: pd.DataFrame) -> str:
         return "No explanation is shown to reveal the student that cheats."
     best = revealing["difference"].idxmax()
     row = revealing.loc[best]
-    points = Interval(100 * row[name] for name in ("difference", "low", "high"))
+    share = Interval(100 * row[name] for name in ("difference", "low", "high"))
     return (
         f"Of {counted(len(marked), 'explanation')}, {len(revealing)} "
         f"{'reveals' if len(revealing) == 1 else 'reveal'} the student that cheats, "
-        f"{graded_name(best)} most clearly: {points:.0f} points more of it lie on the tag than "
-        "with the honest student."
+        f"{graded_name(best)} most clearly: {share:.0f} percentage points more of it lie on the "
+        "tag than with the honest student."
     )
 
 
 def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
-    """Whether distillation brings the student's maps nearer to the teacher's.
+    """How many of the student's maps distillation brings nearer to the teacher's.
 
-    It is said only if all changes that remain after Holm's correction go one way.
+    Changes count that remain after Holm's correction.
 
     Args:
         question: Of `kdnb.xai.teacher_agreement.kd_question`.
@@ -197,24 +222,35 @@ def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
     changes = known[["difference", "low", "high"]].itertuples(index=False)
     p_values = [p_of_interval(Interval(change)) for change in changes]
     is_found = holm(p_values) < 1 - CONFIDENCE
-    nearer = int((is_found & (known["difference"] > 0)).sum())
-    farther = int((is_found & (known["difference"] < 0)).sum())
+    nearer = known.index[is_found & (known["difference"] > 0)]
+    farther = known.index[is_found & (known["difference"] < 0)]
     widest = known.loc[known["difference"].abs().idxmax()]
     largest = Interval(widest[["difference", "low", "high"]])
-    name = graded_name(str(widest.name).partition(": ")[2])
-    verdict = "is not shown to change the reasons"
-    if nearer and not farther:
-        verdict = "brings the student's maps nearer to the teacher's"
-    elif farther and not nearer:
-        verdict = "takes the student's maps farther from the teacher's"
-    elif nearer:
-        verdict = "changes the student's maps, and not in one direction"
+    kinds = counted(len(known), "kind")
     corrected = f" (corrected for {len(known)} comparisons)" if len(known) > 1 else ""
+    name = graded_name(_map_of(str(widest.name)))
+    tail = f"the largest change is {largest:+z.2f} in rank correlation ({name})."
+    if not is_found.any():
+        return (
+            "Distillation is not shown to change the reasons: no map of "
+            f"{kinds} comes nearer to the teacher's or goes farther from it{corrected}; {tail}"
+        )
+    still_open = len(known) - len(nearer) - len(farther)
     return (
-        f"Distillation {verdict}: of {counted(len(known), 'kind')} of map, {nearer} nearer and "
-        f"{farther} farther{corrected}; the largest change is {largest:+z.2f} in rank correlation "
-        f"({name})."
+        f"Distillation brings nearer to the teacher's maps: {_maps_of(nearer)}. It takes farther: "
+        f"{_maps_of(farther)}. Of {kinds} of map {still_open} "
+        f"{'stays' if still_open == 1 else 'stay'} open{corrected}; {tail}"
     )
+
+
+def _map_of(measure: str) -> str:
+    """The map that a measure of likeness is of."""
+    return measure.partition(": ")[2]
+
+
+def _maps_of(measures: pd.Index) -> str:
+    """The maps that some measures of likeness are of, as words."""
+    return _listed(measures.map(_map_of)) if len(measures) else "none"
 
 
 def _listed(keys: pd.Index, most: int = 4) -> str:

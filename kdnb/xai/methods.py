@@ -93,7 +93,7 @@ METHODS: dict[str, Method] = {
         compute=shap_deep,
         promise=Promise(
             absent=lambda context: context.background,
-            remedy="use SHAP gradient",
+            remedy="use Gradient SHAP ('SHAP gradient')",
         ),
     ),
     "SHAP gradient": Method(

@@ -119,7 +119,8 @@ def shap_deep(model: nn.Module, images: Tensor, targets: Tensor, context: Contex
         except RuntimeError as error:  # its hooks and a network that works in place
             reason = str(error).partition(".")[0]
             raise UserError(
-                f"Deep SHAP is refused on {network_name(model)}: {reason}; use SHAP gradient"
+                f"Deep SHAP is refused on {network_name(model)}: {reason}; use Gradient SHAP "
+                "('SHAP gradient')"
             ) from None
         values[rows] = np.asarray(part).reshape(-1, *images.shape[1:])
     return Raw(values=values)

@@ -70,6 +70,11 @@ SMALL = {
 CHEATED = "phantom_dementia_shortcut"  # the true sign is hard to see there, and the mark is easy
 LURING = "phantom_brain_distractor"
 SHOWN = 8  # images of a small study that are explained
+LURED_MAPS = {  # row of the table of the blob → method
+    "average map": "average map",
+    "class evidence": "evidence",
+    "class evidence, for or against": "evidence",
+}
 CHEATING = "cheating"
 HONEST = "honest"
 
@@ -138,9 +143,10 @@ def distractor_shares(
     *,
     tap: int = 0,
 ) -> pd.DataFrame:
-    """How often the average map and the signed class evidence peak on a distractor.
+    """How often the average map and the class evidence peak on a distractor.
 
-    That is a bright thing that tells nothing of the class.
+    That is a bright thing that tells nothing of the class. Evidence has a sign: its peak is taken
+    of what speaks for the class, and, in a row of its own, of what speaks for or against it.
 
     Args:
         models: Students of several seeds.
@@ -157,11 +163,11 @@ def distractor_shares(
     """
     context = Context(images, tap=tap)
     rows = {}
-    for name, method in {"average map": "average map", "class evidence": "evidence"}.items():
+    for name, method in LURED_MAPS.items():
         hits = []
         for model in models:
             maps = explain(method, model, images, targets, context).maps
-            hits.append(pointing_game(maps, distractors))
+            hits.append(pointing_game(np.abs(maps) if "against" in name else maps, distractors))
         share, low, high = share_interval(np.stack(hits), groups)
         rows[name] = {
             "share": share,
@@ -380,8 +386,8 @@ def cheat_maps(
     classes = fair.classes
     titles = []
     for place in chosen:
-        said = classes[named[CHEATING][place]]
-        titles.append(f"true: {classes[truth[place]]}\ncheat says: {said}")
+        cheat, honest = (classes[named[student][place]] for student in (CHEATING, HONEST))
+        titles.append(f"true: {classes[truth[place]]}\nhonest says: {honest}\ncheat says: {cheat}")
     return TrapMaps(
         pixels=fair.pixels[rows][chosen],
         traps=_marks(small, fair, rows)[chosen],

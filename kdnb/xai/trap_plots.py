@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from kdnb.core.plots import (
     PALETTE,
@@ -22,8 +23,8 @@ __all__ = ["trap_grid"]
 def trap_grid(found: TrapMaps, trap: str) -> Picture:
     """Images with a trap, and maps beside them: the peak of each is marked, the trap outlined.
 
-    Below a map stands whether its peak lies on the trap, and how much of what counts for the class.
-    Red is for the class, blue against it; maps without a sign are red alone.
+    Below a map stands whether its peak lies on the trap, and how much of what is red. Red is for
+    the class, blue against it; maps without a sign are red alone.
 
     Args:
         found: Of `kdnb.xai.shortcuts.distractor_maps` or `cheat_maps`.
@@ -42,9 +43,9 @@ def trap_grid(found: TrapMaps, trap: str) -> Picture:
                 silent.append(f"{name} of image {row + 1}")
                 continue
             _draw_map(ax, values, found.traps[row])
-            where = f"on the {trap}" if on_trap[row] == 1 else "elsewhere"
             share = "none" if np.isnan(energy[row]) else f"{energy[row]:.0%}"
-            ax.set_xlabel(f"peak {where}; {share} of it on the {trap}", fontsize=8)
+            where = _place_of_peak(values, found.traps[row], trap)
+            ax.set_xlabel(f"peak {where}; {share} of the red on the {trap}", fontsize=8)
         said.append(f"{name}: the peak lies on the {trap} in {np.nansum(on_trap):.0f}")
     figure.tight_layout(pad=0.4)  # again, with the words below the panels
     chance = found.traps.mean()
@@ -54,6 +55,16 @@ def trap_grid(found: TrapMaps, trap: str) -> Picture:
         f"maps. {'; '.join(said)} of {len(found.pixels)} images.{silent_words(silent)}",
         pixels=True,
     )
+
+
+def _place_of_peak(values: np.ndarray, trap: np.ndarray, name: str) -> str:
+    """Where the largest value of a map (H, W) lies, seen from a trap (H, W), in words."""
+    peak = np.unravel_index(values.argmax(), values.shape)
+    if trap[peak]:
+        return f"on the {name}"
+    if binary_dilation(trap, np.ones((3, 3)))[peak]:
+        return "one pixel beside it"
+    return "elsewhere"
 
 
 def _draw_map(ax, values: np.ndarray, trap: np.ndarray) -> None:

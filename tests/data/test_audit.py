@@ -89,12 +89,11 @@ def test_the_paper_stands_beside_the_meter_of_its_own_split():
     mirrored = {"grouped": 0.5, "random": 0.8, "published": 0.9}
     summary = pd.DataFrame({"1-NN": plain, "1-NN mirrored": mirrored})
     brain = against_paper("brain_tumor", summary)
-    assert brain.loc["student", ["paper", "protocol", "memory", "memory grouped"]].tolist() == [
-        0.9748,
-        "published",
-        0.9,
-        0.6,
-    ]
+    columns = ["paper", "protocol", "memory", "strictest", "memory there"]
+    assert brain.loc["student", columns].tolist() == [0.9748, "published", 0.9, "grouped", 0.6]
+    by_patient = pd.concat([summary, pd.DataFrame(0.4, ["patients"], summary.columns)])
+    strict = against_paper("brain_tumor", by_patient)
+    assert strict.loc["student", ["strictest", "memory there"]].tolist() == ["patients", 0.4]
     assert brain.loc["teacher", "skill"] == pytest.approx(0.676)
     assert list(against_paper("eye_disease", summary).index) == ["student"]
     assert against_paper("brain_tumor", summary.drop("published")).empty

@@ -201,7 +201,7 @@ def test_a_class_may_be_called_0_and_half_of_its_images_decided_nowhere(tmp_path
     said = {name: class_report(made, name)[1] for name in made.facts["classes"]}
     assert said["gone"] == "gone: no test images"
     assert said["0"].startswith(
-        "0: 2 test images, the student is right on 50%. Half of them are decided at layer 2 or"
+        "0: 2 test images, the student is right on 50%. 100% of them are decided at layer 2 or"
     )
     assert said["None"].startswith(
         "None: 2 test images, the student is right on 100%. On most of them even the last probe"

@@ -25,7 +25,7 @@ EARLY = pd.DataFrame({"layer": [1, 2, 2, 3]})
 def test_the_first_layer_that_beats_the_untrained_network_is_named():
     said = layers_answer(PROBES, EARLY)
     assert "From layer 2 of 3 (conv2) on" in said and "70% [60%, 80%]" in said
-    assert said.endswith("Half of the 4 images are decided at layer 2 or before.")
+    assert said.endswith("75% of the 4 images are decided at layer 2 or before.")
 
 
 def test_a_layer_that_later_ones_do_not_follow_is_not_said_to_be_the_start():
@@ -60,5 +60,5 @@ def test_the_map_is_said_to_be_blind_to_the_class():
     )
     said = map_answer(switch * np.nan, inside)
     assert "nan" not in said and said.endswith(
-        "(conv1) 20% of it lies on what defines the class, which is 3.0% of the image."
+        "conv1: 20% of its map lies on what defines the class, which is 3.0% of the image."
     )

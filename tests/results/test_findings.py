@@ -176,7 +176,7 @@ def test_traps_are_told_of_every_seed():
         }
     )
     (both,) = told(distractor=lured).values()
-    assert both.startswith("In 2 seeds, yes.") and "in 60% to 98.0% of the images" in both
+    assert both.startswith("In 2 seeds, yes.") and "in 60% to 98% of the images" in both
     third = lured[lured["run"] == "b"].assign(run="c")
     (three,) = told(distractor=pd.concat([lured, third])).values()
     assert three.startswith("Yes.")
@@ -230,7 +230,9 @@ def test_few_seeds_below_the_paper_are_told_as_few():
         "seeds": 1,
     }
     (answer,) = told(accuracy=pd.DataFrame([row])).values()
-    assert answer.startswith("It came out below on 1 of 1 set, in one or two seeds each, under")
+    assert answer.startswith(
+        "It came out below on 1 of 1 set, too few seeds each for a verdict, under"
+    )
     (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
     assert answer.startswith("No, on 1 of 1 set, under")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()

@@ -383,7 +383,7 @@ def test_the_sentence_names_layer_map_peak_and_probability(data):
         f"against {render.number(bar.opposing)}, bias {render.plus(bar.bias)}"
     )
     assert stepper_panel(data, state).sentence == (
-        "student, layer 3 of 5 (conv3, 8 × 8), signed evidence for none, strongest "
+        "student, layer 3 of 5 (conv3, 8 × 8), class evidence for none, strongest "
         f"{sign}{render.number(float(value))} "
         f"at row {pane.peak[0] + 1}, column {pane.peak[1] + 1}; "
         f"p(none) {data.models[0].probabilities[1, 2]:.2f}; {ledger}"

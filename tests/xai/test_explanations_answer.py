@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from kdnb.xai.answer import (
     cheat_sentence,
+    faithfulness_sentence,
     published_verdicts,
     reasons_sentence,
     score_overview,
@@ -36,6 +39,8 @@ def test_the_explanation_that_passes_most_is_named_and_no_baseline():
     both = verdict_sentence(verdicts(occlusion=[1] * 5, SHAP_deep=[1] * 5))
     assert "occlusion and Deep SHAP pass most: all 5 tests." in both
     none = verdict_sentence(verdicts(occlusion=[0] * 5))
+    pair = verdicts(**{"class evidence, middle": [1] * 5, "HiResCAM, middle": [1] * 5})
+    assert "positive part" in verdict_sentence(pair) and "positive part" not in both
     assert none.startswith("No explanation") and "cannot tell" in verdict_sentence(NOTHING)
 
 
@@ -84,8 +89,26 @@ def test_the_cheat_is_revealed_or_not():
     )
     said = cheat_sentence(marked)
     assert said.startswith("Of 2 explanations, 1 reveals")
-    assert "Deep SHAP most clearly: 40 [30, 50] points more" in said
+    assert "Deep SHAP most clearly: 40 [30, 50] percentage points more" in said
     assert cheat_sentence(marked.assign(reveals=0.0)).startswith("No explanation is shown")
+
+
+def test_it_is_said_by_which_scores_maps_of_nothing_are_beaten():
+    index = pd.MultiIndex.from_product([["KD student"], ["occlusion", "Grad-CAM", "SHAP deep"]])
+    above = pd.DataFrame(
+        {
+            "energy in mask": [1.0, 1.0, 1.0],
+            "insertion, mean colour": [-0.1, -0.2, 0.1],
+            "insertion, blur": [0.1, 0.1, 0.1],
+            "ROAD": [0.1, 0.0, np.nan],
+        },
+        index=index,
+    )
+    assert faithfulness_sentence(above) == (
+        "Of 2 explanations, so many beat every map of nothing: none by insertion, mean colour; "
+        "2 by insertion, blur; 1 by ROAD. By all of these: none."
+    )
+    assert "too few patients" in faithfulness_sentence(above * np.nan)
 
 
 def test_nearer_farther_and_open_are_said():
@@ -94,14 +117,16 @@ def test_nearer_farther_and_open_are_said():
         index=["Spearman with the teacher: Grad-CAM", "Spearman with the teacher: occlusion"],
     )
     nearer = reasons_sentence(question)
-    assert (
-        "nearer to the teacher's: of 2 kinds of map, 1 nearer and 0 farther" in nearer
-        and "Grad-CAM (last layer)" in nearer
+    assert nearer.startswith(
+        "Distillation brings nearer to the teacher's maps: Grad-CAM (last layer). It takes "
+        "farther: none. Of 2 kinds of map 1 stays open (corrected for 2 comparisons);"
     )
     turned = question.assign(difference=-question["difference"], low=-0.3, high=[-0.1, 0.1])
-    assert "takes the student's maps farther" in reasons_sentence(turned)
+    assert "nearer to the teacher's maps: none. It takes farther: Grad-CAM" in (
+        reasons_sentence(turned)
+    )
     both = question.assign(difference=[0.2, -0.2], low=[0.1, -0.3], high=[0.3, -0.1])
-    assert "changes the student's maps, and not in one direction" in reasons_sentence(both)
+    assert "farther: occlusion. Of 2 kinds of map 0 stay open" in reasons_sentence(both)
     assert "not shown to change" in reasons_sentence(question.assign(low=-1.0))
     assert "cannot tell" in reasons_sentence(question.assign(low=np.nan, high=np.nan))
 
@@ -138,5 +163,9 @@ def test_a_trap_is_outlined_and_the_peak_of_each_map_is_marked():
     )
     honest = picture.figure.axes[2]
     assert honest.lines[0].get_xydata().tolist() == [[6, 5]]
-    assert honest.get_xlabel() == "peak elsewhere; 0% of it on the tag"
+    near = np.zeros((2, 8, 8))
+    near[:, 1, 1] = 1.0
+    of_near = trap_grid(replace(found, maps={"near": near}), "tag").figure.axes[1]
+    assert of_near.get_xlabel() == "peak one pixel beside it; 0% of the red on the tag"
+    assert honest.get_xlabel() == "peak elsewhere; 0% of the red on the tag"
     assert "silent of image 1" in picture.alt and picture.pixels

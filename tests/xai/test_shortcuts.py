@@ -45,5 +45,6 @@ def test_a_brightness_filter_peaks_on_the_distractor_and_evidence_need_not():
         distractors[i, i : i + 2, 3:5] = True
     table = distractor_shares([Bright()] * 3, images, torch.ones(6), distractors, np.arange(6))
     assert table.loc["average map", "share"] == 1 and table.loc["class evidence", "share"] == 0
+    assert table.loc["class evidence, for or against", "share"] == 1, "all of it is against"
     assert table.loc["average map", "low"] < 1 and table.loc["class evidence", "high"] > 0
     assert (table["seeds"] == 3).all() and table["chance"].iloc[0] == pytest.approx(4 / 256)
