@@ -161,9 +161,10 @@ def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> tuple[pd.Series
 
     Images look the same if they are near duplicates, mirrored or not, or rescaled `find_copies`.
     The latter are believed only where the set itself does not speak against them: if more than 1
-    in 20 pairs join two classes or two known patients, as among hazy fundus images, none is used,
-    and a note says so. Where images look like more than ``CROWD`` others on average, the same is
-    found without a list of every pair, and those pairs are counted that join something.
+    in 20 pairs (and more than one) join two classes or two known patients, as among hazy fundus
+    images, none is used, and a note says so. Pairs of the same bytes say nothing of that. Where
+    images look like more than ``CROWD`` others on average, the same is found without a list of
+    every pair, and those pairs are counted that join something.
 
     Returns:
         The families, on the manifest's index, and notes.
@@ -179,10 +180,13 @@ def find_families(manifest: pd.DataFrame, thumbs: np.ndarray) -> tuple[pd.Series
 def _believed(rescaled: np.ndarray, manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """Of the pairs (M, 2) of rescaled copies those to join, and a note where there are none."""
     known = manifest.reindex(columns=["label", "patient"], fill_value="").to_numpy(object)
+    if "sha256" in manifest:  # pairs of the same bytes are joined in any case
+        content = manifest["sha256"].to_numpy(object)
+        rescaled = rescaled[content[rescaled[:, 0]] != content[rescaled[:, 1]]]
     a = known[rescaled[:, 0]]  # (M, 2): class and patient
     b = known[rescaled[:, 1]]
     wrong = ((a != b) & (a != "") & (b != "")).any(axis=1)
-    if wrong.sum() <= len(rescaled) / 20:
+    if wrong.sum() <= max(len(rescaled) / 20, 1):
         return rescaled[~wrong], []
     note = (
         f"rescaled copies are not joined: {wrong.sum()} of {len(rescaled)} pairs are of two "

@@ -123,13 +123,25 @@ def test_rescaled_copies_are_believed_only_where_the_set_does_not_contradict(col
     table, thumbs = phantom(duplicates=0.3)
     rescaled = table.index[table["copy_kind"] == "rescale"]
     origin = pd.Index(table["image_id"]).get_indexer(table.loc[rescaled, "copy_of"])
-    plain = table[["image_id", "patient", "label"]]
+    plain = table[["image_id", "patient", "label", "sha256"]]
     for doubted, joined in ((rescaled[:1], len(rescaled) - 1), (rescaled, 0)):
         told = plain.copy()
         told.loc[doubted, column] = "another"
         family, notes = duplicates.find_families(told, thumbs)
         assert (family[rescaled].to_numpy() == family.iloc[origin].to_numpy()).sum() == joined
         assert bool(notes) == (joined == 0)
+
+
+def test_one_file_under_two_classes_says_nothing_of_rescaled_copies():
+    table, thumbs = phantom(duplicates=0.3)
+    rescaled = table.index[table["copy_kind"] == "rescale"]
+    origin = pd.Index(table["image_id"]).get_indexer(table.loc[rescaled, "copy_of"])
+    told = table[["image_id", "patient", "label", "sha256"]].copy()
+    exact = told.index[table["copy_kind"] == "exact"]
+    told.loc[exact, "label"] = "another"
+    family, notes = duplicates.find_families(told, thumbs)
+    assert len(exact) > len(rescaled) / 20 and notes == []
+    assert (family[rescaled].to_numpy() == family.iloc[origin].to_numpy()).all()
 
 
 def test_mirrored_near_duplicates_are_found_when_asked():
