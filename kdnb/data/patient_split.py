@@ -49,7 +49,10 @@ def parts_of_folds(folds: Iterable[str], test_fold: int = TEST_FOLD) -> dict[str
     known = sorted(set(numbers.values()))
     found = ", ".join(f"{number:g}" for number in known)
     if test_fold not in known:
-        raise UserError(f"fold {test_fold} has no image: accepted for this set are {found}")
+        raise UserError(
+            f"fold must be one of those of this set, got {test_fold}, which has no image: "
+            f"accepted are {found}"
+        )
     if len(known) < FEWEST_FOLDS:
         raise UserError(
             f"{FEWEST_FOLDS} folds are needed, for training, validation and test; this set has "

@@ -58,8 +58,9 @@ def make_split(
     - ``deduplicated``: one image per family, an original before its copies, parted like ``random``;
       the rest is unused.
     - ``published``: the set's own folders; where they have no validation part, 1/8 of train
-      (stratified) becomes it. A set without train and test folders may have a publisher's folds
-      (`uses_folds`): one is test, the one before it val, the others train, whatever the seed.
+      (stratified, known patients whole) becomes it. A set without train and test folders may have
+      a publisher's folds (`uses_folds`): one is test, the one before it val, the others train,
+      whatever the seed.
     - ``grouped``: no group (`kdnb.data.leakage.groups`) crosses. Groups are dealt from the largest
       down, each to the part that is furthest behind its share of the group's classes. A class with
       fewer groups than 1 / (smallest share) first gives one group to train, one to test, one to
@@ -106,7 +107,6 @@ def make_split(
         outside = (part == "unused").sum()
         if outside:
             notes = [f"{outside:,} of {len(part):,} images have no published part, and are unused"]
-        notes += _patients_seen(manifest["patient"], part)
     elif mode == "patients":
         decided = decide(manifest, fold)
         notes = decided.notes
@@ -118,7 +118,7 @@ def make_split(
             part.update(_deal(rest, decided.group[rest.index], shares, seed))
     else:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {mode!r}")
-    notes = notes + _notes(manifest["label"], part)
+    notes = notes + _patients_seen(manifest["patient"], part) + _notes(manifest["label"], part)
     if uses_folds(manifest, mode):
         notes = notes + _notes_on_folds(manifest["fold"], part)
     return Parted(part.astype("str"), notes)
@@ -192,7 +192,8 @@ def _published(manifest: pd.DataFrame, seed: int) -> pd.Series:
         )
     if "val" not in set(part):
         train = manifest[part == "train"]
-        part.update(_deal(train, train["image_id"], VAL_OF_TRAIN, seed))
+        patient_or_image = train["patient"].where(train["patient"] != "", train["image_id"])
+        part.update(_deal(train, patient_or_image, VAL_OF_TRAIN, seed))
     return part
 
 

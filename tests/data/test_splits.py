@@ -89,12 +89,27 @@ def test_published_keeps_the_folders_and_takes_validation_from_train():
     part = make_split(table, "published", seed=0).part
     assert ((part == "test") == (table["published_split"] == "test")).all()
     assert (part == "val").sum() == pytest.approx((part != "test").sum() / 8, abs=2)
+    val = set(table["patient"][part == "val"]) - {""}
+    assert val and not val & set(table["patient"][part == "train"]), "known patients stay whole"
     test = table[part == "test"]
     crossing = test["patient"].isin(set(table["patient"][part != "test"]) - {""}).sum()
     notes = make_split(table, "published", seed=0).notes
     assert crossing and f"the patients of {crossing:,} of {len(test):,} test images" in notes[0]
     with pytest.raises(UserError, match="no published train and test folders"):
         make_split(table.assign(published_split=""), "published", seed=0)
+
+
+@pytest.mark.parametrize("mode", ["random", "deduplicated"])
+def test_patients_that_cross_are_told_where_a_split_does_not_keep_them_apart(mode):
+    table = manifest(4)
+    part, notes = make_split(table, mode, seed=0)
+    test = table[part == "test"]
+    seen = set(table["patient"][part.isin(["train", "val"])]) - {""}
+    crossing = test["patient"].isin(seen).sum()
+    assert crossing and notes[0].startswith(
+        f"the patients of {crossing:,} of {len(test):,} test images also have images in train"
+    )
+    assert not any("also have" in note for note in make_split(table, "grouped", seed=0).notes)
 
 
 def with_folds(folds: int = 5) -> pd.DataFrame:
@@ -113,7 +128,7 @@ def test_folds_are_the_published_parts_and_no_seed_moves_them(fold):
     assert set(table["fold"][part == "train"]) == rest
     pd.testing.assert_series_equal(make_split(table, "published", seed=7, fold=fold).part, part)
     told = f"the parts are the publisher's folds: train {', '.join(sorted(rest))}; val {before}"
-    assert notes == [f"{told}; test {fold}"]
+    assert notes[1:] == [f"{told}; test {fold}"] and notes[0].startswith("the patients of")
 
 
 def test_images_without_a_published_part_are_unused_and_told():
@@ -133,14 +148,14 @@ def test_images_without_a_fold_are_unused_and_told():
 
 
 def test_folds_that_cannot_be_used_are_named():
-    with pytest.raises(UserError, match="fold 5 has no image: accepted for this set are 1, 2, 3"):
+    with pytest.raises(UserError, match="got 5, which has no image: accepted are 1, 2, 3"):
         make_split(with_folds(3), "published", seed=0)
     table = with_folds()
     table.loc[4, "fold"] = "five"
     for mode in ("published", "patients"):
         with pytest.raises(UserError, match="fold 'five' is not a number"):
             make_split(table, mode, seed=0)
-        with pytest.raises(UserError, match="fold 5 has no image: accepted for this set are 1, 2"):
+        with pytest.raises(UserError, match="got 5, which has no image: accepted are 1, 2"):
             make_split(with_folds(3), mode, seed=0)
         with pytest.raises(UserError, match="3 folds are needed, for training, validation and"):
             make_split(with_folds(2), mode, seed=0, fold=2)
