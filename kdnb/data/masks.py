@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ __all__ = [
 LOSSLESS = tuple(name for name in FORMATS if name != "JPEG")  # JPEG leaves traces beside an edge
 CHUNK = 256  # masks looked at together
 NAMED = 3  # masks that a note names
+NEARLY_ALL = 0.9  # share of an image; what marks more is told
 ROUNDING = 1e-5  # of a covered share: half is half
 
 
@@ -149,27 +151,27 @@ def check_masks(
 
     Returns:
         The column mask with "" where a mask cannot be used, a digest of the bytes of the others,
-        and a note that counts and names those that cannot be used, or none.
+        and notes that count and name those that cannot be used, and those that look like none.
     """
     told = table.loc[table["mask"] != "", ["mask", "width", "height"]]
 
-    def check(mask: str, width: int, height: int) -> tuple[str, str]:
-        """Why a mask cannot be used, "" where it can, and its hash."""
+    def check(mask: str, width: int, height: int) -> _Checked:
+        """What a mask's file is like."""
         try:
             data = read_mask(mask)
             marked = _read(data)
         except (ValueError, OSError) as error:
-            return str(error) or type(error).__name__, ""
+            return _Checked(reason=str(error) or type(error).__name__)
         if not fits(marked.shape, (height, width)):
             rows, columns = marked.shape
-            return f"{columns} x {rows} px on an image of {width} x {height}", ""
+            return _Checked(reason=f"{columns} x {rows} px on an image of {width} x {height}")
         if marked.all():
-            return "the whole image is inside: the background must be 0", ""
-        return "", hashlib.sha256(data).hexdigest()
+            return _Checked(reason="the whole image is inside: the background must be 0")
+        return _Checked(hashed=hashlib.sha256(data).hexdigest(), covers=float(marked.mean()))
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(check, told["mask"], told["width"], told["height"]))
-    reasons = pd.Series([reason for reason, _ in found], index=told.index, dtype=object)
+    reasons = pd.Series([one.reason for one in found], index=told.index, dtype=object)
     wrong = reasons[reasons != ""]
     usable = table["mask"].mask(table.index.isin(wrong.index), "")
     named = [f"{told['mask'][row]}: {reason}" for row, reason in wrong.head(NAMED).items()]
@@ -179,7 +181,21 @@ def check_masks(
             f"{len(wrong)} of {len(told)} masks cannot be used, and their images stay without one: "
             + "; ".join(named)
         ]
-    return usable, digest([hash_ for _, hash_ in found if hash_]), notes
+    nearly_all = told["mask"][[one.covers > NEARLY_ALL for one in found]]
+    if len(nearly_all):
+        notes.append(
+            f"{len(nearly_all)} of {len(told)} masks mark over {NEARLY_ALL:.0%} of their image, "
+            f"since all but 0 is inside; are they masks? {', '.join(nearly_all.head(NAMED))}"
+        )
+    return usable, digest([one.hashed for one in found if one.hashed]), notes
+
+
+class _Checked(NamedTuple):
+    """What a mask's file is like."""
+
+    reason: str = ""  #: why it cannot be used, "" where it can
+    hashed: str = ""  #: SHA-256 of its bytes, where it can
+    covers: float = 0.0  #: share of its pixels that is inside
 
 
 def fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:

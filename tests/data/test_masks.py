@@ -173,6 +173,18 @@ def test_masks_that_cannot_be_used_are_named_and_the_images_stay(tmp_path):
     )
 
 
+def test_a_photograph_in_the_place_of_a_mask_is_told(tmp_path):
+    folder = draw(tmp_path / "set")
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    (folder / "cat" / "1_mask.png").write_bytes(png(grey))
+    found = load(settings(tmp_path, folder))
+    assert found.has_mask.all(), "nothing is taken away"
+    assert found.notes[-1] == (
+        "1 of 12 masks mark over 90% of their image, since all but 0 is inside; are they masks? "
+        "cat/1_mask.png"
+    )
+
+
 def test_a_mask_of_another_size_fits_by_its_aspect(tmp_path):
     folder = draw(tmp_path / "set")
     (folder / "cat" / "0_mask.png").write_bytes(png(blob(67, 100)))
