@@ -121,12 +121,13 @@ class Plan:
                 )
                 specs.append(spec)
         counts = Counter(spec.run.id for spec in specs)
-        same = [str(spec) for spec in specs if counts[spec.run.id] > 1]
-        if same:
-            raise UserError(
-                f"plan '{self.name}' has the same run {len(same)} times ({same[0]}): "
-                "remove what repeats"
-            )
+        repeated = {spec.run.id: spec for spec in specs if counts[spec.run.id] > 1}
+        if repeated:
+            first = next(iter(repeated.values()))
+            times = f"{counts[first.run.id]} times ({first})"
+            if len(repeated) > 1:
+                times += f", and {len(repeated) - 1} more several times"
+            raise UserError(f"plan '{self.name}' has the same run {times}: remove what repeats")
         return specs
 
 
