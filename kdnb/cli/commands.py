@@ -114,7 +114,10 @@ def show(
     if images.split != "published" and (images.table["published_split"] != "").any():
         print("its own parts, such as train and test, are not used: --split published uses them")
     print(f"1-NN on raw pixels: accuracy {study_images.leak_meter['accuracy']:.3f}")
-    print("  (each test image takes the class of the most alike one seen: a model must beat that)")
+    print("  (each test image takes the class of the most alike one of train and val; a study says")
+    print(
+        "  what a model must beat: memory of train alone, mirrored images too, if that is stronger)"
+    )
     print(study_images.certainty)
     for note in images.notes:
         print(f"note: {note}")

@@ -12,7 +12,7 @@ __all__ = ["Answer", "QUESTIONS", "answer_in"]
 
 QUESTIONS = {  # number of the notebook -> what it asks, unless its answer says otherwise
     "01": "What is in the data, and how much of a score is memory?",
-    "02": "How good is the large network on patients it has never seen?",
+    "02": "How good is the large network on images it has never seen?",
     "03": "Does the small network learn from the teacher what the labels do not give?",
     "04": "What do the five layers show, and where is the decision made?",
     "05": "Which explanation can be trusted?",

@@ -46,8 +46,8 @@ WORDS = {  # what a reader needs who opens the page alone
     "probe": "A small linear classifier on the values of one layer: can the class be read there?",
     "class evidence": "Gradient times activation: what a place speaks for the class, or against.",
     "baseline": "A map that explains nothing, such as noise or the middle of the image.",
-    "blob, tag": "Planted in other drawn images, as a test. A blob means nothing. A tag names the "
-    "class for the student that cheats.",
+    "blob, tag": "Planted in other, drawn images (phantoms), as a test. A blob means nothing. A "
+    "tag names the class for the student that cheats.",
     "MACs, FLOPs": "Multiplications with an addition, and single operations: two FLOPs are a MAC.",
 }
 NOTES = "01_notes.csv"  # the table of what is to be known of the images

@@ -30,15 +30,15 @@ def memory_answer(random: Interval, grouped: Interval, chance: float) -> str:
     >>> near = Interval((0.30, 0.25, 0.35))
     >>> print(memory_answer(Interval((0.80, 0.75, 0.85)), near, 0.25))
     The nearest training image alone answers 80% of the test images where images are split at \
-random, and 30% where patients and copies are kept apart; always naming the most frequent class \
-gives 25%. The difference, +50.0 [+42.9, +57.1] points, comes from patients and copies on both \
-sides.
+random, and 30% where known patients and copies are kept apart; always naming the most frequent \
+class gives 25%. The difference, +50.0 [+42.9, +57.1] points, comes from patients and copies on \
+both sides.
     """
     gap = unpaired_difference(random, grouped)
     said = (
         f"The nearest training image alone answers {percent(random.value)} of the test images "
-        f"where images are split at random, and {percent(grouped.value)} where patients and copies "
-        f"are kept apart; always naming the most frequent class gives {percent(chance)}. "
+        f"where images are split at random, and {percent(grouped.value)} where known patients and "
+        f"copies are kept apart; always naming the most frequent class gives {percent(chance)}. "
     )
     side = gap.side()
     by = points(gap)

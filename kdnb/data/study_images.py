@@ -70,9 +70,14 @@ class StudyImages:
         return meters
 
     @property
+    def strongest_memory(self) -> dict:
+        """The stronger of both: what a model must beat."""
+        return max(self.memory.values(), key=lambda meter: meter["accuracy"])
+
+    @property
     def memory_alone(self) -> float:
-        """Accuracy of the stronger of both: what a model must beat."""
-        return max(meter["accuracy"] for meter in self.memory.values())
+        """Accuracy of the stronger of both."""
+        return self.strongest_memory["accuracy"]
 
     @cached_property
     def test_targets(self) -> np.ndarray:
@@ -91,8 +96,8 @@ class StudyImages:
         count = len(np.unique(groups.names))
         images = f"{len(groups)} test images"
         if count < len(groups):
-            images += f" of {count} patients or families"
-        return f"{images}: an accuracy is known to ± {accuracy_margin(groups):.2f} at worst"
+            images += f" of {self.counted_groups(self.image_set.rows('test'))}"
+        return f"{images}: an accuracy is known to about ± {accuracy_margin(groups):.2f}"
 
     @property
     def has_too_few(self) -> bool:
@@ -117,6 +122,15 @@ class StudyImages:
         names = leakage.interval_groups(self.image_set.table).to_numpy()
         return Groups(names=names[rows], widening=self.image_set.group_widening)
 
+    def counted_groups(self, rows: np.ndarray) -> str:
+        """How many patients or families are behind some rows (M,), in words."""
+        groups = len(np.unique(self.groups(rows).names))
+        if self.known_patients(rows).any():
+            return f"{groups} patients or families"
+        if groups < len(rows):
+            return f"{groups} families of copies, no patient being known"
+        return f"{groups} single images, no patient being known"
+
     def known_patients(self, rows: np.ndarray) -> np.ndarray:
         """(M,) bool: whether the patient of each row, or a publisher's fold of him, is known."""
         table = self.image_set.table.iloc[rows]
@@ -126,13 +140,16 @@ class StudyImages:
         return known.to_numpy()
 
     def are_unseen(self, rows: np.ndarray) -> bool:
-        """Whether all rows of the test part are of known patients whom the split keeps apart.
+        """Whether all rows of the test part are of known patients of whom no image was learned.
 
-        A split with copies apart keeps those with a name apart; that by patient also the folds.
+        Under the split by patient those count as known whose publisher's fold is known.
         """
-        if self.settings.split == "grouped":
-            return bool((self.image_set.table["patient"].iloc[rows] != "").all())
-        return self.settings.split == "patients" and bool(self.known_patients(rows).all())
+        if self.settings.split == "patients":
+            return bool(self.known_patients(rows).all())
+        patients = self.image_set.table["patient"]
+        learned = patients.iloc[self.image_set.rows("train", "val")]
+        tested = patients.iloc[rows]
+        return bool((tested != "").all() and not tested.isin(learned).any())
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """(M, S, S, 3) uint8 of some rows: the images as people see them."""
@@ -168,11 +185,15 @@ class StudyImages:
 def accuracy_margin(groups: Groups | np.ndarray) -> float:
     """How far off a measured accuracy may be: half the widest 95 % interval, before any result.
 
-    That of Wilson's score interval (1927) at an accuracy of one half, for as many trials as there
-    are groups, divided by the square of their widening.
+    That of Student's t at an accuracy of one half, for as many trials as there are groups, divided
+    by the square of their widening; of groups of one size, whose images are all alike. It is 1
+    where there is one group.
 
     >>> round(accuracy_margin(np.arange(12)), 2), round(accuracy_margin(np.arange(400)), 2)
-    (0.25, 0.05)
+    (0.33, 0.05)
     """
-    z = stats.norm.ppf(0.975)
-    return float(z / (2 * np.sqrt(trials(groups) + z**2)))
+    count = trials(groups)
+    if count <= 1:
+        return 1.0
+    spread = 0.5 / np.sqrt(count - 1)
+    return float(min(stats.t.ppf(0.975, count - 1) * spread, 1))

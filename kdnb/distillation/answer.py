@@ -102,7 +102,7 @@ def ladder_widths(settings: Settings) -> list[float]:
 def distillation_answer(
     grid: pd.DataFrame,
     worth: pd.DataFrame,
-    patients: int,
+    tested: str,
     *,
     loss: str = "kd",
     control: str = "",
@@ -112,7 +112,7 @@ def distillation_answer(
     Args:
         grid: Of `kdnb.distillation.grid.grid_table`.
         worth: Of `kdnb.distillation.teacher_worth.teacher_worth`.
-        patients: How many the test part has.
+        tested: Patients or families of the test part, counted in words.
         loss: What the students learned with.
         control: What stood in the teacher's place, if anything did.
     """
@@ -141,7 +141,7 @@ def distillation_answer(
     if teacher.side() != "above":
         text += " The teacher is not shown to know more than the student finds out alone."
     seeds = int(best["seeds"])
-    sure = f"{seeds} seed{'s' if seeds > 1 else ''} and {patients} patients or families"
+    sure = f"{seeds} seed{'s' if seeds > 1 else ''} and {tested}"
     sure += f", alpha {best['alpha']:g} and T {best['temperature']:g}"
     if loss != "kd":
         sure += f", loss {loss}"

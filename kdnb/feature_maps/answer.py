@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kdnb.core.model_names import KD_STUDENT
-from kdnb.core.number_text import percent, probability
+from kdnb.core.number_text import counted, percent, probability
 
 __all__ = ["layers_answer", "map_answer"]
 
@@ -57,13 +57,14 @@ def _readable(layers: pd.DataFrame) -> str:
     )
 
 
-def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None) -> str:
+def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None, drawn: int) -> str:
     """What the average map cannot show, beside Grad-CAM at the last layer.
 
     Args:
         switch: Index tap, column "Grad-CAM": rank correlation of the maps of two classes.
         inside: Index tap, columns "average map" and "the mask's share": of the map's values, and of
             the image; None where nobody drew a mask.
+        drawn: Images with a mask.
     """
     last = switch["Grad-CAM"].iloc[-1]
     said = "The average map is the same for every class"
@@ -79,7 +80,7 @@ def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None) -> str:
     share = inside.loc[best, "average map"]
     area = inside.loc[best, "the mask's share"]
     return said + (
-        f" By energy in the mask, the layer that is best on these images is {best}: "
+        f" By energy in the mask, the layer that is best on {counted(drawn, 'image')} is {best}: "
         f"{percent(share)} of its map lies on what defines the class, which is {percent(area)} of "
-        "the image."
+        "the image. Chosen among the layers on so few images, that is no test: notebook 05 has one."
     )

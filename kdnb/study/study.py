@@ -217,9 +217,8 @@ class Study(StudyImages):
     @cached_property
     def teacher_worth(self) -> pd.DataFrame:
         """The teacher's accuracy minus that of memory and of the student on labels alone."""
-        memory = max(self.memory.values(), key=lambda meter: meter["accuracy"])
         rivals = {
-            "memory": memory["predictions"],
+            "memory": self.strongest_memory["predictions"],
             "a student on labels alone": self.test_logits(LABEL_ONLY).argmax(1),
         }
         says = self.test_logits(TEACHER).argmax(1)

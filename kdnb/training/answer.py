@@ -77,14 +77,21 @@ def confusion_sentence(matrix: pd.DataFrame) -> str:
 
 
 def teacher_answer(
-    accuracy: Interval, memory: float, above_student: Difference, split: str, *, unseen: bool
+    accuracy: Interval,
+    memory: float,
+    above_memory: Difference,
+    above_student: Difference,
+    split: str,
+    *,
+    unseen: bool,
 ) -> tuple[str, str]:
     """How good the large network is, and how sure that is.
 
     Args:
         accuracy: Of the teacher, with its 95 % interval.
         memory: What memory alone reaches.
-        above_student: The teacher's accuracy minus that of the small student on labels alone.
+        above_memory: The teacher's accuracy minus memory's, on the same images.
+        above_student: The same minus that of the small student on labels alone.
         split: Of the images.
         unseen: Whether all test images are of known patients of whom no image was learned.
     """
@@ -105,11 +112,20 @@ def teacher_answer(
         text += f"It is not shown to be better than a small student on labels alone: {by}."
     if not accuracy.is_known:
         return text, "There are too few patients for an interval."
-    sure = "95 % interval of the accuracy over patients: "
+    sure = "95 % interval of the accuracy over patients or families: "
     sure += percent_range(accuracy.low, accuracy.high)
     if split not in APART:
         sure += f"; under the split {split} patients may be on both sides"
     elif not unseen:
         sure += "; patients whom nobody knows may be on both sides"
-    beaten = "above" if accuracy.low > memory else "not clearly above"
-    return text, f"{sure}; it is {beaten} memory."
+    return text, f"{sure}; {_beside_memory(above_memory)}."
+
+
+def _beside_memory(above: Difference) -> str:
+    """Whether a network is above memory, by their difference on the same images."""
+    side = above.side()
+    if side == "above":
+        return f"it is above memory, by {points(above)}"
+    if side == "below":
+        return f"it is below memory, by {points(above)}"
+    return f"it is not shown to be above memory: {points(above)}"

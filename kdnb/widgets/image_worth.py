@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from kdnb.core.differences import paired_gain
 from kdnb.core.errors import UserError
-from kdnb.core.intervals import Interval
+from kdnb.core.intervals import Difference, Interval, points
 from kdnb.core.settings import Settings
 from kdnb.core.statistics import share_interval
 from kdnb.data.dataset import BASE
@@ -57,25 +58,32 @@ def student_worth(analysis: LayerAnalysis, images: StudyImages | None) -> str:
             f"On test images this student is right in {accuracy:.3f}. How sure that is, and what "
             "memory alone reaches, is not known here: its data set is not at hand."
         )
-    correct = saved_logits(run).argmax(1) == images.test_targets  # (N,)
-    accuracy = share_interval(correct[None].astype(float), images.test_groups)
-    return _worth_said(accuracy, images.memory_alone, images.certainty.partition(":")[0])
+    correct = (saved_logits(run).argmax(1) == images.test_targets).astype(float)  # (N,)
+    remembered = images.strongest_memory["predictions"] == images.test_targets
+    accuracy = share_interval(correct[None], images.test_groups)
+    above = paired_gain(correct - remembered, images.test_groups)
+    counted = images.certainty.partition(":")[0]
+    return _worth_said(accuracy, images.memory_alone, above, counted)
 
 
-def _worth_said(accuracy: Interval, memory: float, counted: str) -> str:
+def _worth_said(accuracy: Interval, memory: float, above: Difference, counted: str) -> str:
     """The same in words.
 
-    >>> _worth_said(Interval((0.9, 0.8, 0.95)), 0.85, "40 test images")[-40:]
-    ' It is not shown to be more than memory.'
+    >>> gain = Difference((0.05, -0.02, 0.12))
+    >>> _worth_said(Interval((0.9, 0.8, 0.95)), 0.85, gain, "40 test images")[-66:]
+    'It is not shown to be more than memory: +5.0 [-2.0, +12.0] points.'
     """
     said = (
         f"On {counted} this student is right in {accuracy}, and memory alone, the class of the "
         f"most similar training image, in {memory:.3f}."
     )
-    if not accuracy.is_known:
+    side = above.side()
+    if side == "unknown":
         return f"{said} They are too few to say more."
-    if accuracy.low <= memory:
-        return f"{said} It is not shown to be more than memory."
+    if side == "below":
+        return f"{said} It is worse than memory: {points(above)}."
+    if side != "above":
+        return f"{said} It is not shown to be more than memory: {points(above)}."
     return said
 
 

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 LARGE = ("average map, first layer", "Grad-CAM", "class evidence, middle", "SHAP gradient")
+ON_PHANTOMS = "In a test on drawn images with a tag (phantoms, not the images of this study)"
 PAIR = ("class evidence, middle", "HiResCAM, middle")  # the second is the first above zero
 PUBLISHED = "brain_tumor"  # the data set whose verdicts are shown where there are none here
 
@@ -194,12 +195,12 @@ def cheat_sentence(marked: pd.DataFrame) -> str:
     marked = marked.drop(index=list(BASELINES), errors="ignore")
     revealing = marked[marked["reveals"] == 1]
     if revealing.empty:
-        return "No explanation is shown to reveal the student that cheats."
+        return f"{ON_PHANTOMS}, no explanation is shown to reveal the student that cheats."
     best = revealing["difference"].idxmax()
     row = revealing.loc[best]
     share = Interval(100 * row[name] for name in ("difference", "low", "high"))
     return (
-        f"Of {counted(len(marked), 'explanation')}, {len(revealing)} "
+        f"{ON_PHANTOMS}, of {counted(len(marked), 'explanation')} {len(revealing)} "
         f"{'reveals' if len(revealing) == 1 else 'reveal'} the student that cheats, "
         f"{graded_name(best)} most clearly: {share:.0f} percentage points more of it lie on the "
         "tag than with the honest student."

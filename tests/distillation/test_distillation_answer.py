@@ -53,7 +53,7 @@ def grid(gain, low, high, seeds=3):
     ],
 )
 def test_the_answer_says_what_the_interval_shows(gain, said):
-    text, sure = distillation_answer(grid(*gain), WORTH, 40)
+    text, sure = distillation_answer(grid(*gain), WORTH, "40 patients or families")
     assert said in text and "nan" not in text
     assert "not shown to know more" not in text
     assert sure.startswith("3 seeds and 40 patients or families, alpha 0.7 and T 10")
@@ -63,7 +63,10 @@ def test_the_answer_says_what_the_interval_shows(gain, said):
 def test_a_choice_among_cells_is_said():
     one = grid(0.03, 0.01, 0.05)
     several = pd.concat([one, one[1:].assign(temperature=4.0)], ignore_index=True)
-    assert "chosen among 2 on the validation part" in distillation_answer(several, WORTH, 40)[1]
+    assert (
+        "chosen among 2 on the validation part"
+        in distillation_answer(several, WORTH, "40 patients or families")[1]
+    )
 
 
 def test_the_cell_is_chosen_on_validation_not_on_test():
@@ -72,13 +75,17 @@ def test_the_cell_is_chosen_on_validation_not_on_test():
         temperature=4.0, val_accuracy=0.5, gain=0.3, gain_low=0.2, gain_high=0.4
     )
     both = pd.concat([one, better_on_test], ignore_index=True)
-    text, sure = distillation_answer(both, WORTH, 40)
+    text, sure = distillation_answer(both, WORTH, "40 patients or families")
     assert "+3.0 [+1.0, +5.0] points" in text and "T 10, chosen" in sure
 
 
 def test_a_control_and_another_loss_are_named():
     text, sure = distillation_answer(
-        grid(0.03, 0.01, 0.05), WORTH, 40, loss="attention", control="shuffled"
+        grid(0.03, 0.01, 0.05),
+        WORTH,
+        "40 patients or families",
+        loss="attention",
+        control="shuffled",
     )
     assert text.startswith("Yes, here: the control 'shuffled' adds")
     assert "alpha 0.7 and T 10, loss attention" in sure
@@ -86,9 +93,14 @@ def test_a_control_and_another_loss_are_named():
 
 def test_one_seed_and_a_weak_teacher_are_said():
     weak = WORTH.assign(difference_low=-0.01)
-    text, sure = distillation_answer(grid(0.03, 0.01, 0.05, seeds=1), weak, 40)
+    text, sure = distillation_answer(
+        grid(0.03, 0.01, 0.05, seeds=1), weak, "40 patients or families"
+    )
     assert "not shown to know more" in text and "cannot speak for the method" in sure
-    assert "Nothing can be told" in distillation_answer(grid(0, 0, 0)[:1], WORTH, 40)[0]
+    assert (
+        "Nothing can be told"
+        in distillation_answer(grid(0, 0, 0)[:1], WORTH, "40 patients or families")[0]
+    )
 
 
 def test_a_brief_table_has_its_intervals_as_text():

@@ -219,7 +219,7 @@ def test_publishing_names_the_results_and_trains_nothing(tmp_path, monkeypatch, 
 
 def test_too_few_test_images_are_said_before_training(settings, tmp_path, capsys):
     few = Study(settings.model_copy(update={"runs_dir": str(tmp_path), "student_epochs": 1}))
-    assert few.has_too_few and "an accuracy is known to ± 0." in few.certainty
+    assert few.has_too_few and "an accuracy is known to about ± 0." in few.certainty
     few.train("label-only student")
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith(f"note: {few.certainty}") and "epoch 1/1" in told[2]

@@ -39,7 +39,7 @@ def test_a_study_says_which_step_how_long_and_what_is_next(quick, capsys):
     report, summary = whole_study.run_notebooks(quick, {}, "first")
     assert report.parent.name.endswith("-first") and len(summary) == 1
     first, certain, *lines = capsys.readouterr().out.splitlines()
-    assert "images at 32 px" in first and "an accuracy is known to ± " in certain
+    assert "images at 32 px" in first and "an accuracy is known to about ± " in certain
     count = len(notebooks())
     assert lines[0] == (
         f"1 of {count}  02_teacher: no past run on this machine to estimate from; "
@@ -78,7 +78,7 @@ def test_a_study_ends_with_what_to_do_with_its_student(study):
     where = f"--run {study.student.id} --runs-dir '{study.settings.runs}'"
     assert f"  kdnb explain IMAGE {where}" in lines
     assert f"  kdnb export student.onnx {where}" in lines
-    assert "an accuracy is known to ± " in lines[0]
+    assert "an accuracy is known to about ± " in lines[0]
 
 
 def test_a_notebook_waits_for_what_it_builds_on_and_for_nothing_else(tmp_path):

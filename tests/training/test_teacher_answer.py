@@ -17,6 +17,7 @@ from kdnb.training.plots import error_pairs, why_no_reliability
 from kdnb.training.students import FiveConv
 
 ACCURACY = Interval((0.9, 0.85, 0.94))
+CLEARLY_ABOVE = Difference((0.3, 0.2, 0.4))
 
 
 def test_the_surest_wrong_answer_comes_first():
@@ -49,18 +50,29 @@ def test_the_pair_that_is_mixed_up_most_is_named_and_no_error_is_said():
     ],
 )
 def test_the_answer_says_what_the_interval_shows(above, said):
-    text, sure = teacher_answer(ACCURACY, 0.6, Difference(above), "grouped", unseen=True)
+    text, sure = teacher_answer(
+        ACCURACY, 0.6, CLEARLY_ABOVE, Difference(above), "grouped", unseen=True
+    )
     assert said in text and "90%" in text and "nan" not in text + sure
-    assert "above memory" in sure and "not clearly" not in sure
+    assert sure.endswith("it is above memory, by +30.0 [+20.0, +40.0] points.")
 
 
 def test_a_split_by_image_is_not_said_to_be_of_unseen_patients():
     no_gain = Difference((0.0, -0.1, 0.1))
-    text, sure = teacher_answer(ACCURACY, 0.9, no_gain, "random", unseen=False)
+    text, sure = teacher_answer(ACCURACY, 0.9, no_gain, no_gain, "random", unseen=False)
     assert "never seen" not in text and "patients may be on both sides" in sure
-    assert "not clearly above memory" in sure
-    text, sure = teacher_answer(ACCURACY, 0.9, no_gain, "grouped", unseen=False)
+    assert sure.endswith("it is not shown to be above memory: +0.0 [-10.0, +10.0] points.")
+    text, sure = teacher_answer(ACCURACY, 0.9, no_gain, no_gain, "grouped", unseen=False)
     assert "never seen" not in text and "patients whom nobody knows may be on both sides" in sure
+
+
+def test_memory_is_compared_on_the_same_images():
+    """Not by whether it lies outside the accuracy's interval."""
+    below = Difference((-0.4, -0.7, -0.1))
+    no_gain = Difference((0.0, -0.1, 0.1))
+    wide = Interval((0.44, 0.11, 0.95))
+    _, sure = teacher_answer(wide, 0.84, below, no_gain, "grouped", unseen=True)
+    assert sure.endswith("it is below memory, by -40.0 [-70.0, -10.0] points.")
 
 
 def test_one_step_is_forward_loss_backward_step():
