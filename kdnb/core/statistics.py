@@ -24,6 +24,7 @@ __all__ = [
     "Statistic",
     "grade_interval",
     "group_bootstrap",
+    "groups_of_rarest",
     "group_sums",
     "interval_of_seeds",
     "interval_table",
@@ -86,6 +87,7 @@ def group_bootstrap(
     bounds: tuple[float, float] = (-np.inf, np.inf),
     repeats: int = 1000,
     seed: int = 0,
+    counting: int | None = None,
 ) -> Interval:
     """A statistic with its expanded percentile bootstrap interval.
 
@@ -100,13 +102,16 @@ def group_bootstrap(
         bounds: Between which the statistic can lie, and so a widened interval.
         repeats: Number of draws.
         seed: Of the draws.
+        counting: Groups that decide how far the interval is expanded, where these are fewer than
+            all: of a mean over classes those of the rarest class, see `groups_of_rarest`.
     """
     groups = Groups.of(groups)
     _, codes = np.unique(groups.names, return_inverse=True)
     members = [np.flatnonzero(codes == group) for group in range(codes.max() + 1)]
     rng = np.random.default_rng(seed)
     value = float(statistic(np.arange(len(codes))))
-    if len(members) < FEW:
+    counting = counting or len(members)
+    if counting < FEW:
         return Interval((value, np.nan, np.nan))
     draws = []
     for _ in range(repeats):
@@ -114,7 +119,7 @@ def group_bootstrap(
         draws.append(statistic(np.concatenate([members[group] for group in drawn])))
     if np.isnan(draws).mean() > MOST_WITHOUT:
         return Interval((value, np.nan, np.nan))
-    tail = _tail(len(members))
+    tail = _tail(counting)
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return _widened(Interval((value, float(low), float(high))), groups.widening, bounds)
 
@@ -320,10 +325,18 @@ def trials(groups: Groups | np.ndarray, targets: np.ndarray | None = None) -> fl
     groups = Groups.of(groups)
     count = len(np.unique(groups.names))
     if targets is not None:
-        classes = np.unique(targets)
-        rarest = min(len(np.unique(groups.names[targets == one])) for one in classes)
-        count = min(count, rarest * len(classes))
+        count = min(count, groups_of_rarest(targets, groups) * len(np.unique(targets)))
     return count / groups.widening**2
+
+
+def groups_of_rarest(targets: np.ndarray, groups: Groups | np.ndarray) -> int:
+    """How many groups the class has that has fewest, of those among the targets.
+
+    >>> groups_of_rarest(np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 3]))
+    1
+    """
+    names = Groups.of(groups).names
+    return min(len(np.unique(names[targets == one])) for one in np.unique(targets))
 
 
 def group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from kdnb.core.statistics import (
     Groups,
     Statistic,
     group_bootstrap,
+    groups_of_rarest,
     interval_table,
     seed_interval,
     share_interval,
@@ -50,7 +51,8 @@ def scores(
     """Accuracy, balanced accuracy, macro-F1, ECE and Brier score with 95 % intervals.
 
     The intervals are bootstraps over groups. Where every answer is right, or every one wrong, these
-    have no width, and they are one-sided (`kdnb.core.statistics.with_unseen`).
+    have no width, and they are one-sided (`kdnb.core.statistics.with_unseen`). Those of means over
+    classes are as wide as the groups of the rarest class demand, and missing where these are few.
 
     Means over classes are over those with a true image, see `balanced_accuracy` and `macro_f1`. A
     bootstrap draw that lacks one of them leaves it out.
@@ -87,7 +89,10 @@ def scores(
     }
     intervals = {"accuracy": share_interval(correct[None].astype(float), groups)}
     for name, statistic in statistics.items():
-        intervals[name] = group_bootstrap(statistic, groups, bounds=(0, 1), repeats=REPEATS)
+        counting = groups_of_rarest(targets, groups) if name in OVER_CLASSES else None
+        intervals[name] = group_bootstrap(
+            statistic, groups, bounds=(0, 1), repeats=REPEATS, counting=counting
+        )
     intervals["ece"] = _reflected(intervals["ece"])
     intervals["brier"] = seed_interval(squared_errors[None], groups, bounds=BOUNDS["brier"])
     if intervals["accuracy"].value in (0.0, 1.0):

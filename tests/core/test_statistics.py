@@ -489,3 +489,16 @@ def test_answers_that_are_no_numbers_have_no_score(value):
     logits[0] = value  # the largest of it would be class 0, and right
     with pytest.raises(UserError, match="1 of 4 answers have logits that are no numbers"):
         scores(logits, np.array([0, 1, 2, 0]), np.arange(4))
+
+
+def test_a_mean_over_classes_is_as_sure_as_its_rarest_class_allows():
+    tables = {}
+    for name, sizes in {"even": (25, 20), "rare": (40, 5), "few": (40, 4)}.items():
+        targets = np.repeat([0, 1], sizes)
+        wrong = np.arange(len(targets)) % 5 == 0  # a fifth of each class
+        logits = np.eye(2)[np.where(wrong, 1 - targets, targets)]
+        tables[name] = scores(logits, targets, np.arange(len(targets)))
+    width = {name: table["high"] - table["low"] for name, table in tables.items()}
+    assert width["rare"]["balanced_accuracy"] > 2 * width["even"]["balanced_accuracy"]
+    assert np.isnan(width["few"][["balanced_accuracy", "macro_f1"]]).all()
+    assert not np.isnan(width["few"]["accuracy"])
