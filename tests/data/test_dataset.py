@@ -14,6 +14,7 @@ from kdnb.data.dataset import load
 from kdnb.data.decode import decode
 from kdnb.data.registry import open_source, phantom_plan
 from kdnb.data.sources import phantom_source
+from kdnb.data.study_images import StudyImages
 from kdnb.study.study import Study
 
 
@@ -398,3 +399,22 @@ def test_no_bar_in_a_batch_run(tmp_path, capfd):
     draw_folder(tmp_path / "set")
     load(custom(tmp_path))
     assert capfd.readouterr() == ("", "")
+
+
+def test_test_images_are_unseen_where_all_patients_are_known_and_none_was_learned(tmp_path):
+    given = {"profile": "smoke", "runs_dir": str(tmp_path)}
+    grouped = StudyImages(Settings.checked(given))
+    rows = grouped.image_set.rows("test")
+    assert grouped.are_unseen(rows)
+    assert grouped.counted_groups(rows).endswith(" patients or families")
+    nobody = StudyImages(Settings.checked(given))
+    nobody.image_set.table["patient"] = ""
+    nobody.image_set.table["family"] = ""
+    assert not nobody.are_unseen(rows)
+    assert nobody.counted_groups(rows) == f"{len(rows)} single images, no patient being known"
+    by_image = StudyImages(Settings.checked(given | {"split": "random"}))
+    rows = by_image.image_set.rows("test")
+    assert not by_image.are_unseen(rows), "patients cross"
+    table = by_image.image_set.table
+    table.loc[table.index[rows], "patient"] = [f"new {row}" for row in rows]
+    assert by_image.are_unseen(rows), "whatever the split is called"
