@@ -45,7 +45,7 @@ def trap_grid(found: TrapMaps, trap: str) -> Picture:
             _draw_map(ax, values, found.traps[row])
             share = "none" if np.isnan(energy[row]) else f"{energy[row]:.0%}"
             where = _place_of_peak(values, found.traps[row], trap)
-            ax.set_xlabel(f"peak {where}; {share} of the red on the {trap}", fontsize=8)
+            ax.set_xlabel(f"peak {where}\n{share} of the red on the {trap}", fontsize=8)
         said.append(f"{name}: the peak lies on the {trap} in {np.nansum(on_trap):.0f}")
     figure.tight_layout(pad=0.4)  # again, with the words below the panels
     chance = found.traps.mean()

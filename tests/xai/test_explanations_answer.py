@@ -167,6 +167,6 @@ def test_a_trap_is_outlined_and_the_peak_of_each_map_is_marked():
     near = np.zeros((2, 8, 8))
     near[:, 1, 1] = 1.0
     of_near = trap_grid(replace(found, maps={"near": near}), "tag").figure.axes[1]
-    assert of_near.get_xlabel() == "peak one pixel beside it; 0% of the red on the tag"
-    assert honest.get_xlabel() == "peak elsewhere; 0% of the red on the tag"
+    assert of_near.get_xlabel() == "peak one pixel beside it\n0% of the red on the tag"
+    assert honest.get_xlabel() == "peak elsewhere\n0% of the red on the tag"
     assert "silent of image 1" in picture.alt and picture.pixels
