@@ -176,8 +176,9 @@ def score_bars(
         axes.errorbar(value, row, xerr=bars[:, [row]], fmt="o", color=colour, capsize=4)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+    are_small = (scores["value"].abs() < 2).all()
     for row, value in enumerate(scores["value"]):
-        text = f"{value:z.3f}" if abs(value) < 2 else short(float(value))
+        text = f"{value:z.3f}" if are_small else short(float(value))
         axes.annotate(text, (value, row), xytext=(0, 7), bbox=behind, **above)
     line = ""
     if reference is not None:

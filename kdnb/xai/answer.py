@@ -230,28 +230,27 @@ def reasons_sentence(question: pd.DataFrame, measure: str = "Spearman") -> str:
     kinds = counted(len(known), "kind")
     corrected = f" (corrected for {len(known)} comparisons)" if len(known) > 1 else ""
     name = graded_name(_map_of(str(widest.name)))
-    tail = f"the largest change is {largest:+z.2f} in rank correlation ({name})."
+    tail = f"The largest change is {largest:+z.2f} in rank correlation, of {name}."
     if not is_found.any():
         return (
-            "Distillation is not shown to change the reasons: no map of "
-            f"{kinds} comes nearer to the teacher's or goes farther from it{corrected}; {tail}"
+            f"Distillation is not shown to change the reasons: of {kinds} of map none comes nearer "
+            f"to the teacher's or goes farther from it{corrected}. {tail}"
         )
     still_open = len(known) - len(nearer) - len(farther)
-    return (
-        f"Distillation brings nearer to the teacher's maps: {_maps_of(nearer)}. It takes farther: "
-        f"{_maps_of(farther)}. Of {kinds} of map {still_open} "
-        f"{'stays' if still_open == 1 else 'stay'} open{corrected}; {tail}"
+    told = (
+        f"Of {kinds} of map, distillation brings {len(nearer)} nearer to the teacher's and takes "
+        f"{len(farther)} farther; {still_open} {'stays' if still_open == 1 else 'stay'} "
+        f"open{corrected}. "
     )
+    for word, measures in {"Nearer": nearer, "Farther": farther}.items():
+        if len(measures):
+            told += f"{word}: {_listed(measures.map(_map_of))}. "
+    return told + tail
 
 
 def _map_of(measure: str) -> str:
     """The map that a measure of likeness is of."""
     return measure.partition(": ")[2]
-
-
-def _maps_of(measures: pd.Index) -> str:
-    """The maps that some measures of likeness are of, as words."""
-    return _listed(measures.map(_map_of)) if len(measures) else "none"
 
 
 def _listed(keys: pd.Index, most: int = 4) -> str:

@@ -119,15 +119,15 @@ def test_nearer_farther_and_open_are_said():
     )
     nearer = reasons_sentence(question)
     assert nearer.startswith(
-        "Distillation brings nearer to the teacher's maps: Grad-CAM (last layer). It takes "
-        "farther: none. Of 2 kinds of map 1 stays open (corrected for 2 comparisons);"
+        "Of 2 kinds of map, distillation brings 1 nearer to the teacher's and takes 0 farther; "
+        "1 stays open (corrected for 2 comparisons). Nearer: Grad-CAM (last layer). The largest"
     )
     turned = question.assign(difference=-question["difference"], low=-0.3, high=[-0.1, 0.1])
-    assert "nearer to the teacher's maps: none. It takes farther: Grad-CAM" in (
-        reasons_sentence(turned)
-    )
+    assert "takes 1 farther; 1 stays open" in reasons_sentence(turned)
+    assert "Farther: Grad-CAM (last layer). The" in reasons_sentence(turned)
     both = question.assign(difference=[0.2, -0.2], low=[0.1, -0.3], high=[0.3, -0.1])
-    assert "farther: occlusion. Of 2 kinds of map 0 stay open" in reasons_sentence(both)
+    assert "0 stay open (corrected" in reasons_sentence(both)
+    assert "Nearer: Grad-CAM (last layer). Farther: occlusion. The" in reasons_sentence(both)
     assert "not shown to change" in reasons_sentence(question.assign(low=-1.0))
     assert "cannot tell" in reasons_sentence(question.assign(low=np.nan, high=np.nan))
 
