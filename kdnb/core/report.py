@@ -75,13 +75,23 @@ def write_report(results: Results) -> Path:
     of_profile = dict(Settings.checked({"profile": settings.get("profile", "quick")}))
     return write_page(
         results.folder / "report.html",
-        title=f"{settings['dataset']}: can a small network show how it decides?",
+        title=f"{_name_of_data(settings)}: can a small network show how it decides?",
         lead=_lead(results, listed),
         sections=[_section(chapter, results.folder, listed) for chapter in CHAPTERS],
         settings=settings_html(settings, of_profile),
         way=pipeline_html(),
         words=WORDS,
     )
+
+
+def _name_of_data(settings: Mapping[str, Any]) -> str:
+    """The data set as a reader knows it: of own images, the name of their file or folder.
+
+    >>> _name_of_data({"dataset": "custom", "data": "/home/me/clinic.csv"})
+    'clinic.csv'
+    """
+    own = Path(settings.get("data", "")).name if settings["dataset"] == "custom" else ""
+    return own or settings["dataset"]
 
 
 def _lead(results: Results, listed: Mapping[str, Any]) -> str:

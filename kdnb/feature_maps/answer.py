@@ -33,7 +33,8 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STU
     if half > last:
         return said + "On most images even the last probe names another class than the network."
     share = percent((decided <= half).mean())
-    return said + f"{share} of the {len(decided)} images are decided at layer {half} or before."
+    where = "layer 1" if half == 1 else f"layer {half} or before"
+    return said + f"{share} of the {len(decided)} images are decided at {where}."
 
 
 def _readable(layers: pd.DataFrame) -> str:

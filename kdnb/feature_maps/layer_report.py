@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError, did_you_mean
-from kdnb.core.number_text import number, percent, plus
+from kdnb.core.number_text import counted, number, percent, plus
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import probabilities_without
 from kdnb.feature_maps.cam import hirescam
@@ -279,10 +279,13 @@ def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]
     right = (early["class"] == early["predicted"]).mean()
     half = early["layer"].quantile(0.5, interpolation="higher")
     share = percent((early["layer"] <= half).mean())
-    decided = f"{share} of them are decided at layer {half:g} or before."
+    where = "layer 1" if half == 1 else f"layer {half:g} or before"
+    decided = f"{share} of them are decided at {where}."
     if half > channels["tap"].nunique():
         decided = "On most of them even the last probe names another class."
-    said = [f"{name}: {len(early)} test images, the student is right on {right:.0%}. {decided}"]
+    said = [
+        f"{name}: {counted(len(early), 'test image')}, the student is right on {right:.0%}. {decided}"
+    ]
     for tap, part in channels.groupby("tap", sort=False):
         first = part.iloc[0]
         gain = plus(first["contribution"])
