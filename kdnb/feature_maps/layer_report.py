@@ -284,7 +284,8 @@ def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]
     if half > channels["tap"].nunique():
         decided = "On most of them even the last probe names another class."
     said = [
-        f"{name}: {counted(len(early), 'test image')}, the student is right on {right:.0%}. {decided}"
+        f"{name}: {counted(len(early), 'test image')}, the student is right on {right:.0%}. "
+        f"{decided}"
     ]
     for tap, part in channels.groupby("tap", sort=False):
         first = part.iloc[0]
