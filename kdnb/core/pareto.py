@@ -67,17 +67,23 @@ def _number_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
     listed = "\n".join(f"{number}  {method}" for method, number in numbers.items())
     axes.text(1.02, 1, listed, transform=axes.transAxes, va="top", fontsize=8, linespacing=1.6)
     axes.autoscale_view()  # the limits are final from here on
-    taken: list[tuple[float, float]] = []
-    for row in rows.sort_values("place").itertuples():
-        point = (row.ms, row.place)
-        x, start = axes.transData.transform(point) * 72 / axes.figure.dpi  # typographic points
-        y = start
-        while any(abs(x - a) < 10 and abs(y - b) < 8 for a, b in taken):
-            y += 1
-        taken.append((x, y))
-        offset = (5, y - start + 4)
-        number = numbers[row.method]
-        axes.annotate(number, point, xytext=offset, textcoords="offset points", fontsize=8)
+    per_point = 72 / axes.figure.dpi  # typographic points of a pixel
+    marks = axes.transData.transform(rows[["ms", "place"]].to_numpy(float)) * per_point
+    taken = [tuple(mark) for mark in marks]  # centres of marks and of numbers
+    for row, (x, y) in zip(rows.itertuples(), marks, strict=True):
+        height = 9.0
+        while any(abs(x + 7 - a) < 8 and abs(y + height - b) < 10 for a, b in taken):
+            height += 1
+        taken.append((x + 7, y + height))
+        axes.annotate(
+            numbers[row.method],
+            (row.ms, row.place),
+            xytext=(7, height),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8,
+        )
 
 
 def pareto_points(rows: pd.DataFrame, quality: str) -> tuple[pd.DataFrame, str]:
