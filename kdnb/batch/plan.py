@@ -121,13 +121,14 @@ class Plan:
                 )
                 specs.append(spec)
         counts = Counter(spec.run.id for spec in specs)
-        repeated = {spec.run.id: spec for spec in specs if counts[spec.run.id] > 1}
-        if repeated:
-            first = next(iter(repeated.values()))
-            times = f"{counts[first.run.id]} times ({first})"
-            if len(repeated) > 1:
-                times += f", and {len(repeated) - 1} more several times"
-            raise UserError(f"plan '{self.name}' has the same run {times}: remove what repeats")
+        same = [spec for spec in specs if counts[spec.run.id] > 1]
+        if same:
+            often = counts[same[0].run.id]
+            others = ", and others" if len(same) > often else ""
+            raise UserError(
+                f"plan '{self.name}' has the same run {often} times ({same[0]}){others}: "
+                "remove what repeats"
+            )
         return specs
 
 

@@ -65,7 +65,7 @@ def test_shap_deep_is_refused_on_the_teacher_with_the_number():
 def test_shap_deep_is_refused_where_a_network_works_in_place():
     """EfficientNet adds its shortcuts in place, which the explainer's hooks forbid."""
     with pytest.raises(
-        UserError, match="refused on EfficientNet: .* modified inplace; use SHAP gradient"
+        UserError, match="refused on EfficientNet: .* modified inplace; use Gradient SHAP"
     ):
         shap_deep(
             make_teacher(4, name="efficientnet_b0"), IMAGES[:1], TARGETS[:1], Context(BACKGROUND)
