@@ -123,10 +123,8 @@ class Plan:
         counts = Counter(spec.run.id for spec in specs)
         same = [spec for spec in specs if counts[spec.run.id] > 1]
         if same:
-            often = counts[same[0].run.id]
-            others = ", and others" if len(same) > often else ""
             raise UserError(
-                f"plan '{self.name}' has the same run {often} times ({same[0]}){others}: "
+                f"plan '{self.name}' has the same run {counts[same[0].run.id]} times ({same[0]}): "
                 "remove what repeats"
             )
         return specs
