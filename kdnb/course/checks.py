@@ -65,7 +65,7 @@ def check(
             "not tried yet".
         expected: The right number or array.
         hints: Typical wrong answer → what it means; pairs where the wrong answers are arrays.
-        tolerance: Accepted relative difference.
+        tolerance: Accepted relative difference; 0 for counts.
         given: What an answer that is a function is called with.
         parts: What each number of an expected list is, for what is said of a wrong one.
         exercise: Its number, under which the outcome is recorded.

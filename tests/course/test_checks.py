@@ -125,3 +125,9 @@ def test_what_a_list_of_a_function_holds_is_told_by_name():
 def test_a_typical_answer_without_a_number_is_known():
     outcome = check(np.nan, expected=2.0, hints=[(np.nan, "the logarithm of a negative number")])
     assert "the logarithm of a negative number" in outcome.said
+
+
+def test_a_count_is_right_or_not():
+    assert check(19, expected=19, tolerance=0)
+    for answer in (19.0001, 18.9999):
+        assert not check(answer, expected=19, tolerance=0)
