@@ -114,16 +114,18 @@ def teacher_answer(
         return text, "There are too few patients for an interval."
     sure = "95 % interval of the accuracy over patients or families: "
     sure += percent_range(accuracy.low, accuracy.high)
-    if split not in APART:
-        sure += f"; under the split {split} patients may be on both sides"
-    elif not unseen:
+    if not unseen and split in APART:
         sure += "; patients whom nobody knows may be on both sides"
+    elif not unseen:
+        sure += f"; under the split {split} patients may be on both sides"
     return text, f"{sure}; {_beside_memory(above_memory)}."
 
 
 def _beside_memory(above: Difference) -> str:
     """Whether a network is above memory, by their difference on the same images."""
     side = above.side()
+    if side == "tie":
+        return "no image tells it from memory"
     if side == "above":
         return f"it is above memory, by {points(above)}"
     if side == "below":

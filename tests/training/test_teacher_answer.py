@@ -66,6 +66,13 @@ def test_a_split_by_image_is_not_said_to_be_of_unseen_patients():
     assert "never seen" not in text and "patients whom nobody knows may be on both sides" in sure
 
 
+def test_own_parts_that_keep_patients_apart_are_not_doubted():
+    tie = Difference((0.0, 0.0, 0.0))
+    text, sure = teacher_answer(ACCURACY, 0.9, tie, tie, "published", unseen=True)
+    assert "never seen" in text and "both sides" not in sure
+    assert sure.endswith("no image tells it from memory.")
+
+
 def test_memory_is_compared_on_the_same_images():
     """Not by whether it lies outside the accuracy's interval."""
     below = Difference((-0.4, -0.7, -0.1))
