@@ -44,10 +44,14 @@ def average_map(activations: Tensor) -> Tensor:
 def to_size(maps: Tensor, size: int | Sequence[int]) -> Tensor:
     """Maps (N, h, w) resized bilinearly to (N, height, width).
 
-    ``size`` is the side of a square, or height and width.
+    ``size`` is the side of a square, or height and width. A constant map stays constant to the last
+    digit, as no interpolation promises: it has no peak and no order, and must not get one.
 
     >>> to_size(torch.ones(1, 2, 2), 4).shape, to_size(torch.ones(1, 2, 2), (4, 6)).shape
     (torch.Size([1, 4, 4]), torch.Size([1, 4, 6]))
     """
     shape = (size, size) if isinstance(size, int) else tuple(size)
-    return interpolate(maps[:, None], size=shape, mode="bilinear", align_corners=False)[:, 0]
+    resized = interpolate(maps[:, None], size=shape, mode="bilinear", align_corners=False)[:, 0]
+    least = maps.amin(dim=(1, 2), keepdim=True)
+    is_constant = least == maps.amax(dim=(1, 2), keepdim=True)
+    return torch.where(is_constant, least, resized)

@@ -59,5 +59,15 @@ def test_bad_input():
         average_maps(make_student(4), torch.full((1, 3, 32, 32), float("nan")))
 
 
-def test_resizing_keeps_a_constant_map():
-    assert torch.equal(to_size(torch.full((1, 3, 3), 2.0), 12), torch.full((1, 12, 12), 2.0))
+@pytest.mark.parametrize("side", [1, 2, 4])
+@pytest.mark.parametrize("size", [32, 96])
+def test_a_constant_map_stays_constant_to_the_last_digit(side, size):
+    values = torch.rand(200, 1, 1, generator=torch.Generator().manual_seed(side))
+    resized = to_size(values.expand(-1, side, side), size)
+    assert torch.equal(resized, values.expand(-1, size, size))
+
+
+def test_other_maps_are_resized_bilinearly():
+    maps = torch.rand(2, 3, 3)
+    expected = torch.nn.functional.interpolate(maps[None], size=12, mode="bilinear")[0]
+    assert torch.equal(to_size(maps, 12), expected)
