@@ -18,7 +18,7 @@ TIE = 1e-6  # of a map's range; closer to the largest value is as large, but for
 
 
 def _check(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (N, H, W) float64 and masks (N, H, W)."""
+    """Maps (N, H, W) float64 and masks (N, H, W) bool: what is not 0 lies inside."""
     maps = np.asarray(maps, dtype=np.float64)
     masks = np.asarray(masks)
     if maps.ndim != 3 or maps.shape != masks.shape:
@@ -33,12 +33,13 @@ def _check(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             f"{(~finite).sum()} of {len(maps)} maps hold NaN or infinity, accepted are numbers: "
             "grade no refused explanation, and explain in float32"
         )
-    return maps, masks
+    return maps, masks.astype(bool)
 
 
 def energy_in_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Share of a map's positive part that lies inside the mask.
 
+    In the field: relevance mass accuracy (Arras et al. 2022, arXiv 2003.07258, section 3.2).
     NaN where the map has no positive part or the mask is empty. A map that points nowhere in
     particular scores the mask's share of the image: compare with ``masks.mean((1, 2))``.
 
@@ -80,7 +81,7 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     maps, masks = _check(maps, masks)
     flat = maps.reshape(len(maps), -1)
-    inside = masks.reshape(len(masks), -1).astype(bool)
+    inside = masks.reshape(len(masks), -1)
     highest = flat.max(axis=1, keepdims=True)
     span = highest - flat.min(axis=1, keepdims=True)
     tied = flat >= highest - TIE * span
@@ -106,7 +107,7 @@ def auc_of_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     maps, masks = _check(maps, masks)
     ordered = np.sort(maps.reshape(len(maps), -1), axis=1)
     found = np.full(len(maps), np.nan)
-    for number, (of_map, mask) in enumerate(zip(maps, masks.astype(bool), strict=True)):
+    for number, (of_map, mask) in enumerate(zip(maps, masks, strict=True)):
         inside = of_map[mask]
         outside = ordered.shape[1] - len(inside)
         if not len(inside) or not outside:
@@ -133,7 +134,7 @@ def overlap_with_mask(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     maps, masks = _check(maps, masks)
     flat = maps.reshape(len(maps), -1)
-    inside = masks.reshape(len(masks), -1).astype(bool)
+    inside = masks.reshape(len(masks), -1)
     count = inside.sum(1)
     largest_first = -np.sort(-flat, axis=1)
     last = np.maximum(count - 1, 0)

@@ -33,6 +33,8 @@ def test_nothing_to_find_is_unknown_not_zero():
         for metric in (energy_in_mask, pointing_game, overlap_with_mask)
     )
     assert np.isnan(energy_in_mask(-maps, MASK)).all()
+    of_bytes = MASK.astype(np.uint8) * 255  # as a picture holds it
+    np.testing.assert_array_equal(energy_in_mask(maps, of_bytes), energy_in_mask(maps, MASK))
 
 
 def test_overlap_equals_a_plain_count():
