@@ -2,7 +2,8 @@
 
 function grid(values, label) { // a small table of numbers
   const largest = Math.max(...values.flat().map(Math.abs)), digits = largest >= 100 ? 0 : largest >= 1 ? 2 : 3;
-  const rows = values.map((row) => h("tr", {}, ...row.map((v) => h("td", { title: number(v) }, v.toFixed(digits)))));
+  const cell = (v) => v === null ? h("td", { title: "padding" }) : h("td", { title: number(v) }, v.toFixed(digits));
+  const rows = values.map((row) => h("tr", {}, ...row.map(cell)));
   return h("figure", {}, h("table", {}, h("tbody", {}, ...rows)), h("figcaption", {}, label));
 }
 

@@ -58,7 +58,7 @@ class Arithmetic:
     stronger: int  #: the channel that is next larger; -1: there is none
     products: list[Product] = field(default_factory=list)
     rest: tuple[int, float] = (0, 0.0)  #: how many input channels are left out, and their sum
-    window: np.ndarray | None = None  #: (k, k) what a pooling layer sees
+    window: np.ndarray | None = None  #: (k, k) what a pooling layer sees; NaN: padding
     steps: list[tuple[str, float]] = field(default_factory=list)  #: what happens, and its result
 
     @property
@@ -87,10 +87,15 @@ class Arithmetic:
             "mean": self.mean,
             "products": products,
             "rest": list(self.rest),
-            "window": None if self.window is None else self.window.tolist(),
+            "window": None if self.window is None else _without_nan(self.window),
             "steps": [list(step) for step in self.steps],
             "sentence": self.sentence,
         }
+
+
+def _without_nan(window: np.ndarray) -> list[list[float | None]]:
+    """A window as lists, None where padding takes no part: JSON has no NaN."""
+    return [[None if np.isnan(value) else value for value in row] for row in window.tolist()]
 
 
 class _Call(NamedTuple):
@@ -298,8 +303,9 @@ def _add_pool(found: Arithmetic, pool: nn.MaxPool2d | nn.AvgPool2d, entering: Te
     value = float(window.max() if isinstance(pool, nn.MaxPool2d) else window.mean())
     if abs(value - found.value) > TOLERANCE * max(1, abs(found.value)):
         return False
-    found.window = np.where(np.isfinite(window), window, 0)
-    found.steps.append((f"the {POOLS[type(pool)]} of {window.size} values that enter is", value))
+    enters = np.isfinite(window)  # padding of a largest value takes no part
+    found.window = np.where(enters, window, np.nan)
+    found.steps.append((f"the {POOLS[type(pool)]} of {enters.sum()} values that enter is", value))
     return True
 
 

@@ -347,6 +347,7 @@ function render({ model, el }) {
         r.logit.textContent = twoDigits(logits[i]);
       });
       drawLedger(parts, seen.bars, s.layer, spec.models[m].refusal);
+      parts.heading.textContent = `${spec.models[m].name}'s ledger${now[m] ? " (nothing covered or cut)" : ""}`;
       parts.readings.textContent = spec.models[m].readings[s.layer - 1].join(" · ");
     });
     accounts.hidden = hide;

@@ -89,7 +89,7 @@ class LayerStepper(ViewWidget):
         self.on_msg(self._answer)
 
     def still(self) -> Picture:
-        """The static twin of the state."""
+        """The static twin of the state, without a covered patch and cut channels."""
         return static_stepper(self.data, self.state)
 
     @property
@@ -98,7 +98,7 @@ class LayerStepper(ViewWidget):
         return StepperState(**{name: as_tuple(getattr(self, name)) for name in STATE})
 
     def panel(self) -> Panel:
-        """The numbers and colours on the screen now."""
+        """Maps, numbers and colours of the state, but for a covered patch and cut channels."""
         return stepper_panel(self.data, self.state)
 
     def notify_change(self, change: Any) -> None:

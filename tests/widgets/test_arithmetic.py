@@ -133,6 +133,14 @@ def test_of_a_pooling_layer_its_window_is_shown(pool):
     assert found.steps[0][1] == pytest.approx(wanted[5, 3, 4], abs=1e-5)
 
 
+def test_padding_is_no_value_that_enters_a_largest_one():
+    model = net(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(3, 2, 1))
+    found = cell_arithmetic(trace_tap(model, IMAGE, "last"), (0, 0), 5)
+    assert np.isnan(found.window[0]).all() and np.isnan(found.window[:, 0]).all()
+    assert "the largest of 4 values that enter" in found.steps[0][0]
+    assert found.message()["window"][0] == [None] * 3, "JSON has no NaN"
+
+
 class Residual(nn.Module):
     """A sum that no module makes, in place, so that it is easily overlooked."""
 
