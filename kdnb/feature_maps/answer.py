@@ -29,9 +29,9 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STU
     decided = early["layer"].to_numpy()
     if not len(decided):
         return said.strip()
-    half = int(np.quantile(decided, 0.5, method="higher"))
-    if half > last:
+    if (decided > last).mean() > 0.5:
         return said + "On most images even the last probe names another class than the network."
+    half = min(int(np.quantile(decided, 0.5, method="higher")), last)
     share = percent((decided <= half).mean())
     where = "layer 1" if half == 1 else f"layer {half} or before"
     return said + f"{share} of the {len(decided)} images are decided at {where}."
@@ -71,8 +71,8 @@ def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None, drawn: int) ->
     said = "The average map is the same for every class"
     if not np.isnan(last):
         said += (
-            ", where Grad-CAM's maps of two classes differ (at the last layer their correlation "
-            f"is {probability(last)})"
+            ", where Grad-CAM's maps of two classes may differ (at the last layer their "
+            f"correlation is {probability(last)})"
         )
     said += ": it shows where a layer is active, not why."
     if inside is None or inside["average map"].isna().all():
@@ -81,7 +81,7 @@ def map_answer(switch: pd.DataFrame, inside: pd.DataFrame | None, drawn: int) ->
     share = inside.loc[best, "average map"]
     area = inside.loc[best, "the mask's share"]
     return said + (
-        f" By energy in the mask, the layer that is best on {counted(drawn, 'image')} is {best}: "
-        f"{percent(share)} of its map lies on what defines the class, which is {percent(area)} of "
-        "the image. Chosen among the layers on so few images, that is no test: notebook 05 has one."
+        f" On {counted(drawn, 'image')} with a mask, the map of {best} lies most on what defines "
+        f"the class: {percent(share)} of it, where that fills {percent(area)} of the image. Chosen "
+        "among the layers on so few images, that is no test: notebook 05 has one."
     )

@@ -277,11 +277,12 @@ def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]
     if early.empty:
         return channels, f"{name}: no test images"
     right = (early["class"] == early["predicted"]).mean()
-    half = early["layer"].quantile(0.5, interpolation="higher")
+    last = channels["tap"].nunique()
+    half = min(early["layer"].quantile(0.5, interpolation="higher"), last)
     share = percent((early["layer"] <= half).mean())
     where = "layer 1" if half == 1 else f"layer {half:g} or before"
     decided = f"{share} of them are decided at {where}."
-    if half > channels["tap"].nunique():
+    if (early["layer"] > last).mean() > 0.5:
         decided = "On most of them even the last probe names another class."
     said = [
         f"{name}: {counted(len(early), 'test image')}, the student is right on {right:.0%}. "

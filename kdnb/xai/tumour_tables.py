@@ -197,13 +197,17 @@ def say_right_reasons(table: pd.DataFrame, tap: str, candidates: pd.DataFrame) -
     """What `right_reasons` and `shortcut_candidates` say of a layer, in two sentences."""
     row = table.loc[tap]
     right, wrong, without = row[["right_answers", "wrong_answers", "without"]].astype(int)
-    said = f"At {tap} {row['right']:.0%} of the evidence for a right answer lies inside the mask"
-    if not wrong:
-        said += "; no answer is wrong. "
+    of_right = f"{row['right']:.0%} of the evidence for a right answer lies inside the mask"
+    if not right:
+        said = f"At {tap} no right answer has evidence to look at ({wrong} wrong ones have). "
+    elif not wrong:
+        said = f"At {tap} {of_right}; no wrong answer has evidence to compare with. "
     else:
         difference = Interval((row["difference"], row["low"], row["high"]))
-        said += f", of that for a wrong one {row['wrong']:.0%}: a difference of {difference:z.2f} "
-        said += f"({right} right answers, {wrong} wrong). "
+        said = (
+            f"At {tap} {of_right}, of that for a wrong one {row['wrong']:.0%}: a difference of "
+            f"{difference:z.2f} ({right} right answers, {wrong} wrong). "
+        )
     if without:
         said += f"Left out, as nothing there speaks for the answer: {without}. "
     said += "Right answers with less evidence inside than the mask's share of the image: "

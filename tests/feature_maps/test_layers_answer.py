@@ -50,6 +50,9 @@ def test_no_layer_and_no_interval_are_said():
     assert "so few patients cannot tell" in blind and "nan" not in blind
     undecided = pd.DataFrame({"layer": [4, 4, 1]})
     assert "even the last probe" in layers_answer(PROBES, undecided)
+    half = layers_answer(PROBES, pd.DataFrame({"layer": [4, 4, 1, 3]}))
+    assert "even the last probe" not in half, "half are not most"
+    assert "50% of the 4 images are decided at layer 3 or before" in half
 
 
 def test_the_map_is_said_to_be_blind_to_the_class():
@@ -60,7 +63,7 @@ def test_the_map_is_said_to_be_blind_to_the_class():
     )
     said = map_answer(switch * np.nan, inside, 2)
     assert "nan" not in said and said.endswith(
-        "the layer that is best on 2 images is conv1: 20% of its map lies on what defines the "
-        "class, which is 3.0% of the image. Chosen among the layers on so few images, that is no "
-        "test: notebook 05 has one."
+        "On 2 images with a mask, the map of conv1 lies most on what defines the class: 20% of "
+        "it, where that fills 3.0% of the image. Chosen among the layers on so few images, that is "
+        "no test: notebook 05 has one."
     )

@@ -146,7 +146,13 @@ def test_right_for_the_right_reason():
     assert "share of the image: 2. Look" in said
     always = made_up([0.5] * 6, [True] * 6)
     assert len(shortcut_candidates(always, "conv3")) == 0
-    assert "no answer is wrong" in say_right_reasons(right_reasons([always]), "conv3", listed[:0])
+    said = say_right_reasons(right_reasons([always]), "conv3", listed[:0])
+    assert "no wrong answer has evidence to compare with" in said
+    never = made_up([0.5] * 6, [False] * 6)
+    said = say_right_reasons(right_reasons([never]), "conv3", listed[:0])
+    assert (
+        "no right answer has evidence to look at (6 wrong ones have)" in said and "nan" not in said
+    )
 
 
 def test_tables_and_sentences(study, found):
