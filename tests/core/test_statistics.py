@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 
 from kdnb.core.errors import UserError
 from kdnb.core.intervals import Interval
-from kdnb.core.p_values import paired_test
+from kdnb.core.p_values import p_over_seeds, paired_test
 from kdnb.core.statistics import (
     Groups,
     _tail,
@@ -502,3 +502,26 @@ def test_a_mean_over_classes_is_as_sure_as_its_rarest_class_allows():
     assert width["rare"]["balanced_accuracy"] > 2 * width["even"]["balanced_accuracy"]
     assert np.isnan(width["few"][["balanced_accuracy", "macro_f1"]]).all()
     assert not np.isnan(width["few"]["accuracy"])
+
+
+def test_p_over_seeds_is_the_t_test_where_only_seeds_differ():
+    seeds = np.random.default_rng(0).normal(0.02, 0.01, 4)
+    values = np.repeat(seeds[:, None], 30, axis=1)
+    expected = stats.ttest_1samp(seeds, 0).pvalue
+    assert p_over_seeds(values, np.arange(30)) == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5), st.floats(-0.3, 0.3))
+@settings(max_examples=40, deadline=None)
+def test_p_over_seeds_is_below_a_twentieth_where_the_interval_leaves_out_zero(seed, count, mean):
+    rng = np.random.default_rng(seed)
+    values = mean + 0.3 * rng.normal(size=(count, 1)) + rng.normal(size=(count, 24))
+    interval = seed_interval(values, np.arange(24))
+    p = p_over_seeds(values, np.arange(24))
+    if abs(p - 0.05) > 0.001:
+        assert (p < 0.05) == (interval.low > 0 or interval.high < 0)
+
+
+def test_p_over_seeds_tells_nothing_of_few_groups_and_of_ties():
+    assert np.isnan(p_over_seeds(np.ones((2, 3)), np.arange(3)))
+    assert np.isnan(p_over_seeds(np.zeros((3, 20)), np.arange(20)))
