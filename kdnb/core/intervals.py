@@ -109,10 +109,12 @@ class Difference(Interval):
 def points(difference: Iterable[float]) -> str:
     """A difference of shares, (value, low, high), in points of a hundred.
 
-    >>> points((0.1, -0.02, 0.2)), points((0.1, float("nan"), float("nan")))
-    ('+10.0 [-2.0, +20.0] points', '+10.0 points (no interval)')
+    >>> points((0.1, -0.02, 0.2)), points((0.1, float("nan"), float("nan"))), points((0, 0, 0))
+    ('+10.0 [-2.0, +20.0] points', '+10.0 points (no interval)', '+0.0 points (no image differs)')
     """
-    interval = Interval(100 * end for end in difference)
+    interval = Difference(100 * end for end in difference)
+    if interval.is_tie:
+        return "+0.0 points (no image differs)"
     if not interval.is_known:
         return f"{interval.value:+z.1f} points (no interval)"
     return f"{interval:+z.1f} points"

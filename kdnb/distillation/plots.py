@@ -15,25 +15,25 @@ __all__ = ["grid_heatmap", "ladder"]
 
 
 def grid_heatmap(table: pd.DataFrame) -> Picture:
-    """Gain over labels alone in a `kdnb.distillation.grid.grid_table`, with its interval.
+    """Gain over labels alone in a `kdnb.distillation.grid.grid_table` in points, with interval.
 
     Red is above zero, blue below. A column ``chosen`` marks the cell that the validation part
     chose.
     """
     cells = table[table["alpha"] < 1]
     gain = cells.pivot(index="alpha", columns="temperature", values="gain")
-    intervals = cells[["gain", "gain_low", "gain_high"]].to_numpy()
-    texts = [f"{Difference(row):+z.3f}" for row in intervals]
+    intervals = 100 * cells[["gain", "gain_low", "gain_high"]].to_numpy()
+    texts = [f"{Difference(row):+z.1f}" for row in intervals]
     if "chosen" in cells:
         for number, chosen in enumerate(cells["chosen"]):
             if chosen:
                 texts[number] += " chosen"
     notes = cells.assign(text=[text.replace(" ", "\n") for text in texts])
     notes = notes.pivot(index="alpha", columns="temperature", values="text")
-    limit = max(float(np.nanmax(np.abs(intervals))), 1e-3)
+    limit = max(float(np.nanmax(np.abs(intervals))), 0.1)
     figure, axes = plt.subplots(figsize=(1.15 * gain.shape[1] + 2.2, 0.95 * gain.shape[0] + 1.2))
     sns.heatmap(
-        gain,
+        100 * gain,
         annot=notes,
         fmt="",
         cmap="RdBu_r",
@@ -42,7 +42,7 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
         linewidths=1,
         ax=axes,
         annot_kws={"fontsize": 8},
-        cbar_kws={"label": "accuracy minus labels alone"},
+        cbar_kws={"label": "points above labels alone"},
     )
     axes.set(xlabel="temperature T", ylabel="alpha (weight of the labels)")
     said = "; ".join(
@@ -51,7 +51,8 @@ def grid_heatmap(table: pd.DataFrame) -> Picture:
     )
     return Picture(
         figure,
-        f"Heatmap of the gain in accuracy over labels alone, with 95 % intervals: {said}.",
+        "Heatmap of the gain in accuracy over labels alone, in points, with 95 % intervals: "
+        f"{said}.",
     )
 
 

@@ -13,7 +13,7 @@ from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.statistics import Groups, group_bootstrap, seed_interval, share_interval, with_seeds
 from kdnb.distillation.teacher_worth import chance_of_same
-from kdnb.results.answered_runs import Answered, score
+from kdnb.results.answered_runs import ALL, Answered, score
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import (
     KNOWN,
@@ -25,7 +25,17 @@ from kdnb.results.places import (
     places,
 )
 
-__all__ = ["accuracy_by_place", "error_transfer_by_place", "fold_accuracy", "teachers"]
+__all__ = [
+    "EVERY_FOLD",
+    "MEMORY_ALONE",
+    "accuracy_by_place",
+    "error_transfer_by_place",
+    "fold_accuracy",
+    "teachers",
+]
+
+EVERY_FOLD = "all"  # in the column ``fold``: all folds together
+MEMORY_ALONE = "memory"  # as a model: the most similar training image, mirrored ones included
 
 
 def accuracy_by_place(records: Records) -> pd.DataFrame:
@@ -75,12 +85,14 @@ def teachers(records: Records) -> pd.DataFrame:
 
 
 def fold_accuracy(records: Records) -> pd.DataFrame:
-    """Every known patient of the brain set tested once: accuracy over all five folds together.
+    """Every known patient of the brain set tested once: over all five folds together, and by fold.
 
-    Images of unknown patients have no fold: each fold tests the same ones, so they do not count.
-    Columns: dataset, teacher, counted, model, folds, accuracy with interval over groups (one seed
-    per fold), ``over_labels`` (accuracy minus that of the student on labels alone, on the same
-    images) with its interval, images, groups, seeds, run. Empty until more than one fold is there.
+    "known patients" counts images whose patient or fold is known; "all classes" the test parts of
+    all folds as they are: images of unknown patients, the same in each, stand in every one.
+    Columns: dataset, teacher, counted, fold (its number, or "all"), model (memory, too: with
+    mirrored images), folds, accuracy with interval over groups (one seed per fold), ``over_labels``
+    (accuracy minus that of the student on labels alone, on the same images) with its interval,
+    images, groups, seeds, run. Empty until more than one fold is there.
     """
     folds = {}
     for one in main_runs(records):
@@ -99,40 +111,60 @@ def fold_accuracy(records: Records) -> pd.DataFrame:
     for (dataset, teacher), by_fold in folds.items():
         if len(by_fold) < 2:
             continue
+        place = {"dataset": dataset, "teacher": teacher}
         runs = list(by_fold.values())
-        of_labels, _ = _over_folds(runs, LABEL_ONLY)
-        for model in (TEACHER, KD_STUDENT, LABEL_ONLY):
-            right, groups = _over_folds(runs, model)
-            over_labels = right.astype(float) - of_labels
-            difference = seed_interval(over_labels[None], groups, bounds=(-1, 1))
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "teacher": teacher,
-                    "counted": KNOWN,
-                    "model": model,
-                    "folds": len(runs),
-                    **share_interval(right[None], groups).named("accuracy"),
-                    **difference.named("over_labels"),
-                    "images": len(right),
-                    "groups": len(np.unique(groups.names)),
-                    "seeds": 1,
-                    "run": " ".join(one.run for one in runs),
-                }
-            )
+        rows += [{**place, **row} for row in _of_folds(runs, KNOWN, EVERY_FOLD)]
+        for fold in sorted(by_fold):
+            rows += [{**place, **row} for row in _of_folds([by_fold[fold]], KNOWN, str(fold))]
+        rows += [{**place, **row} for row in _of_folds(runs, ALL, EVERY_FOLD)]
     return pd.DataFrame(rows)
 
 
-def _over_folds(runs: Sequence[Answered], model: str) -> tuple[np.ndarray, Groups]:
-    """Whether a model is right (N,) on the known patients of all folds, and their groups."""
+def _of_folds(runs: Sequence[Answered], counted: str, fold: str) -> list[dict[str, Any]]:
+    """One row per model over some folds, and one of memory, without the place."""
+    of_labels, _ = _over_folds(runs, LABEL_ONLY, counted)
+    rows = []
+    for model in (TEACHER, KD_STUDENT, LABEL_ONLY, MEMORY_ALONE):
+        right, groups = _over_folds(runs, model, counted)
+        difference = seed_interval((right - of_labels)[None], groups, bounds=(-1, 1))
+        rows.append(
+            {
+                "counted": counted,
+                "fold": fold,
+                "model": model,
+                "folds": len(runs),
+                **share_interval(right[None], groups).named("accuracy"),
+                **difference.named("over_labels"),
+                "images": len(right),
+                "groups": len(np.unique(groups.names)),
+                "seeds": 1,
+                "run": " ".join(one.run for one in runs),
+            }
+        )
+    return rows
+
+
+def _over_folds(runs: Sequence[Answered], model: str, counted: str) -> tuple[np.ndarray, Groups]:
+    """Whether a model is right (N,), 1 or 0, on the test images of folds, and their groups.
+
+    A known patient is tested in one fold. Images of unknown patients are the same in every fold, in
+    the same order, so their groups are, too.
+    """
     right = []
     names = []
     for number, one in enumerate(runs):
-        answers = chosen_images(one, one.values["known"] == 1)
-        right.append(answers.right(one.kinds[model][0])[0])
-        names.append([f"{number} {group}" for group in answers.values["group"]])
+        column = "1-NN mirrored" if model == MEMORY_ALONE else one.kinds[model][0]
+        known = one.values["known"] == 1
+        answers = chosen_images(one, known)
+        right.append(answers.right(column)[0])
+        names += [f"{number} {group}" for group in answers.values["group"]]
+        if counted == ALL:
+            answers = chosen_images(one, ~known)
+            right.append(answers.right(column)[0])
+            _, ranks = np.unique(answers.values["group"], return_inverse=True)
+            names += [f"of every fold {rank}" for rank in ranks]
     widening = max(one.groups.widening for one in runs)
-    return np.concatenate(right), Groups(names=np.concatenate(names), widening=widening)
+    return np.concatenate(right), Groups(names=np.array(names), widening=widening)
 
 
 def error_transfer_by_place(records: Records) -> pd.DataFrame:

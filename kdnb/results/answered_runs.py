@@ -210,8 +210,8 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
     macro_f1 (and ``absent``, the classes without a test image that it leaves out), majority (share
     of the largest class of the test part), accuracy ``over_majority`` with interval, leak_meter
     (1-NN), leak_meter_mirrored (the same with mirrored images, and its interval), memory (the
-    stronger of the two), accuracy ``above`` memory with interval, skill, seeds, teachers, images,
-    groups, size_px, epochs, precision (the number format of training), run.
+    stronger of the two, with its interval), accuracy ``above`` memory with interval, skill, seeds,
+    teachers, images, groups, size_px, epochs, precision (the number format of training), run.
     """
     target = one.values["target"]
     groups = one.groups
@@ -242,7 +242,7 @@ def score(one: Answered, counted: str, model: str, names: list[str]) -> dict[str
         **share_interval(one.right("1-NN mirrored"), groups, least=FEW).named(
             "leak_meter_mirrored"
         ),
-        "memory": memory.mean(),
+        **share_interval(memory, groups, least=FEW).named("memory"),
         **seed_interval(right - memory, groups, bounds=(-1, 1)).named("above"),
         "skill": skill(right.mean(), memory.mean()),
         "seeds": len(names),

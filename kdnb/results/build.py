@@ -32,17 +32,11 @@ from kdnb.results.collected_runs import Records, load_collected, missing
 from kdnb.results.differences import differences, leaks
 from kdnb.results.effects import as_coded, gains, grid, schedule, sizes
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
-from kdnb.results.findings import at_once, findings
+from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.kept_epochs import kept_epochs
+from kdnb.results.map_plots import energy_spread, worth_rows
 from kdnb.results.planned import planned
-from kdnb.results.plots import (
-    accuracy_by_split,
-    difference_panels,
-    energy_spread,
-    schedule_curves,
-    size_curves,
-    worth_rows,
-)
+from kdnb.results.plots import accuracy_by_split, difference_panels, schedule_curves, size_curves
 from kdnb.results.tumour_maps import (
     localisation_by_run,
     localisation_parts,
@@ -59,14 +53,15 @@ __all__ = [
     "plan_file",
     "published",
     "put_between",
+    "told_lines",
     "write_findings",
 ]
 
 Tables = Mapping[str, pd.DataFrame]
 NAME = "results"  # of the folder under figures/, and of the marks in a page
 COLLECTED = Path(NAME, "collected")  # where the record lies, under figures/
-# documents -> what they tell of the tables
-PAGES = {"README.md": at_once, "docs/results.md": findings}
+# documents -> what they tell of the tables: the story before the lines, and the lines
+PAGES = {"README.md": (in_short, at_once), "docs/results.md": (None, findings)}
 MADE = {
     "accuracy": accuracy_by_place,
     "differences": differences,
@@ -231,9 +226,18 @@ def write_findings(tables: Tables, page: Path, told: str) -> str:
     Raises:
         UserError: If the marks are not there.
     """
-    lines = "".join(f"- {line}\n" for line in PAGES[told](tables))
+    lines = told_lines(tables, told)
     put_between(page, NAME, lines)
     return lines
+
+
+def told_lines(tables: Tables, told: str) -> str:
+    """What one of ``PAGES`` says of the tables: the story, where it has one, then the lines."""
+    story, answers = PAGES[told]
+    lines = "".join(f"- {line}\n" for line in answers(tables))
+    if story is None or not story(tables):
+        return lines
+    return f"**In short.** {story(tables)}\n\n{lines}"
 
 
 def put_between(page: Path, name: str, lines: str) -> None:

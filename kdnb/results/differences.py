@@ -12,7 +12,7 @@ from kdnb.core.differences import unpaired_difference
 from kdnb.core.errors import UserError
 from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.p_values import p_of_interval
+from kdnb.core.p_values import p_over_seeds
 from kdnb.core.statistics import seed_interval
 from kdnb.results.answered_runs import ALL, Answered
 from kdnb.results.collected_runs import Records
@@ -41,7 +41,7 @@ def differences(records: Records) -> pd.DataFrame:
     """Accuracy of one model minus another's at every place, seed by seed on the same images.
 
     Columns: place, counted, ``model`` minus ``rival``, difference with its 95 % interval over
-    seeds and groups, p (of that interval), seeds, images, groups, size_px, run.
+    seeds and groups, p (of both, too), seeds, images, groups, size_px, run.
     """
     rows = []
     untrained = places(records, control="random")
@@ -95,7 +95,7 @@ def _difference(
         "model": model,
         "rival": rival,
         **interval.named("difference"),
-        "p": p_of_interval(interval),
+        "p": p_over_seeds(right - rival_right, answers.groups),
         "seeds": len(right),
         "images": right.shape[1],
         "groups": len(np.unique(answers.groups.names)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
 from kdnb.core.number_text import counted, percent
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
@@ -29,14 +29,13 @@ __all__ = [
     "choice_of_alpha",
     "earlier_code",
     "errors_passed_on",
-    "every_patient",
     "few_patients",
-    "gain_over_folds",
     "left_where_apart",
     "other_teachers",
 ]
 
-FOLDS = 5  # of the brain set
+# sets of which the paper's version is another one
+OTHER_THERE = {"alzheimer": "the paper's set is made of augmented copies of these images"}
 CONTROLS = {  # what stands in the teacher's place -> how it is told
     "shuffled": "the teacher's answers to other images of the class",
     "smoothing": "smoothed labels",
@@ -52,6 +51,7 @@ def beside_paper(tables: Tables) -> str:
     table = tables["accuracy"]
     rows = table[(table["model"] == KD_STUDENT) & (table["sizes_of"] == "")]
     rows = rows.dropna(subset=["paper"])
+    rows = rows[rows["teacher"] == main_teacher(table)]
     said = []
     below = 0  # sets, over several seeds
     below_once = 0  # sets, in one or two seeds
@@ -61,7 +61,7 @@ def beside_paper(tables: Tables) -> str:
         name = NAMES.get(row["dataset"], row["dataset"]).capitalize()
         said.append(
             f"{name}: {row['accuracy']:.1%} here, {row['paper']:.1%} there, "
-            f"{points(row)}{seeds(row)}."
+            f"{points(row)}{seeds(row)}{_other_there(row['dataset'])}."
         )
         is_below = row["difference_high"] < 0
         below += is_below and row["seeds"] >= SEVERAL
@@ -82,6 +82,11 @@ def beside_paper(tables: Tables) -> str:
         f"kind of split. But images ({size} px), epochs ({epochs}) and teacher differ from the "
         f"paper's. {' '.join(said)}"
     )
+
+
+def _other_there(dataset: str) -> str:
+    """That the paper's set is another one, as the end of a sentence."""
+    return f"; {OTHER_THERE[dataset]}" if dataset in OTHER_THERE else ""
 
 
 def left_where_apart(tables: Tables) -> str:
@@ -114,52 +119,6 @@ def left_where_apart(tables: Tables) -> str:
         "**What is left where relatives are kept apart?** The distilled student, all classes. "
         f"{' '.join(said)}"
     )
-
-
-def every_patient(tables: Tables) -> str:
-    """What comes out where every patient of the brain set is tested once?"""
-    if "folds" not in tables:
-        return ""
-    table = _folds_of_known(tables["folds"])
-    told = []
-    names = {
-        TEACHER: "teacher",
-        KD_STUDENT: "distilled student",
-        LABEL_ONLY: "labels alone",
-    }
-    for model, name in names.items():
-        row = table.loc[model]
-        low, high = percent(row["accuracy_low"]), percent(row["accuracy_high"])
-        told.append(f"{name} {percent(row['accuracy'])} [{low}, {high}]")
-    minus = []
-    for model in (TEACHER, KD_STUDENT):
-        minus.append(f"{names[model]} {points(table.loc[model], 'over_labels')}")
-    folds = table["folds"].iloc[0]
-    whom = f"Over {folds} of {FOLDS} folds, known patients"
-    if folds == FOLDS:
-        whom = f"Over all {FOLDS} folds, so every known patient is tested once"
-    return (
-        f"**And on other patients of the brain set?** {whom}, one seed: {', '.join(told)}. On the "
-        f"same images, minus labels alone: {', '.join(minus)}."
-    )
-
-
-def _folds_of_known(folds: pd.DataFrame) -> pd.DataFrame:
-    """By model: known patients, of the one teacher, or of the study's main one."""
-    known = folds[folds["counted"] == "known patients"]
-    if known["model"].duplicated().any():
-        known = known[known["teacher"] == main_teacher(known)]
-    return known.set_index("model")
-
-
-def gain_over_folds(tables: Tables) -> str:
-    """What distillation adds where every known patient is tested once; a sentence or nothing."""
-    if "folds" not in tables:
-        return ""
-    row = _folds_of_known(tables["folds"]).loc[KD_STUDENT]
-    if row["folds"] < FOLDS:
-        return ""
-    return f" With every known patient tested once: {points(row, 'over_labels')} (one seed)."
 
 
 def errors_passed_on(tables: Tables) -> str:
@@ -203,14 +162,15 @@ def other_teachers(tables: Tables) -> str:
     rivals = whole[whole["against"].isin(CONTROLS)].to_dict("records")
     if not rivals:
         return ""
-    beaten = [row for row in rivals if is_above(row)]
+    there = dict.fromkeys(row["against"] for row in rivals)
+    open_ = {row["against"] for row in rivals if not is_above(row)}
+    beaten = [control for control in there if control not in open_]  # at every alpha and T
     answer = "That is not shown to be worse"
     if len(beaten) == len(CONTROLS):
         answer = "No"
     elif beaten:
-        names = joined([CONTROLS[row["against"]] for row in beaten])
-        answer = f"Shown to be worse: {names}"
-        if len(beaten) < len(rivals):
+        answer = f"Shown to be worse: {joined([CONTROLS[control] for control in beaten])}"
+        if len(beaten) < len(there):
             answer += "; nothing else"
     said = [f"{CONTROLS[row['against']]} {points(row)} ({_taught_by(row)})" for row in rivals]
     return (
@@ -228,11 +188,16 @@ def choice_of_alpha(tables: Tables) -> str:
     distilled = table[table["alpha"] < 1]
     ahead = int((distilled["gain"] > 0).sum())
     chosen = table[table["chosen"] == 1].iloc[0].to_dict()
+    count = int(chosen["seeds"])
+    students = "one student" if count == 1 else f"{count} students"
+    few = "It cannot be told: " if count < SEVERAL else ""
+    each = f"{few}{students} per setting."
+    same = "the same student" if count == 1 else f"the same {students}"
     return (
-        "**Do α and T matter?** It cannot be told: one student per setting. "
-        f"{ahead or 'None'} of {len(distilled)} settings came out above labels alone (from "
-        f"{points_of(distilled['gain'].min())} to {points_of(distilled['gain'].max())} points), "
-        f"all against one and the same student.{_against_the_mean(tables, distilled)} "
+        f"**Do α and T matter?** {each[0].upper()}{each[1:]} All are held against "
+        f"{same} on labels alone: {ahead or 'none'} of {len(distilled)} settings "
+        f"came out above (from {points_of(distilled['gain'].min())} to "
+        f"{points_of(distilled['gain'].max())} points).{_against_the_mean(tables, distilled)} "
         f"The one that the validation part chooses "
         f"(α {chosen['alpha']:g}, T {chosen['temperature']:g}): {points(chosen, 'gain')}"
         f"{seeds(chosen)}. All classes, at {chosen['size_px']} px."
@@ -248,7 +213,15 @@ def _against_the_mean(tables: Tables, distilled: pd.DataFrame) -> str:
         return ""
     row = alone.iloc[0]
     above = int((distilled["accuracy"] > row["accuracy"]).sum())
-    return f" Above the mean of {row['seeds']} such students: {above or 'none'}."
+    alone_there = tables["grid"].query("alpha == 1").iloc[0]
+    if alone_there["seeds"] >= row["seeds"]:
+        return ""
+    rival = alone_there["accuracy"]
+    return (
+        f" But what they are held against is itself {points_of(rival - row['accuracy'])} points "
+        f"from the mean of {row['seeds']} such students; {above or 'none'} of the settings are "
+        "above that mean."
+    )
 
 
 def few_patients(tables: Tables) -> str:
@@ -268,8 +241,24 @@ def few_patients(tables: Tables) -> str:
         answer = f"It is shown at {joined([f'{share:.0%}' for share in sorted(some)])}"
     return (
         f"**Does distillation help where patients are few?** {answer}. Gain over labels alone, by "
-        f"the share of the training patients that teacher and students saw: {'; '.join(said)}. "
-        f"All classes, at {rows['size_px'].iloc[0]} px."
+        f"the share of the training patients that teacher and students saw: {'; '.join(said)}."
+        f"{_of_first_teacher(tables, rows)} All classes, at {rows['size_px'].iloc[0]} px."
+    )
+
+
+def _of_first_teacher(tables: Tables, gains: pd.DataFrame) -> str:
+    """The gain at all patients of the one teacher in the table of sizes, where there are more."""
+    whole = gains[gains["fraction"] == 1]
+    if "sizes" not in tables or whole.empty or whole["teachers"].iloc[0] == 1:
+        return ""
+    of_one = tables["sizes"].query("fraction == 1").set_index("model")
+    if not {KD_STUDENT, LABEL_ONLY} <= set(of_one.index):
+        return ""
+    gain = of_one.loc[KD_STUDENT, "accuracy"] - of_one.loc[LABEL_ONLY, "accuracy"]
+    count = of_one.loc[KD_STUDENT, "seeds"]
+    return (
+        f" The chart shows at 100% the first of these teachers, with {counted(count, 'student')}: "
+        f"{points_of(gain)} points."
     )
 
 

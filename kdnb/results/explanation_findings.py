@@ -29,7 +29,7 @@ def trusted(tables: Tables) -> str:
         return ""
     table = tables["verdicts"]
     rows = table[(table["model"] == KD_STUDENT) & ~table["explanation"].isin(BASELINES)]
-    rows = rows.dropna(subset=[NAMES_WHAT_MATTERS])
+    rows = _first_place(rows.dropna(subset=[NAMES_WHAT_MATTERS]))
     if rows.empty:
         return ""
     runs = rows["run"].nunique()
@@ -49,6 +49,12 @@ def trusted(tables: Tables) -> str:
     )
 
 
+def _first_place(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first data set, split and teacher: there, every run is a seed."""
+    place = rows[["dataset", "split", "teacher"]]
+    return rows[(place == place.head(1).squeeze()).all(axis=1)]
+
+
 def average_maps_of_phantoms(tables: Tables) -> str:
     """Does the average map point at what means nothing?"""
     if "distractor" not in tables:
@@ -63,8 +69,9 @@ def average_maps_of_phantoms(tables: Tables) -> str:
     return (
         "**Is the first layer's average map lured by what means nothing?** "
         f"{answer}. On phantoms with a bright blob that no class owns, that of students on labels "
-        f"alone points at the blob in {_range(average['share'])} of the images. Class evidence of "
-        f"that layer does so in {_range(evidence['share'])}{_made_of(average)}."
+        f"alone points at the blob in {_range(average['share'])} of the images (a random pixel: "
+        f"{_range(average['chance'])}). Class evidence of that layer does so in "
+        f"{_range(evidence['share'])}{_made_of(average)}; evidence of either sign was not counted."
     )
 
 
@@ -76,7 +83,7 @@ def _range(shares: pd.Series) -> str:
 
 def _made_of(rows: pd.DataFrame) -> str:
     """Seeds and images behind rows of several runs, in brackets."""
-    runs = rows["run"].nunique()
+    runs = rows["teacher_seed"].nunique()
     trained = "one seed" if runs == 1 else f"{runs} seeds"
     return f" ({trained}, {rows['images'].iloc[0]} images)"
 
@@ -103,7 +110,7 @@ def likeness(tables: Tables) -> str:
     if "kd_question" not in tables:
         return ""
     table = tables["kd_question"]
-    rows = table[table["measure"] != "accuracy"].dropna(subset=["low", "high"])
+    rows = _first_place(table[table["measure"] != "accuracy"].dropna(subset=["low", "high"]))
     if rows.empty:
         return ""
     runs = rows["run"].nunique()
@@ -116,11 +123,11 @@ def likeness(tables: Tables) -> str:
     count = rows["measure"].nunique()
     left = ""
     if len(nearer) + len(farther) < count:
-        left = f" The others stay open{_of_average_maps([*nearer, *farther])}."
+        left = f" The others stay open{_of_average_maps(change.index, [*nearer, *farther])}."
     return (
         "**Does distillation bring the student's reasons nearer to the teacher's?** Of "
-        f"{count} measures, each from 0 (or -1) to 1, in {seeds}: nearer by {len(nearer)}, farther "
-        f"by {len(farther)}.{_moved('Nearer', nearer, change)}"
+        f"{counted(count, 'measure')}, each from 0 (or -1) to 1, in {seeds}: nearer by "
+        f"{len(nearer)}, farther by {len(farther)}.{_moved('Nearer', nearer, change)}"
         f"{_moved('Farther', farther, change)}{left}"
     )
 
@@ -136,9 +143,10 @@ def _moved(how: str, measures: Sequence[str], change: pd.Series) -> str:
     return f" {how}: {joined(list(methods))}, by {by}."
 
 
-def _of_average_maps(decided: Sequence[str]) -> str:
+def _of_average_maps(measures: Sequence[str], decided: Sequence[str]) -> str:
     """That no average map is among the measures that decide, where it is so."""
-    if any("average map" in measure for measure in decided):
+    of_average_maps = {measure for measure in measures if "average map" in measure}
+    if not of_average_maps or of_average_maps & set(decided):
         return ""
     return ", those of every average map among them"
 
@@ -198,7 +206,8 @@ def _few_rounds(tables: Tables) -> str:
     if rounds >= FEW_ROUNDS:
         return ""
     return (
-        f" (at {largest['size_px'].iloc[0]} px {rounds} rounds of timing: too narrow an interval)"
+        f" (timed only {rounds} times at {largest['size_px'].iloc[0]} px, so the true interval is "
+        "wider)"
     )
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from kdnb.core.intervals import Interval
 from kdnb.core.intervals import points as in_points
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.profiles import LITE0, PAPER_TEACHER
 
 __all__ = [
-    "SIGNIFICANCE",
+    "MODEL_WORDS",
     "NAMES",
     "SEVERAL",
+    "SIGNIFICANCE",
     "TEACHER_NAMES",
     "TOLD_HONEST",
     "TOLD_SPLITS",
@@ -28,6 +30,8 @@ __all__ = [
 ]
 
 NAMES = {"brain_tumor": "brain", "eye_disease": "eye", "alzheimer": "Alzheimer"}
+# our models in tables -> in sentences and charts
+MODEL_WORDS = {TEACHER: "teacher", KD_STUDENT: "distilled student", LABEL_ONLY: "labels alone"}
 TEACHER_NAMES = {LITE0: "EfficientNet-Lite0", PAPER_TEACHER: "DenseNet121"}
 # how the paper's kind of split is told, and how the strict ones, the strictest first
 TOLD_SPLITS = {"published": "as published", "random": "at random"}

@@ -16,9 +16,7 @@ from kdnb.results.effect_findings import (
     choice_of_alpha,
     earlier_code,
     errors_passed_on,
-    every_patient,
     few_patients,
-    gain_over_folds,
     left_where_apart,
     other_teachers,
 )
@@ -35,15 +33,28 @@ from kdnb.results.finding_words import (
     SEVERAL,
     TEACHER_NAMES,
     TOLD_SPLITS,
+    interval_of,
     points,
+    points_of,
     seeds,
     told_honest,
     verdict,
 )
+from kdnb.results.fold_findings import (
+    accuracy_over_folds,
+    every_patient,
+    gain_over_folds,
+    leaks_over_folds,
+)
 from kdnb.results.kept_epochs import which_epoch
-from kdnb.results.map_findings import average_maps, average_maps_briefly, other_maps
+from kdnb.results.map_findings import (
+    average_maps,
+    average_maps_briefly,
+    first_map_in_short,
+    other_maps,
+)
 
-__all__ = ["at_once", "findings"]
+__all__ = ["at_once", "findings", "in_short"]
 
 BRAIN_BY_PATIENT = "dataset == 'brain_tumor' and split == 'patients'"
 
@@ -54,7 +65,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     A question that the tables cannot answer yet has no line.
     """
     makers = (
-        _keeps,
+        _keeps_also_elsewhere,
         _helps_also_elsewhere,
         _untrained,
         _teacher_helps,
@@ -87,6 +98,60 @@ def at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [line for line in lines if line]
 
 
+def in_short(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The story in a few sentences, for who reads no further; empty without a comparison."""
+    kept = _difference(tables, KD_STUDENT, TEACHER)
+    gain = _difference(tables, KD_STUDENT, LABEL_ONLY)
+    if kept is None or gain is None:
+        return ""
+    accuracy = verdict(
+        kept,
+        more="the small network is right more often than the large one",
+        less="the small network is right less often than the large one",
+        open_="the small network is not shown to lose accuracy",
+    )
+    worse, better = interval_of(gain, "difference")[1:]
+    teacher = verdict(
+        gain,
+        more="The large network helps it",
+        less="Learning from the large network harms it",
+        open_="Nor is the large network shown to help it",
+    )
+    told = [
+        f"On brain tumours of patients that neither had seen, {accuracy}. {teacher}: beside the "
+        f"same small network on labels alone, anything from {points_of(worse)} to "
+        f"{points_of(better)} points is possible.",
+        first_map_in_short(tables),
+        _memory_in_short(tables),
+    ]
+    return " ".join(sentence for sentence in told if sentence)
+
+
+def _memory_in_short(tables: Mapping[str, pd.DataFrame]) -> str:
+    """What memory alone is worth on the brain set as published and by patient, beside students."""
+    table = tables["accuracy"].query(
+        "dataset == 'brain_tumor' and counted == 'all classes' and model == @KD_STUDENT "
+        "and sizes_of == ''"
+    )
+    rows = table[table["teacher"] == main_teacher(tables["accuracy"])].set_index("split")
+    if not {"published", "patients"} <= set(rows.index):
+        return ""
+    told = []
+    for split in ("published", "patients"):
+        row = rows.loc[split]
+        told.append(f"{percent(row['memory'])} (the small network in {percent(row['accuracy'])})")
+    return (
+        "As the set is published, a method that only looks up the most similar training image is "
+        f"right in {told[0]}; once patients are kept apart, in {told[1]}."
+    )
+
+
+def _keeps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Does the student keep the teacher's accuracy, and on how many other splits and sets?"""
+    line = _keeps(tables)
+    return f"{line}{_elsewhere(tables, KD_STUDENT, TEACHER)}" if line else ""
+
+
 def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does the student keep the teacher's accuracy?"""
     loss = _difference(tables, KD_STUDENT, TEACHER)
@@ -106,6 +171,7 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
         f"teacher ({main}) is right in {percent(accuracy['teacher'])}, the distilled student in "
         f"{percent(accuracy['KD student'])}. {answer}: student minus teacher "
         f"{points(loss)}{seeds(loss)}.{_of_paper_teacher(tables, known)}"
+        f"{accuracy_over_folds(tables)}"
     )
 
 
@@ -145,7 +211,7 @@ def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
 def _helps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
     """The same, and on how many other splits and sets."""
     line = _helps(tables)
-    return f"{line}{_elsewhere(tables, KD_STUDENT)}" if line else ""
+    return f"{line}{_elsewhere(tables, KD_STUDENT, LABEL_ONLY)}" if line else ""
 
 
 def _helps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -178,7 +244,7 @@ def _teacher_helps(tables: Mapping[str, pd.DataFrame]) -> str:
         less="No, its student on labels alone is better",
         open_="It is not shown",
     )
-    return f"{line}{_elsewhere(tables, TEACHER)}" if line else ""
+    return f"{line}{_elsewhere(tables, TEACHER, LABEL_ONLY)}" if line else ""
 
 
 def _compared(
@@ -203,31 +269,28 @@ def _compared(
     return f"**{question}** {verdict(row, **words)}. {told}: {points(row)}{seeds(row)}."
 
 
-def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str) -> str:
-    """On how many other splits and sets a model is ahead of the student on labels alone."""
+def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> str:
+    """On how many other splits and sets a model is ahead of another one, and behind."""
     table = tables["differences"].query(
-        "counted == 'all classes' and model == @model and rival == @LABEL_ONLY "
+        "counted == 'all classes' and model == @model and rival == @rival "
         f"and not ({BRAIN_BY_PATIENT})"
     )
     if table.empty:
         return ""
     ahead = (table["difference"] > 0).sum()
-    told = [f" On the other splits and sets, all classes, it is ahead on {ahead} of {len(table)}."]
-    several = _several_seeds_elsewhere(tables, model)
+    behind = (table["difference"] < 0).sum()
+    ahead_surely = (table["difference_low"] > 0).sum()
+    behind_surely = (table["difference_high"] < 0).sum()
+    told = [
+        f" On the other splits and sets, all classes, it is ahead on {ahead} of {len(table)} and "
+        f"behind on {behind}; with its whole interval on {ahead_surely} and {behind_surely}."
+    ]
+    several = table[table["seeds"] >= SEVERAL]
     if len(several) < len(table):
         told.append("One or two seeds decide nothing.")
     for row in several.to_dict("records"):
         told.append(f"Of several seeds, {_place(row, tables)}: {points(row)}{seeds(row)}.")
     return " ".join(told)
-
-
-def _several_seeds_elsewhere(tables: Mapping[str, pd.DataFrame], model: str) -> pd.DataFrame:
-    """A model minus the student on labels alone, on other splits and sets with `SEVERAL` seeds."""
-    table = tables["differences"].query(
-        "counted == 'all classes' and model == @model and rival == @LABEL_ONLY "
-        f"and not ({BRAIN_BY_PATIENT})"
-    )
-    return table[table["seeds"] >= SEVERAL]
 
 
 def _place(row: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
@@ -266,6 +329,7 @@ def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
         "**What does the usual split hide?** How much more is right where relatives of the test "
         "images are learned, all classes; memory counts mirrored images. Where sizes are not said "
         f"to be equal, the number of training images differs, too. {' '.join(said)}"
+        f"{leaks_over_folds(tables)}"
     )
 
 

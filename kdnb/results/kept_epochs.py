@@ -15,7 +15,14 @@ import pandas as pd
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
 from kdnb.results.answered_runs import Answered, answered
 from kdnb.results.collected_runs import Records
-from kdnb.results.finding_words import NAMES, points_of, strictest, told_honest
+from kdnb.results.finding_words import (
+    NAMES,
+    SEVERAL,
+    joined,
+    points_of,
+    strictest,
+    told_honest,
+)
 from kdnb.results.places import is_main, main_runs, named, place_of
 from kdnb.training.evaluation import kept_epoch
 
@@ -90,27 +97,35 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
     table = tables["kept_epochs"]
     main = table["teacher"].value_counts().index[0]
     whole = table[(table["teacher"] == main) & (table["fraction"] == 1) & (table["sizes_of"] == "")]
-    largest = whole[whole["size_px"] == whole["size_px"].max()]
+    largest = whole[whole["size_px"] == whole.groupby("dataset")["size_px"].transform("max")]
     said = []
-    turned = 0
+    turned = []
+    several = 0  # places with enough seeds
     for dataset, of_set in largest.groupby("dataset", sort=False):
         split = strictest(of_set["split"])
         if not split:
             continue
         models = of_set[of_set["split"] == split].set_index("model")
         row = models.loc[KD_STUDENT]
-        turned += row["over_labels"] * row["over_labels_last"] < 0
+        place = f"{NAMES.get(dataset, dataset)} {told_honest(dataset, split)}"
+        if row["seeds"] >= SEVERAL:
+            several += 1
+            if np.sign(row["over_labels"]) != np.sign(row["over_labels_last"]):
+                turned.append(place)
+        trained = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
         said.append(
-            f"{NAMES.get(dataset, dataset).capitalize()} {told_honest(dataset, split)}: "
+            f"{place[0].upper()}{place[1:]}: "
             f"{points_of(row['over_labels'])} and {points_of(row['over_labels_last'])} points "
-            f"(labels alone kept at epoch {_spread(models.loc[LABEL_ONLY, 'kept'])} of "
+            f"({trained}; labels alone kept at epoch {_spread(models.loc[LABEL_ONLY, 'kept'])} of "
             f"{row['epochs']}, the distilled student at {_spread(row['kept'])})"
         )
     if not said:
         return ""
     answer = "The sign stays"
     if turned:
-        answer = f"It may: the sign turns on {turned} of {len(said)} sets"
+        answer = f"It may: the sign turns on {joined(turned)}"
+    elif not several:
+        answer = "It cannot be told from one or two seeds"
     return (
         f"**Does it hang on the epoch that is kept?** {answer}. On the validation part, distilled "
         f"student minus labels alone, at the epochs that are kept (lowest validation loss) and at "

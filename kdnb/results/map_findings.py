@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.core.method_names import method_name
+from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
 from kdnb.core.number_text import percent
 from kdnb.results.finding_words import SEVERAL, SIGNIFICANCE, joined, points, seeds
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
-__all__ = ["average_maps", "average_maps_briefly", "other_maps"]
+__all__ = ["average_maps", "average_maps_briefly", "first_map_in_short", "other_maps"]
 
 PLACE = "dataset == 'brain_tumor' and split == 'patients'"
 PEAK = "pointing game"
@@ -25,6 +26,8 @@ OTHERS = (  # the other planned maps
     ("integrated gradients", INPUT),
 )
 UNPLANNED = ("class evidence", "conv1")  # as good as the best, and of the student's own layers
+# rows of the table that see no network
+NO_NETWORK = (MEAN_MASK, "centre", "brightness", "random", "best possible")
 Margin = Mapping[str, object]
 Tables = Mapping[str, pd.DataFrame]
 
@@ -56,9 +59,27 @@ def average_maps_briefly(tables: Tables) -> str:
     return (
         f"**Do its average maps show why?** {_verdict(margins)} The first layer's map is "
         f"brightest inside the tumour in {_peaks(tables, AVERAGE_MAP, LAYERS[0]):.1%} of the "
-        f"images{_random_pixel(tables)}. Pointing where tumours of that class usually lie, without "
-        f"a look at the image, hits {_peaks(tables, MEAN_MASK, INPUT):.1%}: "
-        f"{points(first)}{seeds(first)}."
+        f"images{_random_pixel(tables)}. The place where tumours of that class usually lie, which "
+        f"needs no look at the image, is inside in {_peaks(tables, MEAN_MASK, INPUT):.1%}. Map "
+        f"minus usual place: {points(first)}{seeds(first)}."
+    )
+
+
+def first_map_in_short(tables: Tables) -> str:
+    """The verdict on the first layer's average map in one sentence, or nothing."""
+    margins = _average_margins(tables)
+    if LAYERS[0] not in margins:
+        return ""
+    first = margins[LAYERS[0]]
+    if not _is_found(first):
+        return (
+            "Whether the average map of its first layer points at the tumour more often than a "
+            "blind guess cannot be told."
+        )
+    often = "more" if first["difference"] > 0 else "less"
+    return (
+        f"The average map of its first layer points at the tumour {often} often than a guess that "
+        "never looks at the image."
     )
 
 
@@ -76,37 +97,50 @@ def other_maps(tables: Tables) -> str:
             better.append(told)
         hits = _peaks(tables, explanation, layer)
         said.append(
-            f"{told}: {percent(hits)} of {margin['images']} images, guess "
+            f"{told[0].upper()}{told[1:]}: {percent(hits)} of {margin['images']} images, guess "
             f"{percent(hits - margin['difference'])}, {points(margin)}{seeds(margin)}."
         )
     if not said:
         return ""
-    answer = f"Yes: {joined(better)}" if better else "It is not shown of those that were planned"
+    answer = f"Yes: {joined(better)}" if better else "Of the planned ones, none is shown to"
     return (
         f"**Do other explanations point at the tumour?** {answer}. How often each is brightest "
-        f"inside it, and how often the same guess hits. {' '.join(said)}{_of_first_layer(tables)}"
+        f"inside it, and how often the same guess hits. {' '.join(said)}{_unplanned(tables)}"
     )
 
 
-def _of_first_layer(tables: Tables) -> str:
-    """What was found that nobody had planned to look at; says so."""
+def _unplanned(tables: Tables) -> str:
+    """How many maps lie above the guess that nobody had planned to look at; says so."""
     explanation, layer = UNPLANNED
     row = _student_row(tables, explanation, layer)
     if row is None or pd.isna(row["over_usual"]):
         return ""
-    return (
-        f" Not planned, so only a hint: {method_name(explanation, f'layer {_number(layer)}')} "
-        f"{percent(row['value'])}, map minus guess {points(row, 'over_usual')}."
+    above, of_student = _above_the_guess(tables, KD_STUDENT)
+    told = (
+        f" Not planned, picked from {of_student} maps, so only a hint: {above} lie above the guess "
+        f"with their whole interval, such as {method_name(explanation, f'layer {_number(layer)}')} "
+        f"with {percent(row['value'])}, map minus guess {points(row, 'over_usual')}."
     )
+    above, of_alone = _above_the_guess(tables, LABEL_ONLY)
+    if of_alone:
+        told += f" Of the student on labels alone it is {above} of {of_alone} maps."
+    return told
+
+
+def _above_the_guess(tables: Tables, model: str) -> tuple[int, int]:
+    """How many maps of a model hit more often than the guess, with their whole interval; of all."""
+    table = tables["maps"].query(f"{PLACE} and model == @model and metric == @PEAK")
+    of_network = table[~table["explanation"].isin(NO_NETWORK)].dropna(subset=["over_usual"])
+    return int((of_network["over_usual_low"] > 0).sum()), len(of_network)
 
 
 def _random_pixel(tables: Tables) -> str:
-    """How often a pixel that is drawn by lot lies in the tumour, as the end of a clause.
+    """How often a random pixel lies in the tumour, as the end of a clause.
 
     That is the share of the image which the tumours fill, and so of noise that lies on them.
     """
     row = _student_row(tables, "random", INPUT, SHARE)
-    return "" if row is None else f" (a pixel drawn by lot: {row['value']:.1%})"
+    return "" if row is None else f" (a random pixel: {row['value']:.1%})"
 
 
 def _average_margins(tables: Tables) -> dict[str, Margin]:

@@ -11,29 +11,28 @@ import seaborn as sns
 from matplotlib.ticker import PercentFormatter
 
 from kdnb.core.intervals import Difference, Interval
-from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.pareto import pareto_front
-from kdnb.core.plots import MODEL_COLOURS, PALETTE, Picture, error_bars, legend_once
+from kdnb.core.plots import MODEL_COLOURS, MODEL_MARKS, Picture, error_bars
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
-from kdnb.results.finding_words import NAMES, TEACHER_NAMES, told_honest
-from kdnb.xai.tumour_localisation import INPUT
+from kdnb.results.finding_words import (
+    MODEL_WORDS,
+    NAMES,
+    SEVERAL,
+    TEACHER_NAMES,
+    told_honest,
+)
 
 __all__ = [
     "accuracy_by_split",
     "difference_panels",
-    "energy_spread",
     "schedule_curves",
     "size_curves",
-    "worth_rows",
 ]
 
 SUMMARY_MARKS = {
-    TEACHER: ("s", MODEL_COLOURS[TEACHER]),
-    KD_STUDENT: ("o", MODEL_COLOURS[KD_STUDENT]),
-    LABEL_ONLY: ("D", MODEL_COLOURS[LABEL_ONLY]),
+    name: (MODEL_MARKS[name], MODEL_COLOURS[name]) for name in (TEACHER, KD_STUDENT, LABEL_ONLY)
 }
 # from the split that leaks most to the strictest; how it is written below a chart
 STRICTER = {
@@ -44,42 +43,20 @@ STRICTER = {
     "patients": "patients\napart",
 }
 MEMORY_LINE = "memory alone (1-NN)"
-# the maps that the spread inside tumours is shown of, and the number of their layer; 0: the input
-SPREAD_ROWS = (
-    ("average map", 1),
-    ("average map", 3),
-    ("average map", 5),
-    ("Grad-CAM", 5),
-    ("LayerCAM", 1),
-    ("class evidence", 1),
-    ("class evidence", 3),
-    ("SHAP gradient", 0),
-    ("integrated gradients", 0),
-    ("occlusion", 0),
-    ("mean training mask", 0),
-    ("centre", 0),
-    ("brightness", 0),
-    ("random", 0),
-)
-GUESSES = {  # what sees no network -> what a reader sees
-    "mean training mask": "the usual place of such tumours",
-    "centre": "the image's centre",
-    "brightness": "the image's brightness",
-    "random": "chance",
-}
-SPREAD_SHIFT = {TEACHER: -0.22, KD_STUDENT: 0.0, LABEL_ONLY: 0.22}  # within a row
+BESIDE = 0.13  # how far apart the marks of one place are drawn
+GREY = "#777777"
 
 
 def accuracy_by_split(table: pd.DataFrame) -> Picture:
     """Accuracy from the split that leaks most to the strictest, one panel per data set.
 
     Splits whose parts are as large as those by patient say so; a hollow mark is of one seed.
-    Columns: dataset, split, sizes_of, teacher, model, accuracy with accuracy_low and accuracy_high,
-    memory, seeds. Of several teachers only the one of most places is shown.
+    Columns: dataset, split, sizes_of, teacher, model, seeds, and accuracy and memory, each with its
+    ends ``_low`` and ``_high``. Of several teachers only the one of most places is shown.
     """
     table = table[table["teacher"] == main_teacher(table)]
     names = list(table["dataset"].unique())
-    size = (2.2 + 3.1 * len(names), 3.9)
+    size = (1 + 3.1 * len(names), 4.6)
     columns = ["dataset", "split", "sizes_of"]
     widths = [1 + len(table[table["dataset"] == name].drop_duplicates(columns)) for name in names]
     figure, panels = plt.subplots(
@@ -102,14 +79,15 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
             for one in splits
         ]
         axes.set(title=NAMES.get(name, name), xticks=range(len(splits)))
-        axes.set_xticklabels(labels, fontsize=8)
+        axes.set_xticklabels(labels, fontsize=9)
         axes.set_xlim(-0.5, len(splits) - 0.5)
     panels[0][0].set_ylabel("accuracy on the test part, all classes")
     hollow = {"mfc": "white", "mec": "#444444", "ms": 5, "label": "hollow: one seed"}
-    panels[0][-1].plot([], [], "o", **hollow)
+    panels[0][0].plot([], [], "o", **hollow)
     panels[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    panels[0][-1].legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
-    figure.tight_layout()
+    named = panels[0][0].get_legend_handles_labels()
+    figure.tight_layout(rect=(0, 0, 1, 0.93))
+    figure.legend(*named, frameon=False, ncols=len(named[0]), loc="upper center")
     return Picture(
         figure,
         "Accuracy on the test part with 95 % intervals, from the split that leaks most to the "
@@ -128,31 +106,39 @@ def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
     """Draw one data set at the column ``place``; returns its numbers in words."""
     said = []
     memory = rows.drop_duplicates("place").sort_values("place")
-    axes.plot(
-        memory["place"], memory["memory"], color="#777777", ls="--", marker="x", label=MEMORY_LINE
+    axes.errorbar(
+        memory["place"] + 2 * BESIDE,
+        memory["memory"],
+        yerr=error_bars(memory, "memory", "memory_low", "memory_high"),
+        color=GREY,
+        ls="--",
+        marker="x",
+        capsize=3,
+        label=MEMORY_LINE,
     )
-    for number, (model, of_model) in enumerate(rows.groupby("model")):
-        of_model = of_model.sort_values("place")
-        shape, colour = SUMMARY_MARKS[model]
+    for number, (model, (shape, colour)) in enumerate(SUMMARY_MARKS.items()):
+        of_model = rows[rows["model"] == model].sort_values("place")
         axes.errorbar(
-            of_model["place"] + 0.08 * (number - 1),
+            of_model["place"] + BESIDE * (number - 1),
             of_model["accuracy"],
             yerr=error_bars(of_model, "accuracy", "accuracy_low", "accuracy_high"),
             marker=shape,
             ms=5,
             capsize=3,
             color=colour,
-            label=model,
+            label=MODEL_WORDS[model],
         )
         one_seed = of_model[of_model["seeds"] == 1]
-        shifted = one_seed["place"] + 0.08 * (number - 1)
+        shifted = one_seed["place"] + BESIDE * (number - 1)
         hollow = {"mfc": "white", "mec": colour, "ms": 5, "zorder": 3}
         axes.plot(shifted, one_seed["accuracy"], shape, **hollow)
         for row in of_model.itertuples():
             interval = Interval((row.accuracy, row.accuracy_low, row.accuracy_high))
             trained = "one seed" if row.seeds == 1 else f"{row.seeds} seeds"
-            said.append(f"{_split_name(row)}, {model}: {interval}, {trained}")
-    said += [f"{_split_name(row)}, memory: {row.memory:.3f}" for row in memory.itertuples()]
+            said.append(f"{_split_name(row)}, {MODEL_WORDS[model]}: {interval}, {trained}")
+    for row in memory.itertuples():
+        interval = Interval((row.memory, row.memory_low, row.memory_high))
+        said.append(f"{_split_name(row)}, memory: {interval}")
     return said
 
 
@@ -161,71 +147,18 @@ def _split_name(row: Any) -> str:
     return f"{row.dataset}, {row.split}{', equal size' if row.sizes_of else ''}"
 
 
-def energy_spread(table: pd.DataFrame) -> Picture:
-    """How much of each map lies in the tumour: the spread over images.
-
-    One row per map of `SPREAD_ROWS` and layer, one mark per model; what sees no network stands
-    below. Columns: model, explanation, tap, q10, q25, median, q75, q90.
-    """
-    of_layers = table[table["tap"] != INPUT]
-    order = of_layers.groupby("model")["tap"].transform(lambda taps: pd.factorize(taps)[0] + 1)
-    table = table.assign(layer=order.reindex(table.index, fill_value=0))
-    rows = [row for row in SPREAD_ROWS if len(_of_row(table, *row))]
-    figure, axes = plt.subplots(figsize=(8, 0.34 * len(rows) + 1.4))
-    said = []
-    for place, (explanation, layer) in enumerate(rows):
-        marks = _of_row(table, explanation, layer)
-        if explanation in GUESSES:
-            marks = marks.head(1)  # it is the same for every model
-        for mark in marks.itertuples():
-            said.append(_draw_spread(axes, place, mark, _spread_name(explanation, layer)))
-    names = [_spread_name(*row) for row in rows]
-    axes.set(yticks=range(len(names)), yticklabels=names, xlim=(0, None))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel("share of the map inside the tumour (mark: median, bar: middle half of images)")
-    axes.invert_yaxis()
-    legend_once(axes, columns=4)
-    figure.tight_layout()
-    return Picture(
-        figure, f"Share of each map that lies inside the tumour, over images. {'; '.join(said)}."
-    )
-
-
-def _of_row(table: pd.DataFrame, explanation: str, layer: int) -> pd.DataFrame:
-    """The models' spreads of one explanation at the layer of that number; 0: at the input."""
-    return table[(table["explanation"] == explanation) & (table["layer"] == layer)]
-
-
-def _spread_name(explanation: str, layer: int) -> str:
-    """What a row of the figure is called."""
-    if explanation in GUESSES:
-        return GUESSES[explanation]
-    return method_name(explanation, f"layer {layer}" if layer else "")
-
-
-def _draw_spread(axes: plt.Axes, place: int, mark: Any, name: str) -> str:
-    """Draw one model's spread in a row; returns it in words."""
-    shape, colour = "o", "#777777"
-    model = "no network"
-    shift = 0.0
-    if mark.explanation not in GUESSES:
-        model = mark.model
-        shape, colour = SUMMARY_MARKS[model]
-        shift = SPREAD_SHIFT[model]
-    axes.plot([mark.q25, mark.q75], [place + shift] * 2, color=colour, lw=4, alpha=0.4)
-    axes.plot(mark.median, place + shift, shape, color=colour, ms=5, label=model, clip_on=False)
-    return (
-        f"{name}, {model}: median {mark.median:.3f}, middle half {mark.q25:.3f} to {mark.q75:.3f}"
-    )
-
-
 def difference_panels(table: pd.DataFrame) -> Picture:
     """Differences of accuracy with their 95 % intervals: a panel per comparison, a row per place.
 
-    All classes counted. Grey marks: the interval holds zero. Hollow marks: one seed. Columns:
-    dataset, split, sizes_of, teacher, counted, model, rival, difference with its ends, seeds.
+    All classes counted. Black marks: three seeds or more, and an interval without zero. Hollow
+    marks: one seed. A comparison of one place has no panel beside those of more.
+
+    Columns: dataset, split, sizes_of, teacher, counted, model, rival, difference with its ends,
+    seeds.
     """
     table = table[table["counted"] == ALL]
+    places = table.groupby(["model", "rival"])["model"].transform("size")
+    table = table[(places > 1) | (places.max() == 1)]
     names = _in_order(table)
     panels = table.groupby(["model", "rival"], sort=False)
     size = (2.3 * len(panels) + 2.6, 0.5 * len(names) + 1.6)
@@ -237,15 +170,16 @@ def difference_panels(table: pd.DataFrame) -> Picture:
         panel.axvline(0, color="#555555", lw=1)
         for row in rows.itertuples():
             name = _place_name(row)
-            said.append(f"{model} minus {rival}, {name}: {_draw_difference(panel, names, row)}")
-        panel.set_title(f"{model}\nminus {rival}".replace(" of an", "\nof an"), fontsize=9)
+            minus = f"{MODEL_WORDS[model]} minus {MODEL_WORDS[rival]}"
+            said.append(f"{minus}, {name}: {_draw_difference(panel, names, row)}")
+        panel.set_title(f"{MODEL_WORDS[model]}\nminus {MODEL_WORDS[rival]}", fontsize=10)
         panel.locator_params(axis="x", nbins=4)
         panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axes[0][0].set(yticks=range(len(names)), yticklabels=names)
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel(
-        "difference of accuracy (all classes) in points, with 95 % interval; "
-        "grey: it holds zero; hollow: one seed",
+        "difference of accuracy (all classes) in points, with 95 % interval\n"
+        "black: three seeds or more, and zero is left out; grey: not shown; hollow: one seed",
         size=9,
     )
     figure.tight_layout()
@@ -276,7 +210,7 @@ def _place_name(row: Any) -> str:
 def _draw_difference(axes: plt.Axes, names: Sequence[str], row: Any) -> str:
     """Draw one difference in the row of its place; returns it in words."""
     leaves_out_zero = row.difference_low > 0 or row.difference_high < 0
-    colour = PALETTE[0] if leaves_out_zero else "#777777"
+    colour = "black" if leaves_out_zero and row.seeds >= SEVERAL else GREY
     ends = [[row.difference - row.difference_low], [row.difference_high - row.difference]]
     axes.errorbar(
         row.difference,
@@ -300,7 +234,7 @@ def size_curves(table: pd.DataFrame) -> Picture:
     table = table.sort_values("fraction", kind="stable")
     figure, axes = plt.subplots(figsize=(6.2, 3.6))
     memory = table.drop_duplicates("fraction")
-    axes.plot(memory["fraction"], memory["memory"], color="#777777", ls="--", label=MEMORY_LINE)
+    axes.plot(memory["fraction"], memory["memory"], color=GREY, ls="--", label=MEMORY_LINE)
     said = []
     for number, (model, rows) in enumerate(table.groupby("model", sort=False)):
         shape, colour = SUMMARY_MARKS[model]
@@ -312,14 +246,15 @@ def size_curves(table: pd.DataFrame) -> Picture:
             ms=5,
             capsize=3,
             color=colour,
-            label=model,
+            label=MODEL_WORDS[model],
         )
         for row in rows.itertuples():
-            said.append(f"{model} {row.accuracy:.3f} at {row.fraction:.0%}")
+            said.append(f"{MODEL_WORDS[model]} {row.accuracy:.3f} at {row.fraction:.0%}")
     shares = sorted(table["fraction"].unique())
     axes.set(xscale="log", xticks=shares, xticklabels=[f"{share:.0%}" for share in shares])
     size = "/".join(str(size) for size in table["size_px"].unique())
     axes.set(ylabel=f"accuracy on the test part, {size} px")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlabel="share of the training patients")
     axes.minorticks_off()
     axes.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc="upper left")
@@ -331,11 +266,13 @@ def size_curves(table: pd.DataFrame) -> Picture:
 
 
 def schedule_curves(table: pd.DataFrame) -> Picture:
-    """Validation accuracy per epoch, one panel per place.
+    """Validation accuracy per epoch, mean over seeds, one panel per place.
 
-    Columns: dataset, split, sizes_of, teacher, model, epoch, val_accuracy.
+    Columns: dataset, split, sizes_of, teacher, model, epoch, val_accuracy, teachers.
     """
-    place = pd.Series([_place_name(row) for row in table.itertuples()], index=table.index)
+    place = pd.Series([_panel_name(row) for row in table.itertuples()], index=table.index)
+    table = table.replace({"model": MODEL_WORDS})
+    marks = {MODEL_WORDS[name]: mark for name, mark in SUMMARY_MARKS.items()}
     grid = sns.relplot(
         table.assign(place=place),
         x="epoch",
@@ -345,56 +282,27 @@ def schedule_curves(table: pd.DataFrame) -> Picture:
         col="place",
         col_wrap=3,
         kind="line",
-        markers={name: shape for name, (shape, _) in SUMMARY_MARKS.items()},
-        palette={name: colour for name, (_, colour) in SUMMARY_MARKS.items()},
+        markers={name: shape for name, (shape, _) in marks.items()},
+        palette={name: colour for name, (_, colour) in marks.items()},
         dashes=False,
         height=2.6,
     )
-    grid.set_titles("{col_name}").set_axis_labels("epoch", "accuracy, validation part")
+    grid.set_titles("{col_name}", size=9).set_axis_labels("epoch", "accuracy, validation part")
     for axes in grid.axes.flat:
         axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     sns.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=3, title=None)
     said = []
     for (name, model), went in table.groupby([place, "model"], sort=False)["val_accuracy"]:
         half_way = went.iloc[len(went) // 2 - 1]
+        name = name.replace("\n", ", ")
         said.append(f"{name}, {model}: {half_way:.3f} half-way, {went.iloc[-1]:.3f} at the end")
     return Picture(
         grid.figure, f"Accuracy on the validation part after every epoch. {'; '.join(said)}."
     )
 
 
-def worth_rows(table: pd.DataFrame) -> Picture:
-    """Time and quality of every explanation, side by side, the fastest first.
-
-    The quality is the mean over seeds, its bar spans all their intervals. Grey marks: another
-    explanation is both faster and better. Columns: method, metric, quality with low and high, ms.
-    """
-    metric = table["metric"].iloc[0]
-    of_seeds = table.groupby("method")
-    rows = of_seeds.agg({"quality": "mean", "low": "min", "high": "max", "ms": "mean"})
-    rows = rows.sort_values("ms").rename(index=method_name)
-    rows["front"] = pareto_front(rows["ms"].to_numpy(), rows["quality"].to_numpy())
-    figure, (times, qualities) = plt.subplots(
-        1, 2, figsize=(8, 0.32 * len(rows) + 1.2), sharey=True, gridspec_kw={"wspace": 0.08}
-    )
-    said = []
-    for place, row in enumerate(rows.itertuples()):
-        look = {"color": PALETTE[0] if row.front else "#777777", "ms": 7}
-        times.plot(row.ms, place, "o", **look)
-        ends = [[row.quality - row.low], [row.high - row.quality]]
-        qualities.errorbar(row.quality, place, xerr=ends, fmt="o", capsize=3, **look)
-        said.append(f"{row.Index} {row.ms:.3g} ms, {row.quality:.3f}")
-    times.set(xscale="log", xlabel="time, ms (SHAP: extrapolated)")
-    times.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    times.set(yticks=range(len(rows)), yticklabels=rows.index)
-    times.set_ylim(len(rows) - 0.5, -0.5)
-    qualities.set_xlabel(f"{metric}, mean over images")
-    if rows["low"].min() >= 0 and rows["high"].max() <= 1:
-        qualities.set_xlim(0, None)
-        qualities.xaxis.set_major_formatter(PercentFormatter(1))
-    times.set_title("grey: another one is both faster and better", loc="left", fontsize=9)
-    not_beaten = ", ".join(rows.index[rows["front"]])
-    return Picture(
-        figure,
-        f"Time of one explanation, and {metric}: {'; '.join(said)}. Not beaten: {not_beaten}.",
-    )
+def _panel_name(row: Any) -> str:
+    """Place and number of seeds, in two lines."""
+    trained = "one seed" if row.teachers == 1 else f"mean of {row.teachers} seeds"
+    return f"{_place_name(row)}\n{trained}"

@@ -13,11 +13,11 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT
-from kdnb.core.p_values import p_of_interval
+from kdnb.core.p_values import p_over_seeds
 from kdnb.core.statistics import Groups, grade_interval, seed_interval
 from kdnb.results.answered_runs import check_seeds
-from kdnb.results.collected_runs import Records
-from kdnb.results.places import by_run
+from kdnb.results.collected_runs import PLACE_OF_RUN, Records
+from kdnb.results.places import by_run, named
 from kdnb.xai.image_grades import read_image_grades
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 from kdnb.xai.tumour_tables import POINTING
@@ -61,6 +61,7 @@ class _Pool:
     place: Mapping[str, Any]
     grades: list[pd.DataFrame]
     groups: Groups
+    size_px: int
     run: str
 
     def values(self, key: tuple[str, str, str, str]) -> np.ndarray:
@@ -69,7 +70,7 @@ class _Pool:
 
 
 def _pools(records: Records) -> list[_Pool]:
-    """The runs of notebook 05 by data set, split and teacher; their seeds in order.
+    """The runs of notebook 05 by their place (see `PLACE_OF_RUN`); their seeds in order.
 
     Raises:
         UserError: If two seeds have other images, or two runs one seed.
@@ -80,7 +81,7 @@ def _pools(records: Records) -> list[_Pool]:
     found: dict[tuple[str, ...], list[tuple[int, str, pd.DataFrame]]] = {}
     for run, table in records[TABLE].groupby("run", sort=False):
         chosen = parameters[run]
-        place = tuple(chosen[name] for name in ("dataset", "split", "teacher"))
+        place = tuple(chosen[name] for name in PLACE_OF_RUN)
         found.setdefault(place, []).append((chosen["teacher_seed"], run, table))
     pools = []
     for place, of_seeds in found.items():
@@ -95,7 +96,8 @@ def _pools(records: Records) -> list[_Pool]:
                 raise UserError(f"runs {runs} graded other images: give them the same seed")
         pools.append(
             _Pool(
-                place=dict(zip(("dataset", "split", "teacher"), place, strict=True)),
+                place=named(place),
+                size_px=dict(zip(PLACE_OF_RUN, place, strict=True))["image_size"],
                 grades=[grades.loc[first.index] for grades, _, _ in read],
                 groups=groups,
                 run=" ".join(run for _, run, _ in of_seeds),
@@ -107,7 +109,7 @@ def _pools(records: Records) -> list[_Pool]:
 def tumour_maps(records: Records) -> pd.DataFrame:
     """How often each map's peak lies in the tumour, and how much of the map does.
 
-    Columns: dataset, split, teacher, model, explanation, tap, metric, value with its 95 % interval
+    Columns: place, model, explanation, tap, metric, value with its 95 % interval
     over seeds and groups; of peaks also ``over_usual``, how much more often than the class's mean
     training mask on the same images, with its interval; images (on which it is known), seeds, run.
     """
@@ -126,6 +128,7 @@ def tumour_maps(records: Records) -> pd.DataFrame:
                     **_over_usual(pool, key),
                     "images": int(known.sum()),
                     "seeds": len(values),
+                    "size_px": pool.size_px,
                     "run": pool.run,
                 }
             )
@@ -152,8 +155,8 @@ def map_margins(records: Records) -> pd.DataFrame:
     """The planned maps of the distilled student minus the class's mean training mask.
 
     Share of images whose peak lies in the tumour, on the images that both are known on. Columns:
-    dataset, split, teacher, model (the map and its layer), rival, difference with its 95 % interval
-    over seeds and groups, p (of that interval), seeds, images, groups, run.
+    place, model (the map and its layer), rival, difference with its 95 % interval
+    over seeds and groups, p (of both, too), seeds, images, groups, run.
     """
     rows = []
     for pool in _pools(records):
@@ -173,10 +176,11 @@ def map_margins(records: Records) -> pd.DataFrame:
                     "model": explanation if tap == INPUT else f"{explanation}, {tap}",
                     "rival": MEAN_MASK,
                     **interval.named("difference"),
-                    "p": p_of_interval(interval),
+                    "p": p_over_seeds(margin, pool.groups),
                     "seeds": len(margin),
                     "images": int(known.sum()),
                     "groups": len(np.unique(pool.groups.names[known])),
+                    "size_px": pool.size_px,
                     "run": pool.run,
                 }
             )
@@ -213,7 +217,7 @@ def right_reasons(records: Records) -> pd.DataFrame:
 def map_energies(records: Records) -> pd.DataFrame:
     """How the share of a map that lies in the tumour is spread over images, for a chart.
 
-    Columns: dataset, split, teacher, model, explanation, tap, the quantiles 10 to 90 %, images,
+    Columns: place, model, explanation, tap, the quantiles 10 to 90 %, images,
     seeds, run.
     """
     rows = []
@@ -234,6 +238,7 @@ def map_energies(records: Records) -> pd.DataFrame:
                     **spread,
                     "images": int((~np.isnan(values).any(axis=0)).sum()),
                     "seeds": len(values),
+                    "size_px": pool.size_px,
                     "run": pool.run,
                 }
             )

@@ -100,7 +100,7 @@ CHARTS = {
         leak_dots(LEAKS, {"set": {"protocol": "random", "paper": {"student": 0.97}}}),
         "student there 0.970",
     ),
-    "grid_heatmap": (grid_heatmap(GRID), "alpha 0.4, T 5: +0.010 [-0.020, +0.040]"),
+    "grid_heatmap": (grid_heatmap(GRID), "alpha 0.4, T 5: +1.0 [-2.0, +4.0]"),
     "reliability": (
         reliability({"teacher": np.array([[0.9, 0.1], [0.2, 0.8]])}, np.array([0, 0])),
         "1 of 2 answers",

@@ -68,6 +68,10 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     assert told(gains=for_sure)[question].startswith(some), "the third control is not there"
     third = GAINS.iloc[[3]].assign(against="smoothing", difference_low=0.01)
     assert told(gains=pd.concat([for_sure, third]))[question].startswith("No.")
+    other_cell = for_sure.iloc[[3]].assign(alpha=0.4, difference_low=-0.1)
+    mixed = told(gains=pd.concat([for_sure, third, other_cell]))[question]
+    assert mixed.startswith("Shown to be worse: the teacher's answers to other images of the class")
+    assert "and smoothed labels; nothing else." in mixed, "beaten at one alpha and T of two"
     once = told(gains=GAINS.assign(seeds=1))
     assert once["Does distillation help where patients are few?"].startswith("It is not shown")
     assert "That is not shown to be worse" in " ".join(once.values()), "one seed proves nothing"
@@ -75,14 +79,17 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
 
 def test_the_grid_counts_what_lies_above_and_below_and_names_the_chosen_cell():
     (answer,) = told(grid=GRID).values()
-    assert "1 of 2 settings came out above labels alone (from -3.0 to +2.0 points), all" in answer
+    assert answer.startswith("It cannot be told: one student per setting. All are held against the")
+    assert "on labels alone: 1 of 2 settings came out above (from -3.0 to +2.0 points)." in answer
+    (several,) = told(grid=GRID.assign(seeds=3)).values()
+    assert several.startswith("3 students per setting. All are held against the same 3 students")
     assert "(α 0.4, T 5): +2.0 [+1.0, +3.0] points (one seed)" in answer
     alone = {"model": "label-only student", "fraction": 1, "seeds": 3, "accuracy": 0.7}
     alone |= {"size_px": 64}
     answer, *_ = told(
         grid=GRID.assign(accuracy=[0.8, 0.75, 0.9]), sizes=pd.DataFrame([alone])
     ).values()
-    assert "Above the mean of 3 such students: 2." in answer
+    assert "+20.0 points from the mean of 3 such students; 2 of the settings are above" in answer
 
 
 def test_the_network_of_the_earlier_code_is_told_beside_the_other():
@@ -96,6 +103,9 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     verdicts = pd.DataFrame(
         {
             "run": ["a", "b"] * 3,
+            "dataset": "brain_tumor",
+            "split": "patients",
+            "teacher": "t",
             "model": "KD student",
             "explanation": np.repeat(["occlusion", "Grad-CAM", "centre"], 2),
             "names what matters": [1, 1, 1, 0, 1, 1],
@@ -110,6 +120,9 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     question = pd.DataFrame(
         {
             "run": ["a", "b"] * 3,
+            "dataset": "brain_tumor",
+            "split": "patients",
+            "teacher": "t",
             "measure": np.repeat(["SSIM with the teacher: Grad-CAM", "CKA", "accuracy"], 2),
             "difference": [0.2, 0.25, -0.3, -0.1, 0.2, 0.2],
             "low": [0.1, 0.2, -0.4, -0.4, 0.1, 0.1],
@@ -119,9 +132,13 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     (answer,) = told(kd_question=question).values()
     assert answer == (
         "Of 2 measures, each from 0 (or -1) to 1, in each of 2 seeds: nearer by 1, farther by 0. "
-        "Nearer: Grad-CAM (last layer), by +0.23. The others stay open, those of every "
-        "average map among them."
+        "Nearer: Grad-CAM (last layer), by +0.23. The others stay open."
     )
+    of_maps = question.replace({"measure": {"CKA": "SSIM with the teacher: average map"}})
+    elsewhere = of_maps.assign(dataset="eye_disease", run="c", low=-1, high=1)
+    (answer,) = told(kd_question=pd.concat([of_maps, elsewhere])).values()
+    assert "in each of 2 seeds" in answer, "runs of another data set are no seeds of this one"
+    assert answer.endswith("The others stay open, those of every average map among them.")
 
 
 def test_cost_is_told_by_size_against_the_paper_s_teacher():
@@ -161,13 +178,14 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     assert "Than DenseNet121, the paper's teacher, yes. The same explanation (Grad" in brief
     assert brief.endswith("2.5 [2.4, 2.6] times as long.")
     (brief,) = at_once({"explanation_times": times.assign(rounds=3)})
-    assert brief.endswith("(at 224 px 3 rounds of timing: too narrow an interval).")
+    assert brief.endswith("(timed only 3 times at 224 px, so the true interval is wider).")
 
 
 def test_traps_are_told_of_every_seed():
     lured = pd.DataFrame(
         {
             "run": ["a", "a", "b", "b"],
+            "teacher_seed": [0, 0, 1, 1],
             "map": ["average map", "class evidence"] * 2,
             "share": [0.6, 0.06, 0.98, 0.1],
             "low": [0.5, 0.0, 0.9, 0.0],
@@ -177,10 +195,11 @@ def test_traps_are_told_of_every_seed():
     )
     (both,) = told(distractor=lured).values()
     assert both.startswith("In 2 seeds, yes.") and "in 60% to 98% of the images" in both
-    third = lured[lured["run"] == "b"].assign(run="c")
+    third = lured[lured["run"] == "b"].assign(run="c", teacher_seed=2)
     (three,) = told(distractor=pd.concat([lured, third])).values()
     assert three.startswith("Yes.")
-    assert both.endswith("in 6% to 10% (2 seeds, 48 images).")
+    assert "(a random pixel: 1.0%). Class evidence" in both
+    assert "in 6% to 10% (2 seeds, 48 images); evidence of either sign was not counted." in both
     (one,) = told(distractor=lured[lured["run"] == "a"]).values()
     assert one.startswith("In 1 seed, yes.") and "in 60% of the images" in one
     (open_,) = told(distractor=lured.assign(low=[0.5, 0, 0.0, 0])).values()
@@ -188,6 +207,7 @@ def test_traps_are_told_of_every_seed():
     marked = pd.DataFrame(
         {
             "run": ["a", "a", "b", "b"],
+            "teacher_seed": [0, 0, 1, 1],
             "explanation": ["occlusion", "Eigen-CAM, middle"] * 2,
             "reveals": [1, 1, 1, 0],
             "images": 8,
@@ -202,6 +222,9 @@ def test_a_measure_that_one_seed_lacks_is_not_said_of_each_seed():
     question = pd.DataFrame(
         {
             "run": ["a", "b", "a"],
+            "dataset": "brain_tumor",
+            "split": "patients",
+            "teacher": "t",
             "measure": ["x: average map", "x: average map", "y"],
             "difference": 0.2,
             "low": 0.1,
@@ -266,19 +289,30 @@ def test_what_is_left_is_told_beside_the_largest_class():
 
 def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     row = {"dataset": "alzheimer", "split": "grouped", "teacher": "t", "sizes_of": ""}
-    row |= {"fraction": 1.0, "epochs": 25, "seeds": 2, "size_px": 96}
-    alone = {"model": "label-only student", "kept": "5, 3"}
-    taught = {"model": "KD student", "kept": "17, 17"}
+    row |= {"fraction": 1.0, "epochs": 25, "seeds": 3, "size_px": 96}
+    alone = {"model": "label-only student", "kept": "5, 3, 4"}
+    taught = {"model": "KD student", "kept": "17, 17, 17"}
     alone |= {"over_labels": 0.0, "over_labels_last": 0.0}
     taught |= {"over_labels": -0.05, "over_labels_last": 0.07}
     table = pd.DataFrame([row | alone, row | taught])
     (answer,) = told(kept_epochs=table).values()
-    assert answer.startswith("It may: the sign turns on 1 of 1 sets. On the validation part")
-    assert "Alzheimer by person: -5.0 and +7.0 points (labels alone kept at epoch 3 to 5" in answer
+    assert answer.startswith(
+        "It may: the sign turns on Alzheimer by person. On the validation part"
+    )
+    points = "-5.0 and +7.0 points (3 seeds; labels alone kept at epoch 3 to 5"
+    assert f"Alzheimer by person: {points}" in answer
     assert answer.endswith("of 25, the distilled student at 17).")
     steady = table.assign(over_labels_last=table["over_labels"])
     (answer,) = told(kept_epochs=steady).values()
     assert answer.startswith("The sign stays.")
+    (answer,) = told(kept_epochs=table.assign(seeds=2)).values()
+    assert answer.startswith("It cannot be told from one or two seeds.")
+    smaller = table.assign(dataset="eye_disease", size_px=64)
+    (answer,) = told(kept_epochs=pd.concat([table, smaller])).values()
+    assert "turns on Alzheimer by person and eye with copies apart" in answer
+    from_zero = table.assign(over_labels=0.0)
+    (answer,) = told(kept_epochs=from_zero).values()
+    assert answer.startswith("It may"), "no difference, and one at the end"
 
 
 def test_what_no_table_holds_is_no_finding():

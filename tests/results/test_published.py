@@ -14,7 +14,8 @@ import pytest
 
 from kdnb.core.runs import read_json, write_json
 from kdnb.core.settings import project_root
-from kdnb.results.build import COLLECTED, PAGES, build_tables, published
+from kdnb.data.patient_split import TEST_FOLD
+from kdnb.results.build import COLLECTED, PAGES, build_tables, published, told_lines
 from kdnb.results.draws import draws_lines
 
 ROOT = project_root()
@@ -59,9 +60,16 @@ def test_no_row_is_without_provenance():
 def test_readme_and_docs_say_what_the_tables_say(page):
     rest = (ROOT / page).read_text().partition("<!-- results -->\n")[2]
     said = rest.partition("<!-- /results -->")[0]
-    lines = PAGES[page](published())
-    assert lines
-    assert said == "".join(f"- {line}\n" for line in lines)
+    lines = told_lines(published(), page)
+    assert said == lines and "- **" in lines
+    assert ("**In short.** " in lines) == (page == "README.md")
+
+
+def test_the_tested_fold_is_the_hardest_as_the_limits_say():
+    folds = published()["folds"].query("counted == 'known patients' and fold != 'all'")
+    of_networks = folds[folds["model"] != "memory"]
+    hardest = of_networks.loc[of_networks.groupby("model")["accuracy"].idxmin(), "fold"]
+    assert set(hardest.astype(int)) == {TEST_FOLD}
 
 
 def prose():
