@@ -178,7 +178,14 @@ def harmless(text: str) -> str:
     ("'=1+1", "'-2+3|x", '-0.2 [-0.3, -0.1]', 'Right.')
     """
     in_one_line = text.replace("\r", " ")
-    return f"'{in_one_line}" if FORMULA.match(text) else in_one_line
+    return f"'{in_one_line}" if FORMULA.match(text.lstrip("'")) else in_one_line
+
+
+def _as_it_was(text: object) -> object:
+    """What `harmless` was given, but for carriage returns."""
+    if isinstance(text, str) and text.startswith("'") and FORMULA.match(text.lstrip("'")):
+        return text[1:]
+    return text
 
 
 def read_table(path: Path, types: Mapping[str, type] | type | None = None) -> pd.DataFrame:
@@ -207,10 +214,14 @@ def read_table(path: Path, types: Mapping[str, type] | type | None = None) -> pd
             f"'{path}' is no table as it was written ({error}): "
             "make it again, by the notebook or command that writes it"
         ) from None
+    texts = table.select_dtypes(["object", "string"]).columns
+    table[texts] = table[texts].map(_as_it_was)
+    table = table.rename(columns=_as_it_was)
     numbers = [name for name in table.select_dtypes("number") if name not in given]
     if not numbers:
         return table
     written = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    written.columns = table.columns
     for name in numbers:
         if not written[name].dropna().str.fullmatch(NUMBER).all():
             table[name] = written[name]

@@ -36,6 +36,14 @@ def test_names_of_classes_are_text_always(tmp_path):
         assert found["class"].fillna("").tolist() == names and found["images"].tolist() == [3, 4]
 
 
+def test_names_that_a_spreadsheet_takes_for_formulas_come_back_as_they_were(tmp_path):
+    names = ["-", "+", "@x", "=1", "'=1", "'quoted'", "plain"]
+    table = pd.DataFrame({"class": names, "=odd": range(len(names))})
+    (tmp_path / "t.csv").write_text(csv_text(table, index=False))
+    assert "'-" in (tmp_path / "t.csv").read_text()
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table, check_dtype=False)
+
+
 def test_a_table_of_a_run_that_is_none_is_damage(tmp_path):
     path = tmp_path / "split.csv"
     path.write_text("a,b\nNA,\n")
