@@ -79,8 +79,8 @@ def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> p
             one there is.
 
     Returns:
-        Columns run, the plan's parameters, those of the table; a parameter that the table has too
-        is ``plan_<name>``.
+        Columns run and part, the plan's parameters, those of the table. A parameter that the table
+        has too is ``plan_<name>``; a run or part of the table's own is ``table_<name>``.
 
     Raises:
         UserError: If no run is finished, or the table is not there.
@@ -101,6 +101,7 @@ def collect_tables(plan: Plan, specs: Sequence[SweepSpec], table: str = "") -> p
         except DamagedRun as error:
             say(str(error))
             continue
+        found = found.rename(columns={name: f"table_{name}" for name in ("run", "part")})
         front = pd.DataFrame(_front(spec, part.named), index=found.index)
         front = front.rename(columns={name: f"plan_{name}" for name in found})
         frames.append(front.join(found))

@@ -82,6 +82,15 @@ def test_a_column_of_the_table_hides_no_parameter(write, folder):
     }
 
 
+def test_a_run_of_the_table_s_own_is_not_taken_for_one_of_the_sweep(write, folder):
+    plan = read_plan(write("[grid]\nx = [1, 2]"))
+    specs = plan.specs(folder / "runs")
+    pretend(specs[1], text="run,value\na,4\nb,5\n")
+    rows = collect_tables(plan, specs)
+    assert rows["run"].unique().tolist() == [specs[1].run.id]
+    assert rows["table_run"].tolist() == ["a", "b"]
+
+
 def test_a_damaged_run_is_named_and_stops_no_other_one(write, folder, capsys):
     plan = read_plan(write("[grid]\nx = [1, 2, 3, 4]"))
     specs = plan.specs(folder / "runs")
