@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 __all__ = [
     "DamagedRun",
+    "NoSuchSplit",
     "UserError",
     "did_you_mean",
     "ends_in_one_line",
@@ -110,6 +111,10 @@ def ends_in_one_line(program: str) -> Iterator[None]:
             raise
         print(f"{program}: '{error.filename}' cannot be used: {error.strerror}", file=sys.stderr)
         sys.exit(2)
+
+
+class NoSuchSplit(UserError):
+    """A split that a data set cannot have: it has no published parts, or no patient is known."""
 
 
 class DamagedRun(UserError):

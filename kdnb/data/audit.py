@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kdnb.core.errors import DamagedRun, UserError
+from kdnb.core.errors import NoSuchSplit, UserError
 from kdnb.core.page import PagePicture, Section, page_table, write_page
 from kdnb.core.plots import png_of
 from kdnb.core.results_folder import Results
@@ -22,6 +22,7 @@ from kdnb.data.dataset import BASE, ImageSet, load, match_with_originals
 from kdnb.data.origins import add_origins
 from kdnb.data.plots import leak_dots
 from kdnb.data.registry import registered
+from kdnb.data.splits import SIZED
 
 __all__ = [
     "Audit",
@@ -74,15 +75,13 @@ def audit_splits(settings: Settings) -> Audit:
     thumbs = None
     origins = match_with_originals(settings)
     for split in SPLITS:
+        change = {"split": split, "image_size": BASE}
+        if split not in SIZED:
+            change["sizes_of"] = ""
         try:
-            found = load(settings.model_copy(update={"split": split, "image_size": BASE}))
-        except DamagedRun:
-            raise
-        except UserError:
-            # a set may have no published split, and no known patients
-            if split in ("published", "patients") and rows:
-                continue
-            raise
+            found = load(settings.model_copy(update=change))
+        except NoSuchSplit:
+            continue
         table = found.table
         if split == "patients" and "fold" not in table:
             continue

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import NoSuchSplit, UserError
 from kdnb.data.duplicates import components
 
 __all__ = ["TEST_FOLD", "Decided", "decide", "parts_of_folds"]
@@ -54,7 +54,7 @@ def parts_of_folds(folds: Iterable[str], test_fold: int = TEST_FOLD) -> dict[str
             f"accepted are {found}"
         )
     if len(known) < FEWEST_FOLDS:
-        raise UserError(
+        raise NoSuchSplit(
             f"{FEWEST_FOLDS} folds are needed, for training, validation and test; this set has "
             f"{found}: set split to grouped"
         )
@@ -95,7 +95,7 @@ def decide(manifest: pd.DataFrame, test_fold: int = TEST_FOLD) -> Decided:
     named = (fold == "") & (patient != "")
     folds = sorted(set(fold) - {""})
     if not folds and not named.any():
-        raise UserError(
+        raise NoSuchSplit(
             "split 'patients' needs known patients or folds, this data set has none: "
             "set split to grouped"
         )

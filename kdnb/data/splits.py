@@ -9,14 +9,24 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kdnb.core.errors import UserError
+from kdnb.core.errors import NoSuchSplit, UserError
 from kdnb.core.settings import SPLITS
 from kdnb.data.duplicates import components
 from kdnb.data.leakage import groups
 from kdnb.data.patient_split import TEST_FOLD, decide, parts_of_folds
 
-__all__ = ["TEST_SHARE", "Parted", "image_keys", "make_split", "sizes_of", "subset", "uses_folds"]
+__all__ = [
+    "SIZED",
+    "TEST_SHARE",
+    "Parted",
+    "image_keys",
+    "make_split",
+    "sizes_of",
+    "subset",
+    "uses_folds",
+]
 
+SIZED = ("random", "grouped")  # splits that may take the sizes of another one's parts
 PARTS = ("train", "test", "val")  # in the order in which a rare class is dealt
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
@@ -131,13 +141,13 @@ def sizes_of(manifest: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
 
 def _of_sizes(manifest: pd.DataFrame, mode: str, sizes: pd.DataFrame, seed: int) -> Parted:
     """A ``random`` or ``grouped`` split whose parts have as many images per class as another's."""
-    of_mode = {"random": manifest["image_id"], "grouped": groups(manifest)}
-    if mode not in of_mode:
+    if mode not in SIZED:
         raise UserError(
             f"the sizes of another split are for splits random and grouped, got {mode!r}: "
             "set sizes_of to ''"
         )
-    part = _deal_to_sizes(manifest, of_mode[mode], sizes, seed)
+    together = manifest["image_id"] if mode == "random" else groups(manifest)
+    part = _deal_to_sizes(manifest, together, sizes, seed)
     notes = []
     for label, short in (sizes - sizes_of(manifest, part)).iterrows():
         for name in short[short > 0].index:
@@ -187,7 +197,7 @@ def _published(manifest: pd.DataFrame, seed: int) -> pd.Series:
     published = manifest["published_split"]
     part = published.where(published.isin(PARTS))
     if not {"train", "test"} <= set(part):
-        raise UserError(
+        raise NoSuchSplit(
             "this data set has no published train and test folders: set split to grouped or random"
         )
     if "val" not in set(part):

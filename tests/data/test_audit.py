@@ -126,6 +126,22 @@ def test_a_damaged_run_is_told_and_no_split_is_left_out(folder, monkeypatch):
         audit_splits(settings(folder))
 
 
+def test_sizes_of_another_split_end_no_audit_and_a_wrong_fold_is_told(tmp_path):
+    phantoms = {"dataset": "phantom_brain", "patients": 60, "slices": 1, "image_size": 32}
+    phantoms |= {"sizes_of": "patients", "split": "grouped", "runs_dir": str(tmp_path)}
+    assert "deduplicated" in audit_splits(Settings.checked(phantoms)).summary.index
+    rows = ["path,label,fold"]
+    for number in range(30):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{'ab'[number % 2]},{1 + number // 2 % 5}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    given = {"dataset": "custom", "data": str(tmp_path / "list.csv"), "runs_dir": str(tmp_path)}
+    assert "patients" in audit_splits(Settings.checked(given)).summary.index
+    with pytest.raises(UserError, match="fold must be one of those of this set, got 9"):
+        audit_splits(Settings.checked(given | {"fold": 9}))
+
+
 def test_a_folder_with_other_files_is_left_alone(folder, monkeypatch):
     (folder / "project").mkdir()
     (folder / "project" / "report.html").write_text("mine")
