@@ -138,7 +138,7 @@ def _identity(parameters: Mapping[str, Any], known: dict[str, str]) -> str:
         known: What was found before, which this call adds to.
     """
     # torch loads for seconds: a typo is told before
-    from kdnb.data.registry import open_source, phantom_plan
+    from kdnb.data.registry import data_identity, phantom_plan
 
     settings = _settings(parameters)
     drawn = ""
@@ -146,7 +146,7 @@ def _identity(parameters: Mapping[str, Any], known: dict[str, str]) -> str:
         drawn = repr(phantom_plan(settings))
     key = digest([settings.dataset, settings.data, settings.image_size, drawn])
     if key not in known:
-        known[key] = digest(open_source(settings).identity)
+        known[key] = digest(data_identity(settings))
     return known[key]
 
 

@@ -195,6 +195,16 @@ def at_hand(name: str) -> bool:
     return True
 
 
+def data_identity(settings: Settings) -> list[Any]:
+    """Changes when a set's data do, or when what its images were made from comes to hand."""
+    identity = [open_source(settings).identity]
+    originals = registered().get(settings.dataset, {}).get("origins", "")
+    if originals and at_hand(originals):
+        others = {"dataset": originals, "data": "", "window": []}
+        identity.append(open_source(settings.model_copy(update=others)).identity)
+    return identity
+
+
 def _registered_places(name: str, known: dict[str, Any], homes: Iterable[Path]) -> list[Path]:
     """Where a registered set may lie: in a home as archive or folder, then what was downloaded."""
     archive = Path(known["archive"])

@@ -312,7 +312,7 @@ class Study(StudyImages):
             if not values[name]:  # folders keep the names that they had before it was there
                 del values[name]
         by_folds = uses_folds(self.image_set.table, self.settings.split)
-        if not by_folds and self.settings.split != "patients":
+        if not by_folds and "patients" not in (self.settings.split, self.settings.sizes_of):
             del values["fold"]
         readable = f"{self.settings.dataset}-{self.settings.profile}-seed{self.settings.seed}"
         named = dict(values)

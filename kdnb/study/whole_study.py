@@ -26,12 +26,14 @@ from kdnb.core.report import write_report
 from kdnb.core.results_folder import Results
 from kdnb.core.run_files import lock_of
 from kdnb.core.run_list import checked_label
-from kdnb.core.runs import Run, atomic_path, read_json, write_json
+from kdnb.core.runs import Run, atomic_path, digest, read_json, write_json
 from kdnb.core.settings import TIMM, Settings
 from kdnb.study.steps import Step, Wave, estimate, study_waves
 
 if TYPE_CHECKING:
     import torch
+
+    from kdnb.data.dataset import ImageSet
 
 __all__ = ["run_notebooks"]
 
@@ -73,7 +75,7 @@ def run_notebooks(
     for note in image_set.notes:
         say(f"note: {note}")
     say(f"{study.certainty}{': too little to tell models apart' if study.has_too_few else ''}")
-    source = [image_set.hash, _token(results.folder)]
+    source = [image_set.hash, *_what_intervals_go_by(image_set), _token(results.folder)]
     waves = study_waves(_parameters(settings, explicit), settings.runs, source, results.folder.name)
     side_by_side = _has_room_for_two(study.device)
     done: list[tuple[Step, Run]] = []
@@ -183,8 +185,21 @@ def _parameters(settings: Settings, explicit: Mapping[str, Any]) -> dict[str, An
     values.update(explicit)
     values["runs_dir"] = str(settings.runs)
     if values["data"]:
-        values["data"] = str(Path(values["data"]).expanduser().absolute())
+        from kdnb.data.registry import locate, registered
+
+        known = registered().get(settings.dataset, {})
+        values["data"] = str(locate(settings.dataset, known, values["data"]).absolute())
     return values
+
+
+def _what_intervals_go_by(image_set: ImageSet) -> list[str]:
+    """What decides intervals and no training: runs of numbers, once the originals are at hand."""
+    if "number_run" not in image_set.table:
+        return []
+    from kdnb.data.leakage import interval_groups
+
+    groups = interval_groups(image_set.table).tolist()
+    return [digest([groups, image_set.group_widening])]
 
 
 def _token(folder: Path) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from kdnb.core.errors import DamagedRun, UserError
 from kdnb.core.runs import read_json
 from kdnb.core.settings import SPLITS, Settings
-from kdnb.data import dataset, duplicates, leakage, phantoms
+from kdnb.data import dataset, duplicates, leakage, phantoms, registry
 from kdnb.data.decode import decode
 from kdnb.data.origin_counts import (
     FOUND_IN_TRAINING,
@@ -37,7 +37,7 @@ from kdnb.data.origins import (
     turned_back,
 )
 from kdnb.data.plots import origin_bars
-from kdnb.data.registry import registered
+from kdnb.data.registry import data_identity, registered
 from kdnb.data.splits import make_split, sizes_of
 
 HOME = Path(os.environ.get("KDNB_DATA") or "none")
@@ -310,6 +310,12 @@ def test_only_patients_is_drawn_from_origins_and_every_split_counts_by_them(two_
     assert sorted(named) == sorted(
         [*wanted, ("patients", ["fold", "manifest", "mode", "origins", "seed"])]
     )
+
+
+def test_runs_of_a_plan_are_others_once_the_originals_are_at_hand(two_sets, monkeypatch):
+    with_originals = data_identity(of_copies(two_sets))
+    monkeypatch.setattr(registry, "at_hand", lambda name: False)
+    assert [*data_identity(of_copies(two_sets)), with_originals[1]] == with_originals
 
 
 def test_damaged_origins_are_told_and_not_taken_for_sets_that_do_not_fit(two_sets):

@@ -17,6 +17,7 @@ from kdnb.distillation.predictions import training_records
 from kdnb.efficiency.costs import cost_tables, measure_costs
 from kdnb.feature_maps.layer_analysis import analyse_layers
 from kdnb.study.study import MODELS, Study
+from kdnb.study.whole_study import _what_intervals_go_by
 from kdnb.training import imagenet_weights
 
 # modules that have the name of a function which their room hands on
@@ -199,6 +200,26 @@ def test_a_study_of_widened_groups_says_so_and_has_wider_intervals(study, monkey
     runs = {LABELS_ALONE: [study.label_only]}
     assert (training_records(wide, runs)["widening"] == 1.5).all()
     assert "widening" not in training_records(study, runs)
+
+
+def test_runs_of_numbers_that_come_to_hand_make_the_notebooks_anew(study):
+    table = study.image_set.table
+    assert _what_intervals_go_by(study.image_set) == []
+    by_number = [f"{number // 2}" for number in range(len(table))]
+    known = replace(study.image_set, table=table.assign(number_run=by_number))
+    wider = replace(known, group_widening=1.5)
+    [first], [second] = _what_intervals_go_by(known), _what_intervals_go_by(wider)
+    assert first != second and known.hash == study.image_set.hash
+
+
+def test_folds_whose_sizes_are_taken_have_folders_of_their_own(settings):
+    chosen = {"split": "grouped", "sizes_of": "patients"}
+    folders = set()
+    for fold in (1, 2):
+        study = Study(settings.model_copy(update=chosen | {"fold": fold}))
+        study.image_set = replace(Study(settings).image_set)
+        folders.add(study.results.folder)
+    assert len(folders) == 2
 
 
 @pytest.mark.slow
