@@ -111,11 +111,11 @@ def _reflected(interval: Interval) -> Interval:
     The calibration error of few answers comes out too high, and that of a resample higher still.
     Turned round, the interval takes off what resampling has put on.
 
-    >>> print(_reflected(Interval((0.06, 0.055, 0.1))))
-    0.060 [0.020, 0.065]
+    >>> print(_reflected(Interval((0.06, 0.055, 0.1))), _reflected(Interval((0.8, 0.4, 0.9))))
+    0.060 [0.020, 0.065] 0.800 [0.700, 1.000]
     """
     value, low, high = interval
-    return Interval((value, max(2 * value - high, 0.0), max(2 * value - low, value)))
+    return Interval((value, max(2 * value - high, 0.0), min(max(2 * value - low, value), 1.0)))
 
 
 def _one_sided(

@@ -142,7 +142,8 @@ def fit(
     warning = emulation_warning(schedule.precision, device)
     if warning and len(history) < schedule.epochs:
         tell(warning)
-    for epoch in track(range(len(history), schedule.epochs), f"{run.kind} epochs"):
+    first = len(history) if _has_finite_weights(model) else schedule.epochs  # it had diverged
+    for epoch in track(range(first, schedule.epochs), f"{run.kind} epochs"):
         trained = _train_epoch(
             model, image_set, loss, schedule, optimizer, device, epoch=epoch, order=order
         )

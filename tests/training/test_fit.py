@@ -96,6 +96,9 @@ def test_a_training_that_has_diverged_ends_at_once(study, tmp_path, capsys, good
         assert len(history) == 2
         assert all(weight.isfinite().all() for weight in model.parameters())
     assert f"diverged in epoch {good + 1}" in capsys.readouterr().out
+    if good:  # killed now, before the run is done, it ends in the same way
+        again = fit(make_student(4, seed=0, width=0.25), study.image_set, loss, PLAN, run, CPU)
+        assert again["epoch"].tolist() == history["epoch"].tolist()
 
 
 def test_a_mixed_image_has_both_labels_by_their_shares():
