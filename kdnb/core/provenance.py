@@ -33,6 +33,7 @@ LISTED_PACKAGES = (  # whose versions a run records
 )
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("data", "training", "distillation", "feature_maps", "xai")  # each stands on earlier ones
+COMPUTING = ("profiles.py", "settings.py", "statistics.py")  # of core, on which all rooms stand
 WORDS_AND_PICTURES = ("__init__.py", "answer.py", "plots.py", "trap_plots.py")
 
 
@@ -105,7 +106,7 @@ def code_of(make: Callable[..., Any]) -> dict[str, str]:
     """The files that may decide what ``make`` computes, with the beginnings of their SHA-256.
 
     These are the files of its room and of the rooms that it stands on, without those that write
-    sentences or draw.
+    sentences or draw, and those of core that compute.
 
     Returns:
         Hashes by path in the package, such as "training/fit.py"; empty where ``make`` comes from
@@ -114,7 +115,7 @@ def code_of(make: Callable[..., Any]) -> dict[str, str]:
     made_in = getattr(make, "func", make).__module__.split(".")
     if made_in[0] != "kdnb" or made_in[1] not in ROOMS:
         return {}
-    hashes = {}
+    hashes = {f"core/{name}": _hash(f"core/{name}") for name in COMPUTING}
     for room in ROOMS[: ROOMS.index(made_in[1]) + 1]:
         for path in sorted((PACKAGE / room).rglob("*.py")):
             name = path.relative_to(PACKAGE)

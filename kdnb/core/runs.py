@@ -74,7 +74,7 @@ class Run:
     id: str  #: 16 hexadecimal characters over parameters, version, data and upstream runs
     folder: Path  #: where its files lie
     reused: bool = False  #: whether it was there already
-    seconds: float = 0.0  #: how long making it took
+    seconds: float = 0.0  #: how long making it took; after an interruption, its last attempt
 
     @property
     def finished(self) -> bool:

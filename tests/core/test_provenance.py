@@ -31,6 +31,9 @@ def package(tmp_path, monkeypatch):
     provenance._hash.cache_clear()
 
 
+CORE = ["core/profiles.py", "core/settings.py", "core/statistics.py"]
+
+
 def making(module):
     def make(run):
         pass
@@ -42,9 +45,9 @@ def making(module):
 @pytest.mark.parametrize(
     ("module", "files"),
     [
-        ("kdnb.data.dataset", ["data/splits.py"]),
-        ("kdnb.training.train_teacher", ["data/splits.py", "training/fit.py"]),
-        ("kdnb.xai.evaluation", ["data/splits.py", "training/fit.py", "xai/metrics.py"]),
+        ("kdnb.data.dataset", [*CORE, "data/splits.py"]),
+        ("kdnb.training.train_teacher", [*CORE, "data/splits.py", "training/fit.py"]),
+        ("kdnb.xai.evaluation", [*CORE, "data/splits.py", "training/fit.py", "xai/metrics.py"]),
         ("kdnb.batch.run_one", []),
         ("tests.core", []),
         ("__main__", []),
