@@ -13,7 +13,8 @@ __all__ = ["paired_gain", "unpaired_difference"]
 def paired_gain(gain: np.ndarray, groups: Groups | np.ndarray) -> Difference:
     """Mean of differences (N,) between two models on the same images, with its 95 % interval.
 
-    Where no image tells them apart it is a tie, which has none, however few groups there are.
+    Where no image tells them apart it is a tie, which has none, however few groups there are. So it
+    is where gains and losses cancel within every group.
     """
     count = len(np.unique(Groups.of(groups).names))
     if not gain.any():

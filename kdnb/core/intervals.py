@@ -73,7 +73,7 @@ class Interval(tuple):
 class Difference(Interval):
     """One model's score minus another's on the same images, with its 95 % interval.
 
-    Where no image tells the two apart, that is what it says: their difference has no interval.
+    Where no patient tells the two apart, that is what it says: their difference has no interval.
 
     Attributes:
         groups: Number of patients or families behind it; 0 where that is not known.
@@ -92,11 +92,11 @@ class Difference(Interval):
 
     @property
     def is_tie(self) -> bool:
-        """Whether it is zero on every image, and so in every draw."""
+        """Whether it is zero for every patient or family, and so in every draw."""
         return tuple(self) == (0, 0, 0)
 
     def side(self, border: float = 0.0) -> Side:
-        """As `Interval.side`; "tie" where no image tells the two models apart."""
+        """As `Interval.side`; "tie" where no patient tells the two models apart."""
         return "tie" if self.is_tie else super().side(border)
 
     def __format__(self, how: str) -> str:
@@ -110,11 +110,11 @@ def points(difference: Iterable[float]) -> str:
     """A difference of shares, (value, low, high), in points of a hundred.
 
     >>> points((0.1, -0.02, 0.2)), points((0.1, float("nan"), float("nan"))), points((0, 0, 0))
-    ('+10.0 [-2.0, +20.0] points', '+10.0 points (no interval)', '+0.0 points (no image differs)')
+    ('+10.0 [-2.0, +20.0] points', '+10.0 points (no interval)', '+0.0 points (no patient differs)')
     """
     interval = Difference(100 * end for end in difference)
     if interval.is_tie:
-        return "+0.0 points (no image differs)"
+        return "+0.0 points (no patient differs)"
     if not interval.is_known:
         return f"{interval.value:+z.1f} points (no interval)"
     return f"{interval:+z.1f} points"

@@ -103,7 +103,7 @@ def teacher_answer(
     if side == "unknown":
         text += "Whether it beats a small student on labels alone, so few patients cannot tell."
     elif side == "tie":
-        text += "No image tells it from a small student on labels alone."
+        text += "No patient tells it from a small student on labels alone."
     elif side == "above":
         text += f"It beats a small student on labels alone, by {by}."
     elif side == "below":
@@ -125,7 +125,7 @@ def _beside_memory(above: Difference) -> str:
     """Whether a network is above memory, by their difference on the same images."""
     side = above.side()
     if side == "tie":
-        return "no image tells it from memory"
+        return "no patient tells it from memory"
     if side == "above":
         return f"it is above memory, by {points(above)}"
     if side == "below":

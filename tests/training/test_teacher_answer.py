@@ -46,7 +46,7 @@ def test_the_pair_that_is_mixed_up_most_is_named_and_no_error_is_said():
         ((-0.05, -0.09, -0.01), "It is worse than a small student"),
         ((0.01, -0.03, 0.05), "It is not shown to be better"),
         ((0.01, np.nan, np.nan), "so few patients cannot tell"),
-        ((0.0, 0.0, 0.0), "No image tells it from a small student"),
+        ((0.0, 0.0, 0.0), "No patient tells it from a small student"),
     ],
 )
 def test_the_answer_says_what_the_interval_shows(above, said):
@@ -70,7 +70,7 @@ def test_own_parts_that_keep_patients_apart_are_not_doubted():
     tie = Difference((0.0, 0.0, 0.0))
     text, sure = teacher_answer(ACCURACY, 0.9, tie, tie, "published", unseen=True)
     assert "never seen" in text and "both sides" not in sure
-    assert sure.endswith("no image tells it from memory.")
+    assert sure.endswith("no patient tells it from memory.")
 
 
 def test_memory_is_compared_on_the_same_images():
