@@ -154,7 +154,7 @@ def check_broken(
     """
     gone = sorted(set(labels) - set(labels.drop(broken.index)))
     share = share or MAX_BROKEN
-    limit = f"accepted are {share:.0%}, and one in any case"
+    limit = f"accepted are {100 * share:.3g}%, and one in any case"
     advice = "mend or remove them, or set max_broken to a larger share"
     if gone:
         limit = f"no image of class {', '.join(gone)} is left"

@@ -8,7 +8,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from kdnb.core.notebook_files import notebooks
 
@@ -35,6 +37,21 @@ def test_a_notebook_runs_alone(tmp_path):
     path = next(p for p in notebooks() if p.stem == "04_feature_maps")
     given = {"student": "as_coded", "teacher": "efficientnet_b0", "patients": 32, "slices": 2}
     done, out = execute(path, tmp_path, runs_dir=tmp_path / "runs", **TINY, **given)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert '"output_type": "error"' not in out.read_text()
+
+
+def test_the_data_notebook_of_a_set_of_which_no_patient_is_known(tmp_path):
+    """What most people have: class folders, and no more."""
+    rng = np.random.default_rng(0)
+    for label in ("a", "b"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for number in range(24):
+            pixels = rng.integers(0, 256, (40, 40)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / label / f"{number}.png")
+    path = next(p for p in notebooks() if p.stem == "01_data")
+    given = {"dataset": "custom", "data": tmp_path / "set", "profile": "smoke"}
+    done, out = execute(path, tmp_path, runs_dir=tmp_path / "runs", **given)
     assert done.returncode == 0, done.stderr[-2000:]
     assert '"output_type": "error"' not in out.read_text()
 
