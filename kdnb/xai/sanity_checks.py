@@ -34,6 +34,9 @@ def class_switch(
 ) -> np.ndarray:
     """Rank correlation (N,) of the maps of two classes: 1 for a map that is blind to the class.
 
+    In the field: the random logit test (Sixt et al., ICML 2020, arXiv 1912.09818), here with the
+    runner-up as the other class.
+
     ``maps`` (N, H, W) are the explainer's for the first class, ``others`` (N,) the second class of
     each image. NaN where the method is refused.
     """
@@ -83,6 +86,8 @@ def randomisation(
 ) -> np.ndarray:
     """Rank correlation of the map with that of ever more random weights: 1 if it ignores them.
 
+    In the field: the model parameter randomisation test, MPRT (arXiv 1810.03292).
+
     Args:
         explainer: Maps of a model, images and targets.
         model: The trained network; it stays as it is.
@@ -113,6 +118,9 @@ def stability(
     seed: int = 0,
 ) -> np.ndarray:
     """Rank correlation (N,) of the maps (N, H, W) with those of slightly noisy images: 1 is stable.
+
+    In the field: local stability, or sensitivity (Alvarez-Melis and Jaakkola, arXiv 1806.07538;
+    Yeh et al., arXiv 1901.09392), here of ranks and for one draw of noise.
 
     ``noise`` is the deviation in units of normalised images: 0.05 is about 1 % of the range from
     black to white. NaN where the method is refused.
