@@ -165,7 +165,7 @@ def other_teachers(tables: Tables) -> str:
     there = dict.fromkeys(row["against"] for row in rivals)
     open_ = {row["against"] for row in rivals if not is_above(row)}
     beaten = [control for control in there if control not in open_]  # at every alpha and T
-    answer = "That is not shown to be worse"
+    answer = "No difference from the teacher was found"
     if len(beaten) == len(CONTROLS):
         answer = "No"
     elif beaten:
@@ -175,8 +175,8 @@ def other_teachers(tables: Tables) -> str:
     said = [f"{CONTROLS[row['against']]} {points(row)} ({_taught_by(row)})" for row in rivals]
     return (
         "**Would something else in the teacher's place do as well?** "
-        f"{answer}. The teacher's student minus that of: {'; '.join(said)}. "
-        f"All classes, at {rivals[0]['size_px']} px."
+        f"{answer}, at {rivals[0]['size_px']} px and over all classes. The teacher's student minus "
+        f"that of: {'; '.join(said)}."
     )
 
 

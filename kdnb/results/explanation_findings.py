@@ -45,7 +45,8 @@ def trusted(tables: Tables) -> str:
     return (
         "**Which explanations beat maps that explain nothing?** In tests that take "
         f"pixels away or put them back, {count} of {len(passed)} explanations of the distilled "
-        f"student {verb} all of these maps ({'; '.join(BASELINES)}) {seeds}{listed}.{circular}"
+        f"student {verb} all of these maps ({'; '.join(BASELINES)}) {seeds}{listed}.{circular} "
+        "This asks what the network uses, not where the tumour is."
     )
 
 
@@ -190,11 +191,13 @@ def cost_briefly(tables: Tables) -> str:
     table = tables["explanation_times"]
     largest = table[table["size_px"] == table["size_px"].max()].set_index("method")
     ratio = interval_of(largest.loc[SHAP], "ratio")
-    answer = "Than DenseNet121, the paper's teacher, yes" if ratio.low > 1 else "It is not shown"
+    answer = "than DenseNet121, the paper's teacher, yes" if ratio.low > 1 else "it is not shown"
+    of_own = _own_teacher(tables)
+    start = f"It depends on the teacher: {answer}" if of_own else answer[0].upper() + answer[1:]
     return (
-        f"**Is it cheaper to explain?** {answer}. The same explanation (Gradient SHAP, "
+        f"**Is it cheaper to explain?** {start}. The same explanation (Gradient SHAP, "
         f"{largest['size_px'].iloc[0]} px) takes DenseNet121 {_factor(ratio)} times as long"
-        f"{_few_rounds(tables)}.{_own_teacher(tables)}"
+        f"{_few_rounds(tables)}.{of_own}"
     )
 
 
@@ -223,8 +226,9 @@ def _own_teacher(tables: Tables) -> str:
         return ""
     share = macs[main] / macs.drop(main).iloc[0]
     return (
-        f" The teacher of the accuracies above, {TEACHER_NAMES.get(main, main)}, needs "
-        f"{percent(share)} of the student's MACs; fewer MACs need not take less time."
+        f" {TEACHER_NAMES.get(main, main)}, the teacher of the accuracies above, has more weights "
+        f"than the student, but needs only {percent(share)} of its MACs. Fewer MACs need not take "
+        "less time."
     )
 
 

@@ -68,6 +68,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         _keeps_also_elsewhere,
         _helps_also_elsewhere,
         _untrained,
+        other_teachers,
         _teacher_helps,
         which_epoch,
         errors_passed_on,
@@ -78,7 +79,6 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         _hides,
         left_where_apart,
         beside_paper,
-        other_teachers,
         choice_of_alpha,
         few_patients,
         earlier_code,
@@ -93,7 +93,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """What the README tells first: accuracy kept, what the teacher adds, where maps look, cost."""
-    makers = (_keeps, _helps_briefly, average_maps_briefly, cost_briefly)
+    makers = (_keeps_briefly, _helps_briefly, average_maps_briefly, cost_briefly)
     lines = [make(tables) for make in makers]
     return [line for line in lines if line]
 
@@ -106,21 +106,21 @@ def in_short(tables: Mapping[str, pd.DataFrame]) -> str:
         return ""
     accuracy = verdict(
         kept,
-        more="the small network is right more often than the large one",
-        less="the small network is right less often than the large one",
-        open_="the small network is not shown to lose accuracy",
+        more="the small network was right more often than its teacher",
+        less="the small network was right less often than its teacher",
+        open_="we found no loss of accuracy in the small network",
     )
     worse, better = interval_of(gain, "difference")[1:]
     teacher = verdict(
         gain,
-        more="The large network helps it",
-        less="Learning from the large network harms it",
-        open_="Nor is the large network shown to help it",
+        more="Its teacher helped it",
+        less="Its teacher harmed it",
+        open_="We found no gain from its teacher either, though there may be one",
     )
     told = [
         f"On brain tumours of patients that neither had seen, {accuracy}. {teacher}: beside the "
-        f"same small network on labels alone, anything from {points_of(worse)} to "
-        f"{points_of(better)} points is possible.",
+        f"same small network on labels alone, the 95 % interval goes from {points_of(worse)} to "
+        f"{points_of(better)} points.",
         first_map_in_short(tables),
         _memory_in_short(tables),
     ]
@@ -139,17 +139,26 @@ def _memory_in_short(tables: Mapping[str, pd.DataFrame]) -> str:
     told = []
     for split in ("published", "patients"):
         row = rows.loc[split]
-        told.append(f"{percent(row['memory'])} (the small network in {percent(row['accuracy'])})")
+        network = f"the small network in {percent(row['accuracy'])}"
+        told.append(f"{percent(row['memory'])} ({network}{seeds(row).replace(' (', ', ')}")
     return (
-        "As the set is published, a method that only looks up the most similar training image is "
-        f"right in {told[0]}; once patients are kept apart, in {told[1]}."
+        "Of all images, a method that only looks up the most similar training image is right in "
+        f"{told[0]} as the set is published, and in {told[1]} once patients are kept apart."
     )
 
 
 def _keeps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does the student keep the teacher's accuracy, and on how many other splits and sets?"""
     line = _keeps(tables)
-    return f"{line}{_elsewhere(tables, KD_STUDENT, TEACHER)}" if line else ""
+    if not line:
+        return ""
+    return f"{line}{_kept_of_paper_teacher(tables)}{_elsewhere(tables, KD_STUDENT, TEACHER)}"
+
+
+def _keeps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The same, and over all folds of the brain set."""
+    line = _keeps(tables)
+    return f"{line}{accuracy_over_folds(tables)}" if line else ""
 
 
 def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -170,13 +179,13 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
         "**Does the small network keep the accuracy?** On brain tumours of unseen patients the "
         f"teacher ({main}) is right in {percent(accuracy['teacher'])}, the distilled student in "
         f"{percent(accuracy['KD student'])}. {answer}: student minus teacher "
-        f"{points(loss)}{seeds(loss)}.{_of_paper_teacher(tables, known)}"
-        f"{accuracy_over_folds(tables)}"
+        f"{points(loss)}{seeds(loss)}."
     )
 
 
-def _of_paper_teacher(tables: Mapping[str, pd.DataFrame], known: pd.DataFrame) -> str:
+def _kept_of_paper_teacher(tables: Mapping[str, pd.DataFrame]) -> str:
     """The same with the paper's architecture as the teacher, where it stands beside another one."""
+    known = tables["accuracy"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
     accuracy = known[known["teacher"] == PAPER_TEACHER].set_index("model")["accuracy"]
     loss = _difference(tables, KD_STUDENT, TEACHER, PAPER_TEACHER)
     if accuracy.empty or loss is None:
@@ -190,7 +199,7 @@ def _of_paper_teacher(tables: Mapping[str, pd.DataFrame], known: pd.DataFrame) -
 
 def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
     """Does distillation add anything beyond labels?"""
-    line = _compared(
+    return _compared(
         tables,
         (KD_STUDENT, LABEL_ONLY),
         "Does the teacher help?",
@@ -199,19 +208,22 @@ def _helps(tables: Mapping[str, pd.DataFrame]) -> str:
         less="No, it harms here",
         open_="It cannot be told here",
     )
-    of_paper = _difference(tables, KD_STUDENT, LABEL_ONLY, PAPER_TEACHER)
-    if line and of_paper is not None and main_teacher(tables["differences"]) != PAPER_TEACHER:
-        line += (
-            f" With {TEACHER_NAMES[PAPER_TEACHER]} as the teacher: "
-            f"{points(of_paper)}{seeds(of_paper)}."
-        )
-    return line
+
+
+def _helped_by_paper_teacher(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The same with the paper's architecture as the teacher, where it stands beside another one."""
+    gain = _difference(tables, KD_STUDENT, LABEL_ONLY, PAPER_TEACHER)
+    if gain is None or main_teacher(tables["differences"]) == PAPER_TEACHER:
+        return ""
+    return f" With {TEACHER_NAMES[PAPER_TEACHER]} as the teacher: {points(gain)}{seeds(gain)}."
 
 
 def _helps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
     """The same, and on how many other splits and sets."""
     line = _helps(tables)
-    return f"{line}{_elsewhere(tables, KD_STUDENT, LABEL_ONLY)}" if line else ""
+    if not line:
+        return ""
+    return f"{line}{_helped_by_paper_teacher(tables)}{_elsewhere(tables, KD_STUDENT, LABEL_ONLY)}"
 
 
 def _helps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -289,7 +301,7 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> st
     if len(several) < len(table):
         told.append("One or two seeds decide nothing.")
     for row in several.to_dict("records"):
-        told.append(f"Of several seeds, {_place(row, tables)}: {points(row)}{seeds(row)}.")
+        told.append(f"With three seeds or more, {_place(row, tables)}: {points(row)}{seeds(row)}.")
     return " ".join(told)
 
 

@@ -123,13 +123,13 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
         return ""
     answer = "The sign stays"
     if turned:
-        answer = f"It may: the sign turns on {joined(turned)}"
+        answer = f"It may: the difference changes its sign on {joined(turned)}"
     elif not several:
         answer = "It cannot be told from one or two seeds"
     return (
-        f"**Does it hang on the epoch that is kept?** {answer}. On the validation part, distilled "
-        f"student minus labels alone, at the epochs that are kept (lowest validation loss) and at "
-        f"the last one, without an interval. {'. '.join(said)}."
+        f"**Does the result depend on the epoch that is kept?** {answer}. On the validation part, "
+        "distilled student minus labels alone, at the epochs that are kept (lowest validation "
+        f"loss) and at the last one, without an interval. {'. '.join(said)}."
     )
 
 

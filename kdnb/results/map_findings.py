@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
-from kdnb.core.number_text import percent
+from kdnb.core.number_text import counted, percent
 from kdnb.results.finding_words import SEVERAL, SIGNIFICANCE, joined, points, seeds
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
@@ -45,8 +45,9 @@ def average_maps(tables: Tables) -> str:
         f"{joined(peaks)} of the images{_random_pixel(tables)}. A guess that knows the class and "
         "not the image, and points where tumours of that class usually lie, hits "
         f"{_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus guess: {joined(told)}"
-        f"{seeds(next(iter(margins.values())))}. The verdict is corrected for all planned "
-        "comparisons."
+        f"{seeds(next(iter(margins.values())))}. {counted(len(tables['planned']), 'comparison')} "
+        "were planned together, and each must pass a stricter test for it. So an interval without "
+        "zero can still mean that it cannot be told."
     )
 
 
@@ -59,9 +60,9 @@ def average_maps_briefly(tables: Tables) -> str:
     return (
         f"**Do its average maps show why?** {_verdict(margins)} The first layer's map is "
         f"brightest inside the tumour in {_peaks(tables, AVERAGE_MAP, LAYERS[0]):.1%} of the "
-        f"images{_random_pixel(tables)}. The place where tumours of that class usually lie, which "
-        f"needs no look at the image, is inside in {_peaks(tables, MEAN_MASK, INPUT):.1%}. Map "
-        f"minus usual place: {points(first)}{seeds(first)}."
+        f"images{_random_pixel(tables)}. A guess that points at the usual place of such tumours, "
+        f"and never looks at the image, hits {_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus "
+        f"guess: {points(first)}{seeds(first)}."
     )
 
 
@@ -172,14 +173,18 @@ def _verdict(margins: Mapping[str, Margin]) -> str:
         return f"No{so_far}."
     told = []
     if above:
-        told.append(f"at layer {joined(above)} more than a blind guess would")
+        told.append(f"{_layers(above)}: yes, more often than a blind guess{so_far}.")
     if below:
-        told.append(f"at layer {joined(below)}, no")
+        told.append(f"{_layers(below)}: no, less often than a blind guess{so_far}.")
     left = [_number(layer) for layer in LAYERS if layer not in found]
     if left:
-        told.append(f"at layer {joined(left)} it cannot be told")
-    sentence = f"{'; '.join(told)}{so_far}."
-    return sentence[0].upper() + sentence[1:]
+        told.append(f"{_layers(left)}: it cannot be told.")
+    return " ".join(told)
+
+
+def _layers(numbers: Sequence[str]) -> str:
+    """Layers by their numbers, at the beginning of a sentence."""
+    return f"Layer{'s' if len(numbers) > 1 else ''} {joined(numbers)}"
 
 
 def _student_row(

@@ -43,6 +43,7 @@ STRICTER = {
     "patients": "patients\napart",
 }
 MEMORY_LINE = "memory alone (1-NN)"
+MAJORITY_LINE = "always the largest class"
 BESIDE = 0.13  # how far apart the marks of one place are drawn
 GREY = "#777777"
 
@@ -51,8 +52,9 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
     """Accuracy from the split that leaks most to the strictest, one panel per data set.
 
     Splits whose parts are as large as those by patient say so; a hollow mark is of one seed.
-    Columns: dataset, split, sizes_of, teacher, model, seeds, and accuracy and memory, each with its
-    ends ``_low`` and ``_high``. Of several teachers only the one of most places is shown.
+    Columns: dataset, split, sizes_of, teacher, model, seeds, majority, and accuracy and memory,
+    each with its ends ``_low`` and ``_high``. Of several teachers only that of most places is
+    shown.
     """
     table = table[table["teacher"] == main_teacher(table)]
     names = list(table["dataset"].unique())
@@ -86,8 +88,8 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
     panels[0][0].plot([], [], "o", **hollow)
     panels[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     named = panels[0][0].get_legend_handles_labels()
-    figure.tight_layout(rect=(0, 0, 1, 0.93))
-    figure.legend(*named, frameon=False, ncols=len(named[0]), loc="upper center")
+    figure.tight_layout(rect=(0, 0, 1, 0.9))
+    figure.legend(*named, frameon=False, ncols=3, loc="upper center")
     return Picture(
         figure,
         "Accuracy on the test part with 95 % intervals, from the split that leaks most to the "
@@ -106,6 +108,11 @@ def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
     """Draw one data set at the column ``place``; returns its numbers in words."""
     said = []
     memory = rows.drop_duplicates("place").sort_values("place")
+    for number, row in enumerate(memory.itertuples()):
+        ends = [row.place - 0.35, row.place + 0.35]
+        label = MAJORITY_LINE if number == 0 else None
+        axes.plot(ends, [row.majority] * 2, color=GREY, ls=":", lw=1.5, label=label)
+        said.append(f"{_split_name(row)}, {MAJORITY_LINE}: {row.majority:.3f}")
     axes.errorbar(
         memory["place"] + 2 * BESIDE,
         memory["memory"],

@@ -59,22 +59,23 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     assert few.startswith("It is shown at 10%.")
     assert "10% +4.0 [+2.0, +6.0] points (one teacher, 3 students); 100% +1.0 [-1.0, +3.0]" in few
     control = answers["Would something else in the teacher's place do as well?"]
-    assert control.startswith("Shown to be worse: an untrained network; nothing else.")
+    assert control.startswith("Shown to be worse: an untrained network; nothing else, at 64 px")
     assert "(one teacher, 3 students); an untrained" in control
-    assert control.endswith("(one teacher, 3 students). All classes, at 64 px.")
+    assert "nothing else, at 64 px and over all classes. The teacher's student minus" in control
+    assert control.endswith("(one teacher, 3 students).")
     question = "Would something else in the teacher's place do as well?"
     for_sure = GAINS.assign(difference_low=0.01)
     some = "Shown to be worse: the teacher's answers to other images of the class and an untrained"
     assert told(gains=for_sure)[question].startswith(some), "the third control is not there"
     third = GAINS.iloc[[3]].assign(against="smoothing", difference_low=0.01)
-    assert told(gains=pd.concat([for_sure, third]))[question].startswith("No.")
+    assert told(gains=pd.concat([for_sure, third]))[question].startswith("No, at 64 px")
     other_cell = for_sure.iloc[[3]].assign(alpha=0.4, difference_low=-0.1)
     mixed = told(gains=pd.concat([for_sure, third, other_cell]))[question]
     assert mixed.startswith("Shown to be worse: the teacher's answers to other images of the class")
-    assert "and smoothed labels; nothing else." in mixed, "beaten at one alpha and T of two"
+    assert "and smoothed labels; nothing else, at" in mixed, "beaten at one alpha and T of two"
     once = told(gains=GAINS.assign(seeds=1))
     assert once["Does distillation help where patients are few?"].startswith("It is not shown")
-    assert "That is not shown to be worse" in " ".join(once.values()), "one seed proves nothing"
+    assert "No difference from the teacher was found" in " ".join(once.values()), "of one seed"
 
 
 def test_the_grid_counts_what_lies_above_and_below_and_names_the_chosen_cell():
@@ -115,7 +116,8 @@ def test_verdicts_and_likeness_count_what_every_seed_says():
     assert answer == (
         "In tests that take pixels away or put them back, 1 of 2 explanations of the distilled "
         "student beats all of these maps (random; random, blurred; centre; Sobel) in each of 2 "
-        "seeds: occlusion. Occlusion is itself made by covering pixels, which favours it here."
+        "seeds: occlusion. Occlusion is itself made by covering pixels, which favours it here. "
+        "This asks what the network uses, not where the tumour is."
     )
     question = pd.DataFrame(
         {
@@ -297,7 +299,7 @@ def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     table = pd.DataFrame([row | alone, row | taught])
     (answer,) = told(kept_epochs=table).values()
     assert answer.startswith(
-        "It may: the sign turns on Alzheimer by person. On the validation part"
+        "It may: the difference changes its sign on Alzheimer by person. On the part"
     )
     points = "-5.0 and +7.0 points (3 seeds; labels alone kept at epoch 3 to 5"
     assert f"Alzheimer by person: {points}" in answer
@@ -309,7 +311,7 @@ def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     assert answer.startswith("It cannot be told from one or two seeds.")
     smaller = table.assign(dataset="eye_disease", size_px=64)
     (answer,) = told(kept_epochs=pd.concat([table, smaller])).values()
-    assert "turns on Alzheimer by person and eye with copies apart" in answer
+    assert "its sign on Alzheimer by person and eye with copies apart" in answer
     from_zero = table.assign(over_labels=0.0)
     (answer,) = told(kept_epochs=from_zero).values()
     assert answer.startswith("It may"), "no difference, and one at the end"
