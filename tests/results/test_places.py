@@ -223,7 +223,10 @@ def test_maps_are_pooled_and_compared_with_the_mean_mask(record):
     assert "the usual place of such tumours" in energy_spread(map_energies(with_maps)).alt
 
 
-NO_AT_5 = "show why?** Layer 5: no, less often than a blind guess. Layers 1 and 3: it cannot be told. The map"
+NO_AT_5 = (
+    "show why?** Layer 5: no, less often than a blind guess. Layers 1 and 3: it cannot be told. "
+    "The map"
+)
 
 
 def test_a_sentence_says_where_average_maps_look(record):
