@@ -23,7 +23,7 @@ from kdnb.core.number_text import short
 
 __all__ = [
     "MODEL_COLOURS",
-    "MODEL_MARKS",
+    "MODEL_SHAPES",
     "PALETTE",
     "Picture",
     "bare",
@@ -54,7 +54,7 @@ MODEL_COLOURS = {  # a network has the same colour in every chart; what learned 
     "labels": PALETTE[2],
     "labels alone": PALETTE[2],
 }
-MODEL_MARKS = {TEACHER: "s", KD_STUDENT: "o", "student": "o", LABEL_ONLY: "D"}
+MODEL_SHAPES = {TEACHER: "s", KD_STUDENT: "o", "student": "o", LABEL_ONLY: "D"}
 STYLE = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",

@@ -81,6 +81,8 @@ def audit_splits(settings: Settings) -> Audit:
         try:
             found = load(settings.model_copy(update=change))
         except NoSuchSplit:
+            if change.get("sizes_of", settings.sizes_of):  # it is that of the sizes
+                raise
             continue
         table = found.table
         if split == "patients" and "fold" not in table:

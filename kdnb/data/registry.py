@@ -195,14 +195,14 @@ def at_hand(name: str) -> bool:
     return True
 
 
-def data_identity(settings: Settings) -> list[Any]:
+def data_identity(settings: Settings) -> Any:
     """Changes when a set's data do, or when what its images were made from comes to hand."""
-    identity = [open_source(settings).identity]
+    identity = open_source(settings).identity
     originals = registered().get(settings.dataset, {}).get("origins", "")
-    if originals and at_hand(originals):
-        others = {"dataset": originals, "data": "", "window": []}
-        identity.append(open_source(settings.model_copy(update=others)).identity)
-    return identity
+    if not originals or not at_hand(originals):
+        return identity
+    others = {"dataset": originals, "data": "", "window": []}
+    return [identity, open_source(settings.model_copy(update=others)).identity]
 
 
 def _registered_places(name: str, known: dict[str, Any], homes: Iterable[Path]) -> list[Path]:

@@ -152,6 +152,7 @@ def _over_folds(runs: Sequence[Answered], model: str, counted: str) -> tuple[np.
     """
     right = []
     names = []
+    unknown: list[np.ndarray] = []  # classes and groups of these images, by fold
     for number, one in enumerate(runs):
         column = "1-NN mirrored" if model == MEMORY_ALONE else one.kinds[model][0]
         known = one.values["known"] == 1
@@ -163,6 +164,12 @@ def _over_folds(runs: Sequence[Answered], model: str, counted: str) -> tuple[np.
             right.append(answers.right(column)[0])
             _, ranks = np.unique(answers.values["group"], return_inverse=True)
             names += [f"of every fold {rank}" for rank in ranks]
+            unknown.append(np.stack([answers.values["target"], ranks]))
+            if not np.array_equal(unknown[0], unknown[-1]):
+                raise UserError(
+                    f"runs {runs[0].run} and {one.run} have other images of unknown patients: "
+                    "give them the same seed"
+                )
     widening = max(one.groups.widening for one in runs)
     return np.concatenate(right), Groups(names=np.array(names), widening=widening)
 

@@ -35,6 +35,7 @@ from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.kept_epochs import kept_epochs
 from kdnb.results.map_plots import energy_spread, worth_rows
+from kdnb.results.places import first_place
 from kdnb.results.planned import planned
 from kdnb.results.plots import accuracy_by_split, difference_panels, schedule_curves, size_curves
 from kdnb.results.tumour_maps import (
@@ -176,7 +177,7 @@ def _pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
     if "differences" in tables:
         yield "differences", difference_panels(tables["differences"])
     if "map_energies" in tables:
-        yield "map_energies", energy_spread(_first_place(tables["map_energies"]))
+        yield "map_energies", energy_spread(first_place(tables["map_energies"]))
     if "grid" in tables:
         yield "grid", grid_heatmap(tables["grid"])
     if "sizes" in tables and tables["sizes"]["fraction"].nunique() > 1:
@@ -185,12 +186,6 @@ def _pictures(tables: Tables) -> Iterator[tuple[str, Picture]]:
         yield "schedule", schedule_curves(tables["schedule"])
     if "worth" in tables:
         yield "worth", worth_rows(tables["worth"])
-
-
-def _first_place(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the first data set, split and teacher: one chart shows one of them."""
-    place = table[["dataset", "split", "teacher"]]
-    return table[(place == place.iloc[0]).all(axis=1)]
 
 
 def published() -> dict[str, pd.DataFrame]:

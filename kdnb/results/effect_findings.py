@@ -162,22 +162,40 @@ def other_teachers(tables: Tables) -> str:
     rivals = whole[whole["against"].isin(CONTROLS)].to_dict("records")
     if not rivals:
         return ""
-    there = dict.fromkeys(row["against"] for row in rivals)
-    open_ = {row["against"] for row in rivals if not is_above(row)}
-    beaten = [control for control in there if control not in open_]  # at every alpha and T
-    answer = "No difference from the teacher was found"
-    if len(beaten) == len(CONTROLS):
-        answer = "No"
-    elif beaten:
-        answer = f"Shown to be worse: {joined([CONTROLS[control] for control in beaten])}"
-        if len(beaten) < len(there):
-            answer += "; nothing else"
     said = [f"{CONTROLS[row['against']]} {points(row)} ({_taught_by(row)})" for row in rivals]
     return (
         "**Would something else in the teacher's place do as well?** "
-        f"{answer}, at {rivals[0]['size_px']} px and over all classes. The teacher's student minus "
-        f"that of: {'; '.join(said)}."
+        f"{_beside_controls(rivals)}, at {rivals[0]['size_px']} px and over all classes. The "
+        f"teacher's student minus that of: {'; '.join(said)}."
     )
+
+
+def _beside_controls(rivals: list[dict[str, Any]]) -> str:
+    """Which controls are shown to be worse than the teacher or better, at every alpha and T."""
+    there = dict.fromkeys(row["against"] for row in rivals)
+    not_worse = {row["against"] for row in rivals if not is_above(row)}
+    not_better = {row["against"] for row in rivals if not _is_below(row)}
+    worse = [CONTROLS[name] for name in there if name not in not_worse]
+    better = [CONTROLS[name] for name in there if name not in not_better]
+    if len(worse) == len(CONTROLS):
+        return "No"
+    told = []
+    if worse:
+        told.append(f"Shown to be worse: {joined(worse)}")
+    if better:
+        told.append(f"Shown to be better: {joined(better)}")
+    if told and len(worse) + len(better) < len(there):
+        told.append("nothing else")
+    if told:
+        return "; ".join(told)
+    if any(is_above(row) or _is_below(row) for row in rivals):
+        return "Not shown to be worse at every α and T"
+    return "No difference from the teacher was found"
+
+
+def _is_below(row: Mapping[str, Any]) -> bool:
+    """Whether a difference is below zero with its whole interval, over several seeds."""
+    return row["seeds"] >= SEVERAL and row["difference_high"] < 0
 
 
 def choice_of_alpha(tables: Tables) -> str:

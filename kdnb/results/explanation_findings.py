@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from kdnb.core.number_text import counted, percent, percent_range, times
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import SEVERAL, TEACHER_NAMES, interval_of, joined
+from kdnb.results.places import first_place
 from kdnb.xai.baselines import BASELINES
 
 __all__ = ["average_maps_of_phantoms", "cheating", "cost", "cost_briefly", "likeness", "trusted"]
@@ -29,7 +31,7 @@ def trusted(tables: Tables) -> str:
         return ""
     table = tables["verdicts"]
     rows = table[(table["model"] == KD_STUDENT) & ~table["explanation"].isin(BASELINES)]
-    rows = _first_place(rows.dropna(subset=[NAMES_WHAT_MATTERS]))
+    rows = first_place(rows.dropna(subset=[NAMES_WHAT_MATTERS]))
     if rows.empty:
         return ""
     runs = rows["run"].nunique()
@@ -48,12 +50,6 @@ def trusted(tables: Tables) -> str:
         f"student {verb} all of these maps ({'; '.join(BASELINES)}) {seeds}{listed}.{circular} "
         "This asks what the network uses, not where the tumour is."
     )
-
-
-def _first_place(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the first data set, split and teacher: there, every run is a seed."""
-    place = rows[["dataset", "split", "teacher"]]
-    return rows[(place == place.head(1).squeeze()).all(axis=1)]
 
 
 def average_maps_of_phantoms(tables: Tables) -> str:
@@ -111,7 +107,7 @@ def likeness(tables: Tables) -> str:
     if "kd_question" not in tables:
         return ""
     table = tables["kd_question"]
-    rows = _first_place(table[table["measure"] != "accuracy"].dropna(subset=["low", "high"]))
+    rows = first_place(table[table["measure"] != "accuracy"].dropna(subset=["low", "high"]))
     if rows.empty:
         return ""
     runs = rows["run"].nunique()
@@ -191,13 +187,14 @@ def cost_briefly(tables: Tables) -> str:
     table = tables["explanation_times"]
     largest = table[table["size_px"] == table["size_px"].max()].set_index("method")
     ratio = interval_of(largest.loc[SHAP], "ratio")
-    answer = "than DenseNet121, the paper's teacher, yes" if ratio.low > 1 else "it is not shown"
-    of_own = _own_teacher(tables)
-    start = f"It depends on the teacher: {answer}" if of_own else answer[0].upper() + answer[1:]
+    answer = "Than DenseNet121, the paper's teacher, yes" if ratio.low > 1 else "It is not shown"
+    own = _of_own_teacher(tables)
+    if own and own.share_of_macs < 1 and ratio.low > 1:
+        answer = "It depends on the teacher: than DenseNet121, the paper's, yes"
     return (
-        f"**Is it cheaper to explain?** {start}. The same explanation (Gradient SHAP, "
+        f"**Is it cheaper to explain?** {answer}. The same explanation (Gradient SHAP, "
         f"{largest['size_px'].iloc[0]} px) takes DenseNet121 {_factor(ratio)} times as long"
-        f"{_few_rounds(tables)}.{of_own}"
+        f"{_few_rounds(tables)}.{_own_teacher(tables)}"
     )
 
 
@@ -214,22 +211,44 @@ def _few_rounds(tables: Tables) -> str:
     )
 
 
-def _own_teacher(tables: Tables) -> str:
-    """What the teacher of the other sentences needs, which is not the paper's."""
+class _OwnTeacher(NamedTuple):
+    """The teacher of the other sentences, which is not the paper's, beside the student."""
+
+    name: str
+    share_of_macs: float  #: of the student's
+    has_more_weights: bool
+
+
+def _of_own_teacher(tables: Tables) -> _OwnTeacher | None:
+    """That teacher, of the largest images; None where it is the paper's or not told."""
     if "teachers" not in tables:
-        return ""
+        return None
     table = tables["teachers"]
     main = main_teacher(table)
     rows = table[(table["teacher"] == main) & (table["size_px"] == table["size_px"].max())]
-    macs = rows.drop_duplicates("model").set_index("model")["macs"]
-    if main == PAPER_TEACHER or main not in macs:
-        return ""
-    share = macs[main] / macs.drop(main).iloc[0]
-    return (
-        f" {TEACHER_NAMES.get(main, main)}, the teacher of the accuracies above, has more weights "
-        f"than the student, but needs only {percent(share)} of its MACs. Fewer MACs need not take "
-        "less time."
+    both = rows.drop_duplicates("model").set_index("model")[["macs", "parameters"]]
+    if main == PAPER_TEACHER or main not in both.index:
+        return None
+    teacher = both.loc[main]
+    student = both.drop(main).iloc[0]
+    return _OwnTeacher(
+        name=TEACHER_NAMES.get(main, main),
+        share_of_macs=teacher["macs"] / student["macs"],
+        has_more_weights=teacher["parameters"] > student["parameters"],
     )
+
+
+def _own_teacher(tables: Tables) -> str:
+    """What that teacher needs; a sentence or nothing."""
+    own = _of_own_teacher(tables)
+    if own is None:
+        return ""
+    told = f" {own.name}, the teacher of the accuracies above, needs "
+    told += f"{percent(own.share_of_macs)} of the student's MACs"
+    if own.share_of_macs >= 1:
+        return f"{told}."
+    weights = ", though it has more weights" if own.has_more_weights else ""
+    return f"{told}{weights}. Fewer MACs need not take less time."
 
 
 def _factor(ratio: tuple[float, float, float]) -> str:

@@ -104,18 +104,21 @@ def in_short(tables: Mapping[str, pd.DataFrame]) -> str:
     gain = _difference(tables, KD_STUDENT, LABEL_ONLY)
     if kept is None or gain is None:
         return ""
+    no_loss = "we found no loss of accuracy in the small network"
     accuracy = verdict(
         kept,
         more="the small network was right more often than its teacher",
         less="the small network was right less often than its teacher",
-        open_="we found no loss of accuracy in the small network",
+        open_=no_loss,
     )
     worse, better = interval_of(gain, "difference")[1:]
+    no_gain = "We found no gain from its teacher"
+    if accuracy == no_loss:
+        no_gain += " either"
+    if better > 0:
+        no_gain += ", though there may be one"
     teacher = verdict(
-        gain,
-        more="Its teacher helped it",
-        less="Its teacher harmed it",
-        open_="We found no gain from its teacher either, though there may be one",
+        gain, more="Its teacher helped it", less="Its teacher harmed it", open_=no_gain
     )
     told = [
         f"On brain tumours of patients that neither had seen, {accuracy}. {teacher}: beside the "

@@ -14,7 +14,7 @@ from kdnb.data.patient_split import TEST_FOLD
 from kdnb.results.accuracy_tables import EVERY_FOLD, MEMORY_ALONE
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
-from kdnb.results.finding_words import MODEL_WORDS, TOLD_SPLITS, interval_of, joined, points
+from kdnb.results.finding_words import MODEL_WORDS, TOLD_SPLITS, interval_of, joined, points, seeds
 from kdnb.results.places import KNOWN
 
 __all__ = ["accuracy_over_folds", "every_patient", "gain_over_folds", "leaks_over_folds"]
@@ -84,7 +84,10 @@ def leaks_over_folds(tables: Tables) -> str:
     table = tables["accuracy"].query("dataset == 'brain_tumor' and counted == @ALL")
     rows = table[(table["model"] == KD_STUDENT) & (table["teacher"] == main_teacher(table))]
     said = []
-    for row in rows[rows["split"].isin(TOLD_SPLITS)].to_dict("records"):
+    for row in rows.to_dict("records"):
+        is_told = (row["split"] == "random") if row["sizes_of"] else row["split"] in TOLD_SPLITS
+        if not is_told:
+            continue
         memory = unpaired_difference(
             interval_of(row, "leak_meter_mirrored"),
             interval_of(over_folds.loc[MEMORY_ALONE], "accuracy"),
@@ -93,14 +96,14 @@ def leaks_over_folds(tables: Tables) -> str:
             interval_of(row, "accuracy"), interval_of(over_folds.loc[KD_STUDENT], "accuracy")
         )
         said.append(
-            f"{TOLD_SPLITS[row['split']]}, memory {in_points(memory)}, distilled student "
-            f"{in_points(student)}"
+            f"{TOLD_SPLITS[row['split']]}{', parts of equal size' if row['sizes_of'] else ''}, "
+            f"memory {in_points(memory)}, distilled student {in_points(student)}{seeds(row)}"
         )
     if not said:
         return ""
     return (
         f" Of brain by patient, fold {TEST_FOLD} alone is tested here. Against all {FOLDS} folds "
-        f"together (one seed): {'; '.join(said)}."
+        f"together (one seed of each): {'; '.join(said)}."
     )
 
 

@@ -88,7 +88,7 @@ def _rows(runs: list[Answered], curves: Mapping[str, pd.DataFrame]) -> list[dict
 
 
 def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Does the comparison with labels alone hang on the epoch that is kept?
+    """Does the comparison with labels alone depend on the epoch that is kept?
 
     Told of the strictest split of every set, with the teacher of most places.
     """
@@ -122,6 +122,8 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
     if not said:
         return ""
     answer = "The sign stays"
+    if several < len(said):
+        answer += " where there are three seeds or more"
     if turned:
         answer = f"It may: the difference changes its sign on {joined(turned)}"
     elif not several:

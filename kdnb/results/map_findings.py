@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from kdnb.core.method_names import method_name
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY
-from kdnb.core.number_text import counted, percent
+from kdnb.core.number_text import percent
+from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import SEVERAL, SIGNIFICANCE, joined, points, seeds
+from kdnb.results.planned import COUNT
+from kdnb.xai.baselines import BASELINES
 from kdnb.xai.tumour_localisation import INPUT, MEAN_MASK
 
 __all__ = ["average_maps", "average_maps_briefly", "first_map_in_short", "other_maps"]
@@ -26,8 +30,9 @@ OTHERS = (  # the other planned maps
     ("integrated gradients", INPUT),
 )
 UNPLANNED = ("class evidence", "conv1")  # as good as the best, and of the student's own layers
-# rows of the table that see no network
-NO_NETWORK = (MEAN_MASK, "centre", "brightness", "random", "best possible")
+# rows of the table that see no network, and the map whose peaks are those of class evidence
+NO_NETWORK = (MEAN_MASK, "brightness", "best possible", *BASELINES)
+SAME_PEAKS = "HiResCAM"
 Margin = Mapping[str, object]
 Tables = Mapping[str, pd.DataFrame]
 
@@ -45,7 +50,7 @@ def average_maps(tables: Tables) -> str:
         f"{joined(peaks)} of the images{_random_pixel(tables)}. A guess that knows the class and "
         "not the image, and points where tumours of that class usually lie, hits "
         f"{_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus guess: {joined(told)}"
-        f"{seeds(next(iter(margins.values())))}. {counted(len(tables['planned']), 'comparison')} "
+        f"{seeds(next(iter(margins.values())))}. {COUNT} comparisons "
         "were planned together, and each must pass a stricter test for it. So an interval without "
         "zero can still mean that it cannot be told."
     )
@@ -117,22 +122,35 @@ def _unplanned(tables: Tables) -> str:
     if row is None or pd.isna(row["over_usual"]):
         return ""
     above, of_student = _above_the_guess(tables, KD_STUDENT)
+    name = method_name(explanation, f"layer {_number(layer)}")
     told = (
-        f" Not planned, picked from {of_student} maps, so only a hint: {above} lie above the guess "
-        f"with their whole interval, such as {method_name(explanation, f'layer {_number(layer)}')} "
-        f"with {percent(row['value'])}, map minus guess {points(row, 'over_usual')}."
+        f" Not planned, so only a hint: of {of_student} other maps {above} lie above the guess "
+        f"with their whole interval, such as {name} with {percent(row['value'])}, map minus guess "
+        f"{points(row, 'over_usual')}."
     )
     above, of_alone = _above_the_guess(tables, LABEL_ONLY)
     if of_alone:
-        told += f" Of the student on labels alone it is {above} of {of_alone} maps."
+        told += f" Of the student on labels alone {above} of {of_alone} such maps do."
     return told
 
 
 def _above_the_guess(tables: Tables, model: str) -> tuple[int, int]:
-    """How many maps of a model hit more often than the guess, with their whole interval; of all."""
-    table = tables["maps"].query(f"{PLACE} and model == @model and metric == @PEAK")
-    of_network = table[~table["explanation"].isin(NO_NETWORK)].dropna(subset=["over_usual"])
-    return int((of_network["over_usual_low"] > 0).sum()), len(of_network)
+    """How many unplanned maps of a model hit more often than the guess, surely; of how many."""
+    table = _maps(tables).query("model == @model and metric == @PEAK")
+    planned = {(AVERAGE_MAP, layer) for layer in LAYERS} | set(OTHERS)
+    is_planned = [map_ in planned for map_ in zip(table["explanation"], table["tap"], strict=True)]
+    others = table[
+        ~table["explanation"].isin([*NO_NETWORK, SAME_PEAKS]) & ~np.array(is_planned, bool)
+    ]
+    others = others.dropna(subset=["over_usual"])
+    return int((others["over_usual_low"] > 0).sum()), len(others)
+
+
+def _maps(tables: Tables) -> pd.DataFrame:
+    """The grades on the brain set by patient, of the largest images and the main teacher."""
+    rows = tables["maps"].query(f"{PLACE} and sizes_of == ''")
+    rows = rows[rows["size_px"] == rows["size_px"].max()]
+    return rows[rows["teacher"] == main_teacher(rows)] if len(rows) else rows
 
 
 def _random_pixel(tables: Tables) -> str:
@@ -191,7 +209,7 @@ def _student_row(
     tables: Tables, explanation: str, tap: str, metric: str = PEAK
 ) -> pd.Series | None:
     """A grade of an explanation of the distilled student by the tumours; None if unknown."""
-    rows = tables["maps"].query(f"{PLACE} and model == 'KD student' and metric == @metric")
+    rows = _maps(tables).query("model == @KD_STUDENT and metric == @metric")
     rows = rows[(rows["explanation"] == explanation) & (rows["tap"] == tap)]
     return rows.iloc[0] if len(rows) else None
 

@@ -24,6 +24,7 @@ __all__ = [
     "by_run",
     "chosen_images",
     "countings",
+    "first_place",
     "is_main",
     "main_runs",
     "named",
@@ -91,6 +92,12 @@ def countings(one: Answered) -> Iterator[tuple[str, Answered]]:
 def chosen_images(one: Answered, chosen: np.ndarray) -> Answered:
     """The answers to some of the test images (N,) bool."""
     return replace(one, values={name: values[chosen] for name, values in one.values.items()})
+
+
+def first_place(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first place in a table of some: there, every run is a seed."""
+    columns = [name for name in (*PLACE_OF_RUN, "size_px") if name in rows]
+    return rows[(rows[columns] == rows[columns].head(1).squeeze()).all(axis=1)]
 
 
 def by_run(records: Records, name: str) -> pd.DataFrame:

@@ -51,11 +51,13 @@ def planned(records: Records) -> pd.DataFrame:
 
 
 def _main(table: pd.DataFrame, teacher: str) -> pd.DataFrame:
-    """The rows of the brain set by patient with the main teacher."""
+    """The rows of the brain set by patient with the main teacher, of the largest images."""
     if not len(table):
         return table
-    return table[
+    rows = table[
         (table["dataset"] == "brain_tumor")
         & (table["split"] == PATIENTS)
+        & (table["sizes_of"] == "")
         & (table["teacher"] == teacher)
     ]
+    return rows[rows["size_px"] == rows["size_px"].max()]

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from kdnb.core.intervals import Difference, Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.plots import MODEL_COLOURS, MODEL_MARKS, Picture, error_bars
+from kdnb.core.plots import MODEL_COLOURS, MODEL_SHAPES, Picture, error_bars
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SUMMARY_MARKS = {
-    name: (MODEL_MARKS[name], MODEL_COLOURS[name]) for name in (TEACHER, KD_STUDENT, LABEL_ONLY)
+    name: (MODEL_SHAPES[name], MODEL_COLOURS[name]) for name in (TEACHER, KD_STUDENT, LABEL_ONLY)
 }
 # from the split that leaks most to the strictest; how it is written below a chart
 STRICTER = {
@@ -177,9 +177,10 @@ def difference_panels(table: pd.DataFrame) -> Picture:
         panel.axvline(0, color="#555555", lw=1)
         for row in rows.itertuples():
             name = _place_name(row)
-            minus = f"{MODEL_WORDS[model]} minus {MODEL_WORDS[rival]}"
+            minus = f"{MODEL_WORDS[model]} minus {MODEL_WORDS.get(rival, rival)}"
             said.append(f"{minus}, {name}: {_draw_difference(panel, names, row)}")
-        panel.set_title(f"{MODEL_WORDS[model]}\nminus {MODEL_WORDS[rival]}", fontsize=10)
+        less = MODEL_WORDS.get(rival, rival)
+        panel.set_title(f"{MODEL_WORDS[model]}\nminus {less}", fontsize=10)
         panel.locator_params(axis="x", nbins=4)
         panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axes[0][0].set(yticks=range(len(names)), yticklabels=names)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from kdnb.core.plots import MODEL_MARKS, Picture, colours_of, plain
+from kdnb.core.plots import MODEL_SHAPES, Picture, colours_of, plain
 from kdnb.training.evaluation import kept_epoch
 
 __all__ = [
@@ -92,7 +92,7 @@ def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray) ->
         points = rows.groupby(step).agg(
             sure=("sure", "mean"), right=("right", "mean"), count=("right", "size")
         )
-        marker = MODEL_MARKS.get(name, "^v<>"[i % 4])
+        marker = MODEL_SHAPES.get(name, "^v<>"[i % 4])
         area = 15 + 250 * points["count"] / len(rows)
         style = {"color": colours[name], "marker": marker, "alpha": 0.75}
         axes.plot(points["sure"], points["right"], color=colours[name], lw=1)

@@ -126,10 +126,13 @@ def test_a_damaged_run_is_told_and_no_split_is_left_out(folder, monkeypatch):
         audit_splits(settings(folder))
 
 
-def test_sizes_of_another_split_end_no_audit_and_a_wrong_fold_is_told(tmp_path):
+def test_sizes_of_another_split_end_no_audit_and_a_wrong_fold_is_told(tmp_path, folder):
     phantoms = {"dataset": "phantom_brain", "patients": 60, "slices": 1, "image_size": 32}
     phantoms |= {"sizes_of": "patients", "split": "grouped", "runs_dir": str(tmp_path)}
     assert "deduplicated" in audit_splits(Settings.checked(phantoms)).summary.index
+    nobody = {"dataset": "custom", "data": str(folder / "set"), "runs_dir": str(folder / "runs")}
+    with pytest.raises(UserError, match="needs known patients or folds"):
+        audit_splits(Settings.checked(nobody | {"split": "grouped", "sizes_of": "patients"}))
     rows = ["path,label,fold"]
     for number in range(30):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 40)).astype(np.uint8)

@@ -37,7 +37,7 @@ from kdnb.data.origins import (
     turned_back,
 )
 from kdnb.data.plots import origin_bars
-from kdnb.data.registry import data_identity, registered
+from kdnb.data.registry import data_identity, open_source, registered
 from kdnb.data.splits import make_split, sizes_of
 
 HOME = Path(os.environ.get("KDNB_DATA") or "none")
@@ -315,7 +315,9 @@ def test_only_patients_is_drawn_from_origins_and_every_split_counts_by_them(two_
 def test_runs_of_a_plan_are_others_once_the_originals_are_at_hand(two_sets, monkeypatch):
     with_originals = data_identity(of_copies(two_sets))
     monkeypatch.setattr(registry, "at_hand", lambda name: False)
-    assert [*data_identity(of_copies(two_sets)), with_originals[1]] == with_originals
+    alone = data_identity(of_copies(two_sets))
+    assert alone == open_source(of_copies(two_sets)).identity == with_originals[0]
+    assert alone != with_originals[1]
 
 
 def test_damaged_origins_are_told_and_not_taken_for_sets_that_do_not_fit(two_sets):

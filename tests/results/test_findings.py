@@ -73,6 +73,11 @@ def test_few_patients_and_controls_are_told_by_their_intervals():
     mixed = told(gains=pd.concat([for_sure, third, other_cell]))[question]
     assert mixed.startswith("Shown to be worse: the teacher's answers to other images of the class")
     assert "and smoothed labels; nothing else, at" in mixed, "beaten at one alpha and T of two"
+    lower = GAINS.iloc[[3]].assign(difference=-0.06, difference_low=-0.1, difference_high=-0.02)
+    better = told(gains=lower.assign(against="smoothing"))[question]
+    assert better.startswith("Shown to be better: smoothed labels, at 64 px")
+    at_one = told(gains=pd.concat([for_sure.iloc[[3]], other_cell]))[question]
+    assert at_one.startswith("Not shown to be worse at every α and T, at 64 px")
     once = told(gains=GAINS.assign(seeds=1))
     assert once["Does distillation help where patients are few?"].startswith("It is not shown")
     assert "No difference from the teacher was found" in " ".join(once.values()), "of one seed"
@@ -179,6 +184,14 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     (brief,) = at_once({"explanation_times": times})
     assert "Than DenseNet121, the paper's teacher, yes. The same explanation (Grad" in brief
     assert brief.endswith("2.5 [2.4, 2.6] times as long.")
+    own = {"teacher": "timm:x", "model": ["timm:x", "the student"], "size_px": 224}
+    own |= {"macs": [40, 100], "parameters": [3, 1]}
+    (brief,) = at_once({"explanation_times": times, "teachers": pd.DataFrame(own)})
+    assert "It depends on the teacher: than DenseNet121, the paper's, yes." in brief
+    assert "needs 40% of the student's MACs, though it has more weights." in brief
+    own |= {"macs": [400, 100]}
+    (brief,) = at_once({"explanation_times": times, "teachers": pd.DataFrame(own)})
+    assert "depends" not in brief and brief.endswith("needs 400% of the student's MACs.")
     (brief,) = at_once({"explanation_times": times.assign(rounds=3)})
     assert brief.endswith("(timed only 3 times at 224 px, so the true interval is wider).")
 
@@ -299,7 +312,7 @@ def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     table = pd.DataFrame([row | alone, row | taught])
     (answer,) = told(kept_epochs=table).values()
     assert answer.startswith(
-        "It may: the difference changes its sign on Alzheimer by person. On the part"
+        "It may: the difference changes its sign on Alzheimer by person. On the validation part"
     )
     points = "-5.0 and +7.0 points (3 seeds; labels alone kept at epoch 3 to 5"
     assert f"Alzheimer by person: {points}" in answer
@@ -307,6 +320,9 @@ def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     steady = table.assign(over_labels_last=table["over_labels"])
     (answer,) = told(kept_epochs=steady).values()
     assert answer.startswith("The sign stays.")
+    few = steady.assign(dataset="eye_disease", seeds=1)
+    (answer,) = told(kept_epochs=pd.concat([steady, few])).values()
+    assert answer.startswith("The sign stays where there are three seeds or more.")
     (answer,) = told(kept_epochs=table.assign(seeds=2)).values()
     assert answer.startswith("It cannot be told from one or two seeds.")
     smaller = table.assign(dataset="eye_disease", size_px=64)

@@ -175,6 +175,10 @@ def test_leaks_compare_with_the_strictest_split(record):
 def test_folds_together_test_every_known_patient_once(record):
     found = fold_accuracy(record)
     table = found[found["fold"] == EVERY_FOLD].set_index(["counted", "model"])
+    whole = table.loc[(ALL, "teacher")]
+    assert whole["images"] == 2 * IMAGES
+    of_known = 2 * len(np.unique(GROUP[IS_KNOWN == 1]))
+    assert whole["groups"] == of_known + len(np.unique(GROUP[IS_KNOWN == 0])), "the same in both"
     row = table.loc[(KNOWN, "teacher")]
     assert row["folds"] == 2
     assert row["images"] == 2 * IS_KNOWN.sum()
@@ -250,8 +254,9 @@ def test_a_sentence_says_where_average_maps_look(record):
     assert "Not planned" not in others
     hint = tables["maps"].query("explanation == 'SHAP gradient'")
     hint = hint.assign(explanation="class evidence", tap="conv1")
-    _, others = findings({**tables, "maps": pd.concat([tables["maps"], hint])})
-    assert "Not planned, picked from 3 maps, so only a hint: 2 lie above the guess" in others
+    edges = hint.assign(explanation="Sobel", tap="input")
+    _, others = findings({**tables, "maps": pd.concat([tables["maps"], hint, edges])})
+    assert "so only a hint: of 1 other maps 1 lie above the guess with" in others
     layers = [further.assign(model=f"average map, conv{n}", p_holm=0.01) for n in (1, 3, 5)]
     every = pd.concat(
         [tables["maps"].query("tap == 'conv5'").assign(tap=f"conv{n}") for n in (1, 3)]
@@ -289,6 +294,15 @@ def test_the_story_goes_by_the_same_verdicts(record):
     first, last = memory.set_index("split").loc[["published", "patients"], "memory"]
     assert f"is right in {first:.0%} (the small network" in story
     assert f"and in {last:.0%} (the small network" in story
+    harm = {"difference": -0.05, "difference_low": -0.09, "difference_high": -0.01}
+    of_gain = tables["planned"]["model"] == "KD student"
+    assert of_gain.any()
+    changed = tables["differences"].assign(**harm)
+    careful = in_short(tables | {"differences": changed, "planned": tables["planned"].head(0)})
+    assert "was right less often than its teacher. Its teacher harmed it: beside" in careful
+    two = changed.assign(seeds=2)
+    careful = in_short(tables | {"differences": two, "planned": tables["planned"].head(0)})
+    assert "We found no gain from its teacher either: beside" in careful, "none is in the interval"
     tables["planned"] = tables["planned"].assign(p_holm=0.5)
     assert "Whether the average map of its first layer points at the tumour" in in_short(tables)
     assert in_short({}) == ""
@@ -444,6 +458,21 @@ def test_the_picture_says_every_difference_and_marks_what_is_sure(record):
     surely &= rows["seeds"] >= 3
     assert grey == (~surely).sum() > 0
     assert hollow == (rows["seeds"] == 1).sum() > 0
+
+
+def test_a_picture_of_one_place_shows_every_comparison(record):
+    table = differences(record).query("split == 'patients'")
+    alt = difference_panels(table).alt
+    assert "distilled student minus student of an untrained teacher, brain, patients apart" in alt
+
+
+def test_folds_with_other_images_of_unknown_patients_are_refused(record):
+    answers = record["03_answers"].copy()
+    run = record["runs"].set_index("run")["parameters"].str.contains('"fold": 1').idxmax()
+    is_target = (answers["run"] == run) & (answers["model"] == "target")
+    answers.loc[is_target, "values"] = " ".join(map(str, (TARGET + 1) % 4))
+    with pytest.raises(UserError, match="other images of unknown patients: give them the same"):
+        fold_accuracy(record | {"03_answers": answers})
 
 
 def test_two_runs_of_one_seed_are_refused_and_not_counted_as_two():
