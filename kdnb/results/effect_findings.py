@@ -72,6 +72,8 @@ def beside_paper(tables: Tables) -> str:
     epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
     if below:
         answer = f"No, on {below} of {counted(len(said), 'set')}"
+        if below_once:
+            answer += f"; {below_once} more came out below, too few seeds each for a verdict"
     elif below_once:
         sets = counted(len(said), "set")
         answer = f"It came out below on {below_once} of {sets}, too few seeds each for a verdict"

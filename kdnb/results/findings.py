@@ -303,8 +303,11 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> st
     several = table[table["seeds"] >= SEVERAL]
     if len(several) < len(table):
         told.append("One or two seeds decide nothing.")
+    of_several = []
     for row in several.to_dict("records"):
-        told.append(f"With three seeds or more, {_place(row, tables)}: {points(row)}{seeds(row)}.")
+        of_several.append(f"{_place(row, tables)} {points(row)}{seeds(row)}")
+    if of_several:
+        told.append(f"With three seeds or more: {'; '.join(of_several)}.")
     return " ".join(told)
 
 

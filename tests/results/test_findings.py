@@ -273,6 +273,9 @@ def test_few_seeds_below_the_paper_are_told_as_few():
     )
     (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}])).values()
     assert answer.startswith("No, on 1 of 1 set, under")
+    once = row | {"dataset": "alzheimer"}
+    (answer,) = told(accuracy=pd.DataFrame([row | {"seeds": 3}, once])).values()
+    assert answer.startswith("No, on 1 of 2 sets; 1 more came out below, too few seeds each for a")
     (answer,) = told(accuracy=pd.DataFrame([row | {"accuracy_high": 0.95}])).values()
     assert answer.startswith("It is not shown to lie below, on 1 set")
 
