@@ -17,7 +17,7 @@ from torch import nn
 
 from kdnb.core.runs import Run
 from kdnb.data.dataset import ImageSet
-from kdnb.training.fit import Schedule, fit, label_loss
+from kdnb.training.fit import CHECKPOINTS, Schedule, fit, label_loss
 
 PLAN = Schedule(epochs=8, batch_size=8, learning_rate=1e-2, views=3, seed=0)
 
@@ -93,7 +93,7 @@ def test_kills_at_random_moments_change_nothing(context, tmp_path):
             folder.rename(tmp_path / f"too_fast{rng.integers(1 << 40)}")
             continue
         kills += 1
-        resumed += (folder / "checkpoint.pt").exists()
+        resumed += any((folder / name).exists() for name in CHECKPOINTS)
         child = context.Process(target=train, args=(folder,))
         child.start()
         child.join()
