@@ -116,6 +116,7 @@ function pane(spec, maps, s, m) {
     `${kind.label}${kind.per_class ? ` for ${name}` : ""}, `;
   said += peak ? `${signed ? "strongest" : "brightest"} ${(signed ? plus : number)(raw[best])} at row ${peak[0] + 1}, column ${peak[1] + 1}; `
     : `says nothing here: the same value ${number(raw[0])} everywhere; `;
+  if (s.occluded.length || s.ablated.length) said += "nothing covered or cut: ";
   said += [s.target, s.versus].filter((k) => k >= 0)
     .map((k) => `p(${spec.classes[k]}) ${chance(model.probabilities[s.image][k])}`).join(", ");
   if (bars.length) {

@@ -362,7 +362,8 @@ def _map_words(
     chances = ", ".join(f"p({data.classes[k]}) {probability(answers[k])}" for k in asked)
     tap = f"{model.taps[state.layer - 1]}, {raw.shape[0]} × {raw.shape[1]}"
     place = f"layer {state.layer} of {len(model.taps)} ({tap})"
-    return f"{model.name}, {place}, {about}, {where}; {chances}"
+    whole = "nothing covered or cut: " if state.occluded or state.ablated else ""
+    return f"{model.name}, {place}, {about}, {where}; {whole}{chances}"
 
 
 def _bar_words(state: StepperState, bars: list[Bars]) -> list[str]:

@@ -185,6 +185,16 @@ def test_a_class_that_nobody_knows_is_not_named(inputs):
     assert guessed == f"you said {CLASSES[1]}; the student says {said}"
 
 
+def test_numbers_of_the_whole_image_say_so_while_something_is_covered_or_cut(data):
+    whole, covered, cut = [
+        stepper_panel(data, StepperState(layer=2, kind="evidence", **changes)).sentence
+        for changes in ({}, {"occluded": (1, 1)}, {"ablated": (3,)})
+    ]
+    assert "covered" not in whole
+    assert covered.count("; nothing covered or cut: p(") == 2, "once for each network"
+    assert cut == covered
+
+
 def test_the_explained_class_follows_the_image(inputs, data):
     predicted = data.models[0].probabilities.argmax(1)
     assert (predicted != data.targets).any()
