@@ -165,7 +165,13 @@ def together(runs: list[Answered]) -> Answered:
             )
         teacher_seed = one.parameters["teacher_seed"]
         is_teacher = one.trainings["alpha"].isna()
-        own = one.trainings[is_teacher | (one.trainings["seed"] == teacher_seed)]
+        is_own = one.trainings["seed"] == teacher_seed
+        if not is_own[~is_teacher].any():
+            raise UserError(
+                f"run {one.run} has no student of the seed of its teacher, {teacher_seed}: it "
+                "cannot stand beside others; make it again with student_seed left out"
+            )
+        own = one.trainings[is_teacher | is_own]
         names = {"teacher": f"teacher, seed {teacher_seed}"}
         trainings.append(own.rename(index=names))
         for model in own.index:
@@ -261,7 +267,7 @@ def _absent(one: Answered, counted: str) -> str:
     names = registered().get(one.parameters["dataset"], {}).get("classes", [])
     known = set(range(len(names)))
     for column, values in one.values.items():
-        if column != "group":
+        if column not in NO_CLASS:
             known.update(values.tolist())
     absent = known - set(one.values["target"].tolist())
     if counted == THREE:  # that class is merged into another one

@@ -18,7 +18,7 @@ from kdnb.core.plots import Picture
 from kdnb.core.provenance import environment
 from kdnb.core.report import publish
 from kdnb.core.results_folder import Results
-from kdnb.core.runs import digest, read_json, write_json
+from kdnb.core.runs import atomic_path, digest, read_json, write_json
 from kdnb.core.settings import project_root
 from kdnb.core.tables import read_table
 from kdnb.distillation.plots import grid_heatmap
@@ -255,4 +255,5 @@ def put_between(page: Path, name: str, lines: str) -> None:
         raise UserError(
             f"'{page}' has no place for {name}: put {opening.strip()} and {closing} on two lines"
         )
-    page.write_text(before + opening + lines + closing + after, encoding="utf-8")
+    with atomic_path(page) as path:
+        path.write_text(before + opening + lines + closing + after, encoding="utf-8")

@@ -73,6 +73,7 @@ PLACE_OF_RUN = ("dataset", "split", "sizes_of", "teacher", "image_size")
 OF_ONE_DRAW = ("teacher_seed", "fold")
 # parameters of drawn images: on a set of real ones they do not tell runs apart
 OF_PHANTOMS = ("patients", "slices", "difficulty", "test_share")
+PHANTOM = "phantom_"  # how the names of drawn sets begin
 # parameters of what no record holds: the widths of the ladder in notebook 03
 OF_NO_RECORD = ("widths",)
 # what is left as it is does not tell runs apart: a new parameter makes no record another one's
@@ -300,8 +301,10 @@ def _mixed_images(records: Records) -> list[str]:
     images = images[images["run"].isin(parameters.index)]
     drawn = []
     for run in images["run"]:
-        chosen = [parameters[run].get(name) for name in DRAWN_BY]
-        drawn.append(json.dumps(chosen))
+        of_run = DEFAULTS | parameters[run]
+        is_drawn = of_run["dataset"].startswith(PHANTOM)
+        names = [name for name in DRAWN_BY if is_drawn or name not in OF_PHANTOMS]
+        drawn.append(json.dumps([of_run[name] for name in names]))
     found = []
     for _, same in images.groupby(drawn):
         found += _mixed(same, "data")
@@ -355,7 +358,7 @@ def _keys(runs: pd.DataFrame) -> list[str]:
 
 def run_key(notebook: str, parameters: Mapping[str, Any]) -> str:
     """What tells a run apart on any machine: notebook, and parameters that are not the default."""
-    drawn = parameters.get("dataset", DEFAULTS["dataset"]).startswith("phantom_")
+    drawn = parameters.get("dataset", DEFAULTS["dataset"]).startswith(PHANTOM)
     left_out = (*PLACES, *OF_NO_RECORD)
     if not drawn:
         left_out += OF_PHANTOMS

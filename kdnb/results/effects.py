@@ -171,9 +171,12 @@ def _gain(
 
 
 def _difference(name: str, values: np.ndarray, groups: Groups) -> dict[str, float]:
-    """Mean of differences (S, N) with its 95 % interval as columns ``name…``, and p."""
+    """Mean of differences (S, N) with its 95 % interval as columns ``name…``, and p_patients.
+
+    That p is over patients alone, for these very seeds; the interval is over seeds, too.
+    """
     interval = seed_interval(values, groups, bounds=(-1, 1))
-    return {**interval.named(name), "p": paired_test(values, groups)}
+    return {**interval.named(name), "p_patients": paired_test(values, groups)}
 
 
 def sizes(records: Records) -> pd.DataFrame:

@@ -21,6 +21,7 @@ __all__ = [
     "interval_of",
     "is_above",
     "joined",
+    "place_words",
     "points",
     "points_of",
     "seeds",
@@ -95,6 +96,23 @@ def told_honest(dataset: str, split: str) -> str:
     if dataset in OF_PEOPLE and split == "grouped":
         return "by person"
     return TOLD_HONEST.get(split, split)
+
+
+def place_words(row: Row, teacher: str) -> str:
+    """Set and split of a row, and its teacher where it is not ``teacher``, that of most places.
+
+    >>> row = {"dataset": "eye_disease", "split": "random", "sizes_of": ""}
+    >>> row["teacher"] = PAPER_TEACHER
+    >>> place_words(row, PAPER_TEACHER), place_words(row, LITE0)
+    ('eye at random', 'eye at random, DenseNet121')
+    """
+    split = TOLD_SPLITS.get(row["split"]) or told_honest(row["dataset"], row["split"])
+    place = f"{NAMES.get(row['dataset'], row['dataset'])} {split}"
+    if row["sizes_of"]:
+        place += ", parts of equal size"
+    if row["teacher"] != teacher:
+        place += f", {TEACHER_NAMES.get(row['teacher'], row['teacher'])}"
+    return place
 
 
 def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "difference") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -29,24 +28,22 @@ from kdnb.results.explanation_findings import (
     trusted,
 )
 from kdnb.results.finding_words import (
-    NAMES,
     SEVERAL,
     TEACHER_NAMES,
-    TOLD_SPLITS,
     interval_of,
+    place_words,
     points,
     points_of,
     seeds,
-    told_honest,
     verdict,
 )
 from kdnb.results.fold_findings import (
     accuracy_over_folds,
     every_patient,
     gain_over_folds,
-    leaks_over_folds,
 )
 from kdnb.results.kept_epochs import which_epoch
+from kdnb.results.leak_findings import hides, hides_briefly
 from kdnb.results.map_findings import (
     average_maps,
     average_maps_briefly,
@@ -76,7 +73,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         average_maps,
         other_maps,
         cost,
-        _hides,
+        hides,
         left_where_apart,
         beside_paper,
         choice_of_alpha,
@@ -92,8 +89,11 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def at_once(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """What the README tells first: accuracy kept, what the teacher adds, where maps look, cost."""
-    makers = (_keeps_briefly, _helps_briefly, average_maps_briefly, cost_briefly)
+    """What the README tells first.
+
+    Accuracy kept, what the teacher adds, what the usual split hides, where maps look, cost.
+    """
+    makers = (_keeps_briefly, _helps_briefly, hides_briefly, average_maps_briefly, cost_briefly)
     lines = [make(tables) for make in makers]
     return [line for line in lines if line]
 
@@ -159,9 +159,11 @@ def _keeps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _keeps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The same, and over all folds of the brain set."""
+    """The same, over all folds of the brain set, and where else a difference is shown."""
     line = _keeps(tables)
-    return f"{line}{accuracy_over_folds(tables)}" if line else ""
+    if not line:
+        return ""
+    return f"{line}{accuracy_over_folds(tables)}{_shown_elsewhere(tables, KD_STUDENT, TEACHER)}"
 
 
 def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -230,9 +232,11 @@ def _helps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _helps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The same, and over all folds of the brain set."""
+    """The same, over all folds of the brain set, and where else a difference is shown."""
     line = _helps(tables)
-    return f"{line}{gain_over_folds(tables)}" if line else ""
+    if not line:
+        return ""
+    return f"{line}{gain_over_folds(tables)}{_shown_elsewhere(tables, KD_STUDENT, LABEL_ONLY)}"
 
 
 def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -286,10 +290,7 @@ def _compared(
 
 def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> str:
     """On how many other splits and sets a model is ahead of another one, and behind."""
-    table = tables["differences"].query(
-        "counted == 'all classes' and model == @model and rival == @rival "
-        f"and not ({BRAIN_BY_PATIENT})"
-    )
+    table = _other_places(tables, model, rival)
     if table.empty:
         return ""
     ahead = (table["difference"] > 0).sum()
@@ -305,59 +306,32 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> st
         told.append("One or two seeds decide nothing.")
     of_several = []
     for row in several.to_dict("records"):
-        of_several.append(f"{_place(row, tables)} {points(row)}{seeds(row)}")
+        place = place_words(row, main_teacher(tables["differences"]))
+        of_several.append(f"{place} {points(row)}{seeds(row)}")
     if of_several:
         told.append(f"With three seeds or more: {'; '.join(of_several)}.")
     return " ".join(told)
 
 
-def _place(row: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
-    """Set and split of a row, and its teacher where it is not the one of most places."""
-    split = TOLD_SPLITS.get(row["split"]) or told_honest(row["dataset"], row["split"])
-    place = f"{NAMES.get(row['dataset'], row['dataset'])} {split}"
-    if row["sizes_of"]:
-        place += ", parts of equal size"
-    if row["teacher"] != main_teacher(tables["differences"]):
-        place += f", {TEACHER_NAMES.get(row['teacher'], row['teacher'])}"
-    return place
+def _shown_elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> str:
+    """The other splits and sets on which a model is surely ahead of another one, or behind."""
+    table = _other_places(tables, model, rival)
+    main = main_teacher(tables["differences"])
+    told = []
+    for row in table[table["seeds"] >= SEVERAL].to_dict("records"):
+        if row["difference_low"] > 0 or row["difference_high"] < 0:
+            told.append(f"{place_words(row, main)} {points(row)}{seeds(row)}")
+    if not told:
+        return ""
+    return f" On other splits and sets, all classes, a difference is shown: {'; '.join(told)}."
 
 
-def _hides(tables: Mapping[str, pd.DataFrame]) -> str:
-    """What do splits hide that do not keep patients or copies apart?"""
-    if "leaks" not in tables:
-        return ""
-    table = tables["leaks"]
-    said = []
-    for place, rows in table.groupby(["dataset", "split", "sizes_of", "honest"], sort=False):
-        dataset, split, sizes_of, honest = place
-        is_told = (split == "random") if sizes_of else (split in TOLD_SPLITS)
-        if not is_told:
-            continue
-        of_model = rows.set_index("model").to_dict("index")
-        student = of_model[KD_STUDENT]
-        equal = ", parts of equal size" if sizes_of else ""
-        said.append(
-            f"{NAMES.get(dataset, dataset).capitalize()}, {TOLD_SPLITS[split]} minus "
-            f"{told_honest(dataset, honest)}{equal}: memory {points(of_model['memory'])}, "
-            f"distilled student {points(student)}{_both_seeds(student)}."
-        )
-    if not said:
-        return ""
-    return (
-        "**What does the usual split hide?** How much more is right where relatives of the test "
-        "images are learned, all classes; memory counts mirrored images. Where sizes are not said "
-        f"to be equal, the number of training images differs, too. {' '.join(said)}"
-        f"{leaks_over_folds(tables)}"
+def _other_places(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> pd.DataFrame:
+    """One model minus another, all classes, everywhere but on the brain set by patient."""
+    return tables["differences"].query(
+        "counted == 'all classes' and model == @model and rival == @rival "
+        f"and not ({BRAIN_BY_PATIENT})"
     )
-
-
-def _both_seeds(row: Mapping[str, Any]) -> str:
-    """The seeds under two splits that are compared, in brackets, where they are not as many."""
-    if row["seeds"] == row["seeds_honest"]:
-        return seeds(row)
-    first = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
-    last = "one" if row["seeds_honest"] == 1 else f"the mean of {row['seeds_honest']}"
-    return f" ({first} against {last})"
 
 
 def _difference(

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kdnb.core.differences import unpaired_difference
-from kdnb.core.intervals import points as in_points
 from kdnb.core.model_names import KD_STUDENT, TEACHER
 from kdnb.core.number_text import percent
 from kdnb.data.patient_split import TEST_FOLD
-from kdnb.results.accuracy_tables import EVERY_FOLD, MEMORY_ALONE
-from kdnb.results.answered_runs import ALL
+from kdnb.results.accuracy_tables import EVERY_FOLD
 from kdnb.results.differences import main_teacher
-from kdnb.results.finding_words import MODEL_WORDS, TOLD_SPLITS, interval_of, joined, points, seeds
+from kdnb.results.finding_words import MODEL_WORDS, joined, points
 from kdnb.results.places import KNOWN
 
-__all__ = ["accuracy_over_folds", "every_patient", "gain_over_folds", "leaks_over_folds"]
+__all__ = ["FOLDS", "accuracy_over_folds", "every_patient", "gain_over_folds", "over_all_folds"]
 
 FOLDS = 5  # of the brain set
 Tables = Mapping[str, pd.DataFrame]
@@ -27,7 +24,7 @@ def every_patient(tables: Tables) -> str:
     """What comes out where every patient of the brain set is tested once?"""
     if "folds" not in tables:
         return ""
-    table = _over_all_folds(tables["folds"])
+    table = over_all_folds(tables["folds"])
     told = []
     for model, name in MODEL_WORDS.items():
         row = table.loc[model]
@@ -68,50 +65,17 @@ def _of_one_teacher(folds: pd.DataFrame, counted: str) -> pd.DataFrame:
     return rows
 
 
-def _over_all_folds(folds: pd.DataFrame, counted: str = KNOWN) -> pd.DataFrame:
+def over_all_folds(folds: pd.DataFrame, counted: str = KNOWN) -> pd.DataFrame:
     """The rows of all folds together, by model."""
     rows = _of_one_teacher(folds, counted)
     return rows[rows["fold"] == EVERY_FOLD].set_index("model")
-
-
-def leaks_over_folds(tables: Tables) -> str:
-    """What splits hide beside all folds of the brain set together; a sentence or nothing."""
-    if "folds" not in tables or "accuracy" not in tables:
-        return ""
-    over_folds = _over_all_folds(tables["folds"], ALL)
-    if over_folds["folds"].iloc[0] < FOLDS:
-        return ""
-    table = tables["accuracy"].query("dataset == 'brain_tumor' and counted == @ALL")
-    rows = table[(table["model"] == KD_STUDENT) & (table["teacher"] == main_teacher(table))]
-    said = []
-    for row in rows.to_dict("records"):
-        is_told = (row["split"] == "random") if row["sizes_of"] else row["split"] in TOLD_SPLITS
-        if not is_told:
-            continue
-        memory = unpaired_difference(
-            interval_of(row, "leak_meter_mirrored"),
-            interval_of(over_folds.loc[MEMORY_ALONE], "accuracy"),
-        )
-        student = unpaired_difference(
-            interval_of(row, "accuracy"), interval_of(over_folds.loc[KD_STUDENT], "accuracy")
-        )
-        said.append(
-            f"{TOLD_SPLITS[row['split']]}{', parts of equal size' if row['sizes_of'] else ''}, "
-            f"memory {in_points(memory)}, distilled student {in_points(student)}{seeds(row)}"
-        )
-    if not said:
-        return ""
-    return (
-        f" Of brain by patient, fold {TEST_FOLD} alone is tested here. Against all {FOLDS} folds "
-        f"together (one seed of each): {'; '.join(said)}."
-    )
 
 
 def gain_over_folds(tables: Tables) -> str:
     """What distillation adds where every known patient is tested once; a sentence or nothing."""
     if "folds" not in tables:
         return ""
-    row = _over_all_folds(tables["folds"]).loc[KD_STUDENT]
+    row = over_all_folds(tables["folds"]).loc[KD_STUDENT]
     if row["folds"] < FOLDS:
         return ""
     return f" With every known patient tested once: {points(row, 'over_labels')} (one seed)."
@@ -121,7 +85,7 @@ def accuracy_over_folds(tables: Tables) -> str:
     """How right teacher and student are where every known patient is tested once, or nothing."""
     if "folds" not in tables:
         return ""
-    accuracy = _over_all_folds(tables["folds"])
+    accuracy = over_all_folds(tables["folds"])
     if accuracy["folds"].iloc[0] < FOLDS:
         return ""
     told = [percent(accuracy.loc[model, "accuracy"]) for model in (TEACHER, KD_STUDENT)]

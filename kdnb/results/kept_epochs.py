@@ -100,6 +100,7 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
     largest = whole[whole["size_px"] == whole.groupby("dataset")["size_px"].transform("max")]
     said = []
     turned = []
+    turned_once = []  # of too few seeds
     several = 0  # places with enough seeds
     for dataset, of_set in largest.groupby("dataset", sort=False):
         split = strictest(of_set["split"])
@@ -108,10 +109,13 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
         models = of_set[of_set["split"] == split].set_index("model")
         row = models.loc[KD_STUDENT]
         place = f"{NAMES.get(dataset, dataset)} {told_honest(dataset, split)}"
+        turns = np.sign(row["over_labels"]) != np.sign(row["over_labels_last"])
         if row["seeds"] >= SEVERAL:
             several += 1
-            if np.sign(row["over_labels"]) != np.sign(row["over_labels_last"]):
+            if turns:
                 turned.append(place)
+        elif turns:
+            turned_once.append(place)
         trained = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
         said.append(
             f"{place[0].upper()}{place[1:]}: "
@@ -128,6 +132,8 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
         answer = f"It may: the difference changes its sign on {joined(turned)}"
     elif not several:
         answer = "It cannot be told from one or two seeds"
+    if turned_once and several:
+        answer += f". With one or two seeds it also turns on {joined(turned_once)}"
     return (
         f"**Does the result depend on the epoch that is kept?** {answer}. On the validation part, "
         "distilled student minus labels alone, at the epochs that are kept (lowest validation "

@@ -49,7 +49,7 @@ def average_maps(tables: Tables) -> str:
         f"{joined([_number(layer) for layer in margins])} is brightest inside the tumour in "
         f"{joined(peaks)} of the images{_random_pixel(tables)}. A guess that knows the class and "
         "not the image, and points where tumours of that class usually lie, hits "
-        f"{_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus guess: {joined(told)}"
+        f"{_peaks(tables, MEAN_MASK, INPUT):.1%}{_middle(tables)}. Map minus guess: {joined(told)}"
         f"{seeds(next(iter(margins.values())))}. {COUNT} comparisons "
         "were planned together, and each must pass a stricter test for it. So an interval without "
         "zero can still mean that it cannot be told."
@@ -65,9 +65,10 @@ def average_maps_briefly(tables: Tables) -> str:
     return (
         f"**Do its average maps show why?** {_verdict(margins)} The first layer's map is "
         f"brightest inside the tumour in {_peaks(tables, AVERAGE_MAP, LAYERS[0]):.1%} of the "
-        f"images{_random_pixel(tables)}. A guess that points at the usual place of such tumours, "
-        f"and never looks at the image, hits {_peaks(tables, MEAN_MASK, INPUT):.1%}. Map minus "
-        f"guess: {points(first)}{seeds(first)}."
+        f"images{_random_pixel(tables)}. A guess that is told the class and never looks at the "
+        "image, and points at the usual place of such tumours, hits "
+        f"{_peaks(tables, MEAN_MASK, INPUT):.1%}{_middle(tables)}. Map minus guess: "
+        f"{points(first)}{seeds(first)}."
     )
 
 
@@ -85,7 +86,7 @@ def first_map_in_short(tables: Tables) -> str:
     often = "more" if first["difference"] > 0 else "less"
     return (
         f"The average map of its first layer points at the tumour {often} often than a guess that "
-        "never looks at the image."
+        "is told the class and never looks at the image."
     )
 
 
@@ -131,7 +132,28 @@ def _unplanned(tables: Tables) -> str:
     above, of_alone = _above_the_guess(tables, LABEL_ONLY)
     if of_alone:
         told += f" Of the student on labels alone {above} of {of_alone} such maps do."
-    return told
+    told += f" {SAME_PEAKS} is not counted: it peaks where class evidence does."
+    return f"{told}{_of_labels_alone(tables)}"
+
+
+def _of_labels_alone(tables: Tables) -> str:
+    """The maps planned for the distilled student that lie above the guess for labels alone.
+
+    For that student nothing was planned.
+    """
+    said = []
+    for explanation, layer in OTHERS:
+        row = _row(tables, LABEL_ONLY, explanation, layer)
+        if row is None or row["seeds"] < SEVERAL or not row["over_usual_low"] > 0:
+            continue
+        told = method_name(explanation, "" if layer == INPUT else f"layer {_number(layer)}")
+        said.append(f"{told} {points(row, 'over_usual')}{seeds(row)}")
+    if not said:
+        return ""
+    return (
+        " Of the maps that were planned for the distilled student, those of the student on labels "
+        f"alone, for whom nothing was planned, that lie above the guess: {'; '.join(said)}."
+    )
 
 
 def _above_the_guess(tables: Tables, model: str) -> tuple[int, int]:
@@ -160,6 +182,12 @@ def _random_pixel(tables: Tables) -> str:
     """
     row = _student_row(tables, "random", INPUT, SHARE)
     return "" if row is None else f" (a random pixel: {row['value']:.1%})"
+
+
+def _middle(tables: Tables) -> str:
+    """How often the middle of the image lies in the tumour, as the end of a clause."""
+    row = _student_row(tables, "centre", INPUT)
+    return "" if row is None else f" (the middle of the image: {row['value']:.1%})"
 
 
 def _average_margins(tables: Tables) -> dict[str, Margin]:
@@ -209,7 +237,14 @@ def _student_row(
     tables: Tables, explanation: str, tap: str, metric: str = PEAK
 ) -> pd.Series | None:
     """A grade of an explanation of the distilled student by the tumours; None if unknown."""
-    rows = _maps(tables).query("model == @KD_STUDENT and metric == @metric")
+    return _row(tables, KD_STUDENT, explanation, tap, metric)
+
+
+def _row(
+    tables: Tables, model: str, explanation: str, tap: str, metric: str = PEAK
+) -> pd.Series | None:
+    """A grade of an explanation of a model by the tumours; None if unknown."""
+    rows = _maps(tables).query("model == @model and metric == @metric")
     rows = rows[(rows["explanation"] == explanation) & (rows["tap"] == tap)]
     return rows.iloc[0] if len(rows) else None
 

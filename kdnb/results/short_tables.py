@@ -48,7 +48,8 @@ def _sizes(split: str) -> str:
 def gain_rows(table: pd.DataFrame) -> pd.DataFrame:
     """A table of gains: index who taught, against whom.
 
-    Columns share (of the training patients), difference with its 95 % interval, p, size and seeds.
+    Columns share (of the training patients), difference with its 95 % interval, p over
+    patients for these very seeds, size and seeds.
     """
     short = pd.DataFrame(
         {
@@ -56,7 +57,7 @@ def gain_rows(table: pd.DataFrame) -> pd.DataFrame:
             "against": table["against"],
             "share": table["fraction"].map("{:.0%}".format),
             "difference": _with_ends(table, "difference", Difference),
-            "p": table["p"].map("{:.2g}".format),
+            "p (patients)": table["p_patients"].map("{:.2g}".format),
             "px": table["size_px"],
             "seeds": table["seeds"],
         }

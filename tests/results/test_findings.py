@@ -28,7 +28,7 @@ GAINS = pd.DataFrame(
         "difference": [0.01, 0.04, 0.02, 0.03],
         "difference_low": [-0.01, 0.02, -0.01, 0.01],
         "difference_high": [0.03, 0.06, 0.05, 0.05],
-        "p": 0.02,
+        "p_patients": 0.02,
         "seeds": 3,
         "teachers": [3, 1, 1, 1],
         "size_px": 64,
@@ -326,6 +326,10 @@ def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     few = steady.assign(dataset="eye_disease", seeds=1)
     (answer,) = told(kept_epochs=pd.concat([steady, few])).values()
     assert answer.startswith("The sign stays where there are three seeds or more.")
+    turning = table.assign(dataset="eye_disease", seeds=1)
+    (answer,) = told(kept_epochs=pd.concat([steady, turning])).values()
+    also = "With one or two seeds it also turns on eye with copies apart."
+    assert answer.startswith(f"The sign stays where there are three seeds or more. {also}")
     (answer,) = told(kept_epochs=table.assign(seeds=2)).values()
     assert answer.startswith("It cannot be told from one or two seeds.")
     smaller = table.assign(dataset="eye_disease", size_px=64)

@@ -257,6 +257,14 @@ def test_a_sentence_says_where_average_maps_look(record):
     edges = hint.assign(explanation="Sobel", tap="input")
     _, others = findings({**tables, "maps": pd.concat([tables["maps"], hint, edges])})
     assert "so only a hint: of 1 other maps 1 lie above the guess with" in others
+    assert "Of the maps that were planned" not in others
+    alone = hint.assign(model=LABEL_ONLY, tap="conv3")
+    _, others = findings({**tables, "maps": pd.concat([tables["maps"], hint, alone])})
+    of_alone = others.partition("those of the student on labels alone, ")[2]
+    assert "that lie above the guess: class evidence (layer 3) +" in of_alone
+    middle = usual.assign(explanation="centre", value=0.17)
+    average, _ = findings({**tables, "maps": pd.concat([tables["maps"], middle])})
+    assert "(the middle of the image: 17.0%). Map minus guess" in average
     layers = [further.assign(model=f"average map, conv{n}", p_holm=0.01) for n in (1, 3, 5)]
     every = pd.concat(
         [tables["maps"].query("tap == 'conv5'").assign(tap=f"conv{n}") for n in (1, 3)]
@@ -318,6 +326,29 @@ def test_all_folds_stand_beside_the_splits_that_hide_something(record):
     before = before.set_index("model").loc["KD student", "accuracy"]
     gap = 100 * (before - of_folds["KD student"])
     assert f"distilled student {gap:+.1f} [" in line.partition("folds together")[2]
+
+
+def test_what_the_published_split_hides_is_told_of_every_network(record):
+    tables = make_tables(record)
+    (line,) = [line for line in at_once(tables) if "usual split hide" in line]
+    hidden = tables["leaks"].query("split == 'published'").set_index("model")["difference"]
+    names = ("teacher", "distilled student", "labels alone")
+    for name, value in zip(names, hidden[["teacher", "KD student", LABEL_ONLY]], strict=True):
+        assert f"{name} {100 * value:+.1f} [" in line
+    assert "Drawn at random" not in line
+    equal = tables["leaks"].assign(split="random", sizes_of="patients")
+    both = tables | {"leaks": pd.concat([tables["leaks"], equal])}
+    (line,) = [line for line in at_once(both) if "usual split hide" in line]
+    assert "Drawn at random, with as many images as by patient: teacher " in line
+
+
+def test_what_is_shown_on_another_split_stands_beside_the_brain_set_by_patient(record):
+    tables = make_tables(record)
+    shown = "On other splits and sets, all classes, a difference is shown: brain as published "
+    assert shown not in " ".join(at_once(tables)), "of one seed"
+    three = tables | {"differences": tables["differences"].assign(seeds=3)}
+    kept, helps, *_ = at_once(three)
+    assert shown in helps and shown not in kept, "that interval holds zero"
 
 
 def test_teachers_stand_beside_the_student_with_what_they_cost(record):
@@ -395,6 +426,11 @@ def test_errors_other_places_and_all_folds_are_told(record):
     assert "Brain by patient: right in" in said["What is left where relatives are kept apart?"]
     errors = said["Do the teacher's errors pass on?"]
     assert "It is not shown" in errors and "it repeats more on " in errors
+    assert errors.endswith("One or two seeds decide nothing.")
+    tables = make_tables(record)
+    several = tables | {"errors": tables["errors"].assign(seeds=3)}
+    (line,) = [line for line in findings(several) if "errors pass on" in line]
+    assert "With three seeds or more: brain as published " in line
     line = said["And on other patients of the brain set?"]
     assert "Over 2 of 5 folds" in line
     by_fold = fold_accuracy(record).query("model == 'KD student' and fold != @EVERY_FOLD")
@@ -483,6 +519,15 @@ def test_two_runs_of_one_seed_are_refused_and_not_counted_as_two():
     folds = [*twice, {"parameters": {"fold": 1}, "said": [said(0.8, 1)] * 3}]
     with pytest.raises(UserError, match="runs run0 and run1 test fold 5 of one place with the sam"):
         fold_accuracy(records(folds))
+
+
+def test_a_run_without_a_student_of_its_teachers_seed_is_refused():
+    record = records([{"parameters": {}, "said": [said(0.9, 0)] * 3}])
+    record["03_trainings"] = record["03_trainings"].assign(
+        seed=record["03_trainings"]["seed"].where(record["03_trainings"]["alpha"].isna(), 7)
+    )
+    with pytest.raises(UserError, match="run run0 has no student of the seed of its teacher, 0"):
+        accuracy_by_place(record)
 
 
 def test_students_of_several_settings_are_not_taken_for_one():

@@ -17,6 +17,7 @@ from kdnb.distillation.predictions import (
     training_histories,
     training_records,
 )
+from kdnb.results import collected_runs
 from kdnb.results.accuracy_tables import accuracy_by_place
 from kdnb.results.answered_runs import answered
 from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
@@ -158,7 +159,7 @@ def test_tables_hold_what_the_runs_answered(finished, figures, tmp_path):
     assert gain["fraction"] == 0.5 and gain["seeds"] == 2
     assert gain["difference"] == pytest.approx(0.25)
     assert gain["difference_low"] <= 0.25
-    assert gain["p"] < 0.001
+    assert gain["p_patients"] < 0.001
     of_size = tables["sizes"].query("model == 'KD student'").set_index("fraction")
     assert of_size["agreement"].to_dict() == pytest.approx({0.5: 0.75})
     drawn = size_curves(tables["sizes"])
@@ -589,6 +590,21 @@ def test_one_split_of_different_images_is_refused(finished, figures, tmp_path):
     trainings.to_csv(path, index=False)
     with pytest.raises(UserError, match="2 runs have the same parameters and other images"):
         load_collected(figures / COLLECTED, read)
+
+
+def test_other_images_are_seen_where_only_the_difficulty_of_phantoms_differs():
+    runs = [
+        {"dataset": "eye_disease", "split": "random", "difficulty": 0.5},
+        {"dataset": "eye_disease", "split": "random", "fold": 5, "teacher_seed": 1},
+    ]
+    record = {
+        "runs": pd.DataFrame({"run": ["a", "b"], "parameters": [json.dumps(run) for run in runs]}),
+        "03_trainings": pd.DataFrame({"run": ["a", "b"], "data": ["of one", "of another"]}),
+    }
+    assert collected_runs._mixed_images(record) == ["a: of one", "b: of another"]
+    runs[1]["dataset"] = runs[0]["dataset"] = "phantom_brain"
+    record["runs"]["parameters"] = [json.dumps(run) for run in runs]
+    assert collected_runs._mixed_images(record) == []
 
 
 def test_students_of_one_seed_in_different_number_formats_are_refused(finished, figures, tmp_path):
