@@ -17,6 +17,7 @@ from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import (
     MODEL_WORDS,
     NAMES,
+    SEVERAL,
     TOLD_SPLITS,
     interval_of,
     points,
@@ -62,35 +63,30 @@ def hides(tables: Tables) -> str:
 
 
 def hides_briefly(tables: Tables) -> str:
-    """What the published split of the brain set hides, and a random one with parts as large."""
+    """What a random split of the brain set hides, with parts as large as those by patient.
+
+    Of too few seeds, what the published split hides stands for it.
+    """
     if "leaks" not in tables:
         return ""
-    published = _more_than_by_patient(tables["leaks"], "published", sizes_of="")
-    if not published:
+    brain = tables["leaks"].query("dataset == 'brain_tumor' and honest == 'patients'")
+    random = brain.query("split == 'random' and sizes_of == 'patients'")
+    published = brain.query("split == 'published' and sizes_of == ''")
+    if len(random) and random["seeds"].min() >= SEVERAL:
+        rows = random
+        split = "at random, in parts of equal size,"
+    elif len(published):
+        rows = published
+        split = "as published"
+    else:
         return ""
-    told = (
-        "**What does the usual split hide?** Of all brain images, this much more is right as the "
-        f"set is published than where patients are kept apart: {published}. As published, more "
-        "images are learned, too."
-    )
-    random = _more_than_by_patient(tables["leaks"], "random", sizes_of="patients")
-    if random:
-        told += f" Drawn at random, with as many images as by patient: {random}."
-    return told
-
-
-def _more_than_by_patient(leaks: pd.DataFrame, split: str, sizes_of: str) -> str:
-    """How much more networks and memory get right of brain images under a split; or nothing."""
-    rows = leaks.query(
-        "dataset == 'brain_tumor' and split == @split and sizes_of == @sizes_of "
-        "and honest == 'patients'"
-    )
     of_model = rows.set_index("model").to_dict("index")
-    if not {*MODEL_WORDS, "memory"} <= of_model.keys():
-        return ""
     networks = [f"{name} {points(of_model[model])}" for model, name in MODEL_WORDS.items()]
-    memory = points(of_model["memory"])
-    return f"{', '.join(networks)}; memory {memory}{_both_seeds(of_model[KD_STUDENT])}"
+    return (
+        f"**What does the usual split hide?** Of all brain images, this much more is right {split} "
+        f"than by patient: {', '.join(networks)}{_both_seeds(of_model[KD_STUDENT])}. Memory, the "
+        f"method that only looks up: {points(of_model['memory'])}."
+    )
 
 
 def _beside_all_folds(tables: Tables) -> str:

@@ -335,11 +335,13 @@ def test_what_the_published_split_hides_is_told_of_every_network(record):
     names = ("teacher", "distilled student", "labels alone")
     for name, value in zip(names, hidden[["teacher", "KD student", LABEL_ONLY]], strict=True):
         assert f"{name} {100 * value:+.1f} [" in line
-    assert "Drawn at random" not in line
+    assert "is right as published than by patient: teacher" in line
     equal = tables["leaks"].assign(split="random", sizes_of="patients")
-    both = tables | {"leaks": pd.concat([tables["leaks"], equal])}
-    (line,) = [line for line in at_once(both) if "usual split hide" in line]
-    assert "Drawn at random, with as many images as by patient: teacher " in line
+    for seeds, is_told in ((1, False), (3, True)):
+        both = tables | {"leaks": pd.concat([tables["leaks"], equal.assign(seeds=seeds)])}
+        (line,) = [line for line in at_once(both) if "usual split hide" in line]
+        told = "at random, in parts of equal size, than by patient: teacher "
+        assert (told in line) == is_told, "the same number of images, over several seeds"
 
 
 def test_what_is_shown_on_another_split_stands_beside_the_brain_set_by_patient(record):
