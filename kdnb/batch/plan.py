@@ -181,9 +181,8 @@ def _plan(path: Path, found: Mapping[str, Any]) -> Plan:
     """The plan of a file's content."""
     version = found.get("version", "none")
     if version != VERSION:
-        age = "a newer" if isinstance(version, int) and version > VERSION else "an older"
         raise UserError(
-            f"version must be {VERSION}, got {version}: it was written for {age} kdnb; "
+            f"version must be the number {VERSION}, got {version!r}: "
             f"compare it with sweeps/grid.toml, then set version = {VERSION}"
         )
     try:

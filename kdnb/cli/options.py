@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kdnb.core.errors import UserError
+from kdnb.core.settings import Settings
 
 __all__ = [
     "Data",
@@ -22,6 +24,9 @@ __all__ = [
     "require_file_name",
     "study_values",
 ]
+
+# numbers that YAML takes for others: 010 is 8 to it, and 1:30 is 90
+OF_OTHER_BASE = re.compile(r"(^|[\[,\s])[-+]?(0\d+|\d+(:\d+)+)\s*($|[\],])")
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[
@@ -93,10 +98,20 @@ def _parse_value(name: str, text: str) -> object:
 
     if not text:
         return ""
+    field = Settings.model_fields.get(name)
+    is_text = field is not None and field.annotation is str
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if isinstance(value, str) or not is_text:
+            return value
     except ValueError:
         pass
+    if is_text:
+        return text
+    if OF_OTHER_BASE.search(text):
+        raise UserError(
+            f"--set {name} takes decimal numbers without leading zeros or colons, got '{text}'"
+        )
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

@@ -33,7 +33,14 @@ LISTED_PACKAGES = (  # whose versions a run records
 )
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("data", "training", "distillation", "feature_maps", "xai")  # each stands on earlier ones
-COMPUTING = ("profiles.py", "settings.py", "statistics.py")  # of core, on which all rooms stand
+COMPUTING = (  # of core, on which all rooms stand
+    "differences.py",
+    "intervals.py",
+    "p_values.py",
+    "profiles.py",
+    "settings.py",
+    "statistics.py",
+)
 WORDS_AND_PICTURES = ("__init__.py", "answer.py", "plots.py", "trap_plots.py")
 
 

@@ -297,7 +297,10 @@ def _studies(root: Path) -> list[_Study]:
     found = []
     for path in sorted((root / STUDY).glob("*/manifest.json")):
         manifest = readable_json(path)
-        of_files = [one["parameters"] for one in manifest.values() if "parameters" in one]
+        of_files = []
+        for facts in manifest.values():
+            if isinstance(facts, dict) and isinstance(facts.get("parameters"), dict):
+                of_files.append(facts["parameters"])
         token = path.parent / ".token"
         study = _Study(
             folder=path.parent,
@@ -323,7 +326,9 @@ def _runs_named_in(manifest: Mapping[str, Any]) -> frozenset[str]:
     """The runs that the files of a folder of results were made from."""
     named: set[str] = set()
     for facts in manifest.values():
-        named.update(facts.get("runs", []))
+        runs = facts.get("runs") if isinstance(facts, dict) else None
+        if isinstance(runs, list):
+            named.update(map(str, runs))
     return frozenset(named)
 
 

@@ -225,6 +225,9 @@ def get_or_make(
 ) -> Run:
     """The finished run of these parameters: found, or made by ``make(run)`` once across processes.
 
+    Commit and code are recorded as they are when the making starts; of one that goes on after a
+    stop, as they are when it goes on.
+
     Two processes that ask for the same run share one making: the second waits for the first one's
     file lock, which the operating system frees when a process dies. ``done.json`` is written last;
     what an interrupted making left behind (a checkpoint, say) stays for the next attempt, except
@@ -252,6 +255,8 @@ def get_or_make(
         if found is not None:  # another process made it while this one waited
             return found
         run.folder.mkdir(parents=True, exist_ok=True)
+        # before it is made: files may be edited meanwhile, and what was loaded computes
+        made_by = {**environment(), "argv": sys.argv[:1], "code": code_of(make)}
         start = time.perf_counter()
         try:
             make(run)
@@ -264,13 +269,7 @@ def get_or_make(
             shutil.rmtree(run.folder, ignore_errors=True)
             raise
         write_json(run.path("spec.json"), {**_spec(kind, parameters, upstream), "id": run.id})
-        made_by = {
-            **environment(),
-            "threads": threads(),
-            "argv": sys.argv[:1],
-            "code": code_of(make),
-        }
-        write_json(run.path("env.json"), made_by)
+        write_json(run.path("env.json"), {**made_by, "threads": threads()})
         seconds = time.perf_counter() - start
         finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         write_json(run.folder / DONE, done_content(run.folder, seconds, finished))

@@ -15,7 +15,7 @@ import pandas as pd
 from kdnb.core.errors import UserError, in_one_line
 from kdnb.core.runs import digest
 from kdnb.data.class_folders import Entry, patient_in_two_folds
-from kdnb.data.names import join_spellings, key
+from kdnb.data.names import UNKNOWN_WORDS, join_spellings, key
 from kdnb.data.part_folders import part_of
 from kdnb.data.sources import (
     Source,
@@ -30,34 +30,11 @@ __all__ = ["csv_source", "doubtful_patients"]
 
 NEEDED = ("path", "label")
 OPTIONAL = ("patient", "split", "fold", "mask")  # columns beside them
-NO_LABEL = {"nan", "null", "n/a", "#n/a"}  # what programs write into an empty cell; no class
+# what programs write into an empty cell; no class
+NO_LABEL = {"nan", "null", "<na>", "n/a", "#n/a"}
+DOUBTFUL_LABELS = {"na", "none"}  # these may be classes; R writes NA into an empty cell
 # other names of the column patient, as `key` gives them
 PATIENT_COLUMNS = ("patient", "patientid", "subject", "subjectid", "case", "caseid")
-UNKNOWN_WORDS = {  # of a patient or fold, in small letters
-    "not known",
-    "not available",
-    "unknown",
-    "unk",
-    "missing",
-    "unbekannt",
-    "inconnu",
-    "anonymous",
-    "anonymised",
-    "anonymized",
-    "n/a",
-    "#n/a",
-    "n.a.",
-    "na",
-    "nan",
-    "none",
-    "null",
-    "nil",
-    "k.a.",
-    "-",
-    "--",
-    "?",
-    "??",
-}
 FEW_IMAGES = 10  # of a set in which any share of a patient is plausible
 LARGE_SHARE = 0.2  # of the images that a patient may hold without a note
 LARGE_TIMES = 5  # and how many times as many as the median of the others
@@ -74,7 +51,7 @@ def csv_source(path: Path) -> Source:
     """
     table, notes = _read_csv(path)
     check_count(len(table), path)
-    table, renamed = _whole_labels(table)
+    table, renamed = _whole_numbers(table, "label")
     spelling, joined = join_spellings(table["label"])
     table = table.assign(label=table["label"].map(spelling))
     entries = [
@@ -104,7 +81,8 @@ def csv_source(path: Path) -> Source:
         identity += digest(table["patient"].tolist())
     if joined or renamed:
         identity += digest(table["label"].tolist())
-    notes += [*renamed, *joined, *doubtful_patients(table), *_outside(table["path"], path)]
+    notes += [*renamed, *joined, *_doubtful_labels(table["label"])]
+    notes += [*doubtful_patients(table), *_outside(table["path"], path)]
     return Source(
         name=path.name,
         identity=identity,
@@ -142,6 +120,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
     _check_rows(table, path, lines)
     table, words = _known(table, "patient")
     notes += words
+    table, renamed = _whole_numbers(table, "patient")
+    notes += renamed
     table, words = _known(table, "fold")
     return table.assign(fold=table["fold"].map(_whole)), notes + words
 
@@ -212,15 +192,30 @@ def _check_rows(table: pd.DataFrame, path: Path, lines: Sequence[int]) -> None:
         )
 
 
-def _whole_labels(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Labels that are all whole numbers, without a point: 1.0 is 1, 01 stays; a note if any was."""
-    whole = table["label"].str.replace(r"\.0+$", "", regex=True)
-    changed = whole != table["label"]
-    if not changed.any() or not whole.str.fullmatch(r"\d+").all():
+def _whole_numbers(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list[str]]:
+    """Labels or patients that are all whole numbers, without a point: 1.0 is 1, 01 stays.
+
+    Programs write 1.0 where a column of numbers has empty cells. A note tells if any was so.
+    """
+    values = table[column]
+    whole = values.str.replace(r"\.0+$", "", regex=True)
+    changed = whole != values
+    if not changed.any() or not whole[whole != ""].str.fullmatch(r"\d+").all():
         return table, []
-    written = ", ".join(f"'{label}'" for label in sorted(set(table["label"][changed]))[:3])
-    note = f"{changed.sum():,} of {len(table):,} labels are whole numbers with a point: {written}"
-    return table.assign(label=whole), [f"{note}, taken as '{whole[changed].iloc[0]}' and so on"]
+    written = ", ".join(f"'{value}'" for value in sorted(set(values[changed]))[:3])
+    note = (
+        f"{changed.sum():,} of {len(table):,} {column}s are whole numbers with a point: {written}, "
+        f"taken as '{whole[changed].iloc[0]}' and so on"
+    )
+    return table.assign(**{column: whole}), [note]
+
+
+def _doubtful_labels(labels: pd.Series) -> list[str]:
+    """A note on labels that may stand for an empty cell."""
+    doubtful = labels[labels.str.casefold().isin(DOUBTFUL_LABELS)]
+    if doubtful.empty:
+        return []
+    return [f"{len(doubtful):,} images have the class '{doubtful.iloc[0]}': is it one?"]
 
 
 def _with_slashes(names: pd.Series, home: Path) -> tuple[pd.Series, list[str]]:

@@ -8,7 +8,34 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 
-__all__ = ["class_key", "clean", "join_spellings", "key"]
+__all__ = ["UNKNOWN_WORDS", "class_key", "clean", "join_spellings", "key"]
+
+
+UNKNOWN_WORDS = {  # of a patient or fold, in small letters
+    "not known",
+    "not available",
+    "unknown",
+    "unk",
+    "missing",
+    "unbekannt",
+    "inconnu",
+    "anonymous",
+    "anonymised",
+    "anonymized",
+    "n/a",
+    "#n/a",
+    "n.a.",
+    "na",
+    "nan",
+    "none",
+    "null",
+    "nil",
+    "k.a.",
+    "-",
+    "--",
+    "?",
+    "??",
+}
 
 
 @cache

@@ -112,15 +112,16 @@ def test_a_mistake_is_one_clear_line(text, message, write):
     [
         (
             'notebook = "tiny.ipynb"\n',
-            "version must be 1, got none: it was written for an older kdnb",
+            "version must be the number 1, got 'none': compare it with sweeps/grid.toml",
         ),
         (
             'version = 0\nnotebook = "tiny.ipynb"\n',
-            "version must be 1, got 0: it was written for an older kdnb",
+            "version must be the number 1, got 0: compare it with",
         ),
+        ('version = "1"\nnotebook = "tiny.ipynb"\n', "version must be the number 1, got '1': "),
         (
             'version = 2\nnotebook = "tiny.ipynb"\n',
-            "version must be 1, got 2: it was written for a newer kdnb",
+            "version must be the number 1, got 2: compare it with",
         ),
         ('version = 1\nnotebook = "nowhere"\n', "notebook 'nowhere' is not found"),
         ("version = 1\n", "notebook is missing"),

@@ -17,6 +17,7 @@ from PIL import Image
 import kdnb
 from kdnb.cli.commands import main
 from kdnb.cli.options import parse_sets
+from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import notebooks, parameters_of
 from kdnb.core.run_files import done_content
 from kdnb.core.runs import finished_runs, get_or_make, read_json, write_json
@@ -272,6 +273,17 @@ def test_export_before_any_run_says_what_to_do(tmp_path, capsys, monkeypatch):
 def test_a_number_may_be_written_with_an_exponent():
     given = ["learning_rate=1e-3", "split=random", "alphas=[0.4, 0.7]", "controls=[shuffled]"]
     assert list(parse_sets(given).values()) == [0.001, "random", [0.4, 0.7], ["shuffled"]]
+
+
+@pytest.mark.parametrize("given", ["seed=010", "batch_size=064", "temperatures=[1:30]"])
+def test_a_number_that_yaml_takes_for_another_is_refused(given):
+    with pytest.raises(UserError, match="takes decimal numbers without leading zeros or colons"):
+        parse_sets([given])
+
+
+def test_a_text_stays_as_it_is_typed():
+    for given, text in (("2024", "2024"), ("yes", "yes"), ('"my images"', "my images")):
+        assert parse_sets([f"data={given}"]) == {"data": text}
 
 
 def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from kdnb.core import provenance, runs
 from kdnb.core.provenance import _commit, changed_code, code_of
 from kdnb.core.runs import code_changed_since, find_run, get_or_make, write_json
+from tools.house import imports
 
 
 @pytest.fixture
@@ -31,7 +33,27 @@ def package(tmp_path, monkeypatch):
     provenance._hash.cache_clear()
 
 
-CORE = ["core/profiles.py", "core/settings.py", "core/statistics.py"]
+CORE = [f"core/{name}" for name in provenance.COMPUTING]
+# modules of core that rooms import and that compute no number which a run keeps
+NOT_COMPUTING = {
+    "errors",
+    "freed_memory",
+    "live",
+    "method_names",
+    "model_names",
+    "number_text",
+    "page",
+    "plots",
+    "progress",
+    "protocols",
+    "report",
+    "results_folder",
+    "run_files",
+    "run_list",
+    "runs",
+    "settings_table",
+    "tables",
+}
 
 
 def making(module):
@@ -56,6 +78,30 @@ def making(module):
 def test_a_run_lists_the_code_of_its_room_and_of_those_it_stands_on(package, module, files):
     assert sorted(code_of(making(module))) == files
     assert sorted(code_of(partial(making(module)))) == files
+
+
+def test_every_module_of_core_that_rooms_import_is_known_to_compute_or_not():
+    imported = set()
+    for room in provenance.ROOMS:
+        for path in (provenance.PACKAGE / room).rglob("*.py"):
+            if path.name not in provenance.WORDS_AND_PICTURES:
+                imported.update(imports(path.read_text(encoding="utf-8")))
+    of_core = {name.split(".")[2] for name in imported if name.startswith("kdnb.core.")}
+    computing = {Path(name).stem for name in provenance.COMPUTING}
+    assert "statistics" in of_core and of_core <= computing | NOT_COMPUTING
+
+
+def test_code_is_recorded_as_it_is_before_the_run_is_made(package, tmp_path):
+    def make(run):
+        (package / "training" / "fit.py").write_text("edited while it trains")
+
+    make.__module__ = "kdnb.training.train_teacher"
+    before = code_of(make)
+    provenance._hash.cache_clear()
+    run = get_or_make("teacher", {"seed": 0}, make, root=tmp_path / "runs")
+    assert run.json("env.json")["code"] == before
+    provenance._hash.cache_clear()  # as in the next process
+    assert changed_code(before) == ["training/fit.py"]
 
 
 def test_changed_and_lost_files_are_named(package):

@@ -158,6 +158,13 @@ def test_a_damaged_run_is_listed_all_the_same(computed):
     assert by_kind(computed)["student"].accuracy == 0.75
 
 
+@pytest.mark.parametrize("facts", [3, None, {"runs": None, "parameters": []}, {"runs": "x"}])
+def test_a_malformed_manifest_of_a_study_does_not_end_the_list(computed, facts):
+    [path] = (computed / "study").glob("*/manifest.json")
+    write_json(path, {"03_scores.csv": facts})
+    assert {entry.kind for entry in entries(computed)} >= {"split", "teacher", "student", "study"}
+
+
 def test_what_was_begun_and_not_ended_is_found(computed):
     teacher = by_kind(computed)["teacher"]
     (teacher.folder / "done.json").unlink()

@@ -279,6 +279,7 @@ def test_csv(tmp_path):
     (tmp_path / "list.CSV").write_text(text, encoding="utf-8")
     source = custom(tmp_path / "list.CSV")
     assert [entry[2:5] for entry in source.entries] == [("None", "train", "p1"), ("NA", "val", "")]
+    assert "2 images have the class 'None': is it one?" in source.notes
     assert source.read("one.jpg") == b"bytes"
     (tmp_path / "list.CSV").write_text("path,label\none.jpg,cat,\n")  # a comma too many is no index
     assert custom(tmp_path / "list.CSV").entries[0].path == "one.jpg"
@@ -349,13 +350,23 @@ def test_labels_that_are_numbers_are_written_in_one_way(tmp_path):
     assert [entry.label for entry in custom(tmp_path / "list.csv").entries] == ["1.0", "low", "2"]
 
 
+def test_patients_that_are_numbers_are_written_in_one_way(tmp_path):
+    write_list(tmp_path, "path,label,patient\na.png,x,1.0\nb.png,y,1\nc.png,x,\n")
+    source = custom(tmp_path / "list.csv")
+    assert [entry.patient for entry in source.entries] == ["1", "1", ""]
+    told = "1 of 3 patients are whole numbers with a point: '1.0', taken as '1'"
+    assert any(note.startswith(told) for note in source.notes)
+    write_list(tmp_path, "path,label,patient\na.png,x,1.0\nb.png,y,P1\nc.png,x,2\n")
+    assert [entry.patient for entry in custom(tmp_path / "list.csv").entries] == ["1.0", "P1", "2"]
+
+
 def test_a_row_that_cannot_be_used_is_shown_with_its_line(tmp_path):
     rows = f"path,label\n\na.png,x\n\n{tmp_path}/a.png,y\n"
     write_list(tmp_path, rows)
     with pytest.raises(UserError, match="line 5 of .*second time .path '.*a.png', label 'y'"):
         custom(tmp_path / "list.csv")
-    write_list(tmp_path, "path,label\na.png,NaN\nb.png,null\n")
-    with pytest.raises(UserError, match="line 2 .*lacks a path or a label.*; 2 rows do"):
+    write_list(tmp_path, "path,label\na.png,NaN\nb.png,null\nc.png,<NA>\n")
+    with pytest.raises(UserError, match="line 2 .*lacks a path or a label.*; 3 rows do"):
         custom(tmp_path / "list.csv")
 
 
