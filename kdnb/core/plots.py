@@ -22,6 +22,7 @@ from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import short
 
 __all__ = [
+    "GREY",
     "MODEL_COLOURS",
     "MODEL_SHAPES",
     "PALETTE",
@@ -54,6 +55,7 @@ MODEL_COLOURS = {  # a network has the same colour in every chart; what learned 
     "labels": PALETTE[2],
     "labels alone": PALETTE[2],
 }
+GREY = "#777777"  # of baselines, such as memory, and of lines to compare with
 MODEL_SHAPES = {TEACHER: "s", KD_STUDENT: "o", "student": "o", LABEL_ONLY: "D"}
 STYLE = {
     "figure.facecolor": "white",
@@ -173,7 +175,7 @@ def score_bars(
     rows = np.arange(len(scores))
     bars = error_bars(scores, "value")
     for row, name in enumerate(scores.index):
-        colour = "#777777" if name in grey else MODEL_COLOURS.get(name, PALETTE[0])
+        colour = GREY if name in grey else MODEL_COLOURS.get(name, PALETTE[0])
         value = scores["value"].iloc[row]
         axes.errorbar(value, row, xerr=bars[:, [row]], fmt="o", color=colour, capsize=4)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}

@@ -9,7 +9,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from kdnb.core.plots import PALETTE, Picture, legend_once, outline, plain
+from kdnb.core.model_names import KD_STUDENT, TEACHER
+from kdnb.core.plots import (
+    GREY,
+    MODEL_COLOURS,
+    PALETTE,
+    Picture,
+    legend_once,
+    outline,
+    plain,
+)
 from kdnb.data.origin_counts import FOUND_IN_TRAINING
 
 __all__ = ["class_balance", "leak_dots", "origin_bars", "sample_grid"]
@@ -58,14 +67,16 @@ def leak_dots(
     stands at ``chance``, the score of always naming the most frequent class, where it is given.
     """
     figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(summary) + 1.3))
-    marks = {"teacher": ("s", PALETTE[1]), "student": ("D", PALETTE[5])}
+    # the paper's marks stand below the dot, so that none covers another one
+    marks = {
+        "teacher": ("s", MODEL_COLOURS[TEACHER], 0.18),
+        "student": ("D", MODEL_COLOURS[KD_STUDENT], 0.36),
+    }
     said = []
     for row, ((dataset, split), value) in enumerate(summary["1-NN"].items()):
         mirrored = summary.loc[(dataset, split), "1-NN mirrored"]
-        axes.plot(value, row, "o", color=PALETTE[0], label="nearest neighbour (1-NN)")
-        axes.plot(
-            mirrored, row, "|", color=PALETTE[0], ms=12, label="the same, mirrored images too"
-        )
+        axes.plot(value, row, "o", color=GREY, label="nearest neighbour (1-NN)")
+        axes.plot(mirrored, row, "|", color=GREY, ms=12, label="the same, mirrored images too")
         axes.annotate(
             f"{value:.3f}",
             (value, row),
@@ -77,15 +88,16 @@ def leak_dots(
         said.append(f"{dataset} {split} {value:.3f}, mirrored too {mirrored:.3f}")
         known = registry.get(dataset, {})
         papers = known["paper"] if known.get("protocol") == split else {}
-        for model, (shape, colour) in marks.items():
+        for model, (shape, colour, below) in marks.items():
             if papers.get(model):
                 published = papers[model]
                 label = f"paper's {model}"
-                axes.plot(published, row, shape, color=colour, mfc="none", ms=8, label=label)
+                place = (published, row + below)
+                axes.plot(*place, shape, color=colour, mfc="none", ms=6, label=label)
                 said.append(f"{label} there {published:.3f}")
     if chance is not None:
         name = f"always the most frequent class, {chance:.2f}"
-        axes.axvline(chance, color="#777777", ls=":", lw=1.2, label=name)
+        axes.axvline(chance, color=GREY, ls=":", lw=1.2, label=name)
         said.append(name)
     legend_once(axes, columns=3, left=-0.25)
     names = [plain(f"{dataset}, {split}") for dataset, split in summary.index]

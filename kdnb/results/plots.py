@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from kdnb.core.intervals import Difference, Interval
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.plots import MODEL_COLOURS, MODEL_SHAPES, Picture, error_bars
+from kdnb.core.plots import GREY, MODEL_COLOURS, MODEL_SHAPES, Picture, error_bars
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
@@ -45,7 +45,6 @@ STRICTER = {
 MEMORY_LINE = "memory alone (1-NN)"
 MAJORITY_LINE = "always the largest class"
 BESIDE = 0.13  # how far apart the marks of one place are drawn
-GREY = "#777777"
 
 
 def accuracy_by_split(table: pd.DataFrame) -> Picture:

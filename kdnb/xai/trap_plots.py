@@ -19,6 +19,8 @@ from kdnb.xai.shortcuts import TrapMaps
 
 __all__ = ["trap_grid"]
 
+WORDS_HEIGHT = 0.3  # inches that two lines of words below a panel take
+
 
 def trap_grid(found: TrapMaps, trap: str) -> Picture:
     """Images with a trap, and maps beside them: the peak of each is marked, the trap outlined.
@@ -47,7 +49,8 @@ def trap_grid(found: TrapMaps, trap: str) -> Picture:
             where = _place_of_peak(values, found.traps[row], trap)
             ax.set_xlabel(f"peak {where}\n{share} of the red on the {trap}", fontsize=8)
         said.append(f"{name}: the peak lies on the {trap} in {np.nansum(on_trap):.0f}")
-    figure.tight_layout(pad=0.4)  # again, with the words below the panels
+    figure.set_figheight(figure.get_figheight() + WORDS_HEIGHT * len(found.pixels))
+    figure.tight_layout(pad=0.4, h_pad=2.4)  # again, with two lines of words below each panel
     chance = found.traps.mean()
     return Picture(
         figure,
