@@ -53,13 +53,7 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     >>> round(soft_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 1.0).item(), 4)
     0.4621
     """
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise UserError(f"temperature must be a number above 0, got {temperature}")
-    if student.shape != teacher.shape:
-        raise UserError(
-            f"student and teacher logits must have one shape, got {tuple(student.shape)} and "
-            f"{tuple(teacher.shape)}: are their classes the same?"
-        )
+    _check_logits(student, teacher, temperature)
     log_student = log_softmax(student / temperature, dim=1)
     log_teacher = log_softmax(teacher.detach() / temperature, dim=1)
     return temperature**2 * kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
@@ -89,7 +83,7 @@ def dkd_loss(
     the second part. Arguments and result as in :func:`kd_loss`; also a UserError for two classes,
     where only one other class is left and NCKD is always 0.
     """
-    soft_loss(student, teacher, temperature)  # checks the arguments
+    _check_logits(student, teacher, temperature)
     _require_three_classes("dkd", student.shape[1])
     student_target, student_others = _decoupled(student / temperature, targets)
     teacher_target, teacher_others = _decoupled(teacher.detach() / temperature, targets)
@@ -141,6 +135,7 @@ def as_coded_loss(
     softmax(teacher probabilities / T): the student does not occur in it. It also takes softmax of
     probabilities and leaves out T². Arguments and result as in :func:`kd_loss`.
     """
+    _check_logits(student, teacher, temperature)
     hard = one_hot(targets, student.shape[1]).to(student.dtype)
     labels = softmax(hard / temperature, dim=1)
     log_teacher = log_softmax(softmax(teacher, dim=1) / temperature, dim=1)
@@ -213,6 +208,17 @@ def usable_losses(classes: int) -> dict[str, KdLoss]:
     if classes > 2:
         return dict(LOSSES)
     return {name: loss for name, loss in LOSSES.items() if name not in OF_THREE_CLASSES}
+
+
+def _check_logits(student: Tensor, teacher: Tensor, temperature: float) -> None:
+    """A UserError if the temperature is not a positive number or the shapes differ."""
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(f"temperature must be a number above 0, got {temperature}")
+    if student.shape != teacher.shape:
+        raise UserError(
+            f"student and teacher logits must have one shape, got {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}: are their classes the same?"
+        )
 
 
 def _require_three_classes(loss: str, classes: int) -> None:

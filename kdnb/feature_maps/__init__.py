@@ -5,7 +5,7 @@ from kdnb.feature_maps.answer import layers_answer, map_answer
 from kdnb.feature_maps.cam import CAMS, cams
 from kdnb.feature_maps.cka import gram_cka, grams
 from kdnb.feature_maps.layer_analysis import (
-    COMPARED,
+    CKA_IMAGES,
     LayerAnalysis,
     analyse_layers,
     find_layer_analysis,
@@ -32,7 +32,7 @@ from kdnb.feature_maps.receptive_field import field_box, receptive_fields
 
 __all__ = [
     "CAMS",
-    "COMPARED",
+    "CKA_IMAGES",
     "ClassChannels",
     "ImageReport",
     "LayerAnalysis",

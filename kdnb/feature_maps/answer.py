@@ -8,7 +8,7 @@ import pandas as pd
 from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.number_text import counted, percent, probability
 
-__all__ = ["layers_answer", "map_answer"]
+__all__ = ["decided_sentence", "layers_answer", "map_answer"]
 
 
 def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STUDENT) -> str:
@@ -29,12 +29,27 @@ def layers_answer(probes: pd.DataFrame, early: pd.DataFrame, model: str = KD_STU
     decided = early["layer"].to_numpy()
     if not len(decided):
         return said.strip()
-    if (decided > last).mean() > 0.5:
-        return said + "On most images even the last probe names another class than the network."
-    half = min(int(np.quantile(decided, 0.5, method="higher")), last)
+    return said + decided_sentence(decided, last, f"the {len(decided)} images")
+
+
+def decided_sentence(decided: np.ndarray, layers: int, images: str) -> str:
+    """At which layer at least half of some images are decided.
+
+    Args:
+        decided: (N,) the first layer, from 1, from which on all probes agree with the network; one
+            more than there are layers where the last one disagrees.
+        layers: How many there are.
+        images: What the N images are called.
+
+    >>> decided_sentence(np.array([1, 2, 2, 3]), 3, "the 4 images")
+    '75% of the 4 images are decided at layer 2 or before.'
+    """
+    if (decided > layers).mean() > 0.5:
+        return f"On most of {images} even the last probe names another class than the network."
+    half = min(int(np.quantile(decided, 0.5, method="higher")), layers)
     share = percent((decided <= half).mean())
     where = "layer 1" if half == 1 else f"layer {half} or before"
-    return said + f"{share} of the {len(decided)} images are decided at {where}."
+    return f"{share} of {images} are decided at {where}."
 
 
 def _readable(layers: pd.DataFrame) -> str:

@@ -35,11 +35,11 @@ from kdnb.training.taps import features
 from kdnb.training.train_teacher import load_teacher
 from kdnb.training.trained_students import load_student
 
-__all__ = ["COMPARED", "KS", "LayerAnalysis", "analyse_layers", "find_layer_analysis"]
+__all__ = ["CKA_IMAGES", "KS", "LayerAnalysis", "analyse_layers", "find_layer_analysis"]
 
 FITTED = 600  # training images that probes are fitted on
 SCORED = 400  # test images that probes, ledger and channels are measured on
-COMPARED = 200  # of these, the images that CKA compares networks on
+CKA_IMAGES = 200  # of these, the images that CKA compares networks on
 CUT = 24  # of these, the images whose channels are ablated
 QUICK = ("smoke", "quick")  # profiles that fit and score on half as many
 CONTROL_TASKS = 5  # of which a probe's control is the mean
@@ -143,7 +143,7 @@ def analyse_layers(study: TrainedStudy) -> LayerAnalysis:
     parameters = {
         "fitted": fitted,
         "scored": scored,
-        "compared": COMPARED,
+        "compared": CKA_IMAGES,
         "cut": CUT,
         "ks": KS,
         "control_tasks": CONTROL_TASKS,
@@ -197,7 +197,7 @@ def _measure(study: TrainedStudy, run: Run) -> None:
         "probes": probe_tables(
             seen_train, seen_test, seed=study.settings.seed, repeats=CONTROL_TASKS
         ),
-        "cka": cka_table(models, study.images(test[:COMPARED])),
+        "cka": cka_table(models, study.images(test[:CKA_IMAGES])),
         "ledger": ledger_table(study, models, test),
         "ablation": ablation_table(study, test[: min(CUT, len(test) // 4)], train, KS),
         "channels": channel_table(study, test),

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from kdnb.core.errors import UserError, did_you_mean
-from kdnb.core.number_text import counted, number, percent, plus
+from kdnb.core.number_text import counted, number, plus
 from kdnb.core.statistics import softmax
 from kdnb.feature_maps.ablation import probabilities_without
+from kdnb.feature_maps.answer import decided_sentence
 from kdnb.feature_maps.cam import hirescam
 from kdnb.feature_maps.layer_analysis import LayerAnalysis
 from kdnb.feature_maps.ledger import decision_ledger
@@ -100,8 +101,7 @@ def _layer_table(
     mask: np.ndarray | None,
 ) -> pd.DataFrame:
     """One row per tap: what the layer shows of the image when the student answers so."""
-    inputs = image.clone().requires_grad_()  # so that a frozen model has gradients too
-    _, pairs = gradients_at_taps(student, inputs, torch.tensor([answer]))
+    _, pairs = gradients_at_taps(student, image, torch.tensor([answer]))
     decoded = analysis.decoded(student, image)[:, 0]  # (L, K)
     probes = analysis.table("probes").query("model == 'KD student'").set_index("tap")
     means = analysis.means()
@@ -277,13 +277,8 @@ def class_report(analysis: LayerAnalysis, name: str) -> tuple[pd.DataFrame, str]
     if early.empty:
         return channels, f"{name}: no test images"
     right = (early["class"] == early["predicted"]).mean()
-    last = channels["tap"].nunique()
-    half = min(early["layer"].quantile(0.5, interpolation="higher"), last)
-    share = percent((early["layer"] <= half).mean())
-    where = "layer 1" if half == 1 else f"layer {half:g} or before"
-    decided = f"{share} of them are decided at {where}."
-    if (early["layer"] > last).mean() > 0.5:
-        decided = "On most of them even the last probe names another class."
+    layers = channels["tap"].nunique()
+    decided = decided_sentence(early["layer"].to_numpy(), layers, "them")
     said = [
         f"{name}: {counted(len(early), 'test image')}, the student is right on {right:.0%}. "
         f"{decided}"

@@ -246,6 +246,5 @@ def _predicted(model: nn.Module, images: Tensor) -> Tensor:
 
 def _contributions(model: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Tap → (N, C): gradient × activation of each channel for the target's logit, cells summed."""
-    inputs = images.clone().requires_grad_()  # so that a frozen model has gradients too
-    _, pairs = gradients_at_taps(model, inputs, targets)
+    _, pairs = gradients_at_taps(model, images, targets)
     return {tap: (gradients * a).sum(dim=(2, 3)) for tap, (a, gradients) in pairs.items()}

@@ -197,8 +197,10 @@ def ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
     ``probabilities`` are (N, K), ``targets`` (N,) class indices.
     """
+    # torchmetrics counts in float32, and there gives a confidence of exactly 1 a bin of its own
+    below_one = np.nextafter(np.float32(1), np.float32(0))
     error = multiclass_calibration_error(
-        torch.as_tensor(probabilities),
+        torch.as_tensor(np.minimum(probabilities, below_one)),
         torch.as_tensor(targets),
         num_classes=probabilities.shape[1],
         n_bins=15,

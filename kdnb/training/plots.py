@@ -55,9 +55,13 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
 
 
 def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
-    """A confusion matrix: counts of true class (rows) by predicted class (columns)."""
+    """A confusion matrix: counts of true class (rows) by predicted class (columns).
+
+    The row of a class without an image stays empty.
+    """
     figure, axes = plt.subplots(figsize=(1.0 * len(matrix) + 1.6, 0.7 * len(matrix) + 1.2))
-    shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+    images = matrix.sum(axis=1)
+    shares = matrix.div(images.where(images > 0), axis=0)  # NaN: nothing is known of such a class
     sns.heatmap(
         shares.rename(index=plain, columns=plain),
         annot=matrix,
@@ -68,9 +72,13 @@ def confusion_heatmap(matrix: pd.DataFrame) -> Picture:
         ax=axes,
         cbar_kws={"label": "share of the true class"},
     )
-    recalls = "; ".join(f"{name} {shares.loc[name, name]:.0%}" for name in matrix.index)
+    recalls = []
+    for name in matrix.index:
+        share = f"{shares.loc[name, name]:.0%}" if images.loc[name] else "no image"
+        recalls.append(f"{name} {share}")
     return Picture(
-        figure, f"Confusion matrix; share of each true class that is recognised: {recalls}."
+        figure,
+        f"Confusion matrix; share of each true class that is recognised: {'; '.join(recalls)}.",
     )
 
 

@@ -79,10 +79,13 @@ def gradients_at_taps(
     """Activations and the target logit's gradients at all taps, by one pass forward and one back.
 
     For images (N, 3, H, W) and targets (N,), the classes explained: logits (N, K), and tap →
-    (activations, gradients), each (N, C, h, w); all detached.
+    (activations, gradients), each (N, C, h, w); all detached. The model's own parameters may be
+    frozen.
     """
     with torch.enable_grad():
-        logits, activations = logits_and_taps(model, images, taps)
+        inputs = images.detach().requires_grad_()  # so that a frozen model has gradients too
+        inputs = inputs.clone()  # a model may write over its input, but not over a leaf
+        logits, activations = logits_and_taps(model, inputs, taps)
         targets = check_targets(targets, logits.shape[1], len(images)).to(logits.device)
         chosen = logits.gather(1, targets[:, None]).sum()
         gradients = torch.autograd.grad(chosen, list(activations.values()))

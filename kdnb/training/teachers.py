@@ -8,14 +8,15 @@ from torchvision.models import get_model
 from torchvision.models.densenet import DenseNet
 
 from kdnb.core.errors import UserError
-from kdnb.core.profiles import LITE0
 from kdnb.core.settings import TEACHERS, TIMM
-from kdnb.training.imagenet_weights import load_imagenet
+from kdnb.training.imagenet_weights import load_imagenet, unknown_teacher
 from kdnb.training.modules import leave_nothing_in_place
 from kdnb.training.renormalise import with_own_normalisation
 from kdnb.training.timm_models import make_timm, own_normalisation
 
 __all__ = ["TappedDenseNet121", "make_teacher"]
+
+WEIGHTS = ("none", "imagenet")  # what a teacher can start from
 
 # one tap per halving of the side; after an activation, but in EfficientNet after a linear layer
 OTHER_TAPS = {
@@ -104,9 +105,11 @@ def make_teacher(
         image_size: Side of the images that a model of timm must accept, px.
 
     Raises:
-        UserError: If there is no teacher of this name, its ImageNet weights can't be had, or it
-            does not fit the study.
+        UserError: If there is no teacher of this name, ``weights`` is another word, its ImageNet
+            weights can't be had, or it does not fit the study.
     """
+    if weights not in WEIGHTS:
+        raise UserError(f"weights must be 'none' or 'imagenet', got {weights!r}")
     torch.manual_seed(seed)
     if name.startswith(TIMM):
         network = make_timm(name, num_classes, image_size)
@@ -117,10 +120,7 @@ def make_teacher(
         network.taps = dict(OTHER_TAPS[name])
         leave_nothing_in_place(network)
     else:
-        raise UserError(
-            f"teacher must be one of {', '.join(TEACHERS)}, or {TIMM}NAME, such as {LITE0}, "
-            f"got {name!r}"
-        )
+        raise unknown_teacher(name)
     network.pretrained = frozenset()
     if weights == "imagenet":
         network.pretrained = load_imagenet(network, name, num_classes)

@@ -12,7 +12,7 @@ from kdnb.core.settings import Settings
 from kdnb.data.dataset import ImageSet
 from kdnb.training.fit import Schedule, fit, label_loss, save_logits
 from kdnb.training.imagenet_weights import resolve_weights, resolve_weights_offline
-from kdnb.training.modules import load_weights, save_weights
+from kdnb.training.modules import generators_kept, load_weights, save_weights
 from kdnb.training.precision import resolve_precision
 from kdnb.training.teachers import make_teacher
 
@@ -123,7 +123,8 @@ def _teacher_spec(
 
 
 def load_teacher(run: Run, classes: int, device: torch.device) -> nn.Module:
-    """The trained teacher of a run, in eval mode."""
+    """The trained teacher of a run, in eval mode; random generators stay as they are."""
     name = run.json("spec.json")["parameters"]["model"]
-    model = make_teacher(classes, name=name)
+    with generators_kept():
+        model = make_teacher(classes, name=name)
     return load_weights(model, run.path("model.safetensors")).to(device)

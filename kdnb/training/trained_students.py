@@ -12,16 +12,17 @@ from torch import nn
 from kdnb.core.errors import UserError
 from kdnb.core.run_files import check_files
 from kdnb.core.runs import Run, ended_runs, finished_runs
-from kdnb.training.modules import load_weights
+from kdnb.training.modules import generators_kept, load_weights
 from kdnb.training.students import make_student
 
 __all__ = ["image_facts", "load_named_student", "load_student", "named_student"]
 
 
 def load_student(run: Run, classes: int, device: torch.device) -> nn.Module:
-    """The trained student of a run, in eval mode."""
+    """The trained student of a run, in eval mode; random generators stay as they are."""
     architecture = run.json("spec.json")["parameters"]["model"]
-    model = make_student(classes, **architecture)
+    with generators_kept():
+        model = make_student(classes, **architecture)
     return load_weights(model, run.path("model.safetensors")).to(device)
 
 

@@ -37,8 +37,8 @@ class Raw:
     Attributes:
         values: (N, C, H, W) float32, raw and signed; C is 3 where each colour has its own value,
             else 1.
-        repeatability: (N,) correlation to expect between two runs with other seeds; None for a
-            deterministic method.
+        repeatability: (N,) correlation to expect between two runs with other seeds, in [0, 1]; 0
+            is not repeatable, None a deterministic method.
     """
 
     values: np.ndarray
@@ -54,8 +54,8 @@ class Attribution:
             else 1.
         delta: (N,) relative additivity error, |Σ values − (logit − logit of "absent")| divided by
             max(1, |that difference|); NaN where the method does not promise this sum.
-        repeatability: (N,) correlation to expect between two runs with other seeds; 1 for a
-            deterministic method.
+        repeatability: (N,) correlation to expect between two runs with other seeds, in [0, 1]; 0
+            is not repeatable, 1 a deterministic method.
     """
 
     values: np.ndarray

@@ -20,7 +20,7 @@ from kdnb.core.plots import (
     silent_words,
 )
 from kdnb.xai.evaluation import EXPLANATIONS
-from kdnb.xai.tumour_localisation import BRIGHTNESS, COMPARED, INPUT, MEAN_MASK
+from kdnb.xai.tumour_localisation import BRIGHTNESS, COMPARED_MAPS, INPUT, MEAN_MASK
 
 __all__ = ["attribution_grid", "pointing_curves", "tau_heatmap", "verdict_grid"]
 
@@ -146,7 +146,7 @@ def _draw_verdicts(axes: plt.Axes, verdicts: pd.DataFrame) -> None:
 
 def pointing_curves(
     table: pd.DataFrame,
-    lines: Sequence[str] = COMPARED,
+    lines: Sequence[str] = COMPARED_MAPS,
     levels: Sequence[str] = (BRIGHTNESS, MEAN_MASK),
 ) -> Picture:
     """How often the peak of a map lies inside the mask, layer by layer, with 95 % intervals.

@@ -14,6 +14,8 @@ from kdnb.xai.map_agreement import rank_correlation
 
 __all__ = ["Explainer", "class_switch", "randomisation", "randomised", "runner_up", "stability"]
 
+BARE_DEVIATION = 0.02  # of parameters that no layer can draw anew; timm starts such ones so
+
 # model, images (N, 3, H, W), targets (N,) -> maps (N, H, W)
 Explainer = Callable[[nn.Module, Tensor, Tensor], np.ndarray]
 
@@ -58,20 +60,37 @@ def randomised(model: nn.Module, stages: int, seed: int = 0) -> Iterator[nn.Modu
 
     At stage s of S these are the top s/S of the layers: the cascading randomisation of the sanity
     checks (arXiv 1810.03292, section 3.1). The model itself stays as it is.
+
+    A layer is a module that can draw its parameters anew, or that holds bare ones: a layer scale,
+    positions. These come from a normal distribution around 0.
     """
     with torch.random.fork_rng():
         torch.manual_seed(2**31 + seed)  # never the seed that the model may have started from
         fresh = copy.deepcopy(model).eval()
         for module in fresh.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-    layers = [name for name, module in model.named_modules() if hasattr(module, "reset_parameters")]
+            _draw_anew(module)
+    layers = [name for name, module in model.named_modules() if _is_layer(module)]
     for stage in range(1, stages + 1):
         kept = len(layers) - round(len(layers) * stage / stages)
         part = copy.deepcopy(model).eval()
-        for name in layers[kept:]:
+        for name in layers[kept:]:  # what lies inside a layer comes after it, so it is new as well
             part.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
         yield part
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module can draw its parameters anew, or holds some of its own."""
+    holds_parameters = any(True for _ in module.parameters(recurse=False))
+    return hasattr(module, "reset_parameters") or holds_parameters
+
+
+def _draw_anew(module: nn.Module) -> None:
+    """Random values for the parameters that a module holds itself; those inside it stay."""
+    if hasattr(module, "reset_parameters"):
+        module.reset_parameters()
+        return
+    for parameter in module.parameters(recurse=False):
+        nn.init.normal_(parameter, std=BARE_DEVIATION)
 
 
 def randomisation(

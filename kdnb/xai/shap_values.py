@@ -48,7 +48,8 @@ def shap_gradient(model: nn.Module, images: Tensor, targets: Tensor, context: Co
 
     For any differentiable model. Half of the samples are drawn with one seed and half with another.
     The mean of both is returned; the correlation r of the halves gives, as 2r/(1+r)
-    (Spearman-Brown), what a full rerun with another seed would correlate with.
+    (Spearman-Brown), what a full rerun with another seed would correlate with. Where r is not above
+    0, nothing repeats, and that is 0.
 
     Args:
         model: Student or teacher.
@@ -81,8 +82,19 @@ def shap_gradient(model: nn.Module, images: Tensor, targets: Tensor, context: Co
                 halves.append(np.asarray(found).reshape(image.shape))
             r = np.corrcoef(halves[0].ravel(), halves[1].ravel())[0, 1]
             values.append((halves[0] + halves[1]) / 2)
-            repeatability.append(2 * r / (1 + r))
+            repeatability.append(_spearman_brown(r))
     return Raw(values=np.stack(values).astype(np.float32), repeatability=np.array(repeatability))
+
+
+def _spearman_brown(r: float) -> float:
+    """Correlation to expect between two wholes whose halves correlate by r: in [0, 1].
+
+    The formula (doi 10.1111/j.2044-8295.1910.tb00207.x) is for r above 0; else nothing repeats.
+
+    >>> _spearman_brown(0.5), _spearman_brown(-0.6)
+    (0.6666666666666666, 0.0)
+    """
+    return 0.0 if r <= 0 else 2 * r / (1 + r)
 
 
 def shap_deep(model: nn.Module, images: Tensor, targets: Tensor, context: Context) -> Raw:

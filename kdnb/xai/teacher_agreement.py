@@ -13,7 +13,7 @@ from kdnb.core.protocols import TrainedStudy
 from kdnb.core.runs import Run, get_or_make
 from kdnb.core.statistics import Groups, interval_of_seeds, seed_interval
 from kdnb.feature_maps.cka import gram_cka, grams
-from kdnb.feature_maps.layer_analysis import COMPARED
+from kdnb.feature_maps.layer_analysis import CKA_IMAGES
 from kdnb.training.fit import saved_logits
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.evaluation import (
@@ -42,7 +42,7 @@ def cka_with_teacher(study: TrainedStudy) -> dict[str, tuple[np.ndarray, np.ndar
         4 test images that CKA needs.
     """
     runs = trained_runs(study)
-    rows = study.sample(COMPARED)
+    rows = study.sample(CKA_IMAGES)
     if len(rows) < 4:
         return {}
 

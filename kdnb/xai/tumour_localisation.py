@@ -36,7 +36,7 @@ from kdnb.xai.methods import explain
 __all__ = [
     "BEST",
     "BRIGHTNESS",
-    "COMPARED",
+    "COMPARED_MAPS",
     "DRAWN",
     "INPUT",
     "LAYER_MAPS",
@@ -56,8 +56,10 @@ LAYER_MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # activations, gr
     "Eigen-CAM": eigencam,
     "class evidence": evidence,
 }
-COMPARED = ("average map", "HiResCAM", "LayerCAM")  # of them, in the figure and the sentence
-BEST = "best possible"  # the mask itself, as coarse as the layer's maps
+COMPARED_MAPS = ("average map", "HiResCAM", "LayerCAM")  # of them, in the figure and the sentence
+# the mask itself, as coarse as the layer's grid: what a map that drew the tumour would get;
+# one cell alone can hold a larger share of its energy
+BEST = "best possible"
 MEAN_MASK = "mean training mask"
 BRIGHTNESS = "brightness"
 INPUT = "input"  # in place of a tap, where a map comes from no layer
@@ -131,7 +133,9 @@ def localise(
     """Grade every layer's maps of one network, computed now or found.
 
     Beside them stand what a reader must compare with: brightness, edges, the centre, noise, where
-    the class's tumours lie in training, and the best that a map of the layer's grid could reach.
+    the class's tumours lie in training, and `BEST`: the mask itself, as coarse as the layer's grid.
+    That is what a map that drew the tumour would get, and no bound: one cell alone can hold a
+    larger share of its energy.
 
     Args:
         study: Images and settings.

@@ -14,7 +14,7 @@ from kdnb.feature_maps.mask_metrics import LOCALISATION
 from kdnb.xai.tumour_localisation import (
     BEST,
     BRIGHTNESS,
-    COMPARED,
+    COMPARED_MAPS,
     DRAWN,
     INPUT,
     LAYER_MAPS,
@@ -118,7 +118,7 @@ def say_localisation(found: Sequence[Localisation], table: pd.DataFrame) -> str:
     """One sentence: how often each map's peak lies inside, at its best layer and without any."""
     pointing = table.xs(POINTING, level="metric")
     said = []
-    for name in COMPARED:
+    for name in COMPARED_MAPS:
         best = pointing.loc[name]["value"].idxmax()
         said.append(f"{name} {_percent(pointing.loc[name, best])} ({best})")
     nothing = [f"{name} {_percent(pointing.loc[name, INPUT])}" for name in (BRIGHTNESS, MEAN_MASK)]

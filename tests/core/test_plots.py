@@ -339,6 +339,27 @@ def test_what_an_earlier_study_left_is_removed(results, tmp_path):
     assert "audit/a.csv" in kept
 
 
+def test_what_was_published_half_is_not_listed(results, tmp_path, monkeypatch):
+    figures = tmp_path / "figures"
+    publish(results, figures)
+    whole = read_json(figures / "manifest.json")
+    write_json(figures / "manifest.json", whole | {"audit/a.csv": {}})
+
+    def stop(source, target):
+        target.write_text("half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("kdnb.core.report.shutil.copy", stop)
+        with pytest.raises(OSError, match="disk full"):
+            publish(results, figures)
+    assert set(read_json(figures / "manifest.json")) == {"audit/a.csv"}
+    scores = figures / "brain_tumor-grouped" / "02_scores.csv"
+    assert scores.read_bytes() == (results.folder / "02_scores.csv").read_bytes()
+    publish(results, figures)
+    assert read_json(figures / "manifest.json") == whole | {"audit/a.csv": {}}
+
+
 def test_phantoms_are_published_whole(results, tmp_path):
     results.parameters["dataset"] = "phantom_brain"
     publish(results, tmp_path / "figures")

@@ -222,7 +222,8 @@ def test_no_gradient_reaches_the_teacher():
         ({"teacher": torch.zeros(8, 3)}, r"one shape, got \(8, 4\) and \(8, 3\)"),
     ],
 )
-def test_bad_arguments(change, message):
+@pytest.mark.parametrize("name", LOSSES)
+def test_bad_arguments(name, change, message):
     student, teacher, targets = map(torch.tensor, logits())
     good = {
         "student": student,
@@ -232,7 +233,7 @@ def test_bad_arguments(change, message):
         "temperature": 2.0,
     }
     with pytest.raises(UserError, match=message):
-        kd_loss(**{**good, **change})
+        LOSSES[name](**{**good, **change})
 
 
 @pytest.mark.parametrize("mixup", [False, True])

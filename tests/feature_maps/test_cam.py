@@ -5,6 +5,7 @@ import torch
 from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
 from pytorch_grad_cam import EigenCAM, GradCAM, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
 
 from kdnb.core.errors import UserError
 from kdnb.feature_maps.cam import CAMS, cams
@@ -99,6 +100,23 @@ def test_batch_equals_one_by_one(model, method):
         alone = cams(model, IMAGES[i : i + 1], TARGETS[i : i + 1], method)
         for name, maps in alone.items():
             torch.testing.assert_close(together[name][i : i + 1], maps, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", CAMS)
+def test_a_frozen_model_has_the_same_maps_and_the_images_stay_as_they_are(model, method):
+    images = IMAGES.clone()
+    wanted = cams(model, images, TARGETS, method)
+    for tap, maps in cams(model.requires_grad_(False), images, TARGETS, method).items():
+        assert torch.equal(maps, wanted[tap])
+    assert torch.equal(images, IMAGES) and not images.requires_grad and images.grad is None
+
+
+def test_a_model_may_write_over_its_input():
+    first = nn.Conv2d(3, 2, 1)
+    model = nn.Sequential(nn.ReLU(inplace=True), first, nn.Flatten(), nn.Linear(2 * 32 * 32, 4))
+    images = IMAGES.clone()
+    maps = cams(model, images, TARGETS, taps={"first": "1"})
+    assert maps["first"].shape == (3, 32, 32) and torch.equal(images, IMAGES)
 
 
 @pytest.mark.parametrize("targets", [[0, 1], [0, 1, 4], [-1, 0, 0]])

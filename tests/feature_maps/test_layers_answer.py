@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kdnb.feature_maps.answer import layers_answer, map_answer
+from kdnb.feature_maps.answer import decided_sentence, layers_answer, map_answer
 
 PROBES = pd.DataFrame(
     {
@@ -67,3 +67,12 @@ def test_the_map_is_said_to_be_blind_to_the_class():
         "it, where that fills 3.0% of the image. Chosen among the layers on so few images, that is "
         "no test: notebook 05 has one."
     )
+
+
+def test_layer_1_and_a_half_that_is_decided_nowhere():
+    first = decided_sentence(np.array([1, 1, 3]), 3, "them")
+    assert first == "67% of them are decided at layer 1."
+    half = decided_sentence(np.array([2, 4]), 3, "them")
+    assert half == "50% of them are decided at layer 3 or before."
+    most = decided_sentence(np.array([2, 4, 4]), 3, "them")
+    assert most == "On most of them even the last probe names another class than the network."

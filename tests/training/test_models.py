@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.runs import Run, write_json
 from kdnb.training.imagenet_weights import imagenet_state
 from kdnb.training.modules import (
     count_parameters,
@@ -16,6 +17,8 @@ from kdnb.training.modules import (
 )
 from kdnb.training.students import FiveConv, make_student
 from kdnb.training.teachers import TappedDenseNet121, make_teacher
+from kdnb.training.train_teacher import load_teacher
+from kdnb.training.trained_students import load_student
 
 
 @pytest.mark.parametrize("size", [32, 64, 224])
@@ -92,8 +95,34 @@ def test_weights_come_back(tmp_path):
         load_weights(make_student(4), tmp_path / "w.safetensors")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes((tmp_path / "w.safetensors").read_bytes()[:1000])
-    with pytest.raises(UserError, match="do not fit Tapped"):
-        load_weights(model, cut)
+    for unreadable in (cut, tmp_path / "gone.safetensors"):
+        with pytest.raises(UserError, match=rf"'.*{unreadable.name}' cannot be read \(.*: train"):
+            load_weights(model, unreadable)
+
+
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_loading_a_network_leaves_the_random_generator_alone(tmp_path, kind):
+    architecture = {"student": {"name": "five_conv", "width": 0.25}, "teacher": "densenet121"}
+    model = make_student(4, width=0.25) if kind == "student" else make_teacher(4)
+    run = Run(kind, "x", tmp_path)
+    save_weights(model, run.path("model.safetensors"))
+    write_json(run.path("spec.json"), {"parameters": {"model": architecture[kind]}})
+    load = {"student": load_student, "teacher": load_teacher}[kind]
+    torch.manual_seed(5)
+    before = torch.rand(3)
+    after = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), before)
+    loaded = load(run, 4, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), after), "as if nothing had been loaded"
+    for ours, theirs in zip(loaded.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("weights", ["auto", "ImageNet", ""])
+def test_other_words_for_weights_are_refused(weights):
+    with pytest.raises(UserError, match=f"must be 'none' or 'imagenet', got '{weights}'"):
+        make_teacher(4, weights=weights)
 
 
 def test_evaluating_restores_each_module():

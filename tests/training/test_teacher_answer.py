@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from kdnb.core.intervals import Difference, Interval
 from kdnb.training.answer import confusion_sentence, teacher_answer, wrong_answers
 from kdnb.training.fit import train_step
-from kdnb.training.plots import error_pairs, why_no_reliability
+from kdnb.training.plots import confusion_heatmap, error_pairs, why_no_reliability
 from kdnb.training.students import FiveConv
 
 ACCURACY = Interval((0.9, 0.85, 0.94))
@@ -114,3 +115,13 @@ def test_pairs_say_both_titles():
     images = np.zeros((1, 8, 8, 3), np.uint8)
     picture = error_pairs(images, images, ["true: a\nsays b 0.99"], ["twin: b"])
     assert "true: a says b 0.99, nearest twin: b" in picture.alt and picture.pixels
+
+
+def test_a_class_without_an_image_is_not_said_to_be_recognised_in_none():
+    names = ["a", "b", "c"]
+    matrix = pd.DataFrame([[3, 1, 0], [0, 0, 0], [0, 0, 2]], index=names, columns=names)
+    picture = confusion_heatmap(matrix)
+    assert picture.alt.endswith("recognised: a 75%; b no image; c 100%.")
+    cells = picture.figure.axes[0].collections[0].get_array().reshape(3, 3)
+    assert np.ma.getmaskarray(cells).tolist() == [[False] * 3, [True] * 3, [False] * 3]
+    plt.close(picture.figure)

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from kdnb.core.errors import UserError
+from kdnb.core.profiles import LITE0
 from kdnb.training.students import FiveConv
+from kdnb.training.teachers import make_teacher
 from kdnb.xai.attribution import Context
 from kdnb.xai.baselines import BASELINES
 from kdnb.xai.methods import explain
@@ -131,3 +133,35 @@ def test_grade_leaves_modes_and_weights(student):
     explanation_metrics(by("average map"), model, IMAGES, TARGETS, MASKS, steps=2)
     assert all(m.training for m in model.modules() if not isinstance(m, nn.Identity))
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+class Scaled(nn.Module):
+    """A block with a layer scale of its own, as in ConvNeXt."""
+
+    def __init__(self):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(3))
+        self.conv = nn.Conv2d(3, 3, 1)
+
+
+def test_bare_parameters_are_drawn_anew_with_the_block_that_holds_them():
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), Scaled(), nn.Conv2d(3, 3, 1))
+    names = ["0.weight", "1.gamma", "1.conv.weight", "2.weight"]
+    own = model.state_dict()
+    changed = [
+        [not torch.equal(copy.state_dict()[name], own[name]) for name in names]
+        for copy in randomised(model, 4)
+    ]
+    assert [sum(row) for row in changed] == [1, 2, 3, 4]
+    assert all(row == sorted(row) for row in changed), "the top layers are drawn first"
+    gamma = list(randomised(model, 4))[-1][1].gamma
+    assert 0 < gamma.abs().max() < 0.2, "as narrow as timm draws such parameters"
+
+
+@pytest.mark.parametrize("name", ["densenet121", LITE0])
+def test_the_study_s_own_networks_have_no_bare_parameters(name):
+    """So their random weights are those of earlier versions."""
+    for model in (FiveConv(4, 0.25), make_teacher(4, name=name)):
+        for module in model.modules():
+            if not hasattr(module, "reset_parameters"):
+                assert not list(module.parameters(recurse=False))

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from kdnb.core.errors import UserError
 from kdnb.core.profiles import LITE0
 from kdnb.training.students import make_student
 from kdnb.training.teachers import make_teacher
+from kdnb.xai import shap_values
 from kdnb.xai.attribution import Context
 from kdnb.xai.methods import explain
 from kdnb.xai.shap_values import shap_deep, shap_gradient
@@ -83,3 +87,29 @@ def test_gradient_shap_explains_a_teacher_of_timm():
 def test_bad_background():
     with pytest.raises(UserError, match="at least 2 images"):
         shap_gradient(make_student(4), IMAGES, TARGETS, Context(BACKGROUND[:1]))
+
+
+@pytest.mark.parametrize(
+    ("second", "wanted"), [([1.0, 2.0, 3.0], 1.0), ([3.0, 2.0, 1.0], 0.0), ([3.0, 1.0, 2.0], 0.0)]
+)
+def test_halves_that_do_not_agree_are_not_repeatable(monkeypatch, second, wanted):
+    """At -0.5 the formula alone would give -2, at -1 it divides by 0."""
+    halves = {0: [1.0, 2.0, 3.0], 1: second}
+
+    class Explainer:
+        def __init__(self, _model, _background):
+            pass
+
+        def shap_values(self, _image, nsamples, rseed):
+            return np.array(halves[rseed])
+
+    monkeypatch.setattr(
+        shap_values, "_load_shap", lambda: SimpleNamespace(GradientExplainer=Explainer)
+    )
+    image = torch.zeros(1, 3, 1, 1)
+    found = shap_gradient(nn.Identity(), image, TARGETS[:1], Context(BACKGROUND))
+    assert found.repeatability[0] == pytest.approx(wanted)
+
+
+def test_what_is_the_same_everywhere_has_no_known_repeatability():
+    assert np.isnan(shap_values._spearman_brown(np.nan))

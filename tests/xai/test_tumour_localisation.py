@@ -55,7 +55,7 @@ def test_every_map_of_every_layer_is_graded_on_masked_images_alone(study, found)
     assert np.nanmin(grades) >= 0 and np.nanmax(grades) <= 1
 
 
-def test_what_could_be_reached_is_reached_by_none_and_coarser_grids_reach_less(study, found):
+def test_no_map_is_like_the_mask_itself_and_coarser_grids_are_less_like_it(study, found):
     table = localisation_table([found])["value"]
     first, *_, last = study.student_model.taps
     reached = table.xs("ROC AUC", level="metric")
