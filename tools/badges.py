@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from kdnb.core.errors import UserError
+from kdnb.core.runs import atomic_path
 from kdnb.core.settings import project_root
 from tools import run_command
 
@@ -41,13 +42,18 @@ def write_badges(root: Path, given: str = "") -> list[Path]:
     text = citation.read_text("utf-8")
     text = re.sub(r"^repository-code: .*\n", "", text, flags=re.MULTILINE)
     line = f'license: MIT\nrepository-code: "https://github.com/{name}"\n'
-    citation.write_text(text.replace("license: MIT\n", line, 1), "utf-8")
+    _write(citation, text.replace("license: MIT\n", line, 1))
     readme = root / "README.md"
-    readme.write_text(BLOCK.sub(lambda _: _badges(name), readme.read_text("utf-8")), "utf-8")
+    _write(readme, BLOCK.sub(lambda _: _badges(name), readme.read_text("utf-8")))
     notebook = root / "notebooks" / "colab" / "start.ipynb"
-    notebook.parent.mkdir(exist_ok=True)
-    notebook.write_text(json.dumps(_colab(name), indent=1) + "\n", "utf-8")
+    _write(notebook, json.dumps(_colab(name), indent=1) + "\n")
     return [citation, readme, notebook]
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file whole, or leave it as it is."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 def _address(root: Path, given: str) -> str:

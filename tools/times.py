@@ -9,6 +9,7 @@ import typer
 
 from kdnb.core.errors import UserError
 from kdnb.core.notebook_files import notebooks
+from kdnb.core.runs import atomic_path
 from tools import run_command
 from tools.studies import finished_study
 
@@ -41,7 +42,8 @@ def write_times(folder: Path, committed: list[Path]) -> Path:
     for stem, record in records.items():
         text += f"{_quoted(stem)} = {record['duration']:.1f}\n"
     target = committed[0].parent / "times.toml"
-    target.write_text(text, "utf-8")
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, "utf-8")
     return target
 
 

@@ -179,10 +179,10 @@ def read_plan(path: Path) -> Plan:
 
 def _plan(path: Path, found: Mapping[str, Any]) -> Plan:
     """The plan of a file's content."""
-    version = found.get("version", "none")
-    if version != VERSION:
+    if found.get("version") != VERSION:
+        got = repr(found["version"]) if "version" in found else "none"
         raise UserError(
-            f"version must be the number {VERSION}, got {version!r}: "
+            f"version must be the number {VERSION}, got {got}: "
             f"compare it with sweeps/grid.toml, then set version = {VERSION}"
         )
     try:

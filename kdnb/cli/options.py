@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 # numbers that YAML takes for others: 010 is 8 to it, and 1:30 is 90
-OF_OTHER_BASE = re.compile(r"(^|[\[,\s])[-+]?(0\d+|\d+(:\d+)+)\s*($|[\],])")
+OF_OTHER_BASE = re.compile(r"(^|[\[,\s])[-+]?(0\d+|\d+(:\d+)+(\.\d*)?)\s*($|[\],])")
 
 Dataset = Annotated[str, typer.Option(help="phantom_brain, brain_tumor, … or custom")]
 Data = Annotated[
@@ -93,13 +93,15 @@ def parse_sets(sets: list[str] | None) -> dict[str, object]:
 
 
 def _parse_value(name: str, text: str) -> object:
-    """A value as JSON, to which 1e-3 is a number, else as YAML, which needs no quotes."""
+    """A value as JSON, to which 1e-3 is a number, else as YAML, which needs no quotes.
+
+    Of a setting that is a text, the text as it is typed; JSON's quotes are taken off.
+    """
     import yaml
 
     if not text:
         return ""
-    field = Settings.model_fields.get(name)
-    is_text = field is not None and field.annotation is str
+    is_text = _is_text(name)
     try:
         value = json.loads(text)
         if isinstance(value, str) or not is_text:
@@ -116,3 +118,16 @@ def _parse_value(name: str, text: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         raise UserError(f"--set {name} takes a number, a text or a list, got '{text}'") from None
+
+
+def _is_text(name: str) -> bool:
+    """Whether the setting of this name is a text: any one, or one of a few words.
+
+    >>> _is_text("data"), _is_text("split"), _is_text("seed"), _is_text("controls")
+    (True, True, False, False)
+    """
+    if name not in Settings.model_fields:
+        return False
+    accepted = Settings.model_fields[name].annotation
+    words = get_args(accepted)
+    return accepted is str or (bool(words) and all(isinstance(word, str) for word in words))

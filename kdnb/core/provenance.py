@@ -1,7 +1,7 @@
 """What computed a run: versions, machine, commit, and the package's files (``env.json``).
 
 A run is found by its data, its parameters and kdnb's version. That code was edited since, within
-a version, is told by the hashes of the files.
+a version, is told by the hashes of the files that compute, as they were when the making started.
 """
 
 from __future__ import annotations
@@ -133,7 +133,10 @@ def code_of(make: Callable[..., Any]) -> dict[str, str]:
 
 
 def changed_code(recorded: Mapping[str, str]) -> list[str]:
-    """The files that differ from what was recorded, or that are gone."""
+    """The files that differ from what was recorded, or that are gone.
+
+    A file that was not recorded is none of them: older runs list fewer files.
+    """
     return [name for name, hashed in recorded.items() if _hash(name) != hashed]
 
 

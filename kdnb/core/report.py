@@ -15,7 +15,7 @@ from kdnb.core.page import PagePicture, Section, Table, page_table, write_page
 from kdnb.core.pipeline_picture import pipeline_html
 from kdnb.core.progress import say
 from kdnb.core.results_folder import Results
-from kdnb.core.runs import read_json, write_json
+from kdnb.core.runs import atomic_path, read_json, write_json
 from kdnb.core.settings import Settings
 from kdnb.core.settings_table import settings_html
 from kdnb.core.tables import read_table
@@ -174,7 +174,8 @@ def publish(results: Results, folder: Path, name: str = "", *, replace: bool = T
     """Copy tables and pictures to ``folder/name/`` and list them in ``folder/manifest.json``.
 
     Pictures that show pixels are published for phantoms only: nobody's images leave the runs
-    folder.
+    folder. Where it is stopped half-way, the manifest lists none of the files that it writes; a
+    second call writes them all.
 
     Args:
         results: What to publish.
@@ -194,19 +195,22 @@ def publish(results: Results, folder: Path, name: str = "", *, replace: bool = T
     chosen = listed
     if not dataset.startswith("phantom_"):
         chosen = {file: facts for file, facts in listed.items() if not facts["pixels"]}
-    (folder / name).mkdir(parents=True, exist_ok=True)
     path = folder / "manifest.json"
     known = read_json(path) if path.is_file() else {}
+    keys = [f"{name}/{file}" for file in chosen]
+    # a file that is half copied, or of another time than its facts, is never listed
+    known = {key: facts for key, facts in known.items() if key not in keys}
+    write_json(path, known)
+    for file in chosen:
+        with atomic_path(folder / name / file) as temporary:
+            shutil.copy(results.folder / file, temporary)
     for key in list(known):
-        place, _, file = key.rpartition("/")
-        if replace and place == name and file not in chosen:
+        if replace and key.rpartition("/")[0] == name:
             (folder / key).unlink(missing_ok=True)
             del known[key]
-    for file, facts in chosen.items():
-        shutil.copy(results.folder / file, folder / name / file)
+    for key, facts in zip(keys, chosen.values(), strict=True):
         data = Path(facts["parameters"].get("data", "")).name  # no private path
-        parameters = {**facts["parameters"], "data": data}
-        known[f"{name}/{file}"] = {**facts, "parameters": parameters}
+        known[key] = {**facts, "parameters": {**facts["parameters"], "data": data}}
     write_json(path, known)
     return [folder / name / file for file in chosen]
 

@@ -243,8 +243,8 @@ def _images_of(told: Mapping[str, Any]) -> dict[str, str]:
     >>> _images_of({"dataset": "custom", "data": "sets/ward_3"})
     {'dataset': 'custom (ward_3)'}
     """
-    facts = {name: told[name] for name in ("dataset", "split") if told.get(name)}
-    folder = Path(told.get("data") or "").name
+    facts = {name: str(told[name]) for name in ("dataset", "split") if told.get(name)}
+    folder = Path(str(told.get("data") or "")).name
     if facts.get("dataset") == OWN and folder:
         facts["dataset"] = f"{OWN} ({folder})"
     return facts

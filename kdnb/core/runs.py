@@ -56,10 +56,13 @@ _said_changes: set[tuple[str, tuple[str, ...]]] = set()  # kinds and files that 
 
 @dataclass(frozen=True)
 class Spec:
-    """What identifies a run, known before it is made; kdnb's version comes on top."""
+    """What identifies a run, known before it is made; kdnb's version comes on top.
+
+    Code that is edited within a version changes no id: `code_changed_since` tells of it.
+    """
 
     kind: str  #: what it is, such as "teacher"
-    parameters: Mapping[str, Any]  #: everything that the result depends on, JSON-serialisable
+    parameters: Mapping[str, Any]  #: what the result depends on besides code, JSON-serialisable
     upstream: tuple[str, ...] = ()  #: ids (or hashes) of what the run is computed from
 
 
@@ -235,7 +238,7 @@ def get_or_make(
 
     Args:
         kind: Name of the kind of run.
-        parameters: Everything the result depends on, besides kdnb's version and ``upstream``;
+        parameters: Everything the result depends on, besides kdnb's code and ``upstream``;
             JSON-serialisable.
         make: Writes the run's files into ``run.folder``.
         root: The folder of all runs.

@@ -211,11 +211,15 @@ def _whole_numbers(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list
 
 
 def _doubtful_labels(labels: pd.Series) -> list[str]:
-    """A note on labels that may stand for an empty cell."""
+    """Notes on labels that may stand for an empty cell."""
     doubtful = labels[labels.str.casefold().isin(DOUBTFUL_LABELS)]
-    if doubtful.empty:
-        return []
-    return [f"{len(doubtful):,} images have the class '{doubtful.iloc[0]}': is it one?"]
+    notes = []
+    for label, count in doubtful.value_counts().sort_index().items():
+        notes.append(
+            f"{count:,} of {len(labels):,} images are of a class '{label}': "
+            "if it stands for an empty cell, remove these rows"
+        )
+    return notes
 
 
 def _with_slashes(names: pd.Series, home: Path) -> tuple[pd.Series, list[str]]:

@@ -112,7 +112,7 @@ def test_a_mistake_is_one_clear_line(text, message, write):
     [
         (
             'notebook = "tiny.ipynb"\n',
-            "version must be the number 1, got 'none': compare it with sweeps/grid.toml",
+            "version must be the number 1, got none: compare it with sweeps/grid.toml",
         ),
         (
             'version = 0\nnotebook = "tiny.ipynb"\n',

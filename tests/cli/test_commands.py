@@ -275,7 +275,9 @@ def test_a_number_may_be_written_with_an_exponent():
     assert list(parse_sets(given).values()) == [0.001, "random", [0.4, 0.7], ["shuffled"]]
 
 
-@pytest.mark.parametrize("given", ["seed=010", "batch_size=064", "temperatures=[1:30]"])
+@pytest.mark.parametrize(
+    "given", ["seed=010", "batch_size=064", "temperatures=[1:30]", "widths=[1, 1:30.5]"]
+)
 def test_a_number_that_yaml_takes_for_another_is_refused(given):
     with pytest.raises(UserError, match="takes decimal numbers without leading zeros or colons"):
         parse_sets([given])
@@ -284,6 +286,7 @@ def test_a_number_that_yaml_takes_for_another_is_refused(given):
 def test_a_text_stays_as_it_is_typed():
     for given, text in (("2024", "2024"), ("yes", "yes"), ('"my images"', "my images")):
         assert parse_sets([f"data={given}"]) == {"data": text}
+    assert parse_sets(["split=yes", "mixup=yes"]) == {"split": "yes", "mixup": True}
 
 
 def test_export_of_cut_weights_is_one_line(study, tmp_path, capsys, monkeypatch):

@@ -104,6 +104,25 @@ def test_code_is_recorded_as_it_is_before_the_run_is_made(package, tmp_path):
     assert changed_code(before) == ["training/fit.py"]
 
 
+def test_the_commit_is_recorded_as_it_is_before_the_run_is_made(tmp_path, monkeypatch):
+    machine = {"commit": "before"}
+    monkeypatch.setattr(runs, "environment", lambda: machine)
+
+    def make(run):
+        machine["commit"] = "after"
+
+    run = get_or_make("teacher", {"seed": 0}, make, root=tmp_path)
+    assert run.json("env.json")["commit"] == "before"
+
+
+def test_a_run_that_lists_fewer_files_than_today_is_not_called_changed(package):
+    code = code_of(making("kdnb.xai.evaluation"))
+    del code["core/intervals.py"]
+    (package / "core" / "intervals.py").write_text("not there before")
+    provenance._hash.cache_clear()  # as in the next process
+    assert changed_code(code) == []
+
+
 def test_changed_and_lost_files_are_named(package):
     code = code_of(making("kdnb.xai.evaluation"))
     assert changed_code(code) == []

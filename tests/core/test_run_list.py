@@ -13,6 +13,7 @@ from kdnb.core.run_list import (
     checked_label,
     entries,
     entries_table,
+    entries_text,
     named_entries,
 )
 from kdnb.core.run_removal import folders_of, remove_folders, require_unused
@@ -158,11 +159,22 @@ def test_a_damaged_run_is_listed_all_the_same(computed):
     assert by_kind(computed)["student"].accuracy == 0.75
 
 
-@pytest.mark.parametrize("facts", [3, None, {"runs": None, "parameters": []}, {"runs": "x"}])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        3,
+        None,
+        {"runs": None, "parameters": []},
+        {"runs": "x"},
+        {"runs": [[1]], "parameters": {"dataset": 3, "data": 4, "split": []}},
+    ],
+)
 def test_a_malformed_manifest_of_a_study_does_not_end_the_list(computed, facts):
     [path] = (computed / "study").glob("*/manifest.json")
     write_json(path, {"03_scores.csv": facts})
-    assert {entry.kind for entry in entries(computed)} >= {"split", "teacher", "student", "study"}
+    found = entries(computed)
+    assert {entry.kind for entry in found} >= {"split", "teacher", "student", "study"}
+    assert "study/phantom_eye-smoke-seed3-abc-mine" in entries_text(found)
 
 
 def test_what_was_begun_and_not_ended_is_found(computed):

@@ -279,7 +279,9 @@ def test_csv(tmp_path):
     (tmp_path / "list.CSV").write_text(text, encoding="utf-8")
     source = custom(tmp_path / "list.CSV")
     assert [entry[2:5] for entry in source.entries] == [("None", "train", "p1"), ("NA", "val", "")]
-    assert "2 images have the class 'None': is it one?" in source.notes
+    told = "if it stands for an empty cell, remove these rows"
+    assert f"1 of 2 images are of a class 'NA': {told}" in source.notes
+    assert f"1 of 2 images are of a class 'None': {told}" in source.notes
     assert source.read("one.jpg") == b"bytes"
     (tmp_path / "list.CSV").write_text("path,label\none.jpg,cat,\n")  # a comma too many is no index
     assert custom(tmp_path / "list.CSV").entries[0].path == "one.jpg"

@@ -47,6 +47,20 @@ def test_run_times_come_from_executed_copies(study, project):
     assert times["profile"] == "smoke" and times["seconds"] == {p.stem: 12.3 for p in project}
 
 
+def test_run_times_are_written_whole_or_not_at_all(study, project, monkeypatch):
+    before = write_times(study, project).read_text("utf-8")
+
+    def stop(*paths):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("kdnb.core.runs.os.replace", stop)
+    with pytest.raises(OSError, match="disk full"):
+        write_times(study, project)
+    folder = project[0].parent
+    assert (folder / "times.toml").read_text("utf-8") == before
+    assert sorted(folder.glob("*.ipynb")) == project and not list(folder.glob(".*"))
+
+
 def test_any_name_of_a_processor_can_be_read_again(study, project):
     rows = MACHINE.replace("Abacus 1", '"Abacus ""2"" \\ \u00b5"').replace("cores", "\ncores")
     (study / "06_machine.csv").write_text(rows, "utf-8")
