@@ -5,9 +5,10 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator
 
 from kdnb.core.method_names import method_name
-from kdnb.core.plots import MODEL_COLOURS, Picture, error_bars
+from kdnb.core.plots import GREY, MODEL_COLOURS, Picture, error_bars
 
 __all__ = ["MODEL_MARKS", "pareto", "pareto_front", "pareto_points"]
 
@@ -16,6 +17,9 @@ MODEL_MARKS = {
     "teacher": ("s", "square", MODEL_COLOURS["teacher"]),
     "student": ("o", "circle", MODEL_COLOURS["student"]),
 }
+
+BESIDE = 9.0  # typographic points that a number stands above its mark
+LEADER = {"arrowstyle": "-", "lw": 0.6, "color": GREY, "shrinkA": 0, "shrinkB": 3}
 
 
 def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
@@ -43,12 +47,14 @@ def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
             )
         axes.plot(part["ms"], part["place"], shape, color=colour, ms=7, label=model)
     axes.set(xscale="log", xlabel="time of one explanation, ms", ylabel=quality)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     if rows["model"].nunique() > 1:
         axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     if quality:
         front = rows[rows["front"]].sort_values("ms")
-        line = {"color": "#777777", "lw": 1, "ls": "--", "zorder": 0}
+        line = {"color": GREY, "lw": 1, "ls": "--", "zorder": 0}
         axes.step(front["ms"], front["place"], where="post", **line)
         _number_points(axes, rows)
     else:
@@ -60,7 +66,8 @@ def pareto(rows: pd.DataFrame, quality: str = "") -> Picture:
 def _number_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
     """A number beside each point, one for each method, moved up where two would cover each other.
 
-    The methods are listed at the right, the fastest first.
+    A thin line leads from a number that was moved to its point. The methods are listed at the
+    right, the fastest first.
     """
     fastest_first = rows.groupby("method")["ms"].min().sort_values().index
     numbers = {method: number for number, method in enumerate(fastest_first, start=1)}
@@ -71,7 +78,7 @@ def _number_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
     marks = axes.transData.transform(rows[["ms", "place"]].to_numpy(float)) * per_point
     taken = [tuple(mark) for mark in marks]  # centres of marks and of numbers
     for row, (x, y) in zip(rows.itertuples(), marks, strict=True):
-        height = 9.0
+        height = BESIDE
         while any(abs(x + 7 - a) < 8 and abs(y + height - b) < 10 for a, b in taken):
             height += 1
         taken.append((x + 7, y + height))
@@ -83,6 +90,7 @@ def _number_points(axes: plt.Axes, rows: pd.DataFrame) -> None:
             ha="center",
             va="center",
             fontsize=8,
+            arrowprops=LEADER if height > BESIDE else None,
         )
 
 

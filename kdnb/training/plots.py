@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import LogLocator, NullLocator
 
 from kdnb.core.plots import MODEL_SHAPES, Picture, colours_of, plain
 from kdnb.training.evaluation import kept_epoch
@@ -48,6 +49,9 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Picture:
             f"after {len(history)} epochs, and is kept at epoch {kept['epoch'] + 1:.0f}"
         )
     panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panels[0].yaxis.set_minor_locator(NullLocator())
     panels[1].plot([], [], "o", mfc="none", mec="#444444", ms=10, label="the epoch that is kept")
     panels[1].legend(frameon=False, fontsize=8)
     figure.tight_layout()
