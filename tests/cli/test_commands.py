@@ -406,7 +406,7 @@ def test_a_run_of_changed_code_is_counted_and_shown(tmp_path, capsys, monkeypatc
     told = printed(capsys, monkeypatch, "runs", "check", *given)
     assert told == f"1 finished runs: 0 damaged, 1 made by other code (manifest/{made.id}, …)\n"
     told = printed(capsys, monkeypatch, "runs", "show", made.id, *given)
-    assert "changed:   core/profiles.py, " in told and "data/" in told and '"code"' not in told
+    assert "changed:   core/differences.py, " in told and "data/" in told and '"code"' not in told
 
 
 def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(tmp_path, capsys, monkeypatch):
