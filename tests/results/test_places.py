@@ -299,9 +299,11 @@ def test_the_story_goes_by_the_same_verdicts(record):
     assert ("was right less often than its teacher" in story) == less
     assert "The average map of its first layer points at the tumour less often than" in story
     memory = tables["accuracy"].query("model == 'KD student' and counted == @ALL")
-    first, last = memory.set_index("split").loc[["published", "patients"], "memory"]
-    assert f"is right in {first:.0%} (the small network" in story
-    assert f"and in {last:.0%} (the small network" in story
+    of_split = memory.set_index("split")
+    first, last = of_split.loc[["published", "patients"], "memory"]
+    assert f"is right in {first:.0%} as the set is published, and in {last:.0%} once" in story
+    first, last = of_split.loc[["published", "patients"], "accuracy"]
+    assert f"The small network is right in {first:.1%} (one seed) and {last:.0%} (3" in story
     harm = {"difference": -0.05, "difference_low": -0.09, "difference_high": -0.01}
     of_gain = tables["planned"]["model"] == "KD student"
     assert of_gain.any()

@@ -716,7 +716,7 @@ def test_a_place_is_pointed_at_and_covered_from_the_keyboard(stepper):
     stepper.says("student without channel")
     assert stepper.page.locator(".kdnb-stepper .patch:visible").count() == 0
     said = stepper.page.locator(".kdnb-stepper .live").text_content()
-    assert "covered" not in said, "one picture at a time"
+    assert "with the patch covered" not in said, "one picture at a time"
     stepper.page.locator(".kdnb-stepper .stage").focus()
     stepper.press("x")
     stepper.shows(StepperState(layer=5))
