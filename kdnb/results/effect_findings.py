@@ -160,9 +160,9 @@ def _errors_elsewhere(errors: pd.DataFrame) -> str:
     of_several = []
     for row in several.to_dict("records"):
         place = place_words(row, main_teacher(errors))
-        of_several.append(f"{place} {points(row, 'more')}{seeds(row)}")
+        of_several.append(f"{place} {points(row, 'more')}")
     if of_several:
-        told.append(f"With three seeds or more: {'; '.join(of_several)}.")
+        told.append(f"With three seeds or more each: {'; '.join(of_several)}.")
     return " ".join(told)
 
 

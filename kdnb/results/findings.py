@@ -306,9 +306,9 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> st
     of_several = []
     for row in several.to_dict("records"):
         place = place_words(row, main_teacher(tables["differences"]))
-        of_several.append(f"{place} {points(row)}{seeds(row)}")
+        of_several.append(f"{place} {points(row)}")
     if of_several:
-        told.append(f"With three seeds or more: {'; '.join(of_several)}.")
+        told.append(f"With three seeds or more each: {'; '.join(of_several)}.")
     return " ".join(told)
 
 

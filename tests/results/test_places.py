@@ -434,7 +434,7 @@ def test_errors_other_places_and_all_folds_are_told(record):
     tables = make_tables(record)
     several = tables | {"errors": tables["errors"].assign(seeds=3)}
     (line,) = [line for line in findings(several) if "errors pass on" in line]
-    assert "With three seeds or more: brain as published " in line
+    assert "With three seeds or more each: brain as published " in line
     line = said["And on other patients of the brain set?"]
     assert "Over 2 of 5 folds" in line
     by_fold = fold_accuracy(record).query("model == 'KD student' and fold != @EVERY_FOLD")
