@@ -187,13 +187,13 @@ def score_bars(
     line = ""
     if reference is not None:
         line = f" The line marks {reference_name}: {reference:.3f}."
-        axes.axvline(reference, color=PALETTE[5], ls="--")
+        axes.axvline(reference, color=GREY, ls="--")
         axes.annotate(
             f"{reference_name} {reference:.3g}",
             (reference, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 4),
-            color=PALETTE[5],
+            color=GREY,
             **above,
         )
     shown = "95 % intervals"

@@ -24,6 +24,7 @@ from kdnb.data.origin_counts import FOUND_IN_TRAINING
 __all__ = ["class_balance", "leak_dots", "origin_bars", "sample_grid"]
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "--")
+BELOW = (0.24, 0.43)  # rows that the paper's marks stand under the dot, so that none covers another
 
 
 def class_balance(table: pd.DataFrame) -> Picture:
@@ -66,11 +67,10 @@ def leak_dots(
     entry in ``registry`` the keys ``protocol`` and ``paper`` are read where they are there. A line
     stands at ``chance``, the score of always naming the most frequent class, where it is given.
     """
-    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(summary) + 1.3))
-    # the paper's marks stand below the dot, so that none covers another one
+    figure, axes = plt.subplots(figsize=(7.5, 0.48 * len(summary) + 1.3))
     marks = {
-        "teacher": ("s", MODEL_COLOURS[TEACHER], 0.18),
-        "student": ("D", MODEL_COLOURS[KD_STUDENT], 0.36),
+        "teacher": ("s", MODEL_COLOURS[TEACHER]),
+        "student": ("D", MODEL_COLOURS[KD_STUDENT]),
     }
     said = []
     for row, ((dataset, split), value) in enumerate(summary["1-NN"].items()):
@@ -88,13 +88,13 @@ def leak_dots(
         said.append(f"{dataset} {split} {value:.3f}, mirrored too {mirrored:.3f}")
         known = registry.get(dataset, {})
         papers = known["paper"] if known.get("protocol") == split else {}
-        for model, (shape, colour, below) in marks.items():
-            if papers.get(model):
-                published = papers[model]
-                label = f"paper's {model}"
-                place = (published, row + below)
-                axes.plot(*place, shape, color=colour, mfc="none", ms=6, label=label)
-                said.append(f"{label} there {published:.3f}")
+        told = [model for model in marks if papers.get(model)]
+        for model, below in zip(told, BELOW, strict=False):
+            shape, colour = marks[model]
+            place = (papers[model], row + below)
+            label = f"paper's {model}"
+            axes.plot(*place, shape, color=colour, mfc="none", ms=5, label=label)
+            said.append(f"{label} there {papers[model]:.3f}")
     if chance is not None:
         name = f"always the most frequent class, {chance:.2f}"
         axes.axvline(chance, color=GREY, ls=":", lw=1.2, label=name)

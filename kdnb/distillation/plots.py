@@ -60,7 +60,7 @@ def ladder(table: pd.DataFrame) -> Picture:
     """Accuracy against cost: a line per way of training, a point per student size.
 
     Points have 95 % intervals; both ways of training a network stand at its own work. Columns:
-    training, macs, accuracy, low, high.
+    training, width, macs, accuracy, low, high.
     """
     figure, axes = plt.subplots(figsize=(6, 3.6))
     colours = colours_of(table["training"].unique())
@@ -79,12 +79,12 @@ def ladder(table: pd.DataFrame) -> Picture:
         )
         for row in rows.itertuples():
             accuracy = Interval((row.accuracy, row.low, row.high))
-            said.append(f"{name} {short(row.macs)} MACs {accuracy}")
-    work = np.unique(table["macs"])
-    axes.set(
-        xscale="log", xlabel="multiply-accumulates of one image", ylabel="accuracy on the test part"
-    )
-    axes.set_xticks(work, [short(int(macs)) for macs in work])
+            said.append(f"{name} × {row.width:g}, {short(row.macs)} MACs {accuracy}")
+    steps = table.drop_duplicates("macs")
+    names = [f"{short(int(step.macs))}\n× {step.width:g}" for step in steps.itertuples()]
+    axes.set(xscale="log", xlabel="multiply-accumulates of one image, and width of the student")
+    axes.set_ylabel("accuracy on the test part")
+    axes.set_xticks(steps["macs"], names)
     axes.minorticks_off()
     axes.legend(frameon=False)
     return Picture(figure, f"Accuracy against cost, with 95 % intervals: {'; '.join(said)}.")

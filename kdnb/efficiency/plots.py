@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from kdnb.core.method_names import method_name
 from kdnb.core.number_text import times as factor_text
 from kdnb.core.pareto import MODEL_MARKS, pareto_points
-from kdnb.core.plots import PALETTE, Picture
+from kdnb.core.plots import GREY, PALETTE, Picture
 
 __all__ = ["cost_ratios_live", "headline_steps", "pareto_live"]
 
@@ -26,7 +26,7 @@ def headline_steps(model: float, method: float, names: tuple[str, str]) -> Pictu
     whole = model * method
     steps = [
         (1.0, model, f"teacher → student, both {slow}", PALETTE[0], ""),
-        (model, whole, f"{slow} → {quick}, both the student", PALETTE[1], "//"),
+        (model, whole, f"{slow} → {quick}, both the student", PALETTE[3], "//"),
         (1.0, whole, "the headline that mixes both", "#999999", ".."),
     ]
     figure, axes = plt.subplots(figsize=(7.5, 2.6), layout="constrained")
@@ -96,7 +96,7 @@ def cost_ratios_live(times: pd.DataFrame) -> go.Figure:
         "template": "simple_white",
     }
     figure = go.Figure(dots, layout)
-    line = {"color": PALETTE[5], "dash": "dash"}
+    line = {"color": GREY, "dash": "dash"}
     figure.add_vline(1, line=line, annotation_text="as fast 1.000", annotation_position="top")
     return figure
 
@@ -135,7 +135,7 @@ def pareto_live(rows: pd.DataFrame, quality: str = "") -> go.Figure:
         )
     if quality:
         front = rows[rows["front"]].sort_values("ms")
-        line = {"color": "#777777", "dash": "dash", "shape": "hv"}
+        line = {"color": GREY, "dash": "dash", "shape": "hv"}
         dots.append(
             go.Scatter(x=front["ms"], y=front["place"], mode="lines", name="not beaten", line=line)
         )

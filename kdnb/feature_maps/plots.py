@@ -11,6 +11,8 @@ import seaborn as sns
 
 from kdnb.core.model_names import KD_STUDENT
 from kdnb.core.plots import (
+    GREY,
+    MODEL_COLOURS,
     PALETTE,
     Picture,
     colours_of,
@@ -31,6 +33,10 @@ __all__ = [
 ]
 
 LINE_MARKS = ("o-", "s--", "^-.", "D:")
+CUTS = {  # of the ablation: column, its name, line, colour; what is compared with is grey
+    "ranked": ("strongest", LINE_MARKS[0], MODEL_COLOURS[KD_STUDENT]),
+    "random": ("random", LINE_MARKS[1], GREY),
+}
 LEDGER_PARTS = {  # of the ledger: column, offset and height of its bars, colour, hatch
     "for": ("supporting", -0.12, 0.42, PALETTE[5], ""),
     "against": ("opposing", -0.12, 0.42, PALETTE[0], "//"),
@@ -123,7 +129,7 @@ def probe_curves(probes: pd.DataFrame) -> Picture:
         accuracies = ", ".join(f"{value:.2f}" for value in line["accuracy"])
         said.append(f"{name}: {accuracies}")
     chance = first["chance"].iloc[0]
-    axes.axhline(chance, color="#777777", ls=":", lw=1)
+    axes.axhline(chance, color=GREY, ls=":", lw=1)
     axes.set(
         xticks=x,
         xlabel="layer, by its name in the student",
@@ -233,13 +239,11 @@ def ablation_curves(ablation: pd.DataFrame) -> Picture:
     said = []
     for ax, tap in zip(axes, taps, strict=True):
         part = ablation[ablation["tap"] == tap]
-        for i, (name, label) in enumerate({"ranked": "strongest", "random": "random"}.items()):
+        for name, (label, style, colour) in CUTS.items():
             below = part[name] - part[f"{name}_low"]
             above = part[f"{name}_high"] - part[name]
             error = np.clip([below, above], 0, None)
-            ax.errorbar(
-                part["k"], part[name], error, fmt=LINE_MARKS[i], color=PALETTE[i], ms=4, label=label
-            )
+            ax.errorbar(part["k"], part[name], error, fmt=style, color=colour, ms=4, label=label)
         ax.set(title=tap, xlabel="channels cut")
         ax.set(xscale="log", xticks=part["k"], xticklabels=part["k"])
         ax.minorticks_off()
@@ -249,7 +253,7 @@ def ablation_curves(ablation: pd.DataFrame) -> Picture:
             f"random {last['random']:.2f}"
         )
     axes[0].set_ylabel("fall of probability")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     return Picture(
         figure,
         "Curves: fall of the predicted class's probability when channels become their mean. "

@@ -11,8 +11,9 @@ import seaborn as sns
 
 from kdnb.core.method_names import graded_name
 from kdnb.core.plots import (
-    PALETTE,
+    GREY,
     Picture,
+    colours_of,
     error_bars,
     image_panels,
     is_constant,
@@ -154,26 +155,26 @@ def pointing_curves(
     Args:
         table: Of `kdnb.xai.tumour_tables.localisation_table`.
         lines: Explanations that have a map at every layer.
-        levels: Those that come from no layer: dashed lines.
+        levels: Those that come from no layer: dashed lines, grey as baselines are.
     """
     table = table.xs("pointing game", level="metric")
     figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
     taps = list(table.loc[lines[0]].index)
     x = np.arange(len(taps))
     said = []
+    colours = colours_of(lines)
     for number, name in enumerate(lines):
         rows = table.loc[name].loc[taps]
         beside = x + 0.08 * (number - (len(lines) - 1) / 2)  # so that intervals do not hide others
         style = {"marker": MARKS[number % len(MARKS)], "capsize": 3, "lw": 1.4, "ms": 6}
         bars = error_bars(rows, "value")
-        axes.errorbar(beside, rows["value"], bars, color=PALETTE[number], label=name, **style)
+        axes.errorbar(beside, rows["value"], bars, color=colours[name], label=name, **style)
         said.append(f"{name} {', '.join(f'{value:.2f}' for value in rows['value'])}")
     dashes = ((0, (6, 2)), (0, (2, 2)))
     for number, name in enumerate(levels):
         value = table.loc[(name, INPUT), "value"]
-        colour = PALETTE[len(lines) + number]
         label = f"{name} {value:.2f}"
-        axes.axhline(value, color=colour, ls=dashes[number % 2], lw=1.4, label=label)
+        axes.axhline(value, color=GREY, ls=dashes[number % 2], lw=1.4, label=label)
         said.append(label)
     highest = table.loc[[*lines], ["value", "high"]].max(axis=None)
     axes.set(xticks=x, xticklabels=taps, ylim=(-0.02, min(1.02, 1.3 * highest + 0.1)))

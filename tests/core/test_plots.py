@@ -13,7 +13,7 @@ from PIL import Image
 from kdnb.core.errors import UserError
 from kdnb.core.model_names import MODELS
 from kdnb.core.pareto import pareto
-from kdnb.core.plots import MODEL_COLOURS, colours_of, png_of, png_uri, score_bars, show
+from kdnb.core.plots import GREY, MODEL_COLOURS, colours_of, png_of, png_uri, score_bars, show
 from kdnb.core.report import publish, write_report
 from kdnb.core.results_folder import Results
 from kdnb.core.runs import read_json, write_json
@@ -31,7 +31,9 @@ from kdnb.feature_maps.plots import (
 from kdnb.training.plots import confusion_heatmap, learning_curves, reliability
 from kdnb.widgets.layer_maps import stepper_data
 from kdnb.widgets.stepper import static_stepper
-from kdnb.xai.plots import attribution_grid, tau_heatmap
+from kdnb.xai.plots import attribution_grid, pointing_curves, tau_heatmap
+from kdnb.xai.shortcuts import TrapMaps
+from kdnb.xai.trap_plots import trap_grid
 
 IMAGES = np.zeros((2, 16, 16, 3), np.uint8)
 MAPS = {"conv1": np.ones((2, 8, 8)), "conv2": np.zeros((2, 4, 4))}
@@ -83,6 +85,7 @@ GRID = pd.DataFrame(
 LADDER = pd.DataFrame(
     {
         "training": ["KD", "labels"],
+        "width": [0.25, 0.25],
         "macs": [1e8, 1e8],
         "accuracy": [0.9, 0.8],
         "low": [0.85, 0.7],
@@ -106,7 +109,7 @@ CHARTS = {
         reliability({"teacher": np.array([[0.9, 0.1], [0.2, 0.8]])}, np.array([0, 0])),
         "1 of 2 answers",
     ),
-    "ladder": (ladder(LADDER), "KD 100 M MACs 0.900 [0.850, 0.950]"),
+    "ladder": (ladder(LADDER), "KD × 0.25, 100 M MACs 0.900 [0.850, 0.950]"),
     "score_bars of other values": (
         score_bars(SCORES, label="energy in mask"),
         "Energy in mask with 95 %",
@@ -272,6 +275,50 @@ def test_numbers_of_equal_points_do_not_cover_each_other():
     boxes = [Text.get_window_extent(text) for text in numbers]  # without the lines to their points
     assert sorted(text.get_text() for text in numbers) == ["1", "2", "3"]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_what_is_compared_with_is_grey_and_maps_take_no_colour_of_a_network():
+    line = score_bars(SCORES, 0.6, "memory alone").figure.axes[0].lines[-1]
+    assert (line.get_xdata()[0], line.get_color()) == (0.6, GREY)
+    numbers = {"k": [1, 2], "tap": "conv1"}
+    for name, fall in (("ranked", 0.4), ("random", 0.1)):
+        numbers |= {name: fall, f"{name}_low": fall - 0.1, f"{name}_high": fall + 0.1}
+    cuts = ablation_curves(pd.DataFrame(numbers)).figure.axes[0].containers
+    assert [cut[0].get_color() for cut in cuts] == [MODEL_COLOURS["KD student"], GREY]
+    names = ("a", "b", "c", "brightness", "mean")
+    rows = [(name, "input" if name in names[3:] else "conv1", "pointing game") for name in names]
+    index = pd.MultiIndex.from_tuples(rows, names=["explanation", "tap", "metric"])
+    table = pd.DataFrame({"value": 0.5, "low": 0.4, "high": 0.6}, index=index)
+    axes = pointing_curves(table, names[:3], names[3:]).figure.axes[0]
+    colours = [line[0].get_color() for line in axes.containers]
+    assert len(set(colours)) == 3 and not set(colours) & {*MODEL_COLOURS.values(), GREY}
+    levels = [line for line in axes.lines if line.get_label() in ("brightness 0.50", "mean 0.50")]
+    assert [level.get_color() for level in levels] == [GREY, GREY]
+
+
+def test_marks_of_the_paper_cover_no_dot():
+    paper = {"set": {"protocol": "random", "paper": {"teacher": 0.9, "student": 0.9}}}
+    more = [LEAKS.rename(index={"set": f"set {number}"}, level=0) for number in range(11)]
+    figure = leak_dots(pd.concat([LEAKS, *more]), paper).figure  # as many rows as the audit has
+    figure.canvas.draw()
+    dots = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "s", "D")]
+    boxes = [dot.get_window_extent() for dot in dots]  # of equal accuracies, one below the other
+    assert len(boxes) == 12 + 2
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_words_below_a_map_with_a_trap_lie_above_the_next_row():
+    rng = np.random.default_rng(0)
+    traps = np.zeros((3, 16, 16), bool)
+    traps[:, 2:5, 2:5] = True
+    pixels = np.zeros((3, 16, 16, 3), np.uint8)
+    maps = {"average map": rng.random((3, 16, 16))}
+    figure = trap_grid(TrapMaps(pixels, traps, maps, ("a", "b", "c")), "blob").figure
+    figure.canvas.draw()
+    column = figure.axes[1::2]
+    for above, below in zip(column, column[1:], strict=False):
+        words = above.xaxis.label.get_window_extent()
+        assert words.y0 > below.get_window_extent().y1
 
 
 @pytest.fixture

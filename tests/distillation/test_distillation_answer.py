@@ -120,12 +120,15 @@ def test_the_ladder_has_three_widths_unless_the_student_has_one():
 def test_the_same_network_stands_at_the_same_place():
     rows = []
     for training in ("KD", "labels alone"):
-        for macs in (10**6, 10**7):
-            row = {"training": training, "macs": macs, "accuracy": 0.8, "low": 0.7, "high": 0.9}
-            rows.append(row)
+        for macs, width in ((10**7, 1.0), (10**6, 0.25)):
+            row = {"training": training, "width": width, "macs": macs, "accuracy": 0.8}
+            rows.append(row | {"low": 0.7, "high": 0.9})
     axes = ladder(pd.DataFrame(rows)).figure.axes[0]
     places = [line.get_xdata().tolist() for line in axes.lines if line.get_marker() in "os"]
     assert places == [[10**6, 10**7]] * 2
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    names = {place: text.get_text() for place, text in ticks}
+    assert names == {10**6: "1.00 M\n× 0.25", 10**7: "10.0 M\n× 1"}
 
 
 def test_published_tables_can_be_shown_where_a_run_has_none(tmp_path, monkeypatch):
