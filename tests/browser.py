@@ -91,9 +91,19 @@ def errors_of(page):
     """A list that fills with the errors in a page's console."""
     errors = []
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    # JupyterLab may detach a node twice while it opens; our widgets never call removeChild
-    page.on("pageerror", lambda e: errors.append(str(e)) if "removeChild" not in str(e) else None)
+    page.on("pageerror", lambda e: None if is_of_the_splash(e) else errors.append(str(e)))
     return errors
+
+
+def is_of_the_splash(error):
+    """Whether an error is of JupyterLab's splash screen, which may take its node away twice.
+
+    It fades away while the page opens. Its removeChild is in JupyterLab's own file, and nothing of
+    a widget stands in the stack.
+    """
+    calls = [line for line in (error.stack or "").splitlines() if line.strip().startswith("at ")]
+    of_jupyterlab = bool(calls) and all("/jlab_core." in line for line in calls)
+    return "removeChild" in str(error) and of_jupyterlab
 
 
 class Opened(NamedTuple):

@@ -15,6 +15,7 @@ from browser import (
     contained,
     errors_of,
     execute,
+    is_of_the_splash,
     jupyterlab,
     laid_out,
     reachable,
@@ -898,3 +899,18 @@ def test_a_view_says_that_its_kernel_is_gone(use, kind, keys):
     widget.says("The kernel of this view is gone: run this cell again.")
     if kind is Stepper:
         widget.says("layer 5 of 5")  # what needs no kernel is drawn still
+
+
+def test_only_the_splash_screen_of_jupyterlab_is_passed_over():
+    class Raised(Exception):
+        def __init__(self, message, stack):
+            super().__init__(message)
+            self.stack = stack
+
+    message = "Failed to execute 'removeChild' on 'Node'"
+    of_lab = "\n    at http://127.0.0.1:1/static/lab/jlab_core.88.js:1:7"
+    of_widget = "\n    at render (blob:http://127.0.0.1:1/2:3:4)"
+    assert is_of_the_splash(Raised(message, message + of_lab))
+    assert not is_of_the_splash(Raised(message, message + of_widget + of_lab))
+    assert not is_of_the_splash(Raised(message, message)), "of an unknown place"
+    assert not is_of_the_splash(Raised("x is null", "x is null" + of_lab))
