@@ -198,8 +198,7 @@ def _online_loss(
 
     Attention transfer reads both networks at their taps for as long as the student trains.
     """
-    with torch.random.fork_rng():  # the student's dropout must not depend on who teaches
-        model = load_teacher(teacher, len(image_set.classes), device)
+    model = load_teacher(teacher, len(image_set.classes), device)
 
     def teacher_logits(batch: Batch) -> Tensor:
         return model(batch.images.to(device)).float()

@@ -169,7 +169,7 @@ def together(runs: list[Answered]) -> Answered:
         if not is_own[~is_teacher].any():
             raise UserError(
                 f"run {one.run} has no student of the seed of its teacher, {teacher_seed}: it "
-                "cannot stand beside others; make it again with student_seed left out"
+                "cannot stand beside others; make that run again"
             )
         own = one.trainings[is_teacher | is_own]
         names = {"teacher": f"teacher, seed {teacher_seed}"}

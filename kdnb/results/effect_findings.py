@@ -16,7 +16,7 @@ from kdnb.results.finding_words import (
     SEVERAL,
     is_above,
     joined,
-    place_words,
+    places_of_several_seeds,
     points,
     points_of,
     seeds,
@@ -153,17 +153,8 @@ def _errors_elsewhere(errors: pd.DataFrame) -> str:
     if others.empty:
         return ""
     more = (others["more"] > 0).sum()
-    told = [f" On the other splits and sets it repeats more on {more} of {len(others)}."]
-    several = others[others["seeds"] >= SEVERAL]
-    if len(several) < len(others):
-        told.append("One or two seeds decide nothing.")
-    of_several = []
-    for row in several.to_dict("records"):
-        place = place_words(row, main_teacher(errors))
-        of_several.append(f"{place} {points(row, 'more')}")
-    if of_several:
-        told.append(f"With three seeds or more each: {'; '.join(of_several)}.")
-    return " ".join(told)
+    places = places_of_several_seeds(others.to_dict("records"), main_teacher(errors), "more")
+    return f" On the other splits and sets it repeats more on {more} of {len(others)}.{places}"
 
 
 def other_teachers(tables: Tables) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "is_above",
     "joined",
     "place_words",
+    "places_of_several_seeds",
     "points",
     "points_of",
     "seeds",
@@ -113,6 +114,24 @@ def place_words(row: Row, teacher: str) -> str:
     if row["teacher"] != teacher:
         place += f", {TEACHER_NAMES.get(row['teacher'], row['teacher'])}"
     return place
+
+
+def places_of_several_seeds(rows: Sequence[Row], teacher: str, name: str = "difference") -> str:
+    """The differences of the places with `SEVERAL` seeds or more, and that fewer decide nothing.
+
+    Args:
+        rows: One of each place.
+        teacher: That of most places.
+        name: Of the column.
+    """
+    several = [row for row in rows if row["seeds"] >= SEVERAL]
+    told = ""
+    if len(several) < len(rows):
+        told += " One or two seeds decide nothing."
+    if several:
+        places = [f"{place_words(row, teacher)} {points(row, name)}" for row in several]
+        told += f" With three seeds or more each: {'; '.join(places)}."
+    return told
 
 
 def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "difference") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
-from kdnb.core.number_text import percent
+from kdnb.core.number_text import counted, percent
 from kdnb.core.profiles import PAPER_TEACHER
 from kdnb.results.differences import main_teacher
 from kdnb.results.effect_findings import (
@@ -32,6 +32,7 @@ from kdnb.results.finding_words import (
     TEACHER_NAMES,
     interval_of,
     place_words,
+    places_of_several_seeds,
     points,
     points_of,
     seeds,
@@ -158,11 +159,11 @@ def _keeps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _keeps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The same, over all folds of the brain set, and where else a difference is shown."""
+    """The same, over all folds of the brain set, and on the other splits and sets."""
     line = _keeps(tables)
     if not line:
         return ""
-    return f"{line}{accuracy_over_folds(tables)}{_shown_elsewhere(tables, KD_STUDENT, TEACHER)}"
+    return f"{line}{accuracy_over_folds(tables)}{_hints_elsewhere(tables, KD_STUDENT, TEACHER)}"
 
 
 def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -231,11 +232,11 @@ def _helps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _helps_briefly(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The same, over all folds of the brain set, and where else a difference is shown."""
+    """The same, over all folds of the brain set, and on the other splits and sets."""
     line = _helps(tables)
     if not line:
         return ""
-    return f"{line}{gain_over_folds(tables)}{_shown_elsewhere(tables, KD_STUDENT, LABEL_ONLY)}"
+    return f"{line}{gain_over_folds(tables)}{_hints_elsewhere(tables, KD_STUDENT, LABEL_ONLY)}"
 
 
 def _untrained(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -296,33 +297,34 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> st
     behind = (table["difference"] < 0).sum()
     ahead_surely = (table["difference_low"] > 0).sum()
     behind_surely = (table["difference_high"] < 0).sum()
-    told = [
+    main = main_teacher(tables["differences"])
+    return (
         f" On the other splits and sets, all classes, it is ahead on {ahead} of {len(table)} and "
         f"behind on {behind}; with its whole interval on {ahead_surely} and {behind_surely}."
-    ]
-    several = table[table["seeds"] >= SEVERAL]
-    if len(several) < len(table):
-        told.append("One or two seeds decide nothing.")
-    of_several = []
-    for row in several.to_dict("records"):
-        place = place_words(row, main_teacher(tables["differences"]))
-        of_several.append(f"{place} {points(row)}")
-    if of_several:
-        told.append(f"With three seeds or more each: {'; '.join(of_several)}.")
-    return " ".join(told)
+        f"{places_of_several_seeds(table.to_dict('records'), main)}"
+    )
 
 
-def _shown_elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> str:
-    """The other splits and sets on which a model is surely ahead of another one, or behind."""
+def _hints_elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> str:
+    """On how many other splits and sets the interval of a difference leaves out zero.
+
+    Of those with `SEVERAL` seeds or more. All are counted, since among many one may do so by
+    chance.
+    """
     table = _other_places(tables, model, rival)
+    several = table[table["seeds"] >= SEVERAL].to_dict("records")
+    if not several:
+        return ""
     main = main_teacher(tables["differences"])
     told = []
-    for row in table[table["seeds"] >= SEVERAL].to_dict("records"):
+    for row in several:
         if row["difference_low"] > 0 or row["difference_high"] < 0:
-            told.append(f"{place_words(row, main)} {points(row)}{seeds(row)}")
-    if not told:
-        return ""
-    return f" On other splits and sets, all classes, a difference is shown: {'; '.join(told)}."
+            told.append(f"{place_words(row, main)} {points(row)}")
+    where = f"{len(told)}: {'; '.join(told)}" if told else "none"
+    return (
+        f" Not planned, so only a hint: of {counted(len(several), 'other place')} with three seeds "
+        f"or more (sets and splits, all classes) the interval leaves out zero on {where}."
+    )
 
 
 def _other_places(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from kdnb.training.evaluation import kept_epoch
 
 __all__ = ["kept_epochs", "which_epoch"]
 
+TURN = 0.01  # accuracy; of a smaller change the sign says nothing
 COLUMNS = ["epoch", "val_loss", "val_accuracy"]
 
 
@@ -109,7 +110,8 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
         models = of_set[of_set["split"] == split].set_index("model")
         row = models.loc[KD_STUDENT]
         place = f"{NAMES.get(dataset, dataset)} {told_honest(dataset, split)}"
-        turns = np.sign(row["over_labels"]) != np.sign(row["over_labels_last"])
+        first, last = row["over_labels"], row["over_labels_last"]
+        turns = np.sign(first) != np.sign(last) and abs(last - first) >= TURN
         if row["seeds"] >= SEVERAL:
             several += 1
             if turns:
@@ -119,7 +121,7 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
         trained = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
         said.append(
             f"{place[0].upper()}{place[1:]}: "
-            f"{points_of(row['over_labels'])} and {points_of(row['over_labels_last'])} points "
+            f"{points_of(first)} and {points_of(last)} points "
             f"({trained}; labels alone kept at epoch {_spread(models.loc[LABEL_ONLY, 'kept'])} of "
             f"{row['epochs']}, the distilled student at {_spread(row['kept'])})"
         )
@@ -129,7 +131,7 @@ def which_epoch(tables: Mapping[str, pd.DataFrame]) -> str:
     if several < len(said):
         answer += " where there are three seeds or more"
     if turned:
-        answer = f"It may: the difference changes its sign on {joined(turned)}"
+        answer = f"It may: the difference changes its sign, by a point or more, on {joined(turned)}"
     elif not several:
         answer = "It cannot be told from one or two seeds"
     if turned_once and several:

@@ -43,14 +43,11 @@ def hides(tables: Tables) -> str:
         if not is_told:
             continue
         of_model = rows.set_index("model").to_dict("index")
-        networks = []
-        for model, name in MODEL_WORDS.items():
-            networks.append(f"{name} {points(of_model[model])}")
         equal = ", parts of equal size" if sizes_of else ""
         said.append(
             f"{NAMES.get(dataset, dataset).capitalize()}, {TOLD_SPLITS[split]} minus "
             f"{told_honest(dataset, honest)}{equal}: memory {points(of_model['memory'])}; "
-            f"{', '.join(networks)}{_both_seeds(of_model[KD_STUDENT])}."
+            f"{_of_networks(of_model)}."
         )
     if not said:
         return ""
@@ -81,12 +78,17 @@ def hides_briefly(tables: Tables) -> str:
     else:
         return ""
     of_model = rows.set_index("model").to_dict("index")
-    networks = [f"{name} {points(of_model[model])}" for model, name in MODEL_WORDS.items()]
     return (
         f"**What does the usual split hide?** Of all brain images, this much more is right {split} "
-        f"than by patient: {', '.join(networks)}{_both_seeds(of_model[KD_STUDENT])}. Memory, the "
-        f"method that only looks up: {points(of_model['memory'])}."
+        f"than by patient: {_of_networks(of_model)}. Memory, the method that only looks up: "
+        f"{points(of_model['memory'])}."
     )
+
+
+def _of_networks(of_model: Mapping[str, Mapping[str, Any]]) -> str:
+    """The difference of every network, and the seeds behind them."""
+    told = [f"{name} {points(of_model[model])}" for model, name in MODEL_WORDS.items()]
+    return f"{', '.join(told)}{_both_seeds(of_model[KD_STUDENT])}"
 
 
 def _beside_all_folds(tables: Tables) -> str:

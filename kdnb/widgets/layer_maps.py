@@ -331,9 +331,8 @@ def _chunk(name: str, model: nn.Module, images: Tensor, classes: int) -> _Chunk:
     maps: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
     contributions: dict[str, list[Tensor]] = defaultdict(list)
     means = {}
-    inputs = images.clone().requires_grad_()  # so that a frozen model has gradients too
     for target in range(classes):
-        logits, pairs = gradients_at_taps(model, inputs, torch.full((len(images),), target))
+        logits, pairs = gradients_at_taps(model, images, torch.full((len(images),), target))
         if logits.shape[1] != classes:
             raise UserError(
                 f"the {name} has {logits.shape[1]} outputs, but {classes} class names were given"
