@@ -321,8 +321,9 @@ def _hints_elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str)
         if row["difference_low"] > 0 or row["difference_high"] < 0:
             told.append(f"{place_words(row, main)} {points(row)}")
     where = f"{len(told)}: {'; '.join(told)}" if told else "none"
+    hint = "Not planned, so only a hint" if told else "Not planned"
     return (
-        f" Not planned, so only a hint: of {counted(len(several), 'other place')} with three seeds "
+        f" {hint}: of {counted(len(several), 'other place')} with three seeds "
         f"or more (sets and splits, all classes) the interval leaves out zero on {where}."
     )
 

@@ -351,9 +351,12 @@ def test_what_other_splits_hint_at_is_counted_and_stands_beside_the_brain_set_by
     assert "only a hint" not in " ".join(at_once(tables)), "of one seed"
     three = tables | {"differences": tables["differences"].assign(seeds=3)}
     kept, helps, *_ = at_once(three)
-    hint = "Not planned, so only a hint: of 1 other place with three seeds or more"
-    assert hint in kept and kept.endswith("leaves out zero on none.")
-    assert hint in helps and "leaves out zero on 1: brain as published +" in helps
+    of_one = "of 1 other place with three seeds or more"
+    assert f"Not planned: {of_one}" in kept and kept.endswith("leaves out zero on none.")
+    assert (
+        f"Not planned, so only a hint: {of_one}" in helps
+        and "leaves out zero on 1: brain as published +" in helps
+    )
 
 
 def test_teachers_stand_beside_the_student_with_what_they_cost(record):
