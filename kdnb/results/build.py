@@ -35,6 +35,7 @@ from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.kept_epochs import kept_epochs
 from kdnb.results.map_plots import energy_spread, worth_rows
+from kdnb.results.place_lines import side_by_side
 from kdnb.results.places import first_place
 from kdnb.results.planned import planned
 from kdnb.results.plots import accuracy_by_split, difference_panels, schedule_curves, size_curves
@@ -61,8 +62,11 @@ __all__ = [
 Tables = Mapping[str, pd.DataFrame]
 NAME = "results"  # of the folder under figures/, and of the marks in a page
 COLLECTED = Path(NAME, "collected")  # where the record lies, under figures/
-# documents -> what they tell of the tables: the story before the lines, and the lines
-PAGES = {"README.md": (in_short, at_once), "docs/results.md": (None, findings)}
+# documents -> what they tell of the tables: the story, the lines, the tables below them
+PAGES = {
+    "README.md": (in_short, at_once, None),
+    "docs/results.md": (None, findings, side_by_side),
+}
 MADE = {
     "accuracy": accuracy_by_place,
     "differences": differences,
@@ -227,12 +231,14 @@ def write_findings(tables: Tables, page: Path, told: str) -> str:
 
 
 def told_lines(tables: Tables, told: str) -> str:
-    """What one of ``PAGES`` says of the tables: the story, where it has one, then the lines."""
-    story, answers = PAGES[told]
-    lines = "".join(f"- {line}\n" for line in answers(tables))
-    if story is None or not story(tables):
-        return lines
-    return f"**In short.** {story(tables)}\n\n{lines}"
+    """What one of ``PAGES`` says of the tables: the story and the tables where it has them."""
+    story, answers, below = PAGES[told]
+    text = "".join(f"- {line}\n" for line in answers(tables))
+    if story is not None and story(tables):
+        text = f"**In short.** {story(tables)}\n\n{text}"
+    if below is not None:
+        text += below(tables)
+    return text
 
 
 def put_between(page: Path, name: str, lines: str) -> None:

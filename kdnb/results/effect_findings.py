@@ -16,7 +16,7 @@ from kdnb.results.finding_words import (
     SEVERAL,
     is_above,
     joined,
-    places_of_several_seeds,
+    places_apart,
     points,
     points_of,
     seeds,
@@ -153,8 +153,11 @@ def _errors_elsewhere(errors: pd.DataFrame) -> str:
     if others.empty:
         return ""
     more = (others["more"] > 0).sum()
-    places = places_of_several_seeds(others.to_dict("records"), main_teacher(errors), "more")
-    return f" On the other splits and sets it repeats more on {more} of {len(others)}.{places}"
+    apart = places_apart(others.to_dict("records"), main_teacher(errors), "more")
+    return (
+        f" On the other splits and sets it repeats more on {more} of {len(others)}. The interval "
+        f"leaves out zero on {apart}."
+    )
 
 
 def other_teachers(tables: Tables) -> str:

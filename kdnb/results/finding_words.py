@@ -20,9 +20,10 @@ __all__ = [
     "TOLD_SPLITS",
     "interval_of",
     "is_above",
+    "is_apart",
     "joined",
     "place_words",
-    "places_of_several_seeds",
+    "places_apart",
     "points",
     "points_of",
     "seeds",
@@ -116,8 +117,8 @@ def place_words(row: Row, teacher: str) -> str:
     return place
 
 
-def places_of_several_seeds(rows: Sequence[Row], teacher: str, name: str = "difference") -> str:
-    """The differences of the places with `SEVERAL` seeds or more, and that fewer decide nothing.
+def places_apart(rows: Sequence[Row], teacher: str, name: str = "difference") -> str:
+    """On how many places, and on which, a difference leaves out zero; one or two seeds never do.
 
     Args:
         rows: One of each place.
@@ -125,13 +126,11 @@ def places_of_several_seeds(rows: Sequence[Row], teacher: str, name: str = "diff
         name: Of the column.
     """
     several = [row for row in rows if row["seeds"] >= SEVERAL]
-    told = ""
-    if len(several) < len(rows):
-        told += " One or two seeds decide nothing."
-    if several:
-        places = [f"{place_words(row, teacher)} {points(row, name)}" for row in several]
-        told += f" With three seeds or more each: {'; '.join(places)}."
-    return told
+    apart = [row for row in several if is_apart(row, name)]
+    places = [f"{place_words(row, teacher)} {points(row, name)}" for row in apart]
+    told = f"{len(places)}: {'; '.join(places)}" if places else "none"
+    few = len(rows) - len(several)
+    return f"{told}; {few} with one or two seeds not counted" if few else told
 
 
 def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "difference") -> str:
@@ -152,6 +151,11 @@ def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "differen
         return open_
     told = more if row[name] > 0 else less
     return f"{told}, so far" if row.get("seeds_planned", 0) > row["seeds"] else told
+
+
+def is_apart(row: Row, name: str = "difference") -> bool:
+    """Whether the whole interval of a difference leaves out zero, over `SEVERAL` seeds or more."""
+    return row["seeds"] >= SEVERAL and (row[f"{name}_low"] > 0 or row[f"{name}_high"] < 0)
 
 
 def is_above(row: Row) -> bool:

@@ -31,8 +31,7 @@ from kdnb.results.finding_words import (
     SEVERAL,
     TEACHER_NAMES,
     interval_of,
-    place_words,
-    places_of_several_seeds,
+    places_apart,
     points,
     points_of,
     seeds,
@@ -295,13 +294,11 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> st
         return ""
     ahead = (table["difference"] > 0).sum()
     behind = (table["difference"] < 0).sum()
-    ahead_surely = (table["difference_low"] > 0).sum()
-    behind_surely = (table["difference_high"] < 0).sum()
     main = main_teacher(tables["differences"])
     return (
         f" On the other splits and sets, all classes, it is ahead on {ahead} of {len(table)} and "
-        f"behind on {behind}; with its whole interval on {ahead_surely} and {behind_surely}."
-        f"{places_of_several_seeds(table.to_dict('records'), main)}"
+        f"behind on {behind} (table of places). The interval leaves out zero on "
+        f"{places_apart(table.to_dict('records'), main)}."
     )
 
 
@@ -315,13 +312,8 @@ def _hints_elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str)
     several = table[table["seeds"] >= SEVERAL].to_dict("records")
     if not several:
         return ""
-    main = main_teacher(tables["differences"])
-    told = []
-    for row in several:
-        if row["difference_low"] > 0 or row["difference_high"] < 0:
-            told.append(f"{place_words(row, main)} {points(row)}")
-    where = f"{len(told)}: {'; '.join(told)}" if told else "none"
-    hint = "Not planned, so only a hint" if told else "Not planned"
+    where = places_apart(several, main_teacher(tables["differences"]))
+    hint = "Not planned" if where == "none" else "Not planned, so only a hint"
     return (
         f" {hint}: of {counted(len(several), 'other place')} with three seeds "
         f"or more (sets and splits, all classes) the interval leaves out zero on {where}."

@@ -1,14 +1,15 @@
-"""What splits hide that do not keep relatives apart, in sentences (07)."""
+"""What splits hide that do not keep relatives apart: comparisons, and sentences on them (07)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from kdnb.core.differences import unpaired_difference
-from kdnb.core.intervals import points as in_points
+from kdnb.core.intervals import Interval
 from kdnb.core.model_names import KD_STUDENT
 from kdnb.data.patient_split import TEST_FOLD
 from kdnb.results.accuracy_tables import MEMORY_ALONE
@@ -26,36 +27,80 @@ from kdnb.results.finding_words import (
 )
 from kdnb.results.fold_findings import FOLDS, over_all_folds
 
-__all__ = ["hides", "hides_briefly"]
+__all__ = ["ComparedSplits", "compared_splits", "hides", "hides_briefly"]
 
+MEMORY = "memory"
+ALL_FOLDS = "(all folds)"  # how a place ends that stands beside them
 Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class ComparedSplits:
+    """How much more is right under one split than under one that keeps relatives apart.
+
+    Attributes:
+        place: The data set and the two splits, in words.
+        of_model: Model, or "memory" → the difference of accuracies.
+        seeds: Behind the first split, and behind the second.
+    """
+
+    place: str
+    of_model: Mapping[str, Interval]
+    seeds: tuple[int, int]
+
+    def is_shown(self, model: str) -> bool:
+        """Whether the interval leaves out zero; of a network, over several seeds on both sides."""
+        _, low, high = self.of_model[model]
+        enough = model == MEMORY or min(self.seeds) >= SEVERAL
+        return enough and (low > 0 or high < 0)
+
+    @property
+    def told_seeds(self) -> str:
+        """Both numbers of seeds."""
+        return f"{self.seeds[0]} and {self.seeds[1]}"
+
+
+def compared_splits(tables: Tables) -> list[ComparedSplits]:
+    """Every told split of a set beside its strictest one, then beside all folds of the brain set.
+
+    Args:
+        tables: The published tables by name: ``leaks``, and ``folds`` and ``accuracy`` for the
+            folds.
+    """
+    if "leaks" not in tables:
+        return []
+    found = []
+    places = tables["leaks"].groupby(["dataset", "split", "sizes_of", "honest"], sort=False)
+    for (dataset, split, sizes_of, honest), rows in places:
+        if not _is_told(split, sizes_of):
+            continue
+        of_model = rows.set_index("model").to_dict("index")
+        apart = told_honest(dataset, honest)
+        if honest == "patients":
+            apart += f" (fold {TEST_FOLD})"
+        row = of_model[KD_STUDENT]
+        found.append(
+            ComparedSplits(
+                f"{NAMES.get(dataset, dataset)}, {_told(split, sizes_of)} − {apart}",
+                {model: interval_of(row, "difference") for model, row in of_model.items()},
+                (row["seeds"], row["seeds_honest"]),
+            )
+        )
+    return [*found, *_beside_all_folds(tables)]
 
 
 def hides(tables: Tables) -> str:
     """What do splits hide that do not keep patients or copies apart?"""
-    if "leaks" not in tables:
-        return ""
-    table = tables["leaks"]
-    said = []
-    for place, rows in table.groupby(["dataset", "split", "sizes_of", "honest"], sort=False):
-        dataset, split, sizes_of, honest = place
-        is_told = (split == "random") if sizes_of else (split in TOLD_SPLITS)
-        if not is_told:
-            continue
-        of_model = rows.set_index("model").to_dict("index")
-        equal = ", parts of equal size" if sizes_of else ""
-        said.append(
-            f"{NAMES.get(dataset, dataset).capitalize()}, {TOLD_SPLITS[split]} minus "
-            f"{told_honest(dataset, honest)}{equal}: memory {points(of_model['memory'])}; "
-            f"{_of_networks(of_model)}."
-        )
-    if not said:
-        return ""
+    line = hides_briefly(tables)
+    found = [one for one in compared_splits(tables) if not one.place.endswith(ALL_FOLDS)]
+    if not line or not found:
+        return line
+    of_memory = sum(one.is_shown(MEMORY) for one in found)
+    of_networks = [one.is_shown(model) for one in found for model in MODEL_WORDS]
     return (
-        "**What does the usual split hide?** How much more is right where relatives of the test "
-        "images are learned, all classes; memory counts mirrored images. Where sizes are not said "
-        f"to be equal, the number of training images differs, too. {' '.join(said)}"
-        f"{_beside_all_folds(tables)}"
+        f"{line} Of all sets and splits (the table of splits), the interval leaves out zero for "
+        f"memory on {of_memory} of {len(found)}, and for the three networks in {sum(of_networks)} "
+        f"of {len(of_networks)} comparisons."
     )
 
 
@@ -78,55 +123,52 @@ def hides_briefly(tables: Tables) -> str:
     else:
         return ""
     of_model = rows.set_index("model").to_dict("index")
+    networks = [f"{name} {points(of_model[model])}" for model, name in MODEL_WORDS.items()]
     return (
         f"**What does the usual split hide?** Of all brain images, this much more is right {split} "
-        f"than by patient: {_of_networks(of_model)}. Memory, the method that only looks up: "
-        f"{points(of_model['memory'])}."
+        f"than by patient: {', '.join(networks)}{_both_seeds(of_model[KD_STUDENT])}. Memory, the "
+        f"method that only looks up: {points(of_model[MEMORY])}."
     )
 
 
-def _of_networks(of_model: Mapping[str, Mapping[str, Any]]) -> str:
-    """The difference of every network, and the seeds behind them."""
-    told = [f"{name} {points(of_model[model])}" for model, name in MODEL_WORDS.items()]
-    return f"{', '.join(told)}{_both_seeds(of_model[KD_STUDENT])}"
-
-
-def _beside_all_folds(tables: Tables) -> str:
-    """What splits hide beside all folds of the brain set together; a sentence or nothing."""
+def _beside_all_folds(tables: Tables) -> list[ComparedSplits]:
+    """The splits of the brain set beside all its folds together, once all of these are there."""
     if "folds" not in tables or "accuracy" not in tables:
-        return ""
+        return []
     over_folds = over_all_folds(tables["folds"], ALL)
     if over_folds["folds"].iloc[0] < FOLDS:
-        return ""
+        return []
     table = tables["accuracy"].query("dataset == 'brain_tumor' and counted == @ALL")
     table = table[table["teacher"] == main_teacher(table)]
-    accuracy_of = table.set_index(["split", "sizes_of", "model"])
-    said = []
-    for row in table[table["model"] == KD_STUDENT].to_dict("records"):
-        is_told = (row["split"] == "random") if row["sizes_of"] else row["split"] in TOLD_SPLITS
-        if not is_told:
+    found = []
+    for (split, sizes_of), rows in table.groupby(["split", "sizes_of"], sort=False):
+        if not _is_told(split, sizes_of):
             continue
-        memory = unpaired_difference(
-            interval_of(row, "leak_meter_mirrored"),
-            interval_of(over_folds.loc[MEMORY_ALONE], "accuracy"),
-        )
-        networks = []
-        for model, name in MODEL_WORDS.items():
-            here = accuracy_of.loc[(row["split"], row["sizes_of"], model)]
-            difference = unpaired_difference(
-                interval_of(here, "accuracy"), interval_of(over_folds.loc[model], "accuracy")
+        of_split = rows.set_index("model")
+        of_model = {
+            MEMORY: unpaired_difference(
+                interval_of(of_split.loc[KD_STUDENT], "leak_meter_mirrored"),
+                interval_of(over_folds.loc[MEMORY_ALONE], "accuracy"),
             )
-            networks.append(f"{name} {in_points(difference)}")
-        said.append(
-            f"{TOLD_SPLITS[row['split']]}{', parts of equal size' if row['sizes_of'] else ''}: "
-            f"memory {in_points(memory)}, {', '.join(networks)}{seeds(row)}"
-        )
-    if not said:
-        return ""
-    return (
-        f" Of brain by patient, fold {TEST_FOLD} alone is tested here. Against all {FOLDS} folds "
-        f"together (one seed of each), {'; '.join(said)}."
-    )
+        }
+        for model in MODEL_WORDS:
+            of_model[model] = unpaired_difference(
+                interval_of(of_split.loc[model], "accuracy"),
+                interval_of(over_folds.loc[model], "accuracy"),
+            )
+        place = f"{NAMES['brain_tumor']}, {_told(split, sizes_of)} − by patient {ALL_FOLDS}"
+        found.append(ComparedSplits(place, of_model, (of_split.loc[KD_STUDENT, "seeds"], 1)))
+    return found
+
+
+def _is_told(split: str, sizes_of: str) -> bool:
+    """Whether a split is told that may leak; with parts of another one's sizes, random alone."""
+    return split == "random" if sizes_of else split in TOLD_SPLITS
+
+
+def _told(split: str, sizes_of: str) -> str:
+    """Such a split in words."""
+    return f"{TOLD_SPLITS[split]}{', parts of equal size' if sizes_of else ''}"
 
 
 def _both_seeds(row: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from kdnb.results.build import make_tables, plan_file
 from kdnb.results.differences import differences, leaks
 from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.map_plots import energy_spread
+from kdnb.results.place_lines import COMPARED, side_by_side
 from kdnb.results.places import EFFECT_PARTS, KNOWN
 from kdnb.results.planned import COUNT, planned
 from kdnb.results.plots import accuracy_by_split, difference_panels
@@ -320,14 +321,47 @@ def test_the_story_goes_by_the_same_verdicts(record):
 
 def test_all_folds_stand_beside_the_splits_that_hide_something(record):
     tables = make_tables(record)
-    assert "folds together" not in " ".join(findings(tables)), "of two folds nothing is told"
+    assert "(all folds)" not in side_by_side(tables), "of two folds nothing is told"
     tables["folds"] = tables["folds"].assign(folds=5)
-    (line,) = [line for line in findings(tables) if "usual split hide" in line]
+    (line,) = [row for row in side_by_side(tables).splitlines() if "(all folds)" in row]
     of_folds = tables["folds"].query("counted == @ALL").set_index("model")["accuracy"]
     before = tables["accuracy"].query("split == 'published' and counted == @ALL")
     before = before.set_index("model").loc["KD student", "accuracy"]
     gap = 100 * (before - of_folds["KD student"])
-    assert f"distilled student {gap:+.1f} [" in line.partition("folds together")[2]
+    assert line.split(" | ")[4].startswith(f"{gap:+.1f} ["), "one seed of each fold: not bold"
+
+
+def test_the_table_of_places_holds_every_difference_and_marks_what_is_shown(record):
+    tables = make_tables(record)
+    page = side_by_side(tables)
+    every = tables["differences"].query("counted == @ALL")
+    for row in every.to_dict("records"):
+        if (row["model"], row["rival"]) in COMPARED:
+            told = f"{100 * row['difference']:+z.1f} ["
+            assert told in page
+    (line,) = [row for row in page.splitlines() if row.startswith("| brain as published ")]
+    assert "**" not in line, "one seed shows nothing"
+    sure = every.assign(seeds=3, difference=0.1, difference_low=0.05, difference_high=0.2)
+    (line,) = [
+        row
+        for row in side_by_side(tables | {"differences": sure}).splitlines()
+        if row.startswith("| brain as published | 3 ")
+    ]
+    assert line.count("**+10.0 [+5.0, +20.0]**") == len(COMPARED)
+    assert side_by_side({}) == ""
+
+
+def test_what_splits_hide_is_counted_where_the_interval_leaves_out_zero(record):
+    tables = make_tables(record)
+    sure = tables["leaks"].assign(difference=0.1, difference_low=0.05, difference_high=0.2)
+    for seeds, networks in ((1, 0), (3, 3)):
+        leaking = sure.assign(seeds=seeds, seeds_honest=seeds)
+        (line,) = [row for row in findings(tables | {"leaks": leaking}) if "usual split" in row]
+        assert f"memory on 1 of 1, and for the three networks in {networks} of 3" in line
+        (line,) = [
+            r for r in side_by_side({"leaks": leaking}).splitlines() if "as published −" in r
+        ]
+        assert line.count("**+10.0 [+5.0, +20.0]**") == 1 + networks
 
 
 def test_what_the_published_split_hides_is_told_of_every_network(record):
@@ -396,7 +430,6 @@ def test_sentences_say_what_the_numbers_say(record):
     lines = findings(tables)
     assert any("The small network loses" in line for line in lines)
     assert any(line.startswith("**Does the teacher help?** Yes, here, so far.") for line in lines)
-    assert any("Brain, as published minus by patient: memory" in line for line in lines)
     one_seed = {name: table.assign(seeds=1) for name, table in tables.items() if "seeds" in table}
     careful = " ".join(findings(tables | one_seed))
     assert "It cannot be told here" in careful and "A loss is not shown" in careful
@@ -426,19 +459,20 @@ def test_chart_names_every_split_and_number(record):
 
 def test_errors_other_places_and_all_folds_are_told(record):
     said = {line.split("**")[1]: line for line in findings(make_tables(record))}
-    elsewhere = "it is ahead on 1 of 1 and behind on 0; with its whole interval on 1 and 0."
-    assert f"{elsewhere} One or two seeds" in said["Has the teacher something to teach?"]
-    assert f"{elsewhere} One or two seeds" in said["Does the teacher help?"]
+    few = "The interval leaves out zero on none; 1 with one or two seeds not counted."
+    elsewhere = f"it is ahead on 1 of 1 and behind on 0 (table of places). {few}"
+    assert elsewhere in said["Has the teacher something to teach?"]
+    assert elsewhere in said["Does the teacher help?"]
     kept = said["Does the small network keep the accuracy?"]
-    assert "it is ahead on 0 of 1 and behind on 1; with its whole interval on 0 and 0." in kept
+    assert "it is ahead on 0 of 1 and behind on 1 (table of places)." in kept
     assert "Brain by patient: right in" in said["What is left where relatives are kept apart?"]
     errors = said["Do the teacher's errors pass on?"]
     assert "It is not shown" in errors and "it repeats more on " in errors
-    assert errors.endswith("One or two seeds decide nothing.")
+    assert errors.endswith(few)
     tables = make_tables(record)
-    several = tables | {"errors": tables["errors"].assign(seeds=3)}
-    (line,) = [line for line in findings(several) if "errors pass on" in line]
-    assert "With three seeds or more each: brain as published " in line
+    sure = tables["errors"].assign(seeds=3, more=0.1, more_low=0.05, more_high=0.2)
+    (line,) = [line for line in findings(tables | {"errors": sure}) if "errors pass on" in line]
+    assert line.endswith("zero on 1: brain as published +10.0 [+5.0, +20.0] points.")
     line = said["And on other patients of the brain set?"]
     assert "Over 2 of 5 folds" in line
     by_fold = fold_accuracy(record).query("model == 'KD student' and fold != @EVERY_FOLD")

@@ -26,6 +26,7 @@ from kdnb.results.effects import as_coded, gains, grid, sizes
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import findings
 from kdnb.results.map_plots import worth_rows
+from kdnb.results.place_lines import side_by_side
 from kdnb.results.plots import size_curves
 from kdnb.study.study import Study
 
@@ -734,7 +735,7 @@ def test_findings_are_put_between_their_marks(finished, figures, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- results -->\nold\n<!-- /results -->\nB\n")
     write_findings(tables, readme, "docs/results.md")
-    listed = "".join(f"- {line}\n" for line in lines)
+    listed = "".join(f"- {line}\n" for line in lines) + side_by_side(tables)
     assert readme.read_text() == f"# A\n<!-- results -->\n{listed}<!-- /results -->\nB\n"
     readme.write_text("# A\n")
     with pytest.raises(UserError, match="has no place for results"):
