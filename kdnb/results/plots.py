@@ -83,8 +83,9 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
         axes.set_xticklabels(labels, fontsize=9)
         axes.set_xlim(-0.5, len(splits) - 0.5)
     panels[0][0].set_ylabel("accuracy on the test part, all classes")
-    hollow = {"mfc": "white", "mec": "#444444", "ms": 5, "label": "hollow: one seed"}
-    panels[0][0].plot([], [], "o", **hollow)
+    if (table["seeds"] == 1).any():
+        hollow = {"mfc": "white", "mec": "#444444", "ms": 5, "label": "hollow: one seed"}
+        panels[0][0].plot([], [], "o", **hollow)
     panels[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     named = panels[0][0].get_legend_handles_labels()
     figure.tight_layout(rect=(0, 0, 1, 0.9))
@@ -184,11 +185,11 @@ def difference_panels(table: pd.DataFrame) -> Picture:
         panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axes[0][0].set(yticks=range(len(names)), yticklabels=names)
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
-    figure.supxlabel(
-        "difference of accuracy (all classes) in points, with 95 % interval\n"
-        "black: three seeds or more, and zero is left out; grey: not shown; hollow: one seed",
-        size=9,
-    )
+    marks = "black: three seeds or more, and zero is left out; grey: not shown"
+    if (table["seeds"] == 1).any():
+        marks += "; hollow: one seed"
+    measure = "difference of accuracy (all classes) in points, with 95 % interval"
+    figure.supxlabel(f"{measure}\n{marks}", size=9)
     figure.tight_layout()
     return Picture(figure, f"Differences of accuracy with 95 % intervals. {'; '.join(said)}.")
 

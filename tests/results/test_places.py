@@ -455,6 +455,9 @@ def test_chart_names_every_split_and_number(record):
     table = accuracy_by_place(record).query("counted == @ALL")
     alt = accuracy_by_split(table).alt
     assert "published, teacher" in alt and "patients, memory" in alt
+    for seeds, is_told in ((1, True), (3, False)):
+        (legend,) = accuracy_by_split(table.assign(seeds=seeds)).figure.legends
+        assert any("hollow" in text.get_text() for text in legend.get_texts()) == is_told
 
 
 def test_errors_other_places_and_all_folds_are_told(record):
@@ -536,6 +539,9 @@ def test_the_picture_says_every_difference_and_marks_what_is_sure(record):
     surely &= rows["seeds"] >= 3
     assert grey == (~surely).sum() > 0
     assert hollow == (rows["seeds"] == 1).sum() > 0
+    assert "hollow: one seed" in picture.figure.get_supxlabel()
+    several = difference_panels(table.assign(seeds=3))
+    assert "hollow" not in several.figure.get_supxlabel(), "only what is drawn is explained"
 
 
 def test_a_picture_of_one_place_shows_every_comparison(record):
