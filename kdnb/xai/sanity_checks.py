@@ -40,7 +40,7 @@ def class_switch(
     runner-up as the other class.
 
     ``maps`` (N, H, W) are the explainer's for the first class, ``others`` (N,) the second class of
-    each image. NaN where the method is refused.
+    each image. 0 where the second map is empty; NaN where the first is, or the method is refused.
     """
     return _likeness(explainer, model, images, others, maps)
 
@@ -48,11 +48,22 @@ def class_switch(
 def _likeness(
     explainer: Explainer, model: nn.Module, images: Tensor, targets: Tensor, maps: np.ndarray
 ) -> np.ndarray:
-    """Rank correlation (N,) of maps with new ones; NaN where an axiom fails: there is no map."""
+    """Rank correlation (N,) of maps with new ones.
+
+    0 where the new map is empty: it has nothing left in common with the first. NaN where the first
+    is empty, or an axiom fails: there is no map to compare.
+    """
     try:
-        return rank_correlation(maps, explainer(model, images, targets))
+        changed = explainer(model, images, targets)
     except UserError:
         return np.full(len(images), np.nan)
+    has_gone = ~_is_empty(maps) & _is_empty(changed)
+    return np.where(has_gone, 0.0, rank_correlation(maps, changed))
+
+
+def _is_empty(maps: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether a map (N, H, W) has one value everywhere; a refused one, NaN, has none."""
+    return np.ptp(maps, axis=(1, 2)) == 0
 
 
 def randomised(model: nn.Module, stages: int, seed: int = 0) -> Iterator[nn.Module]:
@@ -117,8 +128,8 @@ def randomisation(
         seed: Seeds the random weights.
 
     Returns:
-        (stages, N); the last row is the network with nothing learned left. NaN where the method is
-        refused.
+        (stages, N); the last row is the network with nothing learned left. 0 where its map is
+        empty; NaN where the first map is, or the method is refused.
     """
     found = []
     for random_model in randomised(model, stages, seed):
@@ -142,7 +153,7 @@ def stability(
     Yeh et al., arXiv 1901.09392), here of ranks and for one draw of noise.
 
     ``noise`` is the deviation in units of normalised images: 0.05 is about 1 % of the range from
-    black to white. NaN where the method is refused.
+    black to white. 0 where the new map is empty; NaN where the first is, or the method is refused.
     """
     drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
     noisy = images + noise * drawn

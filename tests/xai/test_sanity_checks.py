@@ -77,6 +77,20 @@ def test_a_method_refused_on_random_weights_is_unknown_there(student):
     assert np.isnan(randomisation(refusing, student, IMAGES, TARGETS, np.ones((4, 32, 32)))).all()
 
 
+def test_a_map_that_goes_empty_has_changed_altogether(student):
+    maps = by("evidence")(student, IMAGES, TARGETS)
+    maps[1] = 0  # nothing is there to compare with
+
+    def empty_for_two(model, images, targets):
+        new = by("evidence")(model, images, targets)
+        new[[0, 1]] = 0
+        new[3] = np.nan
+        return new
+
+    likeness = class_switch(empty_for_two, student, IMAGES, TARGETS, maps)
+    np.testing.assert_allclose(likeness, [0, np.nan, 1, np.nan])
+
+
 def test_stability_is_1_without_noise_and_falls_with_it(student):
     maps = by("evidence")(student, IMAGES, TARGETS)
     none, little, much = (
