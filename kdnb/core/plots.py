@@ -29,6 +29,7 @@ __all__ = [
     "Picture",
     "bare",
     "colours_of",
+    "draw_unsigned",
     "error_bars",
     "image_panels",
     "is_constant",
@@ -272,6 +273,14 @@ def is_constant(values: np.ndarray) -> bool:
             "no refused explanation is drawn"
         )
     return bool(np.ptp(values) <= 1e-6 * np.abs(values).max(initial=0))
+
+
+def draw_unsigned(axes: plt.Axes, values: np.ndarray) -> None:
+    """A map (h, w) without a sign, its range below it: dark is 0, or what lies below 0."""
+    low = min(float(values.min()), 0.0)
+    high = float(values.max())
+    axes.imshow(values, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
+    axes.set_xlabel(f"{low:.2g} to {high:.2g}", fontsize=7)
 
 
 def silent_words(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from kdnb.core.plots import (
     PALETTE,
     Picture,
     colours_of,
+    draw_unsigned,
     image_panels,
     is_constant,
     say_nothing,
@@ -66,10 +67,7 @@ def map_grid(
                 ax.set_xlabel(f"{value.max():.2g} everywhere", fontsize=7)
                 silent.append(f"{name} of {titles[row]}")
                 continue
-            low = min(float(value.min()), 0.0)  # below 0 where a tap has no ReLU
-            high = float(value.max())
-            ax.imshow(value, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
-            ax.set_xlabel(f"{low:.2g} to {high:.2g}", fontsize=7)
+            draw_unsigned(ax, value)  # below 0 where a tap has no ReLU
     figure.tight_layout(pad=0.4)  # again, with the numbers below the panels
     sizes = ", ".join(f"{name} {of.shape[1]} by {of.shape[2]}" for name, of in maps.items())
     return Picture(

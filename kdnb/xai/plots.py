@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,6 +14,7 @@ from kdnb.core.plots import (
     GREY,
     Picture,
     colours_of,
+    draw_unsigned,
     error_bars,
     image_panels,
     is_constant,
@@ -62,10 +63,12 @@ def attribution_grid(
     maps: Mapping[str, np.ndarray],
     titles: Sequence[str],
     masks: np.ndarray | None = None,
+    unsigned: Collection[str] = (),
 ) -> Picture:
-    """Signed maps (N, S, S) of several methods beside each image.
+    """Maps (N, S, S) of several methods beside each image; a constant one is not drawn, and said.
 
-    Red is for the class, blue against it, zero is white; a constant map is not drawn, and said.
+    Red is for the class, blue against it, zero is white. Maps of the methods in ``unsigned``, such
+    as average maps, go from dark, 0, to yellow instead.
     """
     size = 2.1 if len(maps) <= 5 else 1.6
     figure, axes = image_panels(images, titles, masks, list(maps), size=size)
@@ -78,14 +81,20 @@ def attribution_grid(
                 ax.set_xlabel(f"{value.max():.2g} everywhere", fontsize=7)
                 silent.append(f"{name} of {titles[row]}")
                 continue
+            if name in unsigned:
+                draw_unsigned(ax, value)
+                continue
             limit = max(float(np.quantile(np.abs(value), 0.995)), 1e-12)
             ax.imshow(value, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             ax.set_xlabel(f"±{limit:.2g}", fontsize=7)
     figure.tight_layout(pad=0.4)  # again, with the numbers below the panels
+    colours = "Red counts for the class, blue against it."
+    if unsigned:
+        colours += f" Yellow is large, without a sign: {', '.join(unsigned)}."
     return Picture(
         figure,
         f"Explanations of {len(images)} images ({', '.join(titles)}) by {', '.join(maps)}. "
-        f"Red counts for the class, blue against it.{silent_words(silent)}",
+        f"{colours}{silent_words(silent)}",
         pixels=True,
     )
 

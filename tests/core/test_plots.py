@@ -145,6 +145,17 @@ def test_a_map_below_zero_keeps_its_range():
     assert axes[1].images[0].get_clim() == (-2.0, -0.5)
 
 
+def test_maps_without_a_sign_are_not_drawn_as_for_and_against():
+    maps = {"average map": np.ones((2, 4, 4)), "evidence": np.ones((2, 4, 4))}
+    for of_method in maps.values():
+        of_method[:, 0, 0] = 0.5
+    picture = attribution_grid(IMAGES, maps, ["a", "b"], unsigned=["average map"])
+    average, evidence = (axes.images[0] for axes in picture.figure.axes[1:3])
+    assert (average.get_cmap().name, average.get_clim()) == ("cividis", (0, 1))
+    assert (evidence.get_cmap().name, evidence.get_clim()) == ("RdBu_r", (-1, 1))
+    assert "without a sign: average map." in picture.alt
+
+
 def test_a_map_that_says_nothing_is_not_drawn_and_one_without_numbers_is_refused():
     maps = np.random.default_rng(0).random((2, 4, 4)).astype(np.float32)
     maps[1] = np.float32(0.1) * np.float32(1 / 3)
