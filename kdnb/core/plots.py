@@ -47,6 +47,7 @@ __all__ = [
 
 # Okabe and Ito: safe for colour blindness
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+GREY = "#777777"  # of baselines, such as memory, and of lines to compare with
 MODEL_COLOURS = {  # a network has the same colour in every chart; what learned from labels is green
     TEACHER: PALETTE[1],
     KD_STUDENT: PALETTE[0],
@@ -55,8 +56,8 @@ MODEL_COLOURS = {  # a network has the same colour in every chart; what learned 
     LABEL_ONLY: PALETTE[2],
     "labels": PALETTE[2],
     "labels alone": PALETTE[2],
+    "untrained student": GREY,
 }
-GREY = "#777777"  # of baselines, such as memory, and of lines to compare with
 MODEL_SHAPES = {TEACHER: "s", KD_STUDENT: "o", "student": "o", LABEL_ONLY: "D"}
 STYLE = {
     "figure.facecolor": "white",
