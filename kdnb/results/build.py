@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +30,7 @@ from kdnb.results.accuracy_tables import (
 )
 from kdnb.results.collected_runs import Records, load_collected, missing
 from kdnb.results.differences import differences, leaks
-from kdnb.results.effects import as_coded, gains, grid, schedule, sizes
+from kdnb.results.effects import as_coded, gains, grid, schedule, sizes, small_teachers
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.kept_epochs import kept_epochs
@@ -62,11 +62,7 @@ __all__ = [
 Tables = Mapping[str, pd.DataFrame]
 NAME = "results"  # of the folder under figures/, and of the marks in a page
 COLLECTED = Path(NAME, "collected")  # where the record lies, under figures/
-# documents -> what they tell of the tables: the story, the lines, the tables below them
-PAGES = {
-    "README.md": (in_short, at_once, None),
-    "docs/results.md": (None, findings, side_by_side),
-}
+PAGES = ("README.md", "docs/results.md")  # documents that tell what came out
 MADE = {
     "accuracy": accuracy_by_place,
     "differences": differences,
@@ -79,6 +75,7 @@ MADE = {
     "grid": grid,
     "gains": gains,
     "sizes": sizes,
+    "small_teachers": small_teachers,
     "as_coded": as_coded,
     "maps": tumour_maps,
     "map_energies": map_energies,
@@ -231,14 +228,19 @@ def write_findings(tables: Tables, page: Path, told: str) -> str:
 
 
 def told_lines(tables: Tables, told: str) -> str:
-    """What one of ``PAGES`` says of the tables: the story and the tables where it has them."""
-    story, answers, below = PAGES[told]
-    text = "".join(f"- {line}\n" for line in answers(tables))
-    if story is not None and story(tables):
-        text = f"**In short.** {story(tables)}\n\n{text}"
-    if below is not None:
-        text += below(tables)
-    return text
+    """What one of ``PAGES`` says: the story, then a few lines, or all of them and three tables."""
+    story = in_short(tables)
+    text = f"**In short.** {story}\n" if story else ""
+    if told == "README.md":
+        return f"{text}\n{_listed(at_once(tables))}"
+    for topic, lines in findings(tables).items():
+        text += f"\n### {topic}\n\n{_listed(lines)}"
+    return text + side_by_side(tables)
+
+
+def _listed(lines: Iterable[str]) -> str:
+    """Lines as a list in Markdown."""
+    return "".join(f"- {line}\n" for line in lines)
 
 
 def put_between(page: Path, name: str, lines: str) -> None:

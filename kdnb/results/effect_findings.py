@@ -1,4 +1,4 @@
-"""What the tables say of the paper's numbers and of what moves a student, in sentences (07)."""
+"""What the tables say of what moves a student, in sentences (07)."""
 
 from __future__ import annotations
 
@@ -26,70 +26,20 @@ from kdnb.results.finding_words import (
 )
 
 __all__ = [
-    "beside_paper",
     "choice_of_alpha",
-    "earlier_code",
     "errors_passed_on",
     "few_patients",
+    "small_teachers",
     "left_where_apart",
     "other_teachers",
 ]
 
-# sets of which the paper's version is another one
-OTHER_THERE = {"alzheimer": "the paper's set is made of augmented copies of these images"}
 CONTROLS = {  # what stands in the teacher's place -> how it is told
     "shuffled": "the teacher's answers to other images of the class",
     "smoothing": "smoothed labels",
     "random": "an untrained network",
 }
 Tables = Mapping[str, pd.DataFrame]
-
-
-def beside_paper(tables: Tables) -> str:
-    """How far is the distilled student from the paper's, under its kind of split?"""
-    if "accuracy" not in tables:
-        return ""
-    table = tables["accuracy"]
-    rows = table[(table["model"] == KD_STUDENT) & (table["sizes_of"] == "")]
-    rows = rows.dropna(subset=["paper"])
-    rows = rows[rows["teacher"] == main_teacher(table)]
-    said = []
-    below = 0  # sets, over several seeds
-    below_once = 0  # sets, in one or two seeds
-    for row in rows.to_dict("records"):
-        for end in ("", "_low", "_high"):
-            row[f"difference{end}"] = row[f"accuracy{end}"] - row["paper"]
-        name = NAMES.get(row["dataset"], row["dataset"]).capitalize()
-        said.append(
-            f"{name}: {row['accuracy']:.1%} here, {row['paper']:.1%} there, "
-            f"{points(row)}{seeds(row)}{_other_there(row['dataset'])}."
-        )
-        is_below = row["difference_high"] < 0
-        below += is_below and row["seeds"] >= SEVERAL
-        below_once += is_below and row["seeds"] < SEVERAL
-    if not said:
-        return ""
-    size = joined([str(size) for size in sorted(rows["size_px"].unique())])
-    epochs = joined([str(epochs) for epochs in sorted(rows["epochs"].unique())])
-    if below:
-        answer = f"No, on {below} of {counted(len(said), 'set')}"
-        if below_once:
-            answer += f"; {below_once} more came out below, too few seeds each for a verdict"
-    elif below_once:
-        sets = counted(len(said), "set")
-        answer = f"It came out below on {below_once} of {sets}, too few seeds each for a verdict"
-    else:
-        answer = f"It is not shown to lie below, on {counted(len(said), 'set')}"
-    return (
-        f"**Is the distilled student as accurate as the paper says?** {answer}, under the paper's "
-        f"kind of split. But images ({size} px), epochs ({epochs}) and teacher differ from the "
-        f"paper's, whose numbers are taken as exact. {' '.join(said)}"
-    )
-
-
-def _other_there(dataset: str) -> str:
-    """That the paper's set is another one, as the end of a sentence."""
-    return f"; {OTHER_THERE[dataset]}" if dataset in OTHER_THERE else ""
 
 
 def left_where_apart(tables: Tables) -> str:
@@ -204,6 +154,44 @@ def _is_below(row: Mapping[str, Any]) -> bool:
     return row["seeds"] >= SEVERAL and row["difference_high"] < 0
 
 
+def small_teachers(tables: Tables) -> str:
+    """Have the teachers of small images something to teach? Told of all training patients."""
+    if "small_teachers" not in tables:
+        return ""
+    table = tables["small_teachers"]
+    whole = table[table["fraction"] == 1].to_dict("records")
+    if not whole:
+        return ""
+    row = whole[0]
+    enough = row["teachers"] >= SEVERAL
+    answer = verdict(
+        row if enough else row | {"seeds": 0},
+        more="Yes",
+        less="No, they are weaker than the student on labels alone",
+        open_="It is not shown",
+    )
+    few = table[table["fraction"] < 1]
+    shares = ""
+    if len(few):
+        behind = int((few["difference"] < 0).sum())
+        shares = (
+            f" With fewer patients, one teacher each, they are behind at {behind} of {len(few)} "
+            "shares."
+        )
+    weak = ""
+    if row["difference"] < 0:
+        weak = (
+            " They came out behind. So what is said at this size (what stands in the teacher's "
+            "place, few patients, α and T) may be of weak teachers, and says little of good ones."
+        )
+    return (
+        f"**Have the teachers of the small images something to teach?** {answer}. At "
+        f"{row['size_px']} px, all classes, they are right in {percent(row['accuracy'])}, the "
+        f"student on labels alone in {percent(row['labels_alone'])}: {points(row)} "
+        f"({_taught_by(row)}).{weak}{shares}"
+    )
+
+
 def choice_of_alpha(tables: Tables) -> str:
     """Do alpha and T matter?"""
     if "grid" not in tables:
@@ -291,17 +279,3 @@ def _taught_by(row: Mapping[str, Any]) -> str:
     teachers = "one teacher" if row["teachers"] == 1 else f"{row['teachers']} teachers"
     students = "one student" if row["seeds"] == 1 else f"{row['seeds']} students"
     return f"{teachers}, {students}"
-
-
-def earlier_code(tables: Tables) -> str:
-    """Is the network of the earlier public code as good as the five-layer one?"""
-    if "as_coded" not in tables:
-        return ""
-    row = tables["as_coded"].iloc[0].to_dict()
-    answer = verdict(row, more="It is better", less="It is worse", open_="It cannot be told")
-    return (
-        "**And the network of the authors' earlier public code?** "
-        f"{answer}. On labels alone it is right in {percent(row['as_coded'])}, the five-layer one "
-        f"in {percent(row['five_conv'])}: {points(row)}{seeds(row)}. "
-        f"All classes, at {row['size_px']} px."
-    )

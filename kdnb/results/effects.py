@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdnb.core.model_names import TEACHER
 from kdnb.core.p_values import paired_test
 from kdnb.core.statistics import Groups, seed_interval, share_interval
 from kdnb.distillation.answer import TAUGHT
@@ -19,7 +20,7 @@ from kdnb.results.answered_runs import Answered, answered, together
 from kdnb.results.collected_runs import Records
 from kdnb.results.places import is_main, main_runs, named, place_of
 
-__all__ = ["as_coded", "gains", "grid", "schedule", "sizes"]
+__all__ = ["as_coded", "gains", "grid", "schedule", "sizes", "small_teachers"]
 
 
 def grid(records: Records) -> pd.DataFrame:
@@ -177,6 +178,33 @@ def _difference(name: str, values: np.ndarray, groups: Groups) -> dict[str, floa
     """
     interval = seed_interval(values, groups, bounds=(-1, 1))
     return {**interval.named(name), "p_patients": paired_test(values, groups)}
+
+
+def small_teachers(records: Records) -> pd.DataFrame:
+    """The teachers of small images minus their students on labels alone, by the share of patients.
+
+    A teacher that is weaker than its student has little to teach. Columns: dataset, split,
+    fraction, accuracy of the teacher and that of labels alone, their difference with interval and
+    p_patients, seeds, teachers, size_px, run. Of one teacher, the seeds are those of its students.
+    """
+    rows = []
+    for one in [*_pooled(_taught(records)), *answered(records, "size")]:
+        teacher = one.right(*one.kinds[TEACHER])
+        labels_alone = one.right(*one.cells[LABELS_ALONE])
+        rows.append(
+            {
+                **one.place,
+                "fraction": one.parameters["fraction"],
+                "accuracy": teacher.mean(),
+                "labels_alone": labels_alone.mean(),
+                **_difference("difference", teacher - labels_alone, one.groups),
+                "seeds": len(labels_alone),
+                "teachers": len(one.teachers),
+                "size_px": one.parameters["image_size"],
+                "run": one.run,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def sizes(records: Records) -> pd.DataFrame:

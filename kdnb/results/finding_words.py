@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdnb.core.intervals import Interval
-from kdnb.core.intervals import points as in_points
+from kdnb.core.intervals import points as interval_in_points
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.profiles import LITE0, PAPER_TEACHER
 
@@ -56,7 +56,7 @@ def points(row: Row, name: str = "difference") -> str:
     >>> points({"difference": 0.1, "difference_low": -0.02, "difference_high": 0.2})
     '+10.0 [-2.0, +20.0] points'
     """
-    return in_points(interval_of(row, name))
+    return interval_in_points(interval_of(row, name))
 
 
 def points_of(value: float) -> str:

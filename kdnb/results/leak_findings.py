@@ -22,12 +22,13 @@ from kdnb.results.finding_words import (
     TOLD_SPLITS,
     interval_of,
     points,
+    points_of,
     seeds,
     told_honest,
 )
 from kdnb.results.fold_findings import FOLDS, over_all_folds
 
-__all__ = ["ComparedSplits", "compared_splits", "hides", "hides_briefly"]
+__all__ = ["MEMORY", "ComparedSplits", "compared_splits", "hides", "hides_briefly"]
 
 MEMORY = "memory"
 ALL_FOLDS = "(all folds)"  # how a place ends that stands beside them
@@ -54,14 +55,9 @@ class ComparedSplits:
         enough = model == MEMORY or min(self.seeds) >= SEVERAL
         return enough and (low > 0 or high < 0)
 
-    @property
-    def told_seeds(self) -> str:
-        """Both numbers of seeds."""
-        return f"{self.seeds[0]} and {self.seeds[1]}"
-
 
 def compared_splits(tables: Tables) -> list[ComparedSplits]:
-    """Every told split of a set beside its strictest one, then beside all folds of the brain set.
+    """Every other split of a set beside its strictest one, then beside all folds of the brain set.
 
     Args:
         tables: The published tables by name: ``leaks``, and ``folds`` and ``accuracy`` for the
@@ -72,8 +68,6 @@ def compared_splits(tables: Tables) -> list[ComparedSplits]:
     found = []
     places = tables["leaks"].groupby(["dataset", "split", "sizes_of", "honest"], sort=False)
     for (dataset, split, sizes_of, honest), rows in places:
-        if not _is_told(split, sizes_of):
-            continue
         of_model = rows.set_index("model").to_dict("index")
         apart = told_honest(dataset, honest)
         if honest == "patients":
@@ -81,7 +75,7 @@ def compared_splits(tables: Tables) -> list[ComparedSplits]:
         row = of_model[KD_STUDENT]
         found.append(
             ComparedSplits(
-                f"{NAMES.get(dataset, dataset)}, {_told(split, sizes_of)} − {apart}",
+                f"{NAMES.get(dataset, dataset)} {_told(dataset, split, sizes_of)} − {apart}",
                 {model: interval_of(row, "difference") for model, row in of_model.items()},
                 (row["seeds"], row["seeds_honest"]),
             )
@@ -98,9 +92,9 @@ def hides(tables: Tables) -> str:
     of_memory = sum(one.is_shown(MEMORY) for one in found)
     of_networks = [one.is_shown(model) for one in found for model in MODEL_WORDS]
     return (
-        f"{line} Of all sets and splits (the table of splits), the interval leaves out zero for "
-        f"memory on {of_memory} of {len(found)}, and for the three networks in {sum(of_networks)} "
-        f"of {len(of_networks)} comparisons."
+        f"{line} Of all sets and splits (table of splits, without all folds), the interval leaves "
+        f"out zero for memory on {of_memory} of {len(found)}, and for the three networks in "
+        f"{sum(of_networks)} of {len(of_networks)} comparisons."
     )
 
 
@@ -116,18 +110,40 @@ def hides_briefly(tables: Tables) -> str:
     published = brain.query("split == 'published' and sizes_of == ''")
     if len(random) and random["seeds"].min() >= SEVERAL:
         rows = random
-        split = "at random, in parts of equal size,"
+        split = "at random"
+        sizes = ", in parts of equal size,"
     elif len(published):
         rows = published
         split = "as published"
+        sizes = ""
     else:
         return ""
     of_model = rows.set_index("model").to_dict("index")
     networks = [f"{name} {points(of_model[model])}" for model, name in MODEL_WORDS.items()]
+    behind = _both_seeds(of_model[KD_STUDENT], split)
     return (
-        f"**What does the usual split hide?** Of all brain images, this much more is right {split} "
-        f"than by patient: {', '.join(networks)}{_both_seeds(of_model[KD_STUDENT])}. Memory, the "
-        f"method that only looks up: {points(of_model[MEMORY])}."
+        f"**What does the usual split hide?** Of all brain images, this much more is right {split}"
+        f"{sizes} than by patient: {', '.join(networks)}{behind}. Memory, the method that only "
+        f"looks up: {points(of_model[MEMORY])}.{_over_all_folds(tables, split)}"
+    )
+
+
+def _over_all_folds(tables: Tables, split: str) -> str:
+    """The same against all folds of the brain set, in brief; a sentence or nothing.
+
+    Args:
+        tables: The published tables by name.
+        split: In words.
+    """
+    of_split = [one for one in _beside_all_folds(tables) if one.place.startswith(f"brain {split}")]
+    if not of_split:
+        return ""
+    one = of_split[0]
+    of_networks = sorted(one.of_model[model].value for model in MODEL_WORDS)
+    return (
+        f" These are of fold {TEST_FOLD}. Against all {FOLDS} folds together (one seed): networks "
+        f"{points_of(of_networks[0])} to {points_of(of_networks[-1])} points, memory "
+        f"{points_of(one.of_model[MEMORY].value)}."
     )
 
 
@@ -142,7 +158,7 @@ def _beside_all_folds(tables: Tables) -> list[ComparedSplits]:
     table = table[table["teacher"] == main_teacher(table)]
     found = []
     for (split, sizes_of), rows in table.groupby(["split", "sizes_of"], sort=False):
-        if not _is_told(split, sizes_of):
+        if split == "patients":
             continue
         of_split = rows.set_index("model")
         of_model = {
@@ -156,25 +172,21 @@ def _beside_all_folds(tables: Tables) -> list[ComparedSplits]:
                 interval_of(of_split.loc[model], "accuracy"),
                 interval_of(over_folds.loc[model], "accuracy"),
             )
-        place = f"{NAMES['brain_tumor']}, {_told(split, sizes_of)} − by patient {ALL_FOLDS}"
+        told = _told("brain_tumor", split, sizes_of)
+        place = f"{NAMES['brain_tumor']} {told} − by patient {ALL_FOLDS}"
         found.append(ComparedSplits(place, of_model, (of_split.loc[KD_STUDENT, "seeds"], 1)))
     return found
 
 
-def _is_told(split: str, sizes_of: str) -> bool:
-    """Whether a split is told that may leak; with parts of another one's sizes, random alone."""
-    return split == "random" if sizes_of else split in TOLD_SPLITS
+def _told(dataset: str, split: str, sizes_of: str) -> str:
+    """A split in words."""
+    told = TOLD_SPLITS.get(split) or told_honest(dataset, split)
+    return f"{told}{', parts of equal size' if sizes_of else ''}"
 
 
-def _told(split: str, sizes_of: str) -> str:
-    """Such a split in words."""
-    return f"{TOLD_SPLITS[split]}{', parts of equal size' if sizes_of else ''}"
-
-
-def _both_seeds(row: Mapping[str, Any]) -> str:
-    """The seeds under two splits that are compared, in brackets, where they are not as many."""
+def _both_seeds(row: Mapping[str, Any], split: str) -> str:
+    """The seeds under a split, in words, and by patient, in brackets."""
     if row["seeds"] == row["seeds_honest"]:
         return seeds(row)
     first = "one seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
-    last = "one" if row["seeds_honest"] == 1 else f"the mean of {row['seeds_honest']}"
-    return f" ({first} against {last})"
+    return f" ({first} {split}, {row['seeds_honest']} by patient)"

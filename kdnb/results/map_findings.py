@@ -151,8 +151,8 @@ def _of_labels_alone(tables: Tables) -> str:
     if not said:
         return ""
     return (
-        " Of the maps that were planned for the distilled student, those of the student on labels "
-        f"alone, for whom nothing was planned, that lie above the guess: {'; '.join(said)}."
+        " Of the same maps of the student on labels alone, for whom nothing was planned, these lie "
+        f"above the guess: {'; '.join(said)}."
     )
 
 

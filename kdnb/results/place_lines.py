@@ -1,6 +1,7 @@
-"""All splits and sets side by side, as two tables of a page (docs/results.md, notebook 07).
+"""All splits and sets side by side, as three tables of a page (docs/results.md, notebook 07).
 
-The first compares the models of each place, the second each leaking split with the strictest one.
+The first holds how often each model is right, the second how the models of one place differ, the
+third how much more is right where relatives of the test images are learned.
 """
 
 from __future__ import annotations
@@ -9,106 +10,126 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kdnb.core.intervals import Interval
+from kdnb.core.intervals import in_points
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
+from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
-from kdnb.results.finding_words import MODEL_WORDS, is_apart, place_words
-from kdnb.results.leak_findings import compared_splits
+from kdnb.results.finding_words import MODEL_WORDS, interval_of, is_apart, place_words
+from kdnb.results.leak_findings import MEMORY, compared_splits
 
 __all__ = ["side_by_side"]
 
-# what the first table compares: the models, and how the column is headed
+# what the second table compares: the models, and how the column is headed
 COMPARED = {
     (KD_STUDENT, TEACHER): "distilled − teacher",
     (KD_STUDENT, LABEL_ONLY): "distilled − labels alone",
     (TEACHER, LABEL_ONLY): "teacher − labels alone",
 }
+ERRORS = "errors passed on"
+Tables = Mapping[str, pd.DataFrame]
 
 
-def side_by_side(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Both tables in Markdown, each with a heading and a line on how to read it.
+def side_by_side(tables: Tables) -> str:
+    """The three tables in Markdown, each with a heading and a line on how to read it.
 
     Args:
-        tables: The published tables by name, of which ``differences``, ``errors`` and those of
-            `kdnb.results.leak_findings.compared_splits` are read. What is not there is left out.
+        tables: The published tables by name, of which ``accuracy``, ``differences``, ``errors`` and
+            those of `kdnb.results.leak_findings.compared_splits` are read. What is not there is
+            left out.
     """
     parts = {
+        "Table of accuracies: how often each is right": _accuracies(tables),
         "Table of places: how the models differ": _differences(tables),
         "Table of splits: how much more is right where relatives are learned": _leaks(tables),
     }
     return "".join(f"\n### {title}\n\n{part}" for title, part in parts.items() if part)
 
 
-def _differences(tables: Mapping[str, pd.DataFrame]) -> str:
+def _accuracies(tables: Tables) -> str:
+    """Accuracy of every model of every set, split and teacher; empty without it."""
+    if "accuracy" not in tables:
+        return ""
+    table = tables["accuracy"][tables["accuracy"]["counted"] == ALL]
+    main = main_teacher(table)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in table[table["model"].isin(MODEL_WORDS)].to_dict("records"):
+        of_place = rows.setdefault((place_words(row, main), str(row["seeds"])), {})
+        of_place["largest class"] = f"{row['majority']:.1%}"
+        of_place[MEMORY] = f"{row['memory']:.1%}"
+        low, high = row["accuracy_low"], row["accuracy_high"]
+        of_place[MODEL_WORDS[row["model"]]] = f"{row['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
+        if pd.notna(row["paper"]):
+            of_place["student in the paper"] = f"{row['paper']:.1%}"
+    headings = ["largest class", MEMORY, *MODEL_WORDS.values(), "student in the paper"]
+    return (
+        f"{_table(headings, rows)}\n"
+        "All classes, with 95 % intervals over patients and seeds. *Largest class*: always naming "
+        "it. *Memory*: the most similar training image, mirrored ones included where that is "
+        "better. With bars that overlap two models may still differ: see the next table.\n"
+    )
+
+
+def _differences(tables: Tables) -> str:
     """How the models of every set, split and teacher differ, in points; empty without them."""
     if "differences" not in tables:
         return ""
-    table = tables["differences"].query("counted == 'all classes'").to_dict("records")
-    main = main_teacher(tables["differences"])
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for row in table:
+    table = tables["differences"][tables["differences"]["counted"] == ALL]
+    main = main_teacher(table)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in table.to_dict("records"):
         heading = COMPARED.get((row["model"], row["rival"]))
         if heading:
             place = (place_words(row, main), str(row["seeds"]))
-            cells.setdefault(place, {})[heading] = _cell(row, "difference")
+            rows.setdefault(place, {})[heading] = _difference(row, "difference")
     headings = list(COMPARED.values())
+    about_errors = ""
     if "errors" in tables:
-        headings.append("errors passed on")
-        students = tables["errors"].query("model == @KD_STUDENT")
+        headings.append(ERRORS)
+        about_errors = (
+            f" *{ERRORS.capitalize()}*: of the teacher's errors, how many more the distilled "
+            "student repeats than the student on labels alone, above chance."
+        )
+        students = tables["errors"][tables["errors"]["model"] == KD_STUDENT]
         for row in students.to_dict("records"):
             place = (place_words(row, main), str(row["seeds"]))
-            cells.setdefault(place, {})["errors passed on"] = _cell(row, "more")
-    rows = []
-    for place, of_place in cells.items():
-        rows.append([*place, *(of_place.get(name, "") for name in headings)])
-    errors = (
-        " *Errors passed on*: of the teacher's errors, how many more the distilled student repeats "
-        "than the student on labels alone, above chance."
-        if "errors" in tables
-        else ""
-    )
-    return (
-        f"{_table(['set and split', 'seeds', *headings], rows)}\n"
-        "Points of a hundred, all classes, with 95 % intervals over patients and seeds. Bold: "
-        f"three seeds or more, and the interval leaves out zero.{errors}\n"
-    )
-
-
-def _leaks(tables: Mapping[str, pd.DataFrame]) -> str:
-    """How much more is right where relatives are learned, in points; empty without such splits."""
-    found = compared_splits(tables)
-    if not found:
-        return ""
-    rows = []
-    for one in found:
-        row = [one.place, one.told_seeds]
-        for model in ("memory", *MODEL_WORDS):
-            told = _in_points(one.of_model[model])
-            row.append(f"**{told}**" if one.is_shown(model) else told)
-        rows.append(row)
-    headings = ["more right", "seeds", "memory", *MODEL_WORDS.values()]
+            rows.setdefault(place, {})[ERRORS] = _difference(row, "more")
     return (
         f"{_table(headings, rows)}\n"
-        "Points of a hundred, all classes; memory counts mirrored images. The first split minus "
-        "the second, which keeps relatives apart; the two have other test images. Where sizes are "
-        "not said to be equal, the number of training images differs, too. Bold: the interval "
-        "leaves out zero, of networks with three seeds or more under both splits.\n"
+        "Points, all classes, with 95 % intervals over patients and seeds. Bold: three seeds or "
+        f"more, and the interval leaves out zero.{about_errors}\n"
     )
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
+def _leaks(tables: Tables) -> str:
+    """How much more is right where relatives are learned, in points; empty without such splits."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for one in compared_splits(tables):
+        of_place = rows.setdefault((one.place, f"{one.seeds[0]} and {one.seeds[1]}"), {})
+        for model, heading in {MEMORY: MEMORY, **MODEL_WORDS}.items():
+            told = in_points(one.of_model[model])
+            of_place[heading] = f"**{told}**" if one.is_shown(model) else told
+    if not rows:
+        return ""
+    return (
+        f"{_table([MEMORY, *MODEL_WORDS.values()], rows)}\n"
+        "Points, all classes; here memory always counts mirrored images. The first split minus the "
+        "second, which keeps relatives apart; the two have other test images. Where sizes are not "
+        "said to be equal, the number of training images differs, too. Bold: the interval leaves "
+        "out zero, of networks with three seeds or more under both splits. *All folds*: made from "
+        "`accuracy.csv` and `folds.csv`; one seed, and images of unknown patients, which stand in "
+        "every fold, are tested once in each.\n"
+    )
+
+
+def _table(headings: list[str], rows: Mapping[tuple[str, str], Mapping[str, str]]) -> str:
+    """A table in Markdown: place and seeds, then a column per heading, empty where unknown."""
+    lines = [["set and split", "seeds", *headings], ["---"] * (len(headings) + 2)]
+    for place, of_place in rows.items():
+        lines.append([*place, *(of_place.get(heading, "") for heading in headings)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cell(row: Mapping[str, object], name: str) -> str:
+def _difference(row: Mapping[str, object], name: str) -> str:
     """A difference in points, bold where it is shown."""
-    ends = (row[column] for column in (name, f"{name}_low", f"{name}_high"))
-    told = _in_points(Interval(ends))
+    told = in_points(interval_of(row, name))
     return f"**{told}**" if is_apart(row, name) else told
-
-
-def _in_points(interval: Interval) -> str:
-    """An interval in points of a hundred."""
-    return f"{Interval(100 * value for value in interval):+z.1f}"

@@ -48,9 +48,14 @@ GRID = pd.DataFrame(
 )
 
 
+def all_lines(tables):
+    """The findings of every topic."""
+    return [line for lines in findings(tables).values() for line in lines]
+
+
 def told(**tables):
     """The findings by their questions."""
-    return {line.split("**")[1]: line.split("** ")[1] for line in findings(tables)}
+    return {line.split("**")[1]: line.split("** ")[1] for line in all_lines(tables)}
 
 
 def test_few_patients_and_controls_are_told_by_their_intervals():
@@ -343,14 +348,54 @@ def test_the_epoch_that_is_kept_is_told_with_the_sign_that_turns():
     assert answer.startswith("It may"), "no difference, and one at the end"
 
 
+def test_weak_teachers_are_told_before_what_they_taught():
+    columns = {"accuracy": 0.8, "labels_alone": 0.9, "size_px": 64, "seeds": 4}
+    gap = {"difference": -0.1, "difference_low": -0.2, "difference_high": -0.05}
+    table = pd.DataFrame(
+        [
+            {**columns, **gap, "fraction": 1.0, "teachers": 4},
+            {**columns, **gap, "fraction": 0.1, "teachers": 1},
+        ]
+    )
+    (line,) = told(small_teachers=table).values()
+    assert line.startswith("No, they are weaker than the student on labels alone. At 64 px")
+    assert "right in 80%, the student on labels alone in 90%: -10.0 [-20.0, -5.0] points" in line
+    assert "They came out behind. So what is said at this size" in line
+    assert "they are behind at 1 of 1 shares" in line
+    (line,) = told(small_teachers=table.assign(teachers=1)).values()
+    assert line.startswith("It is not shown."), "of one teacher nothing is"
+    better = table.assign(difference=0.1, difference_low=0.05, difference_high=0.2)
+    (line,) = told(small_teachers=better).values()
+    assert line.startswith("Yes.") and "came out behind" not in line
+
+
+def test_the_paper_s_line_tells_what_was_learned_at_the_end():
+    place = {"dataset": "eye_disease", "split": "random", "sizes_of": "", "teacher": "t"}
+    accuracy = {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "majority": 0.3}
+    paper = {"paper": 0.95, "model": "KD student", "seeds": 3, "counted": "all classes"}
+    table = pd.DataFrame([{**place, **accuracy, **paper, "size_px": 96, "epochs": 2}])
+    curve = pd.DataFrame(
+        {
+            **place,
+            "model": "KD student",
+            "epoch": [2, 1],
+            "train_accuracy": [0.9, 0.5],
+            "val_accuracy": [0.82, 0.6],
+        }
+    )
+    lines = told(accuracy=table, schedule=curve)
+    line = lines["Is the distilled student as accurate as the paper says?"]
+    assert line.endswith("validation images: 90% and 82% (eye); the curves are in `schedule.png`.")
+
+
 def test_what_no_table_holds_is_no_finding():
-    assert findings({}) == [] == at_once({})
+    assert findings({}) == {} and at_once({}) == []
     assert told(gains=GAINS.query("fraction == 2")) == {}
 
 
 def test_published_findings_are_questions_with_short_answers():
-    lines = findings(published())
-    assert len(lines) >= 10
+    lines = all_lines(published())
+    assert len(lines) >= 10 and len(findings(published())) == 5, "topics"
     for line in lines:
         assert re.match(r"\*\*[^*]+\?\*\* \S", line) and "nan" not in line
     brief = " ".join(at_once(published()))

@@ -37,6 +37,11 @@ GROUP = np.arange(IMAGES) // 4
 IS_KNOWN = (TARGET != 3).astype(int)  # nobody knows the patients of the last class
 
 
+def all_lines(tables):
+    """The findings of every topic."""
+    return [line for lines in findings(tables).values() for line in lines]
+
+
 def said(rate, seed):
     """Class numbers of which a share is right, the wrong ones always the next class."""
     right = np.random.default_rng(seed).random(IMAGES) < rate
@@ -238,43 +243,43 @@ def test_a_sentence_says_where_average_maps_look(record):
     shares = {"average map": 0.05, "mean training mask": 0.5, "SHAP gradient": 0.9}
     with_maps = graded(record, shares, tap="conv5")
     tables = {"maps": tumour_maps(with_maps), "planned": planned(with_maps)}
-    average, others = findings(tables)
+    average, others = all_lines(tables)
     assert NO_AT_5 in average
     usual = tables["maps"].query("explanation == 'mean training mask'")
     noise = usual.assign(explanation="random", value=[0.005, 0.0158])
     assert noise["metric"].tolist() == ["pointing game", "energy in mask"]
-    average, _ = findings({**tables, "maps": pd.concat([tables["maps"], noise])})
+    average, _ = all_lines({**tables, "maps": pd.concat([tables["maps"], noise])})
     assert "(a random pixel: 1.6%)" in average, "the tumours' share of the image"
     further = tables["planned"].query("model == 'average map, conv5'")
     further = further.assign(model="average map, conv3", p_holm=0.5)
     both = pd.concat([tables["planned"], further])
     layer_3 = tables["maps"].query("tap == 'conv5'").assign(tap="conv3")
-    average, _ = findings({"maps": pd.concat([tables["maps"], layer_3]), "planned": both})
+    average, _ = all_lines({"maps": pd.concat([tables["maps"], layer_3]), "planned": both})
     assert NO_AT_5 in average
     assert "point at the tumour?** Yes: Gradient SHAP. How often each is" in others
     assert "Not planned" not in others
     hint = tables["maps"].query("explanation == 'SHAP gradient'")
     hint = hint.assign(explanation="class evidence", tap="conv1")
     edges = hint.assign(explanation="Sobel", tap="input")
-    _, others = findings({**tables, "maps": pd.concat([tables["maps"], hint, edges])})
+    _, others = all_lines({**tables, "maps": pd.concat([tables["maps"], hint, edges])})
     assert "so only a hint: of 1 other maps 1 lie above the guess with" in others
-    assert "Of the maps that were planned" not in others
+    assert "Of the same maps of the student on labels alone" not in others
     alone = hint.assign(model=LABEL_ONLY, tap="conv3")
-    _, others = findings({**tables, "maps": pd.concat([tables["maps"], hint, alone])})
-    of_alone = others.partition("those of the student on labels alone, ")[2]
-    assert "that lie above the guess: class evidence (layer 3) +" in of_alone
+    _, others = all_lines({**tables, "maps": pd.concat([tables["maps"], hint, alone])})
+    of_alone = others.partition("Of the same maps of the student on labels alone, ")[2]
+    assert "these lie above the guess: class evidence (layer 3) +" in of_alone
     middle = usual.assign(explanation="centre", value=0.17)
-    average, _ = findings({**tables, "maps": pd.concat([tables["maps"], middle])})
+    average, _ = all_lines({**tables, "maps": pd.concat([tables["maps"], middle])})
     assert "(the middle of the image: 17.0%). Map minus guess" in average
     layers = [further.assign(model=f"average map, conv{n}", p_holm=0.01) for n in (1, 3, 5)]
     every = pd.concat(
         [tables["maps"].query("tap == 'conv5'").assign(tap=f"conv{n}") for n in (1, 3)]
     )
     maps = pd.concat([tables["maps"], every])
-    average, *_ = findings({"maps": maps, "planned": pd.concat(layers)})
+    average, *_ = all_lines({"maps": maps, "planned": pd.concat(layers)})
     assert "show why?** No. The map" in average
     layers[0] = layers[0].assign(difference=0.3, seeds_planned=5)
-    average, *_ = findings({"maps": maps, "planned": pd.concat(layers)})
+    average, *_ = all_lines({"maps": maps, "planned": pd.concat(layers)})
     mixed = "Layer 1: yes, more often than a blind guess, so far. Layers 3 and 5: no, less often"
     assert f"show why?** {mixed} than a blind guess, so far. The map" in average
 
@@ -301,19 +306,24 @@ def test_the_story_goes_by_the_same_verdicts(record):
     assert "The average map of its first layer points at the tumour less often than" in story
     memory = tables["accuracy"].query("model == 'KD student' and counted == @ALL")
     of_split = memory.set_index("split")
-    first, last = of_split.loc[["published", "patients"], "memory"]
-    assert f"is right in {first:.0%} as the set is published, and in {last:.0%} once" in story
+    first, last = of_split.loc[["published", "patients"], "leak_meter_mirrored"]
+    assert f"is right in {first:.1%} as the set is published, and in {last:.1%} once" in story
     first, last = of_split.loc[["published", "patients"], "accuracy"]
-    assert f"The small network is right in {first:.1%} (one seed) and {last:.0%} (3" in story
+    drop = f"{100 * (first - last):+.1f} ["
+    assert f"The small network is right in {first:.1%} and {last:.1%}: {drop}" in story
+    assert "points, which is not shown to be a drop." in story
+    sure = tables["leaks"].assign(difference_low=0.01, seeds=3)
+    assert "not shown to be a drop" not in in_short(tables | {"leaks": sure})
     harm = {"difference": -0.05, "difference_low": -0.09, "difference_high": -0.01}
     of_gain = tables["planned"]["model"] == "KD student"
     assert of_gain.any()
     changed = tables["differences"].assign(**harm)
     careful = in_short(tables | {"differences": changed, "planned": tables["planned"].head(0)})
-    assert "was right less often than its teacher. Its teacher harmed it: beside" in careful
+    assert "was right less often than its teacher: small network minus teacher -5.0" in careful
+    assert "Its teacher harmed it: small network minus the same one on labels alone -5.0" in careful
     two = changed.assign(seeds=2)
     careful = in_short(tables | {"differences": two, "planned": tables["planned"].head(0)})
-    assert "We found no gain from its teacher either: beside" in careful, "none is in the interval"
+    assert "We found no gain from its teacher either: small" in careful, "none is in the interval"
     tables["planned"] = tables["planned"].assign(p_holm=0.5)
     assert "Whether the average map of its first layer points at the tumour" in in_short(tables)
     assert in_short({}) == ""
@@ -339,16 +349,30 @@ def test_the_table_of_places_holds_every_difference_and_marks_what_is_shown(reco
         if (row["model"], row["rival"]) in COMPARED:
             told = f"{100 * row['difference']:+z.1f} ["
             assert told in page
-    (line,) = [row for row in page.splitlines() if row.startswith("| brain as published ")]
+    of_places = {"differences": every, "errors": tables["errors"]}
+    (line,) = [row for row in side_by_side(of_places).splitlines() if "| brain as" in row]
     assert "**" not in line, "one seed shows nothing"
     sure = every.assign(seeds=3, difference=0.1, difference_low=0.05, difference_high=0.2)
     (line,) = [
         row
-        for row in side_by_side(tables | {"differences": sure}).splitlines()
+        for row in side_by_side({"differences": sure}).splitlines()
         if row.startswith("| brain as published | 3 ")
     ]
     assert line.count("**+10.0 [+5.0, +20.0]**") == len(COMPARED)
     assert side_by_side({}) == ""
+
+
+def test_the_table_of_accuracies_holds_every_model_beside_memory_and_the_paper(record):
+    table = accuracy_by_place(record)
+    page = side_by_side({"accuracy": table})
+    row = table.query("split == 'published' and counted == @ALL").set_index("model")
+    (line,) = [line for line in page.splitlines() if line.startswith("| brain as published")]
+    cells = line.strip("| ").split(" | ")
+    assert cells[1] == str(row.loc["KD student", "seeds"])
+    assert cells[3] == f"{row.loc['KD student', 'memory']:.1%}"
+    for cell, model in zip(cells[4:7], ["teacher", "KD student", LABEL_ONLY], strict=True):
+        assert cell.startswith(f"{row.loc[model, 'accuracy']:.1%} [")
+    assert cells[7] == "97.5%", "the paper's student"
 
 
 def test_what_splits_hide_is_counted_where_the_interval_leaves_out_zero(record):
@@ -356,7 +380,7 @@ def test_what_splits_hide_is_counted_where_the_interval_leaves_out_zero(record):
     sure = tables["leaks"].assign(difference=0.1, difference_low=0.05, difference_high=0.2)
     for seeds, networks in ((1, 0), (3, 3)):
         leaking = sure.assign(seeds=seeds, seeds_honest=seeds)
-        (line,) = [row for row in findings(tables | {"leaks": leaking}) if "usual split" in row]
+        (line,) = [row for row in all_lines(tables | {"leaks": leaking}) if "usual split" in row]
         assert f"memory on 1 of 1, and for the three networks in {networks} of 3" in line
         (line,) = [
             r for r in side_by_side({"leaks": leaking}).splitlines() if "as published −" in r
@@ -384,7 +408,7 @@ def test_what_other_splits_hint_at_is_counted_and_stands_beside_the_brain_set_by
     tables = make_tables(record)
     assert "only a hint" not in " ".join(at_once(tables)), "of one seed"
     three = tables | {"differences": tables["differences"].assign(seeds=3)}
-    kept, helps, *_ = at_once(three)
+    kept, _, helps, *_ = at_once(three)
     of_one = "of 1 other place with three seeds or more"
     assert f"Not planned: {of_one}" in kept and kept.endswith("leaves out zero on none.")
     assert (
@@ -427,11 +451,11 @@ def test_errors_that_pass_on_are_found_and_others_are_not():
 def test_sentences_say_what_the_numbers_say(record):
     tables = make_tables(record)
     tables["planned"] = tables["planned"].assign(p_holm=0.01)
-    lines = findings(tables)
+    lines = all_lines(tables)
     assert any("The small network loses" in line for line in lines)
     assert any(line.startswith("**Does the teacher help?** Yes, here, so far.") for line in lines)
     one_seed = {name: table.assign(seeds=1) for name, table in tables.items() if "seeds" in table}
-    careful = " ".join(findings(tables | one_seed))
+    careful = " ".join(all_lines(tables | one_seed))
     assert "It cannot be told here" in careful and "A loss is not shown" in careful
     assert "Yes" not in careful and "loses" not in careful, "one seed proves nothing"
 
@@ -440,7 +464,7 @@ def test_a_planned_comparison_is_told_by_its_corrected_p(record):
     tables = make_tables(record)
     for p_holm, told in ((0.01, True), (0.2, False)):
         corrected = tables | {"planned": tables["planned"].assign(p_holm=p_holm)}
-        assert any("Yes, here" in line for line in findings(corrected)) == told
+        assert any("Yes, here" in line for line in all_lines(corrected)) == told
 
 
 def test_a_control_on_other_images_is_refused(record):
@@ -461,7 +485,7 @@ def test_chart_names_every_split_and_number(record):
 
 
 def test_errors_other_places_and_all_folds_are_told(record):
-    said = {line.split("**")[1]: line for line in findings(make_tables(record))}
+    said = {line.split("**")[1]: line for line in all_lines(make_tables(record))}
     few = "The interval leaves out zero on none; 1 with one or two seeds not counted."
     elsewhere = f"it is ahead on 1 of 1 and behind on 0 (table of places). {few}"
     assert elsewhere in said["Has the teacher something to teach?"]
@@ -474,7 +498,7 @@ def test_errors_other_places_and_all_folds_are_told(record):
     assert errors.endswith(few)
     tables = make_tables(record)
     sure = tables["errors"].assign(seeds=3, more=0.1, more_low=0.05, more_high=0.2)
-    (line,) = [line for line in findings(tables | {"errors": sure}) if "errors pass on" in line]
+    (line,) = [line for line in all_lines(tables | {"errors": sure}) if "errors pass on" in line]
     assert line.endswith("zero on 1: brain as published +10.0 [+5.0, +20.0] points.")
     line = said["And on other patients of the brain set?"]
     assert "Over 2 of 5 folds" in line
@@ -486,7 +510,7 @@ def test_errors_other_places_and_all_folds_are_told(record):
     assert "tested once" not in " ".join(at_once(tables))
     tables["folds"] = tables["folds"].assign(folds=5)
     assert "With every known patient tested once: " in " ".join(at_once(tables))
-    assert "Over all 5 folds, so every known patient is tested once" in " ".join(findings(tables))
+    assert "Over all 5 folds, so every known patient is tested once" in " ".join(all_lines(tables))
     teacher = said_right(record, "teacher")
     over_labels = 100 * (teacher - said_right(record, LABEL_ONLY))
     line = said["And on other patients of the brain set?"]

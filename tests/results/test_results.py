@@ -22,7 +22,7 @@ from kdnb.results.accuracy_tables import accuracy_by_place
 from kdnb.results.answered_runs import answered
 from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
 from kdnb.results.collected_runs import collect_runs, load_collected, run_key
-from kdnb.results.effects import as_coded, gains, grid, sizes
+from kdnb.results.effects import as_coded, gains, grid, sizes, small_teachers
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import findings
 from kdnb.results.map_plots import worth_rows
@@ -246,6 +246,15 @@ def test_more_teachers_are_drawn_with_their_own_students():
         UserError, match="one and two have other test images: give them the same seed"
     ):
         gains(several_teachers(target_of_two=TARGET[::-1]))
+
+
+def test_every_teacher_stands_against_its_own_student_on_labels_alone():
+    (row,) = small_teachers(several_teachers()).to_dict("records")
+    assert row["accuracy"] == pytest.approx(1 / 3), "of three teachers one is always right"
+    assert row["labels_alone"] == pytest.approx(0.5)
+    assert row["difference"] == pytest.approx(1 / 3 - 0.5)
+    assert row["difference_low"] < -0.5 and row["difference_high"] > 0.1, "the teachers disagree"
+    assert row["seeds"] == row["teachers"] == 3 and row["run"] == "one two three"
 
 
 def test_the_same_images_in_other_groups_are_not_one_place():
@@ -492,7 +501,7 @@ def test_the_same_runs_give_the_same_bytes(finished, figures, tmp_path, plan):
     assert packed == {p.name: p.read_bytes() for p in (figures / COLLECTED).iterdir()}
     tables = build_tables(figures, plan=plan())
     made = {p.name: p.read_bytes() for p in (figures / "results").glob("*.csv")}
-    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 8
+    assert set(made) == {f"{name}.csv" for name in tables} and len(made) == 9
     for path in (figures / "results").glob("*.csv"):
         path.unlink()
     build_tables(figures, plan=plan())
@@ -729,14 +738,17 @@ def test_findings_are_put_between_their_marks(finished, figures, tmp_path):
         parameters=records["runs"]["parameters"].str.replace("phantom_brain", "eye_disease")
     )
     tables = make_tables(records)
-    lines = findings(tables)
+    lines = findings(tables)["Accuracy"]
     told = "Eye: 75.0% here, 93.5% there, -18.5 [-18.5, -18.5] points (one seed)."
     assert told in " ".join(lines)
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- results -->\nold\n<!-- /results -->\nB\n")
     write_findings(tables, readme, "docs/results.md")
-    listed = "".join(f"- {line}\n" for line in lines) + side_by_side(tables)
-    assert readme.read_text() == f"# A\n<!-- results -->\n{listed}<!-- /results -->\nB\n"
+    page = readme.read_text()
+    listed = "".join(f"- {line}\n" for line in lines)
+    assert page.startswith("# A\n<!-- results -->\n")
+    assert f"\n### Accuracy\n\n{listed}" in page
+    assert page.endswith(f"{side_by_side(tables)}<!-- /results -->\nB\n")
     readme.write_text("# A\n")
     with pytest.raises(UserError, match="has no place for results"):
         write_findings(tables, readme, "README.md")
