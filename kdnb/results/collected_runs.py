@@ -27,6 +27,7 @@ __all__ = [
     "load_collected",
     "missing",
     "run_key",
+    "without_rows",
 ]
 
 Records = Mapping[str, pd.DataFrame]
@@ -212,7 +213,7 @@ def load_collected(folder: Path, plan: Plan, *, partial: bool = False) -> Record
         "are not of the plan": _unplanned(tables, plan),
         "are missing (--partial does without)": [] if partial else missing(tables, plan),
         "have rows but no provenance": _unknown(tables),
-        "have no row in a table that their notebook always writes": _without_rows(tables),
+        "have no row in a table that their notebook always writes": without_rows(tables),
         "mix versions of kdnb": _mixed_versions(tables),
         "mix image sizes of one part": _mixed_sizes(tables),
         "have the same parameters and other images": _mixed_images(tables),
@@ -258,13 +259,22 @@ def _unknown(records: Records) -> list[str]:
     return sorted(named - set(records["runs"]["run"]))
 
 
-def _without_rows(records: Records) -> list[str]:
-    """``run: table`` where a run has no row in a table that its notebook always writes."""
+def without_rows(records: Records) -> list[str]:
+    """``run: table`` where a run has no row in a table that its notebook always writes.
+
+    A table of masks is needed where another run of the set and split has it: without, that run was
+    made without the masks, and may have seen other images.
+    """
+    runs = records["runs"]
+    parameters = runs.set_index("run")["parameters"].map(json.loads)
+    place_of = {run: (of_run["dataset"], of_run["split"]) for run, of_run in parameters.items()}
+    having = {name: set(table["run"]) for name, table in records.items() if "run" in table}
+    masked = {(name, place_of.get(run)) for name in OF_MASKS for run in having.get(name, ())}
     found = []
-    for run, notebook in records["runs"][["run", "notebook"]].itertuples(index=False):
+    for run, notebook in runs[["run", "notebook"]].itertuples(index=False):
         for name in RECORDED.get(notebook, ()):
-            known = name in records and run in set(records[name]["run"])
-            if not known and name not in OF_MASKS:
+            is_needed = name not in OF_MASKS or (name, place_of[run]) in masked
+            if is_needed and run not in having.get(name, ()):
                 found.append(f"{run}: {name}")
     return found
 

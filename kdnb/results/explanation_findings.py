@@ -19,6 +19,7 @@ from kdnb.xai.baselines import BASELINES
 __all__ = ["average_maps_of_phantoms", "cheating", "cost", "cost_briefly", "likeness", "trusted"]
 
 NAMES_WHAT_MATTERS = "names what matters"
+SHAP_CLAIM = "SHAP, teacher's time / student's time"  # as ``claims`` calls it
 SHAP = "shap_gradient"
 FEW_ROUNDS = 5  # of timing: an interval from fewer is too narrow, see docs/results.md
 SAME_STEPS = 1.1  # how far the numbers of forward passes may differ, as a factor
@@ -175,8 +176,8 @@ def cost(tables: Tables) -> str:
     return (
         f"**What does the student save?** It needs {percent(share)} of the MACs of DenseNet121, "
         "the paper's teacher. The same explanation of one image takes DenseNet121 "
-        f"{joined(ranges)}. Gradient SHAP alone: {joined(shap)}{_few_rounds(tables)}.{apart}"
-        f"{_own_teacher(tables)}"
+        f"{joined(ranges)}. Gradient SHAP alone: {joined(shap)}{_few_rounds(tables)}."
+        f"{_told_elsewhere(tables)}{apart}{_own_teacher(tables)}"
     )
 
 
@@ -194,8 +195,20 @@ def cost_briefly(tables: Tables) -> str:
     return (
         f"**Is it cheaper to explain?** {answer}. The same explanation (Gradient SHAP, "
         f"{largest['size_px'].iloc[0]} px) takes DenseNet121 {_factor(ratio)} times as long"
-        f"{_few_rounds(tables)}.{_own_teacher(tables)}"
+        f"{_few_rounds(tables)}.{_told_elsewhere(tables)}{_own_teacher(tables)}"
     )
+
+
+def _told_elsewhere(tables: Tables) -> str:
+    """What is claimed of the paper's SHAP, and what the measured interval says of it."""
+    if "claims" not in tables:
+        return ""
+    table = tables["claims"]
+    rows = table[(table["measure"] == SHAP_CLAIM) & table["claimed"].notna()]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    return f" Of the paper, {row['source']} gives {row['claimed']} times: {row['verdict']} here."
 
 
 def _few_rounds(tables: Tables) -> str:

@@ -58,7 +58,7 @@ def _accuracies(tables: Tables) -> str:
         of_place[MEMORY] = f"{row['memory']:.1%}"
         low, high = row["accuracy_low"], row["accuracy_high"]
         of_place[MODEL_WORDS[row["model"]]] = f"{row['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
-        if pd.notna(row["paper"]):
+        if row["model"] == KD_STUDENT and pd.notna(row["paper"]):
             of_place["student in the paper"] = f"{row['paper']:.1%}"
     headings = ["largest class", MEMORY, *MODEL_WORDS.values(), "student in the paper"]
     return (

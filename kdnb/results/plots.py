@@ -44,6 +44,7 @@ STRICTER = {
 }
 MEMORY_LINE = "memory alone (1-NN)"
 MAJORITY_LINE = "always the largest class"
+PAPER_MARK = "student in the paper"
 BESIDE = 0.13  # how far apart the marks of one place are drawn
 
 
@@ -51,9 +52,9 @@ def accuracy_by_split(table: pd.DataFrame) -> Picture:
     """Accuracy from the split that leaks most to the strictest, one panel per data set.
 
     Splits whose parts are as large as those by patient say so; a hollow mark is of one seed.
-    Columns: dataset, split, sizes_of, teacher, model, seeds, majority, and accuracy and memory,
-    each with its ends ``_low`` and ``_high``. Of several teachers only that of most places is
-    shown.
+    Columns: dataset, split, sizes_of, teacher, model, seeds, majority, paper (NaN where the paper
+    has no such split), and accuracy and memory, each with its ends ``_low`` and ``_high``. Of
+    several teachers only that of most places is shown.
     """
     table = table[table["teacher"] == main_teacher(table)]
     names = list(table["dataset"].unique())
@@ -104,6 +105,14 @@ def _split_label(dataset: str, split: str) -> str:
     return STRICTER[split]
 
 
+def _paper_marks(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
+    """What the paper reports of its student, beside the split of its kind; returns it in words."""
+    known = rows[rows["model"] == KD_STUDENT].dropna(subset=["paper"])
+    style = {"mfc": "white", "mec": "black", "ms": 6, "ls": ""}
+    axes.plot(known["place"] - 2 * BESIDE, known["paper"], "D", label=PAPER_MARK, **style)
+    return [f"{_split_name(row)}, {PAPER_MARK}: {row.paper:.3f}" for row in known.itertuples()]
+
+
 def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
     """Draw one data set at the column ``place``; returns its numbers in words."""
     said = []
@@ -143,6 +152,7 @@ def _places(axes: plt.Axes, rows: pd.DataFrame) -> list[str]:
             interval = Interval((row.accuracy, row.accuracy_low, row.accuracy_high))
             trained = "one seed" if row.seeds == 1 else f"{row.seeds} seeds"
             said.append(f"{_split_name(row)}, {MODEL_WORDS[model]}: {interval}, {trained}")
+    said += _paper_marks(axes, rows)
     for row in memory.itertuples():
         interval = Interval((row.memory, row.memory_low, row.memory_high))
         said.append(f"{_split_name(row)}, memory: {interval}")

@@ -189,6 +189,10 @@ def test_cost_is_told_by_size_against_the_paper_s_teacher():
     (brief,) = at_once({"explanation_times": times})
     assert "Than DenseNet121, the paper's teacher, yes. The same explanation (Grad" in brief
     assert brief.endswith("2.5 [2.4, 2.6] times as long.")
+    claim = {"measure": "SHAP, teacher's time / student's time", "claimed": "about 4"}
+    claims = pd.DataFrame([claim | {"source": "a secondary source", "verdict": "undecided"}])
+    (brief,) = at_once({"explanation_times": times, "claims": claims})
+    assert brief.endswith("Of the paper, a secondary source gives about 4 times: undecided here.")
     own = {"teacher": "timm:x", "model": ["timm:x", "the student"], "size_px": 224}
     own |= {"macs": [40, 100], "parameters": [3, 1]}
     (brief,) = at_once({"explanation_times": times, "teachers": pd.DataFrame(own)})

@@ -479,6 +479,7 @@ def test_chart_names_every_split_and_number(record):
     table = accuracy_by_place(record).query("counted == @ALL")
     alt = accuracy_by_split(table).alt
     assert "published, teacher" in alt and "patients, memory" in alt
+    assert "published, student in the paper: 0.975" in alt
     for seeds, is_told in ((1, True), (3, False)):
         (legend,) = accuracy_by_split(table.assign(seeds=seeds)).figure.legends
         assert any("hollow" in text.get_text() for text in legend.get_texts()) == is_told

@@ -21,7 +21,14 @@ from kdnb.results import collected_runs
 from kdnb.results.accuracy_tables import accuracy_by_place
 from kdnb.results.answered_runs import answered
 from kdnb.results.build import COLLECTED, build_tables, make_tables, write_findings
-from kdnb.results.collected_runs import collect_runs, load_collected, run_key
+from kdnb.results.collected_runs import (
+    OF_MASKS,
+    RECORDED,
+    collect_runs,
+    load_collected,
+    run_key,
+    without_rows,
+)
 from kdnb.results.effects import as_coded, gains, grid, sizes, small_teachers
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import findings
@@ -683,6 +690,18 @@ def test_rows_without_a_run_are_refused(finished, figures, tmp_path, plan):
     path.write_bytes(gzip.compress(f"{text}{'f' * 16}{text.splitlines()[-1][16:]}\n".encode()))
     with pytest.raises(UserError, match="1 runs have rows but no provenance: ffffffffffffffff"):
         build_tables(figures, plan=plan())
+
+
+def test_a_run_without_masks_beside_one_with_them_is_refused():
+    runs = [
+        {"run": "a", "notebook": "05_xai", "parameters": '{"dataset": "d", "split": "patients"}'},
+        {"run": "b", "notebook": "05_xai", "parameters": '{"dataset": "d", "split": "patients"}'},
+        {"run": "c", "notebook": "05_xai", "parameters": '{"dataset": "d", "split": "random"}'},
+    ]
+    every = {name: pd.DataFrame({"run": ["a", "b", "c"]}) for name in RECORDED["05_xai"]}
+    of_masks = {name: pd.DataFrame({"run": ["a"]}) for name in OF_MASKS}
+    found = without_rows({"runs": pd.DataFrame(runs)} | every | of_masks)
+    assert found == [f"b: {name}" for name in RECORDED["05_xai"] if name in OF_MASKS]
 
 
 def test_a_run_without_its_rows_is_refused(finished, figures, tmp_path, plan):
