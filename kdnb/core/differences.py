@@ -23,10 +23,10 @@ def paired_gain(gain: np.ndarray, groups: Groups | np.ndarray) -> Difference:
 
 
 def unpaired_difference(first: Interval, second: Interval) -> Interval:
-    """The first minus the second, of samples that have nothing in common, from their intervals.
+    """The first minus the second, of samples that are taken as independent, from their intervals.
 
-    Every end is as far away as the two ends that pull there, added as squares (MOVER, Zou and
-    Donner 2008).
+    Images in both make the interval too wide. Every end is as far away as the two ends that pull
+    there, added as squares (MOVER, Zou and Donner 2008).
 
     >>> print(unpaired_difference(Interval((0.9, 0.8, 0.95)), Interval((0.7, 0.6, 0.74))))
     0.200 [0.092, 0.312]

@@ -112,21 +112,24 @@ def points(difference: Iterable[float]) -> str:
     >>> points((0.1, -0.02, 0.2)), points((0.1, float("nan"), float("nan"))), points((0, 0, 0))
     ('+10.0 [-2.0, +20.0] points', '+10.0 points (no interval)', '+0.0 points (no patient differs)')
     """
-    difference = tuple(difference)
-    interval = Difference(100 * end for end in difference)
+    interval = Difference(difference)
     if interval.is_tie:
         return "+0.0 points (no patient differs)"
     if not interval.is_known:
-        return f"{interval.value:+z.1f} points (no interval)"
-    return f"{in_points(difference)} points"
+        return f"{100 * interval.value:+z.1f} points (no interval)"
+    return f"{in_points(interval)} points"
 
 
 def in_points(difference: Iterable[float]) -> str:
-    """The same without the word; an end that rounds to zero tells on which side of it it lies.
+    """A difference of shares, (value, low, high), in points of a hundred, without the word.
+
+    An end that would round to zero has a second digit, so that its side can be seen.
 
     >>> in_points((0.068, -0.0002, 0.141))
     '+6.8 [-0.02, +14.1]'
     """
     value, *ends = (100 * end for end in difference)
+    if np.isnan(ends).any():
+        return f"{value:+z.1f} (no interval)"
     low, high = (f"{end:+.2f}" if 0 < abs(end) < 0.05 else f"{end:+z.1f}" for end in ends)
     return f"{value:+z.1f} [{low}, {high}]"

@@ -277,7 +277,7 @@ def is_constant(values: np.ndarray) -> bool:
 
 
 def draw_unsigned(axes: plt.Axes, values: np.ndarray) -> None:
-    """A map (h, w) without a sign, its range below it: dark is 0, or what lies below 0."""
+    """Draw a map (H, W) without a sign, its range below it: dark is 0, or a least value below."""
     low = min(float(values.min()), 0.0)
     high = float(values.max())
     axes.imshow(values, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")

@@ -5,7 +5,7 @@ from kdnb.results.build import build_tables, published, write_findings
 from kdnb.results.collected_runs import collect_runs
 from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.map_plots import energy_spread, worth_rows
-from kdnb.results.place_lines import side_by_side
+from kdnb.results.place_tables import place_tables
 from kdnb.results.plots import accuracy_by_split, difference_panels, schedule_curves, size_curves
 from kdnb.results.short_tables import accuracy_rows, gain_rows
 
@@ -23,7 +23,7 @@ __all__ = [
     "published",
     "results_answer",
     "schedule_curves",
-    "side_by_side",
+    "place_tables",
     "size_curves",
     "worth_rows",
     "write_findings",

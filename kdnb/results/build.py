@@ -35,7 +35,7 @@ from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.kept_epochs import kept_epochs
 from kdnb.results.map_plots import energy_spread, worth_rows
-from kdnb.results.place_lines import side_by_side
+from kdnb.results.place_tables import place_tables
 from kdnb.results.places import first_place
 from kdnb.results.planned import planned
 from kdnb.results.plots import accuracy_by_split, difference_panels, schedule_curves, size_curves
@@ -62,7 +62,6 @@ __all__ = [
 Tables = Mapping[str, pd.DataFrame]
 NAME = "results"  # of the folder under figures/, and of the marks in a page
 COLLECTED = Path(NAME, "collected")  # where the record lies, under figures/
-PAGES = ("README.md", "docs/results.md")  # documents that tell what came out
 MADE = {
     "accuracy": accuracy_by_place,
     "differences": differences,
@@ -228,14 +227,31 @@ def write_findings(tables: Tables, page: Path, told: str) -> str:
 
 
 def told_lines(tables: Tables, told: str) -> str:
-    """What one of ``PAGES`` says: the story, then a few lines, or all of them and three tables."""
-    story = in_short(tables)
-    text = f"**In short.** {story}\n" if story else ""
-    if told == "README.md":
-        return f"{text}\n{_listed(at_once(tables))}"
+    """What one of ``PAGES`` says of the tables."""
+    return PAGES[told](tables)
+
+
+def _short_page(tables: Tables) -> str:
+    """The story and a few lines."""
+    return f"{_story(tables)}\n{_listed(at_once(tables))}"
+
+
+def _whole_page(tables: Tables) -> str:
+    """The story, all lines by topic, and the tables of all splits and sets."""
+    text = _story(tables)
     for topic, lines in findings(tables).items():
         text += f"\n### {topic}\n\n{_listed(lines)}"
-    return text + side_by_side(tables)
+    return text + place_tables(tables)
+
+
+# documents -> what they tell of the tables
+PAGES = {"README.md": _short_page, "docs/results.md": _whole_page}
+
+
+def _story(tables: Tables) -> str:
+    """The story as a line; empty without a comparison."""
+    story = in_short(tables)
+    return f"**In short.** {story}\n" if story else ""
 
 
 def _listed(lines: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from kdnb.results.finding_words import (
     SEVERAL,
     is_above,
     joined,
-    places_apart,
+    places_excluding_zero,
     points,
     points_of,
     seeds,
@@ -103,7 +103,7 @@ def _errors_elsewhere(errors: pd.DataFrame) -> str:
     if others.empty:
         return ""
     more = (others["more"] > 0).sum()
-    apart = places_apart(others.to_dict("records"), main_teacher(errors), "more")
+    apart = places_excluding_zero(others.to_dict("records"), main_teacher(errors), "more")
     return (
         f" On the other splits and sets it repeats more on {more} of {len(others)}. The interval "
         f"leaves out zero on {apart}."
@@ -163,9 +163,8 @@ def small_teachers(tables: Tables) -> str:
     if not whole:
         return ""
     row = whole[0]
-    enough = row["teachers"] >= SEVERAL
     answer = verdict(
-        row if enough else row | {"seeds": 0},
+        row | {"seeds": min(row["seeds"], row["teachers"])},  # it needs several teachers, too
         more="Yes",
         less="No, they are weaker than the student on labels alone",
         open_="It is not shown",
@@ -174,10 +173,8 @@ def small_teachers(tables: Tables) -> str:
     shares = ""
     if len(few):
         behind = int((few["difference"] < 0).sum())
-        shares = (
-            f" With fewer patients, one teacher each, they are behind at {behind} of {len(few)} "
-            "shares."
-        )
+        each = ", one teacher each," if (few["teachers"] == 1).all() else ""
+        shares = f" With fewer patients{each} they are behind at {behind} of {len(few)} shares."
     weak = ""
     if row["difference"] < 0:
         weak = (

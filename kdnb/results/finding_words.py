@@ -20,10 +20,10 @@ __all__ = [
     "TOLD_SPLITS",
     "interval_of",
     "is_above",
-    "is_apart",
+    "excludes_zero",
     "joined",
     "place_words",
-    "places_apart",
+    "places_excluding_zero",
     "points",
     "points_of",
     "seeds",
@@ -117,7 +117,7 @@ def place_words(row: Row, teacher: str) -> str:
     return place
 
 
-def places_apart(rows: Sequence[Row], teacher: str, name: str = "difference") -> str:
+def places_excluding_zero(rows: Sequence[Row], teacher: str, name: str = "difference") -> str:
     """On how many places, and on which, a difference leaves out zero; one or two seeds never do.
 
     Args:
@@ -126,7 +126,7 @@ def places_apart(rows: Sequence[Row], teacher: str, name: str = "difference") ->
         name: Of the column.
     """
     several = [row for row in rows if row["seeds"] >= SEVERAL]
-    apart = [row for row in several if is_apart(row, name)]
+    apart = [row for row in several if excludes_zero(row, name)]
     places = [f"{place_words(row, teacher)} {points(row, name)}" for row in apart]
     told = f"{len(places)}: {'; '.join(places)}" if places else "none"
     few = len(rows) - len(several)
@@ -153,7 +153,7 @@ def verdict(row: Row, *, more: str, less: str, open_: str, name: str = "differen
     return f"{told}, so far" if row.get("seeds_planned", 0) > row["seeds"] else told
 
 
-def is_apart(row: Row, name: str = "difference") -> bool:
+def excludes_zero(row: Row, name: str = "difference") -> bool:
     """Whether the whole interval of a difference leaves out zero, over `SEVERAL` seeds or more."""
     return row["seeds"] >= SEVERAL and (row[f"{name}_low"] > 0 or row[f"{name}_high"] < 0)
 

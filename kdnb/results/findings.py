@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kdnb.core.intervals import in_points
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.core.number_text import counted, percent
 from kdnb.core.profiles import PAPER_TEACHER
@@ -29,8 +30,8 @@ from kdnb.results.explanation_findings import (
 from kdnb.results.finding_words import (
     SEVERAL,
     TEACHER_NAMES,
-    is_apart,
-    places_apart,
+    excludes_zero,
+    places_excluding_zero,
     points,
     seeds,
     verdict,
@@ -41,7 +42,7 @@ from kdnb.results.fold_findings import (
     gain_over_folds,
 )
 from kdnb.results.kept_epochs import which_epoch
-from kdnb.results.leak_findings import hides, hides_briefly
+from kdnb.results.leak_findings import compared_splits, hides, hides_briefly
 from kdnb.results.map_findings import (
     average_maps,
     average_maps_briefly,
@@ -160,19 +161,20 @@ def _memory_in_short(tables: Mapping[str, pd.DataFrame]) -> str:
         return ""
     published, apart = rows.loc["published"], rows.loc["patients"]
     told = (
-        "Of all images, a method that only looks up the most similar training image is right in "
+        "Of all images, a method that only looks up the most similar training image (mirrored ones "
+        "included) is right in "
         f"{published['leak_meter_mirrored']:.1%} as the set is published, and in "
         f"{apart['leak_meter_mirrored']:.1%} once patients are kept apart. The small network is "
         f"right in {published['accuracy']:.1%} and {apart['accuracy']:.1%}"
     )
-    if "leaks" not in tables:
-        return f"{told}."
-    leak = tables["leaks"].query(
-        "dataset == 'brain_tumor' and split == 'published' and model == @KD_STUDENT"
-    )
-    row = leak.iloc[0].to_dict()
-    shown = "" if is_apart(row) else ", which is not shown to be a drop"
-    return f"{told}: {points(row)}{shown}."
+    for leak in compared_splits(tables):
+        is_brain = (leak.dataset, leak.split) == ("brain_tumor", "published")
+        if is_brain and not leak.is_over_folds:
+            drop = leak.of_model[KD_STUDENT]
+            is_shown = leak.is_shown(KD_STUDENT) and drop.low > 0
+            unsure = "" if is_shown else ", which is not shown to be a drop"
+            return f"{told}: {in_points(drop)} points{unsure}."
+    return f"{told}."
 
 
 def _keeps_also_elsewhere(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -215,6 +217,8 @@ def _keeps(tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _kept_of_paper_teacher(tables: Mapping[str, pd.DataFrame]) -> str:
     """The same with the paper's architecture as the teacher, where it stands beside another one."""
+    if "differences" in tables and main_teacher(tables["differences"]) == PAPER_TEACHER:
+        return ""
     known = tables["accuracy"].query(f"{BRAIN_BY_PATIENT} and counted == 'known patients'")
     accuracy = known[known["teacher"] == PAPER_TEACHER].set_index("model")["accuracy"]
     loss = _difference(tables, KD_STUDENT, TEACHER, PAPER_TEACHER)
@@ -324,7 +328,7 @@ def _elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str) -> st
     return (
         f" On the other splits and sets, all classes, it is ahead on {ahead} of {len(table)} and "
         f"behind on {behind} (table of places). The interval leaves out zero on "
-        f"{places_apart(table.to_dict('records'), main)}."
+        f"{places_excluding_zero(table.to_dict('records'), main)}."
     )
 
 
@@ -338,8 +342,9 @@ def _hints_elsewhere(tables: Mapping[str, pd.DataFrame], model: str, rival: str)
     several = table[table["seeds"] >= SEVERAL].to_dict("records")
     if not several:
         return ""
-    where = places_apart(several, main_teacher(tables["differences"]))
-    hint = "Not planned" if where == "none" else "Not planned, so only a hint"
+    where = places_excluding_zero(several, main_teacher(tables["differences"]))
+    is_hint = any(excludes_zero(row) for row in several)
+    hint = "Not planned, so only a hint" if is_hint else "Not planned"
     return (
         f" {hint}: of {counted(len(several), 'other place')} with three seeds "
         f"or more (sets and splits, all classes) the interval leaves out zero on {where}."

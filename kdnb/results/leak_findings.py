@@ -31,7 +31,6 @@ from kdnb.results.fold_findings import FOLDS, over_all_folds
 __all__ = ["MEMORY", "ComparedSplits", "compared_splits", "hides", "hides_briefly"]
 
 MEMORY = "memory"
-ALL_FOLDS = "(all folds)"  # how a place ends that stands beside them
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -40,14 +39,29 @@ class ComparedSplits:
     """How much more is right under one split than under one that keeps relatives apart.
 
     Attributes:
-        place: The data set and the two splits, in words.
+        dataset: The data set.
+        split: The first split.
+        sizes_of: The split whose sizes its parts have, or empty.
+        apart: The second split, in words.
         of_model: Model, or "memory" → the difference of accuracies.
         seeds: Behind the first split, and behind the second.
+        is_over_folds: Whether the second one is all folds together.
     """
 
-    place: str
+    dataset: str
+    split: str
+    sizes_of: str
+    apart: str
     of_model: Mapping[str, Interval]
     seeds: tuple[int, int]
+    is_over_folds: bool = False
+
+    @property
+    def place(self) -> str:
+        """The data set and the two splits, in words."""
+        told = TOLD_SPLITS.get(self.split) or told_honest(self.dataset, self.split)
+        equal = ", parts of equal size" if self.sizes_of else ""
+        return f"{NAMES.get(self.dataset, self.dataset)} {told}{equal} − {self.apart}"
 
     def is_shown(self, model: str) -> bool:
         """Whether the interval leaves out zero; of a network, over several seeds on both sides."""
@@ -75,9 +89,12 @@ def compared_splits(tables: Tables) -> list[ComparedSplits]:
         row = of_model[KD_STUDENT]
         found.append(
             ComparedSplits(
-                f"{NAMES.get(dataset, dataset)} {_told(dataset, split, sizes_of)} − {apart}",
-                {model: interval_of(row, "difference") for model, row in of_model.items()},
-                (row["seeds"], row["seeds_honest"]),
+                dataset=dataset,
+                split=split,
+                sizes_of=sizes_of,
+                apart=apart,
+                of_model={name: interval_of(of, "difference") for name, of in of_model.items()},
+                seeds=(row["seeds"], row["seeds_honest"]),
             )
         )
     return [*found, *_beside_all_folds(tables)]
@@ -86,7 +103,7 @@ def compared_splits(tables: Tables) -> list[ComparedSplits]:
 def hides(tables: Tables) -> str:
     """What do splits hide that do not keep patients or copies apart?"""
     line = hides_briefly(tables)
-    found = [one for one in compared_splits(tables) if not one.place.endswith(ALL_FOLDS)]
+    found = [one for one in compared_splits(tables) if not one.is_over_folds]
     if not line or not found:
         return line
     of_memory = sum(one.is_shown(MEMORY) for one in found)
@@ -108,41 +125,36 @@ def hides_briefly(tables: Tables) -> str:
     brain = tables["leaks"].query("dataset == 'brain_tumor' and honest == 'patients'")
     random = brain.query("split == 'random' and sizes_of == 'patients'")
     published = brain.query("split == 'published' and sizes_of == ''")
-    if len(random) and random["seeds"].min() >= SEVERAL:
+    if len(random) and random[["seeds", "seeds_honest"]].min(axis=None) >= SEVERAL:
         rows = random
-        split = "at random"
-        sizes = ", in parts of equal size,"
+        equal = ", in parts of equal size,"
     elif len(published):
         rows = published
-        split = "as published"
-        sizes = ""
+        equal = ""
     else:
         return ""
+    split, sizes_of = rows[["split", "sizes_of"]].iloc[0]
+    told = TOLD_SPLITS[split]
     of_model = rows.set_index("model").to_dict("index")
     networks = [f"{name} {points(of_model[model])}" for model, name in MODEL_WORDS.items()]
-    behind = _both_seeds(of_model[KD_STUDENT], split)
+    behind = _both_seeds(of_model[KD_STUDENT], told)
     return (
-        f"**What does the usual split hide?** Of all brain images, this much more is right {split}"
-        f"{sizes} than by patient: {', '.join(networks)}{behind}. Memory, the method that only "
-        f"looks up: {points(of_model[MEMORY])}.{_over_all_folds(tables, split)}"
+        f"**What does the usual split hide?** Of all brain images, this much more is right {told}"
+        f"{equal} than by patient: {', '.join(networks)}{behind}. Memory, the method that only "
+        f"looks up: {points(of_model[MEMORY])}.{_over_all_folds(tables, split, sizes_of)}"
     )
 
 
-def _over_all_folds(tables: Tables, split: str) -> str:
-    """The same against all folds of the brain set, in brief; a sentence or nothing.
-
-    Args:
-        tables: The published tables by name.
-        split: In words.
-    """
-    of_split = [one for one in _beside_all_folds(tables) if one.place.startswith(f"brain {split}")]
-    if not of_split:
+def _over_all_folds(tables: Tables, split: str, sizes_of: str) -> str:
+    """What a split hides beside all folds of the brain set, in brief; a sentence or nothing."""
+    found = {(one.split, one.sizes_of): one for one in _beside_all_folds(tables)}
+    one = found.get((split, sizes_of))
+    if one is None:
         return ""
-    one = of_split[0]
     of_networks = sorted(one.of_model[model].value for model in MODEL_WORDS)
     return (
-        f" These are of fold {TEST_FOLD}. Against all {FOLDS} folds together (one seed): networks "
-        f"{points_of(of_networks[0])} to {points_of(of_networks[-1])} points, memory "
+        f" By patient, that is fold {TEST_FOLD}. Against all {FOLDS} folds together (one seed): "
+        f"networks {points_of(of_networks[0])} to {points_of(of_networks[-1])} points, memory "
         f"{points_of(one.of_model[MEMORY].value)}."
     )
 
@@ -151,11 +163,13 @@ def _beside_all_folds(tables: Tables) -> list[ComparedSplits]:
     """The splits of the brain set beside all its folds together, once all of these are there."""
     if "folds" not in tables or "accuracy" not in tables:
         return []
-    over_folds = over_all_folds(tables["folds"], ALL)
-    if over_folds["folds"].iloc[0] < FOLDS:
+    main = main_teacher(tables["accuracy"])
+    folds = tables["folds"].query("dataset == 'brain_tumor' and teacher == @main")
+    if folds.empty or folds["folds"].max() < FOLDS:
         return []
+    over_folds = over_all_folds(folds, ALL)
     table = tables["accuracy"].query("dataset == 'brain_tumor' and counted == @ALL")
-    table = table[table["teacher"] == main_teacher(table)]
+    table = table[table["teacher"] == main]
     found = []
     for (split, sizes_of), rows in table.groupby(["split", "sizes_of"], sort=False):
         if split == "patients":
@@ -172,16 +186,18 @@ def _beside_all_folds(tables: Tables) -> list[ComparedSplits]:
                 interval_of(of_split.loc[model], "accuracy"),
                 interval_of(over_folds.loc[model], "accuracy"),
             )
-        told = _told("brain_tumor", split, sizes_of)
-        place = f"{NAMES['brain_tumor']} {told} − by patient {ALL_FOLDS}"
-        found.append(ComparedSplits(place, of_model, (of_split.loc[KD_STUDENT, "seeds"], 1)))
+        found.append(
+            ComparedSplits(
+                dataset="brain_tumor",
+                split=split,
+                sizes_of=sizes_of,
+                apart="by patient (all folds)",
+                of_model=of_model,
+                seeds=(of_split.loc[KD_STUDENT, "seeds"], 1),
+                is_over_folds=True,
+            )
+        )
     return found
-
-
-def _told(dataset: str, split: str, sizes_of: str) -> str:
-    """A split in words."""
-    told = TOLD_SPLITS.get(split) or told_honest(dataset, split)
-    return f"{told}{', parts of equal size' if sizes_of else ''}"
 
 
 def _both_seeds(row: Mapping[str, Any], split: str) -> str:

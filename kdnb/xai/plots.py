@@ -70,6 +70,9 @@ def attribution_grid(
     Red is for the class, blue against it, zero is white. Maps of the methods in ``unsigned``, such
     as average maps, go from dark, 0, to yellow instead.
     """
+    unknown = set(unsigned) - set(maps)
+    if unknown:
+        raise ValueError(f"unsigned must name some of the maps {list(maps)}, got {unknown}")
     size = 2.1 if len(maps) <= 5 else 1.6
     figure, axes = image_panels(images, titles, masks, list(maps), size=size)
     silent = []

@@ -40,7 +40,8 @@ def class_switch(
     runner-up as the other class.
 
     ``maps`` (N, H, W) are the explainer's for the first class, ``others`` (N,) the second class of
-    each image. 0 where the second map is empty; NaN where the first is, or the method is refused.
+    each image. 0 where the second map is constant; NaN where the first is, or the method is
+    refused.
     """
     return _likeness(explainer, model, images, others, maps)
 
@@ -50,19 +51,19 @@ def _likeness(
 ) -> np.ndarray:
     """Rank correlation (N,) of maps with new ones.
 
-    0 where the new map is empty: it has nothing left in common with the first. NaN where the first
-    is empty, or an axiom fails: there is no map to compare.
+    0 where the new map is constant: it has nothing left in common with the first. NaN where the
+    first is constant, or an axiom fails: there is no map to compare.
     """
     try:
         changed = explainer(model, images, targets)
     except UserError:
         return np.full(len(images), np.nan)
-    has_gone = ~_is_empty(maps) & _is_empty(changed)
-    return np.where(has_gone, 0.0, rank_correlation(maps, changed))
+    became_constant = ~_are_constant(maps) & _are_constant(changed)
+    return np.where(became_constant, 0.0, rank_correlation(maps, changed))
 
 
-def _is_empty(maps: np.ndarray) -> np.ndarray:
-    """(N,) bool: whether a map (N, H, W) has one value everywhere; a refused one, NaN, has none."""
+def _are_constant(maps: np.ndarray) -> np.ndarray:
+    """(N,) bool: which maps (N, H, W) have one value everywhere; False where one was refused."""
     return np.ptp(maps, axis=(1, 2)) == 0
 
 
@@ -129,7 +130,7 @@ def randomisation(
 
     Returns:
         (stages, N); the last row is the network with nothing learned left. 0 where its map is
-        empty; NaN where the first map is, or the method is refused.
+        constant; NaN where the first map is, or the method is refused.
     """
     found = []
     for random_model in randomised(model, stages, seed):
@@ -153,7 +154,8 @@ def stability(
     Yeh et al., arXiv 1901.09392), here of ranks and for one draw of noise.
 
     ``noise`` is the deviation in units of normalised images: 0.05 is about 1 % of the range from
-    black to white. 0 where the new map is empty; NaN where the first is, or the method is refused.
+    black to white. 0 where the new map is constant; NaN where the first is, or the method is
+    refused.
     """
     drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
     noisy = images + noise * drawn

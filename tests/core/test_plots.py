@@ -154,6 +154,8 @@ def test_maps_without_a_sign_are_not_drawn_as_for_and_against():
     assert (average.get_cmap().name, average.get_clim()) == ("cividis", (0, 1))
     assert (evidence.get_cmap().name, evidence.get_clim()) == ("RdBu_r", (-1, 1))
     assert "without a sign: average map." in picture.alt
+    with pytest.raises(ValueError, match="unsigned must name some of the maps"):
+        attribution_grid(IMAGES, maps, ["a", "b"], unsigned=["an average map"])
 
 
 def test_a_map_that_says_nothing_is_not_drawn_and_one_without_numbers_is_refused():

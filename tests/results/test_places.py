@@ -25,7 +25,7 @@ from kdnb.results.build import make_tables, plan_file
 from kdnb.results.differences import differences, leaks
 from kdnb.results.findings import at_once, findings, in_short
 from kdnb.results.map_plots import energy_spread
-from kdnb.results.place_lines import COMPARED, side_by_side
+from kdnb.results.place_tables import COLUMNS, place_tables
 from kdnb.results.places import EFFECT_PARTS, KNOWN
 from kdnb.results.planned import COUNT, planned
 from kdnb.results.plots import accuracy_by_split, difference_panels
@@ -312,7 +312,7 @@ def test_the_story_goes_by_the_same_verdicts(record):
     drop = f"{100 * (first - last):+.1f} ["
     assert f"The small network is right in {first:.1%} and {last:.1%}: {drop}" in story
     assert "points, which is not shown to be a drop." in story
-    sure = tables["leaks"].assign(difference_low=0.01, seeds=3)
+    sure = tables["leaks"].assign(difference_low=0.01, seeds=3, seeds_honest=3)
     assert "not shown to be a drop" not in in_short(tables | {"leaks": sure})
     harm = {"difference": -0.05, "difference_low": -0.09, "difference_high": -0.01}
     of_gain = tables["planned"]["model"] == "KD student"
@@ -331,9 +331,9 @@ def test_the_story_goes_by_the_same_verdicts(record):
 
 def test_all_folds_stand_beside_the_splits_that_hide_something(record):
     tables = make_tables(record)
-    assert "(all folds)" not in side_by_side(tables), "of two folds nothing is told"
+    assert "(all folds)" not in place_tables(tables), "of two folds nothing is told"
     tables["folds"] = tables["folds"].assign(folds=5)
-    (line,) = [row for row in side_by_side(tables).splitlines() if "(all folds)" in row]
+    (line,) = [row for row in place_tables(tables).splitlines() if "(all folds)" in row]
     of_folds = tables["folds"].query("counted == @ALL").set_index("model")["accuracy"]
     before = tables["accuracy"].query("split == 'published' and counted == @ALL")
     before = before.set_index("model").loc["KD student", "accuracy"]
@@ -343,28 +343,41 @@ def test_all_folds_stand_beside_the_splits_that_hide_something(record):
 
 def test_the_table_of_places_holds_every_difference_and_marks_what_is_shown(record):
     tables = make_tables(record)
-    page = side_by_side(tables)
     every = tables["differences"].query("counted == @ALL")
+    cells = {}
+    for line in place_tables({"differences": every}).splitlines()[4:]:
+        if line.startswith("| brain"):
+            place, _, *of_place = line.strip("| ").split(" | ")
+            cells |= {
+                (place, heading): cell for heading, cell in zip(COLUMNS, of_place, strict=True)
+            }
+    told = {"published": "brain as published", "patients": "brain by patient"}
+    checked = 0
     for row in every.to_dict("records"):
-        if (row["model"], row["rival"]) in COMPARED:
-            told = f"{100 * row['difference']:+z.1f} ["
-            assert told in page
+        pair = (row["model"], row["rival"])
+        if pair in COLUMNS:
+            cell = cells[told[row["split"]], pair].strip("*")
+            assert cell.startswith(f"{100 * row['difference']:+z.1f} [")
+            checked += 1
+    assert checked == len(cells) == 2 * len(COLUMNS)
+    with pytest.raises(UserError, match="a table holds one image size of a place"):
+        place_tables({"differences": pd.concat([every, every.assign(size_px=64)])})
     of_places = {"differences": every, "errors": tables["errors"]}
-    (line,) = [row for row in side_by_side(of_places).splitlines() if "| brain as" in row]
+    (line,) = [row for row in place_tables(of_places).splitlines() if "| brain as" in row]
     assert "**" not in line, "one seed shows nothing"
     sure = every.assign(seeds=3, difference=0.1, difference_low=0.05, difference_high=0.2)
     (line,) = [
         row
-        for row in side_by_side({"differences": sure}).splitlines()
+        for row in place_tables({"differences": sure}).splitlines()
         if row.startswith("| brain as published | 3 ")
     ]
-    assert line.count("**+10.0 [+5.0, +20.0]**") == len(COMPARED)
-    assert side_by_side({}) == ""
+    assert line.count("**+10.0 [+5.0, +20.0]**") == len(COLUMNS)
+    assert place_tables({}) == ""
 
 
 def test_the_table_of_accuracies_holds_every_model_beside_memory_and_the_paper(record):
     table = accuracy_by_place(record)
-    page = side_by_side({"accuracy": table})
+    page = place_tables({"accuracy": table})
     row = table.query("split == 'published' and counted == @ALL").set_index("model")
     (line,) = [line for line in page.splitlines() if line.startswith("| brain as published")]
     cells = line.strip("| ").split(" | ")
@@ -378,12 +391,12 @@ def test_the_table_of_accuracies_holds_every_model_beside_memory_and_the_paper(r
 def test_what_splits_hide_is_counted_where_the_interval_leaves_out_zero(record):
     tables = make_tables(record)
     sure = tables["leaks"].assign(difference=0.1, difference_low=0.05, difference_high=0.2)
-    for seeds, networks in ((1, 0), (3, 3)):
-        leaking = sure.assign(seeds=seeds, seeds_honest=seeds)
+    for seeds, of_strict, networks in ((1, 1, 0), (3, 1, 0), (3, 3, 3)):
+        leaking = sure.assign(seeds=seeds, seeds_honest=of_strict)
         (line,) = [row for row in all_lines(tables | {"leaks": leaking}) if "usual split" in row]
         assert f"memory on 1 of 1, and for the three networks in {networks} of 3" in line
         (line,) = [
-            r for r in side_by_side({"leaks": leaking}).splitlines() if "as published −" in r
+            r for r in place_tables({"leaks": leaking}).splitlines() if "as published −" in r
         ]
         assert line.count("**+10.0 [+5.0, +20.0]**") == 1 + networks
 

@@ -33,7 +33,7 @@ from kdnb.results.effects import as_coded, gains, grid, sizes, small_teachers
 from kdnb.results.explanation_tables import cost_tables, graded_tables, worth
 from kdnb.results.findings import findings
 from kdnb.results.map_plots import worth_rows
-from kdnb.results.place_lines import side_by_side
+from kdnb.results.place_tables import place_tables
 from kdnb.results.plots import size_curves
 from kdnb.study.study import Study
 
@@ -767,7 +767,7 @@ def test_findings_are_put_between_their_marks(finished, figures, tmp_path):
     listed = "".join(f"- {line}\n" for line in lines)
     assert page.startswith("# A\n<!-- results -->\n")
     assert f"\n### Accuracy\n\n{listed}" in page
-    assert page.endswith(f"{side_by_side(tables)}<!-- /results -->\nB\n")
+    assert page.endswith(f"{place_tables(tables)}<!-- /results -->\nB\n")
     readme.write_text("# A\n")
     with pytest.raises(UserError, match="has no place for results"):
         write_findings(tables, readme, "README.md")

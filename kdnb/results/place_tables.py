@@ -10,17 +10,18 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kdnb.core.errors import UserError
 from kdnb.core.intervals import in_points
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
-from kdnb.results.finding_words import MODEL_WORDS, interval_of, is_apart, place_words
+from kdnb.results.finding_words import MODEL_WORDS, excludes_zero, interval_of, place_words
 from kdnb.results.leak_findings import MEMORY, compared_splits
 
-__all__ = ["side_by_side"]
+__all__ = ["place_tables"]
 
 # what the second table compares: the models, and how the column is headed
-COMPARED = {
+COLUMNS = {
     (KD_STUDENT, TEACHER): "distilled − teacher",
     (KD_STUDENT, LABEL_ONLY): "distilled − labels alone",
     (TEACHER, LABEL_ONLY): "teacher − labels alone",
@@ -29,7 +30,7 @@ ERRORS = "errors passed on"
 Tables = Mapping[str, pd.DataFrame]
 
 
-def side_by_side(tables: Tables) -> str:
+def place_tables(tables: Tables) -> str:
     """The three tables in Markdown, each with a heading and a line on how to read it.
 
     Args:
@@ -40,7 +41,7 @@ def side_by_side(tables: Tables) -> str:
     parts = {
         "Table of accuracies: how often each is right": _accuracies(tables),
         "Table of places: how the models differ": _differences(tables),
-        "Table of splits: how much more is right where relatives are learned": _leaks(tables),
+        "Table of splits: how much more is right where relatives are learned": _splits(tables),
     }
     return "".join(f"\n### {title}\n\n{part}" for title, part in parts.items() if part)
 
@@ -56,8 +57,7 @@ def _accuracies(tables: Tables) -> str:
         of_place = rows.setdefault((place_words(row, main), str(row["seeds"])), {})
         of_place["largest class"] = f"{row['majority']:.1%}"
         of_place[MEMORY] = f"{row['memory']:.1%}"
-        low, high = row["accuracy_low"], row["accuracy_high"]
-        of_place[MODEL_WORDS[row["model"]]] = f"{row['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
+        of_place[MODEL_WORDS[row["model"]]] = f"{interval_of(row, 'accuracy'):.1%}"
         if row["model"] == KD_STUDENT and pd.notna(row["paper"]):
             of_place["student in the paper"] = f"{row['paper']:.1%}"
     headings = ["largest class", MEMORY, *MODEL_WORDS.values(), "student in the paper"]
@@ -65,7 +65,7 @@ def _accuracies(tables: Tables) -> str:
         f"{_table(headings, rows)}\n"
         "All classes, with 95 % intervals over patients and seeds. *Largest class*: always naming "
         "it. *Memory*: the most similar training image, mirrored ones included where that is "
-        "better. With bars that overlap two models may still differ: see the next table.\n"
+        "better. Two models whose intervals overlap may still differ: see the next table.\n"
     )
 
 
@@ -77,11 +77,11 @@ def _differences(tables: Tables) -> str:
     main = main_teacher(table)
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in table.to_dict("records"):
-        heading = COMPARED.get((row["model"], row["rival"]))
+        heading = COLUMNS.get((row["model"], row["rival"]))
         if heading:
             place = (place_words(row, main), str(row["seeds"]))
-            rows.setdefault(place, {})[heading] = _difference(row, "difference")
-    headings = list(COMPARED.values())
+            _put(rows, place, heading, _difference(row, "difference"))
+    headings = list(COLUMNS.values())
     about_errors = ""
     if "errors" in tables:
         headings.append(ERRORS)
@@ -92,7 +92,7 @@ def _differences(tables: Tables) -> str:
         students = tables["errors"][tables["errors"]["model"] == KD_STUDENT]
         for row in students.to_dict("records"):
             place = (place_words(row, main), str(row["seeds"]))
-            rows.setdefault(place, {})[ERRORS] = _difference(row, "more")
+            _put(rows, place, ERRORS, _difference(row, "more"))
     return (
         f"{_table(headings, rows)}\n"
         "Points, all classes, with 95 % intervals over patients and seeds. Bold: three seeds or "
@@ -100,7 +100,7 @@ def _differences(tables: Tables) -> str:
     )
 
 
-def _leaks(tables: Tables) -> str:
+def _splits(tables: Tables) -> str:
     """How much more is right where relatives are learned, in points; empty without such splits."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in compared_splits(tables):
@@ -113,12 +113,29 @@ def _leaks(tables: Tables) -> str:
     return (
         f"{_table([MEMORY, *MODEL_WORDS.values()], rows)}\n"
         "Points, all classes; here memory always counts mirrored images. The first split minus the "
-        "second, which keeps relatives apart; the two have other test images. Where sizes are not "
-        "said to be equal, the number of training images differs, too. Bold: the interval leaves "
-        "out zero, of networks with three seeds or more under both splits. *All folds*: made from "
-        "`accuracy.csv` and `folds.csv`; one seed, and images of unknown patients, which stand in "
-        "every fold, are tested once in each.\n"
+        "second, which keeps relatives apart; their test images are taken as independent. Where "
+        "sizes are not said to be equal, the number of training images differs, too. Bold: the "
+        "interval leaves out zero, of networks with three seeds or more under both splits. *All "
+        "folds*: made from `accuracy.csv` and `folds.csv`; one seed. They test "
+        "nearly all images, so those of the other split, too. Images of unknown patients stand in "
+        "every fold, and are tested once in each.\n"
     )
+
+
+def _put(
+    rows: dict[tuple[str, str], dict[str, str]], place: tuple[str, str], heading: str, cell: str
+) -> None:
+    """Put a cell into its row.
+
+    Raises:
+        UserError: If one is there: two places of the same name differ in image size.
+    """
+    of_place = rows.setdefault(place, {})
+    if heading in of_place:
+        raise UserError(
+            f"two rows for {place[0]} ({place[1]} seeds): a table holds one image size of a place"
+        )
+    of_place[heading] = cell
 
 
 def _table(headings: list[str], rows: Mapping[tuple[str, str], Mapping[str, str]]) -> str:
@@ -132,4 +149,4 @@ def _table(headings: list[str], rows: Mapping[tuple[str, str], Mapping[str, str]
 def _difference(row: Mapping[str, object], name: str) -> str:
     """A difference in points, bold where it is shown."""
     told = in_points(interval_of(row, name))
-    return f"**{told}**" if is_apart(row, name) else told
+    return f"**{told}**" if excludes_zero(row, name) else told
