@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kdnb.core.errors import UserError
-from kdnb.core.intervals import in_points
+from kdnb.core.intervals import Interval, in_points
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
@@ -54,18 +54,21 @@ def _accuracies(tables: Tables) -> str:
     main = main_teacher(table)
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in table[table["model"].isin(MODEL_WORDS)].to_dict("records"):
-        of_place = rows.setdefault((place_words(row, main), str(row["seeds"])), {})
-        of_place["largest class"] = f"{row['majority']:.1%}"
-        of_place[MEMORY] = f"{row['memory']:.1%}"
-        of_place[MODEL_WORDS[row["model"]]] = f"{interval_of(row, 'accuracy'):.1%}"
+        place = (place_words(row, main), str(row["seeds"]))
+        accuracy = Interval(100 * end for end in interval_of(row, "accuracy"))
+        _put(rows, place, MODEL_WORDS[row["model"]], f"{accuracy:.1f}")
+        of_place = rows[place]
+        of_place["largest class"] = f"{100 * row['majority']:.1f}"
+        of_place[MEMORY] = f"{100 * row['memory']:.1f}"
         if row["model"] == KD_STUDENT and pd.notna(row["paper"]):
-            of_place["student in the paper"] = f"{row['paper']:.1%}"
+            of_place["student in the paper"] = f"{100 * row['paper']:.1f}"
     headings = ["largest class", MEMORY, *MODEL_WORDS.values(), "student in the paper"]
     return (
         f"{_table(headings, rows)}\n"
-        "All classes, with 95 % intervals over patients and seeds. *Largest class*: always naming "
-        "it. *Memory*: the most similar training image, mirrored ones included where that is "
-        "better. Two models whose intervals overlap may still differ: see the next table.\n"
+        "Percent right, all classes, with 95 % intervals over patients and seeds. *Largest "
+        "class*: always naming it. *Memory*: the most similar training image, mirrored ones "
+        "included where that is better. Two models whose intervals overlap may still differ: see "
+        "the next table.\n"
     )
 
 
