@@ -28,9 +28,8 @@ from kdnb.results.finding_words import (
 )
 from kdnb.results.fold_findings import FOLDS, over_all_folds
 
-__all__ = ["MEMORY", "ComparedSplits", "compared_splits", "hides", "hides_briefly"]
+__all__ = ["ComparedSplits", "compared_splits", "hides", "hides_briefly"]
 
-MEMORY = "memory"
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -66,7 +65,7 @@ class ComparedSplits:
     def is_shown(self, model: str) -> bool:
         """Whether the interval leaves out zero; of a network, over several seeds on both sides."""
         _, low, high = self.of_model[model]
-        enough = model == MEMORY or min(self.seeds) >= SEVERAL
+        enough = model == MEMORY_ALONE or min(self.seeds) >= SEVERAL
         return enough and (low > 0 or high < 0)
 
 
@@ -106,7 +105,7 @@ def hides(tables: Tables) -> str:
     found = [one for one in compared_splits(tables) if not one.is_over_folds]
     if not line or not found:
         return line
-    of_memory = sum(one.is_shown(MEMORY) for one in found)
+    of_memory = sum(one.is_shown(MEMORY_ALONE) for one in found)
     of_networks = [one.is_shown(model) for one in found for model in MODEL_WORDS]
     return (
         f"{line} Of all sets and splits (table of splits, without all folds), the interval leaves "
@@ -141,7 +140,7 @@ def hides_briefly(tables: Tables) -> str:
     return (
         f"**What does the usual split hide?** Of all brain images, this much more is right {told}"
         f"{equal} than by patient: {', '.join(networks)}{behind}. Memory, the method that only "
-        f"looks up: {points(of_model[MEMORY])}.{_over_all_folds(tables, split, sizes_of)}"
+        f"looks up: {points(of_model[MEMORY_ALONE])}.{_over_all_folds(tables, split, sizes_of)}"
     )
 
 
@@ -155,7 +154,7 @@ def _over_all_folds(tables: Tables, split: str, sizes_of: str) -> str:
     return (
         f" By patient, that is fold {TEST_FOLD}. Against all {FOLDS} folds together (one seed): "
         f"networks {points_of(of_networks[0])} to {points_of(of_networks[-1])} points, memory "
-        f"{points_of(one.of_model[MEMORY].value)}."
+        f"{points_of(one.of_model[MEMORY_ALONE].value)}."
     )
 
 
@@ -176,7 +175,7 @@ def _beside_all_folds(tables: Tables) -> list[ComparedSplits]:
             continue
         of_split = rows.set_index("model")
         of_model = {
-            MEMORY: unpaired_difference(
+            MEMORY_ALONE: unpaired_difference(
                 interval_of(of_split.loc[KD_STUDENT], "leak_meter_mirrored"),
                 interval_of(over_folds.loc[MEMORY_ALONE], "accuracy"),
             )

@@ -13,10 +13,11 @@ import pandas as pd
 from kdnb.core.errors import UserError
 from kdnb.core.intervals import Interval, in_points
 from kdnb.core.model_names import KD_STUDENT, LABEL_ONLY, TEACHER
+from kdnb.results.accuracy_tables import MEMORY_ALONE
 from kdnb.results.answered_runs import ALL
 from kdnb.results.differences import main_teacher
 from kdnb.results.finding_words import MODEL_WORDS, excludes_zero, interval_of, place_words
-from kdnb.results.leak_findings import MEMORY, compared_splits
+from kdnb.results.leak_findings import compared_splits
 
 __all__ = ["place_tables"]
 
@@ -59,10 +60,10 @@ def _accuracies(tables: Tables) -> str:
         _put(rows, place, MODEL_WORDS[row["model"]], f"{accuracy:.1f}")
         of_place = rows[place]
         of_place["largest class"] = f"{100 * row['majority']:.1f}"
-        of_place[MEMORY] = f"{100 * row['memory']:.1f}"
+        of_place[MEMORY_ALONE] = f"{100 * row['memory']:.1f}"
         if row["model"] == KD_STUDENT and pd.notna(row["paper"]):
             of_place["student in the paper"] = f"{100 * row['paper']:.1f}"
-    headings = ["largest class", MEMORY, *MODEL_WORDS.values(), "student in the paper"]
+    headings = ["largest class", MEMORY_ALONE, *MODEL_WORDS.values(), "student in the paper"]
     return (
         f"{_table(headings, rows)}\n"
         "Percent right, all classes, with 95 % intervals over patients and seeds. *Largest "
@@ -108,13 +109,13 @@ def _splits(tables: Tables) -> str:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in compared_splits(tables):
         of_place = rows.setdefault((one.place, f"{one.seeds[0]} and {one.seeds[1]}"), {})
-        for model, heading in {MEMORY: MEMORY, **MODEL_WORDS}.items():
+        for model, heading in {MEMORY_ALONE: MEMORY_ALONE, **MODEL_WORDS}.items():
             told = in_points(one.of_model[model])
             of_place[heading] = f"**{told}**" if one.is_shown(model) else told
     if not rows:
         return ""
     return (
-        f"{_table([MEMORY, *MODEL_WORDS.values()], rows)}\n"
+        f"{_table([MEMORY_ALONE, *MODEL_WORDS.values()], rows)}\n"
         "Points, all classes; here memory always counts mirrored images. The first split minus the "
         "second, which keeps relatives apart; their test images are taken as independent. Where "
         "sizes are not said to be equal, the number of training images differs, too. Bold: the "
